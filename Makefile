@@ -1,0 +1,111 @@
+# minnow: a WebSocket server. `make help` lists the targets.
+
+CC ?= gcc
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+BUILD ?= build
+
+STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
+SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+PURE = sha1 base64 utf8 ws_frame ws_message http http_upgrade buf timer output room
+CORE = $(PURE) ws
+EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
+TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+
+# A unit test links only what its module names: a leak in the layering fails to link.
+LINK_test_sha1 = sha1
+LINK_test_base64 = base64
+LINK_test_utf8 = utf8
+LINK_test_ws_frame = ws_frame
+LINK_test_ws_message = ws_message ws_frame utf8
+LINK_test_http = http
+LINK_test_http_upgrade = http_upgrade http sha1 base64
+LINK_test_buf = buf
+LINK_test_timer = timer
+LINK_test_output = output buf
+LINK_test_room = room buf
+LINK_test_server = $(CORE) tests/raw_client
+# So does a fuzzer, by the same names.
+
+.PHONY: all run test deps deps-dev lint debug static install clean help
+all: minnow $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, libminnow.a and the examples
+
+minnow: $(BUILD)/minnow.o $(BUILD)/page.o $(BUILD)/libminnow.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+run: minnow ## Build and start the chat on http://127.0.0.1:8080/
+	./minnow
+
+$(BUILD)/libminnow.a: $(CORE:%=$(BUILD)/%.o)
+	rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libminnow.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(STANDARD) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# The page as an array of bytes, without a tool beside od and sed.
+$(BUILD)/page.c: web/index.html Makefile
+	@mkdir -p $(@D)
+	{ echo '#include <stddef.h>'; \
+	  echo 'extern const unsigned char minnow_page[];'; \
+	  echo 'extern const size_t minnow_page_len;'; \
+	  echo 'const unsigned char minnow_page[] = {'; \
+	  od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; \
+	  echo '};'; \
+	  echo 'const size_t minnow_page_len = sizeof minnow_page;'; } > $@
+
+$(BUILD)/page.o: $(BUILD)/page.c
+	$(CC) -std=c11 $(CFLAGS) -c -o $@ $<
+
+# --- tests ------------------------------------------------------------------------------------------
+
+test: $(TESTS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
+	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%)
+
+.SECONDEXPANSION:
+$(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/tests/%.o \
+        $$(addsuffix .o,$$(addprefix $(BUILD)/test/,$$(LINK_$$*)))
+	$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^ -lcmocka
+
+$(BUILD)/test/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(STANDARD) $(CPPFLAGS) $(SANITIZE) -c -o $@ $<
+
+deps: ## Install what the tests need (cmocka) when it is missing
+	@sh tests/deps.sh libcmocka-dev
+
+deps-dev: ## Install what lint, the clang build and the static build need
+	@sh tests/deps.sh clang clang-format clang-tidy cppcheck musl-tools
+
+lint: ## Check format, includes and what clang-tidy and cppcheck find
+	@sh tests/lint.sh
+
+debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
+	$(MAKE) BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" $(BUILD)/debug/minnow
+
+$(BUILD)/minnow: $(BUILD)/minnow.o $(BUILD)/page.o $(BUILD)/libminnow.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+static: ## Build ./build/static/minnow with musl, without any shared library
+	$(MAKE) CC=musl-gcc LDFLAGS="-static $(LDFLAGS)" BUILD=$(BUILD)/static $(BUILD)/static/minnow
+
+install: minnow $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
+	install minnow $(DESTDIR)$(PREFIX)/bin/minnow
+	install -m 644 ws.h ws_protocol.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(BUILD)/libminnow.a $(DESTDIR)$(PREFIX)/lib/
+
+clean: ## Remove everything that was built
+	rm -rf $(BUILD) minnow
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

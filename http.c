@@ -1,0 +1,879 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * HTTP/1.1 requests in, response heads out: RFC 9112 §2 to §7. See http.h for the contracts. ws.c
+ * scans, parses and decodes with it; http_upgrade.c reads its fields. Pure.
+ *
+ * Whatever RFC 9112 lets a lenient server repair (bare LF, obs-fold, space before the colon, white
+ * space around a chunk size) is refused here: a proxy in front may repair it another way, and two
+ * readings of one request are a request smuggled (§11.2). */
+#include "http.h"
+
+#include <string.h>
+
+enum {
+    VERSION_LEN = 8,       /* "HTTP/1.1" */
+    CHUNK_DIGITS_MAX = 16, /* of a 64-bit chunk size; without a limit, zeros could go on for ever */
+    CHUNK_OVERHEAD_MAX = 16384 /* extensions and trailers of one body together */
+};
+
+/* --- characters ------------------------------------------------------------------------------- */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static char to_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool is_alnum(char c)
+{
+    return is_digit(c) || (to_lower(c) >= 'a' && to_lower(c) <= 'z');
+}
+
+/* OWS, RFC 9110 §5.6.3. */
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* What a field value may consist of, RFC 9110 §5.5: VCHAR, obs-text, SP and HTAB. */
+static bool is_text(char c)
+{
+    unsigned char u = (unsigned char)c;
+
+    return (u >= 0x20 && u != 0x7f) || u == '\t';
+}
+
+/* tchar, RFC 9110 §5.6.2. The NUL is excluded first, since strchr() would find it. */
+static bool is_token_char(char c)
+{
+    return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+/* --- text ------------------------------------------------------------------------------------- */
+
+bool http_str_is(struct http_str s, const char *text)
+{
+    return s.len == strlen(text) && (s.len == 0 || memcmp(s.data, text, s.len) == 0);
+}
+
+/* Does `s` begin with `text`, ASCII case aside? */
+static bool starts_nocase(struct http_str s, const char *text)
+{
+    size_t i = 0;
+
+    while (i < s.len && text[i] != '\0' && to_lower(s.data[i]) == to_lower(text[i]))
+        i++;
+    return text[i] == '\0';
+}
+
+bool http_str_is_nocase(struct http_str s, const char *text)
+{
+    return s.len == strlen(text) && starts_nocase(s, text);
+}
+
+bool http_is_token(struct http_str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is_token_char(s.data[i]))
+            return false;
+    return s.len > 0;
+}
+
+static bool is_text_all(const char *data, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!is_text(data[i]))
+            return false;
+    return true;
+}
+
+static struct http_str skip(struct http_str s, size_t n)
+{
+    return (struct http_str){s.data + n, s.len - n};
+}
+
+static struct http_str trim(struct http_str s)
+{
+    while (s.len > 0 && is_blank(s.data[0]))
+        s = skip(s, 1);
+    while (s.len > 0 && is_blank(s.data[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+/* Cut what is before the first `c` off the front of `*rest`, and the `c` too. Without one,
+ * everything is cut off. Returns whether there was one. */
+static bool cut(struct http_str *rest, char c, struct http_str *before)
+{
+    const char *at = rest->len > 0 ? memchr(rest->data, c, rest->len) : NULL;
+
+    *before = *rest;
+    if (at == NULL) {
+        *rest = skip(*rest, rest->len);
+        return false;
+    }
+    before->len = (size_t)(at - rest->data);
+    *rest = skip(*rest, before->len + 1);
+    return true;
+}
+
+/* --- end of the head -------------------------------------------------------------------------- */
+
+/* Byte `c` at `scan->at`, inside the request line. Its three words have each their own limit, and
+ * the status for a word too long is known before the line ends. */
+static int scan_request_line(struct http_scan *scan, char c)
+{
+    static const struct {
+        size_t max;
+        int status;
+    } words[] = {{HTTP_METHOD_MAX, 400}, {HTTP_TARGET_MAX, 414}, {VERSION_LEN, 400}};
+
+    if (c == ' ') {
+        if (scan->words == sizeof words / sizeof words[0] - 1)
+            return -400; /* a fourth word */
+        scan->words++;
+        scan->word_start = scan->at + 1;
+        return 0;
+    }
+    if (scan->at - scan->word_start >= words[scan->words].max)
+        return -words[scan->words].status;
+    return 0;
+}
+
+/* Byte `c` at `scan->at`, neither CR nor LF. */
+static int scan_byte(struct http_scan *scan, char c)
+{
+    if (!is_text(c))
+        return -400;
+    if (scan->lines == 0)
+        return scan_request_line(scan, c);
+    if (scan->lines == 1 + HTTP_FIELDS_MAX)
+        return -431;
+    return 0;
+}
+
+/* The line whose LF is at `scan->at` has ended. Returns whether the head has. */
+static bool scan_line_end(struct http_scan *scan)
+{
+    bool empty = scan->at - scan->line_start == 1;
+
+    scan->line_start = scan->at + 1;
+    if (empty && scan->lines > 0)
+        return true;
+    scan->word_start = scan->line_start;
+    scan->lines += empty ? 0 : 1;
+    return false;
+}
+
+int http_head_scan(struct http_scan *scan, const char *buf, size_t len)
+{
+    /* `at` stays on the byte that decided, so that asking again gives the same answer. */
+    for (; scan->at < len && scan->at < HTTP_HEAD_MAX; scan->at++) {
+        char c = buf[scan->at];
+        bool after_cr = scan->at > 0 && buf[scan->at - 1] == '\r';
+        int status = 0;
+
+        if (after_cr != (c == '\n'))
+            return -400; /* CR and LF come only as a pair, RFC 9112 §2.2 */
+        if (c == '\n') {
+            if (scan_line_end(scan))
+                return (int)++scan->at;
+        } else if (c != '\r') {
+            status = scan_byte(scan, c);
+        }
+        if (status < 0)
+            return status;
+    }
+    return scan->at >= HTTP_HEAD_MAX ? -431 : HTTP_NEED_MORE;
+}
+
+/* --- the request line ------------------------------------------------------------------------- */
+
+static int refuse(const char **why, int status, const char *text)
+{
+    *why = text;
+    return -status;
+}
+
+/* host[:port] of RFC 3986 §3.2, without userinfo. The comma, though legal in a reg-name, is
+ * refused: it is how two Host fields look after a proxy has joined them. */
+static bool is_host_char(char c)
+{
+    return is_alnum(c) || (c != '\0' && strchr("-._~%!$&'()*+;=", c) != NULL);
+}
+
+static bool is_ipv6_char(char c)
+{
+    return is_digit(c) || (to_lower(c) >= 'a' && to_lower(c) <= 'f') || c == ':' || c == '.';
+}
+
+/* How long the host at the front of `s` is, 0 when there is none. */
+static size_t host_length(struct http_str s)
+{
+    size_t n = 0;
+
+    if (s.len > 0 && s.data[0] == '[') {
+        n = 1;
+        while (n < s.len && is_ipv6_char(s.data[n]))
+            n++;
+        return n > 1 && n < s.len && s.data[n] == ']' ? n + 1 : 0;
+    }
+    while (n < s.len && is_host_char(s.data[n]))
+        n++;
+    return n;
+}
+
+static bool is_authority(struct http_str s)
+{
+    size_t n = host_length(s);
+
+    if (n == 0)
+        return false;
+    s = skip(s, n);
+    if (s.len == 0)
+        return true;
+    if (s.data[0] != ':' || s.len > sizeof ":65535" - 1)
+        return false;
+    for (size_t i = 1; i < s.len; i++)
+        if (!is_digit(s.data[i]))
+            return false;
+    return true;
+}
+
+static void split_query(struct http_request *r, struct http_str s)
+{
+    r->query = s;
+    cut(&r->query, '?', &r->path);
+}
+
+/* absolute-form, RFC 9112 §3.2.2: its authority goes before the Host field. */
+static int parse_absolute_form(struct http_request *r, const char **why)
+{
+    size_t scheme = starts_nocase(r->target, "http://") ? 7 : 8;
+    struct http_str rest = skip(r->target, scheme);
+    size_t n = 0;
+
+    while (n < rest.len && rest.data[n] != '/' && rest.data[n] != '?')
+        n++;
+    r->host = (struct http_str){rest.data, n};
+    if (!is_authority(r->host))
+        return refuse(why, 400, "malformed host in the request target");
+    split_query(r, skip(rest, n));
+    /* An empty path means "/" (RFC 9110 §4.2.3). Everything in `r` points into the request, so
+     * borrow a slash of the scheme's "//". */
+    if (r->path.len == 0)
+        r->path = (struct http_str){r->target.data + scheme - 1, 1};
+    return 0;
+}
+
+static int parse_target(struct http_request *r, const char **why)
+{
+    if (r->target.len > HTTP_TARGET_MAX)
+        return refuse(why, 414, "request target too long");
+    for (size_t i = 0; i < r->target.len; i++) {
+        char c = r->target.data[i];
+
+        if (c < 0x21 || c > 0x7e || c == '#')
+            return refuse(why, 400, "forbidden character in the request target");
+    }
+    if (http_str_is(r->method, "CONNECT"))
+        return refuse(why, 400, "this server is no proxy to CONNECT through");
+    if (r->target.len > 0 && r->target.data[0] == '/') {
+        split_query(r, r->target);
+        return 0;
+    }
+    if (starts_nocase(r->target, "http://") || starts_nocase(r->target, "https://"))
+        return parse_absolute_form(r, why);
+    if (!http_str_is(r->target, "*") || !http_str_is(r->method, "OPTIONS"))
+        return refuse(why, 400, "malformed request target");
+    r->path = r->target;
+    r->query = skip(r->target, r->target.len);
+    return 0;
+}
+
+/* RFC 9112 §2.3: one digit each. A later minor version is served as 1.1, RFC 9110 §2.5. */
+static int parse_version(struct http_request *r, struct http_str v, const char **why)
+{
+    if (v.len != VERSION_LEN || memcmp(v.data, "HTTP/", 5) != 0 || !is_digit(v.data[5]) ||
+        v.data[6] != '.' || !is_digit(v.data[7]))
+        return refuse(why, 400, "malformed HTTP version");
+    if (v.data[5] != '1')
+        return refuse(why, 505, "only HTTP/1.x is spoken here");
+    r->minor = v.data[7] == '0' ? 0 : 1;
+    return 0;
+}
+
+/* method SP request-target SP HTTP-version, RFC 9112 §3: exactly one space, nothing behind. */
+static int parse_request_line(struct http_request *r, struct http_str line, const char **why)
+{
+    int status;
+
+    if (!cut(&line, ' ', &r->method) || !cut(&line, ' ', &r->target))
+        return refuse(why, 400, "malformed request line");
+    if (!http_is_token(r->method))
+        return refuse(why, 400, "the method is not a token");
+    if (r->method.len > HTTP_METHOD_MAX)
+        return refuse(why, 400, "method too long");
+    status = parse_version(r, line, why);
+    return status != 0 ? status : parse_target(r, why);
+}
+
+/* --- fields ----------------------------------------------------------------------------------- */
+
+/* Cut a line off the front of `*rest`. Returns false unless it ends with CRLF. */
+static bool line_next(struct http_str *rest, struct http_str *line)
+{
+    if (!cut(rest, '\n', line) || line->len == 0 || line->data[line->len - 1] != '\r')
+        return false;
+    line->len--;
+    return true;
+}
+
+static int parse_field(struct http_field *f, struct http_str line, const char **why)
+{
+    struct http_str value = line;
+
+    if (is_blank(line.data[0]))
+        return refuse(why, 400, "folded field, or space before its name");
+    if (!cut(&value, ':', &f->name))
+        return refuse(why, 400, "field without a colon");
+    if (f->name.len == 0)
+        return refuse(why, 400, "field without a name");
+    if (is_blank(f->name.data[f->name.len - 1]))
+        return refuse(why, 400, "space before the colon in a field");
+    if (!http_is_token(f->name))
+        return refuse(why, 400, "field name is not a token");
+    if (!is_text_all(value.data, value.len))
+        return refuse(why, 400, "control character in a field");
+    f->value = trim(value);
+    return 0;
+}
+
+static int parse_fields(struct http_request *r, struct http_str rest, const char **why)
+{
+    struct http_str line;
+
+    while (line_next(&rest, &line)) {
+        int status;
+
+        if (line.len == 0)
+            return rest.len == 0 ? 0 : refuse(why, 400, "bytes behind the head");
+        if (r->field_count == HTTP_FIELDS_MAX)
+            return refuse(why, 431, "too many fields");
+        status = parse_field(&r->fields[r->field_count], line, why);
+        if (status != 0)
+            return status;
+        r->field_count++;
+    }
+    return refuse(why, 400, "line without CRLF");
+}
+
+struct http_str http_request_field(const struct http_request *r, const char *name, size_t *count)
+{
+    struct http_str value = {NULL, 0};
+    size_t found = 0;
+
+    for (size_t i = 0; i < r->field_count; i++) {
+        if (!http_str_is_nocase(r->fields[i].name, name))
+            continue;
+        if (found++ == 0)
+            value = r->fields[i].value;
+    }
+    if (count != NULL)
+        *count = found;
+    return value;
+}
+
+bool http_list_next(struct http_str *rest, struct http_str *member)
+{
+    while (rest->len > 0) {
+        bool quoted = false;
+        size_t n = 0;
+
+        for (; n < rest->len && (quoted || rest->data[n] != ','); n++) {
+            if (rest->data[n] == '"')
+                quoted = !quoted;
+            else if (quoted && rest->data[n] == '\\' && n + 1 < rest->len)
+                n++; /* quoted-pair, RFC 9110 §5.6.4 */
+        }
+        *member = trim((struct http_str){rest->data, n});
+        *rest = skip(*rest, n < rest->len ? n + 1 : n);
+        if (member->len > 0)
+            return true;
+    }
+    return false;
+}
+
+/* A member's name, without the /version of Upgrade (RFC 9110 §7.8) or ;parameters. */
+static struct http_str member_name(struct http_str member)
+{
+    size_t n = 0;
+
+    while (n < member.len && member.data[n] != ';' && member.data[n] != '/')
+        n++;
+    return trim((struct http_str){member.data, n});
+}
+
+bool http_request_has_token(const struct http_request *r, const char *name, const char *token)
+{
+    for (size_t i = 0; i < r->field_count; i++) {
+        struct http_str rest = r->fields[i].value, member;
+
+        if (!http_str_is_nocase(r->fields[i].name, name))
+            continue;
+        while (http_list_next(&rest, &member))
+            if (http_str_is_nocase(member_name(member), token))
+                return true;
+    }
+    return false;
+}
+
+/* --- what the fields mean --------------------------------------------------------------------- */
+
+/* RFC 9112 §3.2: one Host on 1.1, which 1.0 did not know yet. */
+static int judge_host(struct http_request *r, const char **why)
+{
+    size_t count;
+    struct http_str host = http_request_field(r, "Host", &count);
+
+    if (count > 1)
+        return refuse(why, 400, "more than one Host field");
+    if (count == 0 && r->minor > 0)
+        return refuse(why, 400, "no Host field");
+    if (count == 1 && !is_authority(host))
+        return refuse(why, 400, "malformed Host field");
+    /* The authority of an absolute-form target replaces Host, RFC 9112 §3.2.2. */
+    if (r->host.data == NULL)
+        r->host = host;
+    return 0;
+}
+
+static bool parse_length(struct http_str s, uint64_t *out)
+{
+    *out = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        uint64_t digit = (uint64_t)(s.data[i] - '0');
+
+        if (!is_digit(s.data[i]) || *out > (UINT64_MAX - digit) / 10)
+            return false;
+        *out = *out * 10 + digit;
+    }
+    return s.len > 0;
+}
+
+/* RFC 9112 §6.3 lets equal Content-Lengths count as one; a list inside one field is refused. */
+static int judge_length(struct http_request *r, const char **why)
+{
+    struct http_str first = http_request_field(r, "Content-Length", NULL);
+
+    for (size_t i = 0; i < r->field_count; i++) {
+        struct http_str value = r->fields[i].value;
+
+        if (!http_str_is_nocase(r->fields[i].name, "Content-Length"))
+            continue;
+        if (value.len != first.len || memcmp(value.data, first.data, first.len) != 0)
+            return refuse(why, 400, "differing Content-Length fields");
+    }
+    if (!parse_length(first, &r->content_length))
+        return refuse(why, 400, "malformed Content-Length");
+    r->framing = HTTP_BODY_LENGTH;
+    return 0;
+}
+
+/* RFC 9112 §6.1 and §6.3: where the body ends must have one answer only. */
+static int judge_framing(struct http_request *r, const char **why)
+{
+    size_t lengths, codings;
+    struct http_str coding = http_request_field(r, "Transfer-Encoding", &codings);
+
+    http_request_field(r, "Content-Length", &lengths);
+    if (codings > 0 && r->minor == 0)
+        return refuse(why, 400, "Transfer-Encoding in HTTP/1.0");
+    if (codings > 0 && lengths > 0)
+        return refuse(why, 400, "Content-Length together with Transfer-Encoding");
+    if (codings > 1 || (codings == 1 && !http_str_is_nocase(coding, "chunked")))
+        return refuse(why, 501, "transfer coding other than chunked");
+    if (codings == 1)
+        r->framing = HTTP_BODY_CHUNKED;
+    return lengths > 0 ? judge_length(r, why) : 0;
+}
+
+static void judge_connection(struct http_request *r)
+{
+    struct http_str expect = http_request_field(r, "Expect", NULL);
+
+    r->keep_alive = !http_request_has_token(r, "Connection", "close") &&
+                    (r->minor > 0 || http_request_has_token(r, "Connection", "keep-alive"));
+    r->expect_continue = r->minor > 0 && http_str_is_nocase(expect, "100-continue");
+}
+
+int http_request_parse(struct http_request *r, const char *buf, size_t len, const char **why)
+{
+    struct http_str rest = {buf, len}, line;
+    int status;
+
+    memset(r, 0, offsetof(struct http_request, fields)); /* the fields are 3 KB: only as needed */
+    do {
+        if (!line_next(&rest, &line))
+            return refuse(why, 400, "line without CRLF");
+    } while (line.len == 0); /* empty lines before the request, RFC 9112 §2.2 */
+
+    status = parse_request_line(r, line, why);
+    if (status == 0)
+        status = parse_fields(r, rest, why);
+    if (status == 0)
+        status = judge_host(r, why);
+    if (status == 0)
+        status = judge_framing(r, why);
+    if (status == 0)
+        judge_connection(r);
+    return status;
+}
+
+/* --- body ------------------------------------------------------------------------------------- */
+
+/* The chunked coding, RFC 9112 §7.1. Each state names what the next byte belongs to. */
+enum chunk_state {
+    CHUNK_SIZE,
+    CHUNK_EXTENSION,
+    CHUNK_SIZE_LF,
+    CHUNK_DATA,
+    CHUNK_DATA_CR,
+    CHUNK_DATA_LF,
+    CHUNK_TRAILER_START,
+    CHUNK_TRAILER,
+    CHUNK_TRAILER_LF,
+    CHUNK_END_LF,
+    CHUNK_DONE
+};
+
+int http_body_begin(struct http_body *b, const struct http_request *r, uint64_t max_bytes)
+{
+    *b = (struct http_body){.framing = r->framing, .state = CHUNK_SIZE, .max = max_bytes};
+    if (r->framing != HTTP_BODY_LENGTH)
+        return 0;
+    if (r->content_length > max_bytes)
+        return -413;
+    b->remaining = b->total = r->content_length;
+    return 0;
+}
+
+static int hex_value(char c)
+{
+    if (is_digit(c))
+        return c - '0';
+    c = to_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Sixteen digits fit 64 bits exactly, so that the shift never loses one. */
+static int chunk_size(struct http_body *b, char c)
+{
+    int value = hex_value(c);
+
+    if (value >= 0) {
+        if (b->digits == CHUNK_DIGITS_MAX)
+            return -400;
+        b->digits++;
+        b->remaining = b->remaining << 4 | (uint64_t)value;
+        return 0;
+    }
+    if (b->digits == 0 || (c != ';' && c != '\r'))
+        return -400;
+    if (b->remaining > b->max - b->total)
+        return -413;
+    b->total += b->remaining;
+    b->state = c == ';' ? CHUNK_EXTENSION : CHUNK_SIZE_LF;
+    return 0;
+}
+
+/* A byte of an extension or a trailer: skipped, but not for ever. CR ends it, `next` follows. */
+static int chunk_skip(struct http_body *b, char c, enum chunk_state next)
+{
+    if (c == '\r') {
+        b->state = (uint8_t)next;
+        return 0;
+    }
+    if (!is_text(c))
+        return -400;
+    return ++b->overhead > CHUNK_OVERHEAD_MAX ? -431 : 0;
+}
+
+static int chunk_expect(struct http_body *b, char c, char expected, enum chunk_state next)
+{
+    if (c != expected)
+        return -400;
+    b->state = (uint8_t)next;
+    return 0;
+}
+
+/* The size line has ended: data follows, or behind the last chunk (size 0) the trailers. */
+static int chunk_size_lf(struct http_body *b, char c)
+{
+    b->digits = 0;
+    return chunk_expect(b, c, '\n', b->remaining > 0 ? CHUNK_DATA : CHUNK_TRAILER_START);
+}
+
+static int chunk_trailer_start(struct http_body *b, char c)
+{
+    if (c == '\r')
+        return chunk_expect(b, c, '\r', CHUNK_END_LF);
+    b->state = CHUNK_TRAILER;
+    return chunk_skip(b, c, CHUNK_TRAILER_LF);
+}
+
+/* One byte that is not payload. */
+static int chunk_byte(struct http_body *b, char c)
+{
+    switch ((enum chunk_state)b->state) {
+    case CHUNK_SIZE:
+        return chunk_size(b, c);
+    case CHUNK_EXTENSION:
+        return chunk_skip(b, c, CHUNK_SIZE_LF);
+    case CHUNK_SIZE_LF:
+        return chunk_size_lf(b, c);
+    case CHUNK_DATA_CR:
+        return chunk_expect(b, c, '\r', CHUNK_DATA_LF);
+    case CHUNK_DATA_LF:
+        return chunk_expect(b, c, '\n', CHUNK_SIZE);
+    case CHUNK_TRAILER_START:
+        return chunk_trailer_start(b, c);
+    case CHUNK_TRAILER:
+        return chunk_skip(b, c, CHUNK_TRAILER_LF);
+    case CHUNK_TRAILER_LF:
+        return chunk_expect(b, c, '\n', CHUNK_TRAILER_START);
+    case CHUNK_END_LF:
+        return chunk_expect(b, c, '\n', CHUNK_DONE);
+    case CHUNK_DATA: /* body_take() has it */
+    case CHUNK_DONE:
+        break;
+    }
+    return -400;
+}
+
+/* As much of the payload as there is. */
+static size_t body_take(struct http_body *b, size_t len)
+{
+    size_t n = b->remaining < len ? (size_t)b->remaining : len;
+
+    b->remaining -= n;
+    return n;
+}
+
+static int chunked_decode(struct http_body *b, const char *in, size_t len, size_t *used,
+                          const char **data, size_t *data_len)
+{
+    while (b->state != CHUNK_DONE && *used < len) {
+        int status;
+
+        if (b->state == CHUNK_DATA) {
+            *data = in + *used;
+            *data_len = body_take(b, len - *used);
+            *used += *data_len;
+            if (b->remaining == 0)
+                b->state = CHUNK_DATA_CR;
+            return HTTP_NEED_MORE;
+        }
+        status = chunk_byte(b, in[*used]);
+        if (status < 0)
+            return status;
+        ++*used;
+    }
+    return b->state == CHUNK_DONE ? 1 : HTTP_NEED_MORE;
+}
+
+int http_body_decode(struct http_body *b, const char *in, size_t len, size_t *used,
+                     const char **data, size_t *data_len)
+{
+    *used = 0;
+    *data = in;
+    *data_len = 0;
+    if (b->framing == HTTP_BODY_CHUNKED)
+        return chunked_decode(b, in, len, used, data, data_len);
+    /* HTTP_BODY_NONE is a length of 0. */
+    *used = *data_len = body_take(b, len);
+    return b->remaining == 0 ? 1 : HTTP_NEED_MORE;
+}
+
+/* --- response --------------------------------------------------------------------------------- */
+
+static void write_bytes(struct http_writer *w, const char *data, size_t len)
+{
+    if (w->failed || len > w->cap - w->len) {
+        w->failed = true;
+        return;
+    }
+    if (len > 0)
+        memcpy(w->out + w->len, data, len);
+    w->len += len;
+}
+
+static void write_text(struct http_writer *w, const char *text)
+{
+    write_bytes(w, text, strlen(text));
+}
+
+/* Write `n` in decimal into the end of `out`; returns where it begins. */
+enum { DECIMAL_SIZE = 20 }; /* digits of UINT64_MAX */
+static size_t decimal(char out[DECIMAL_SIZE], uint64_t n)
+{
+    size_t at = DECIMAL_SIZE;
+
+    do {
+        out[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    return at;
+}
+
+void http_writer_init(struct http_writer *w, char *out, size_t cap, int status)
+{
+    char digits[DECIMAL_SIZE];
+    size_t at;
+
+    *w = (struct http_writer){.out = out, .cap = cap};
+    if (status < 100 || status > 999) {
+        w->failed = true;
+        return;
+    }
+    at = decimal(digits, (uint64_t)status);
+    write_text(w, "HTTP/1.1 ");
+    write_bytes(w, digits + at, DECIMAL_SIZE - at);
+    write_text(w, " ");
+    write_text(w, http_status_phrase(status));
+    write_text(w, "\r\n");
+}
+
+void http_writer_field(struct http_writer *w, const char *name, const char *value, size_t value_len)
+{
+    if (!http_is_token((struct http_str){name, strlen(name)}) || !is_text_all(value, value_len))
+        w->failed = true;
+    write_text(w, name);
+    write_text(w, ": ");
+    write_bytes(w, value, value_len);
+    write_text(w, "\r\n");
+}
+
+void http_writer_number(struct http_writer *w, const char *name, uint64_t value)
+{
+    char digits[DECIMAL_SIZE];
+    size_t at = decimal(digits, value);
+
+    http_writer_field(w, name, digits + at, DECIMAL_SIZE - at);
+}
+
+ptrdiff_t http_writer_end(struct http_writer *w)
+{
+    write_text(w, "\r\n");
+    return w->failed ? -1 : (ptrdiff_t)w->len;
+}
+
+const char *http_status_phrase(int status)
+{
+    static const struct {
+        int status;
+        const char *phrase;
+    } phrases[] = {
+        {100, "Continue"},
+        {101, "Switching Protocols"},
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {421, "Misdirected Request"},
+        {422, "Unprocessable Content"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+    };
+
+    for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    return "Status";
+}
+
+/* --- date ------------------------------------------------------------------------------------- */
+
+struct civil {
+    int64_t year;
+    int64_t month; /* 1 to 12 */
+    int64_t day;   /* 1 to 31 */
+};
+
+/* The proleptic Gregorian date of `days` since 1970-01-01. Counts years from March, so that the
+ * leap day is the last of its year, in eras of 400 years (146097 days); `days` is not before year
+ * 0. */
+static struct civil civil_from_days(int64_t days)
+{
+    int64_t z = days + 719468 + 146097; /* since 0000-03-01, one era earlier: never negative */
+    int64_t era = z / 146097;
+    int64_t of_era = z % 146097;
+    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
+    int64_t from_march = (5 * of_year + 2) / 153; /* five months have 153 days */
+    int64_t month = from_march < 10 ? from_march + 3 : from_march - 9;
+
+    return (struct civil){.year = year + (era - 1) * 400 + (month <= 2 ? 1 : 0),
+                          .month = month,
+                          .day = of_year - (153 * from_march + 2) / 5 + 1};
+}
+
+static void put_digits(char *out, int64_t n, int digits)
+{
+    while (digits-- > 0) {
+        out[digits] = (char)('0' + n % 10);
+        n /= 10;
+    }
+}
+
+void http_date(char out[HTTP_DATE_SIZE], int64_t unix_seconds)
+{
+    /* What four digits of a year can say: 0000-01-01 to 9999-12-31. Beyond: the nearest. */
+    const int64_t first = -INT64_C(62167219200), last = INT64_C(253402300799);
+    int64_t t = unix_seconds < first ? first : unix_seconds > last ? last : unix_seconds;
+    int64_t second = (t % 86400 + 86400) % 86400;
+    int64_t days = (t - second) / 86400;
+    int64_t weekday = ((days + 4) % 7 + 7) % 7; /* 1970-01-01 was a Thursday */
+    struct civil date = civil_from_days(days);
+
+    memcpy(out, "Day, 00 Mon 0000 00:00:00 GMT", HTTP_DATE_SIZE);
+    memcpy(out, &"SunMonTueWedThuFriSat"[3 * weekday], 3);
+    put_digits(out + 5, date.day, 2);
+    memcpy(out + 8, &"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * (date.month - 1)], 3);
+    put_digits(out + 12, date.year, 4);
+    put_digits(out + 17, second / 3600, 2);
+    put_digits(out + 20, second / 60 % 60, 2);
+    put_digits(out + 23, second % 60, 2);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * * The server's half of the opening handshake, RFC 6455 §4.2. ws.c asks here and sends the answer.
+ * Left out: extensions (none is ever accepted, §9.1) and the uniqueness of offered subprotocols
+ * (§4.1), which would cost a set and protect nobody. Pure. */
+#include "http_upgrade.h"
+
+#include <string.h>
+
+#include "base64.h"
+#include "sha1.h"
+
+enum {
+    KEY_SIZE = 16,                           /* bytes of the nonce, §4.1 */
+    KEY_TEXT = BASE64_ENCODED_SIZE(KEY_SIZE) /* characters it is sent as */
+};
+
+bool http_upgrade_wanted(const struct http_request *r)
+{
+    return http_request_has_token(r, "Upgrade", "websocket");
+}
+
+static int refuse(struct http_upgrade *u, int status, const char *why)
+{
+    u->why = why;
+    return status;
+}
+
+/* --- origin ----------------------------------------------------------------------------------- */
+
+static bool origin_is_listed(struct http_str origin, const char *const *origins)
+{
+    for (; origins != NULL && *origins != NULL; origins++)
+        if (strcmp(*origins, "*") == 0 || http_str_is_nocase(origin, *origins))
+            return true;
+    return false;
+}
+
+/* Cut `scheme` off the front of `*s`, if it is there. */
+static bool cut_scheme(struct http_str *s, const char *scheme)
+{
+    size_t n = strlen(scheme);
+
+    if (s->len < n || !http_str_is_nocase((struct http_str){s->data, n}, scheme))
+        return false;
+    *s = (struct http_str){s->data + n, s->len - n};
+    return true;
+}
+
+static struct http_str without_port(struct http_str authority, const char *port)
+{
+    size_t n = strlen(port);
+
+    if (authority.len >= n && memcmp(authority.data + authority.len - n, port, n) == 0)
+        authority.len -= n;
+    return authority;
+}
+
+static char to_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* Host names ignore case, RFC 3986 §3.2.2. What delimits an authority never counts as part of it.
+ * */
+static bool same_authority(struct http_str a, struct http_str b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++)
+        if (to_lower(a.data[i]) != to_lower(b.data[i]) || strchr("/?#@\\ \t,", a.data[i]) != NULL)
+            return false;
+    return a.len > 0;
+}
+
+bool http_upgrade_origin_allowed(struct http_str origin, struct http_str host,
+                                 const char *const *origins)
+{
+    struct http_str authority = origin;
+    const char *port;
+
+    if (origin_is_listed(origin, origins))
+        return true;
+    if (cut_scheme(&authority, "http://"))
+        port = ":80";
+    else if (cut_scheme(&authority, "https://"))
+        port = ":443";
+    else
+        return false; /* also "null", which every sandboxed page may call itself, RFC 6454 §7.1 */
+    /* Behind a proxy that ends TLS the scheme of our own connection is not the browser's: the
+     * default port is that of the origin's scheme, on both sides. */
+    return same_authority(without_port(authority, port), without_port(host, port));
+}
+
+/* RFC 6455 §10.2. Without Origin the client is no browser, so no user's cookies are being abused.
+ * */
+static int check_origin(const struct http_request *r, const char *const *origins,
+                        struct http_upgrade *u)
+{
+    size_t count;
+    struct http_str origin = http_request_field(r, "Origin", &count);
+
+    if (count > 1)
+        return refuse(u, 400, "more than one Origin field");
+    if (count == 1 && !http_upgrade_origin_allowed(origin, r->host, origins))
+        return refuse(u, 403,
+                      "origin is not this host; allow it with --origin (ws_options.origins)");
+    return 0;
+}
+
+/* --- subprotocol ------------------------------------------------------------------------------ */
+
+static const char protocol_field[] = "Sec-WebSocket-Protocol";
+
+bool http_upgrade_offers(const struct http_request *r, const char *name)
+{
+    for (size_t i = 0; i < r->field_count; i++) {
+        struct http_str rest = r->fields[i].value, member;
+
+        if (!http_str_is_nocase(r->fields[i].name, protocol_field))
+            continue;
+        while (http_list_next(&rest, &member))
+            if (http_str_is(member, name))
+                return true;
+    }
+    return false;
+}
+
+/* §4.1: when the field is there, it lists one token or more. */
+static bool offers_are_well_formed(const struct http_request *r)
+{
+    size_t fields = 0, members = 0;
+
+    for (size_t i = 0; i < r->field_count; i++) {
+        struct http_str rest = r->fields[i].value, member;
+
+        if (!http_str_is_nocase(r->fields[i].name, protocol_field))
+            continue;
+        fields++;
+        for (; http_list_next(&rest, &member); members++)
+            if (!http_is_token(member))
+                return false;
+    }
+    return fields == 0 || members > 0;
+}
+
+/* The server's order decides, §4.2.2 item 5. None in common is no error: then none is agreed on. */
+static int choose_subprotocol(const struct http_request *r, const char *const *ours,
+                              struct http_upgrade *u)
+{
+    if (!offers_are_well_formed(r))
+        return refuse(u, 400, "malformed Sec-WebSocket-Protocol");
+    for (; ours != NULL && *ours != NULL; ours++) {
+        if (!http_upgrade_offers(r, *ours))
+            continue;
+        u->subprotocol = *ours;
+        break;
+    }
+    return 0;
+}
+
+/* --- the handshake ---------------------------------------------------------------------------- */
+
+/* §4.2.1 items 1, 3 and 4, and no body: its bytes would be read as frames. */
+static int check_request(const struct http_request *r, struct http_upgrade *u)
+{
+    if (!http_str_is(r->method, "GET"))
+        return refuse(u, 405, "a WebSocket begins with GET");
+    if (r->minor < 1)
+        return refuse(u, 400, "a WebSocket needs HTTP/1.1");
+    if (!http_upgrade_wanted(r))
+        return refuse(u, 400, "Upgrade does not list websocket");
+    if (!http_request_has_token(r, "Connection", "upgrade"))
+        return refuse(u, 400, "Connection does not list upgrade");
+    if (r->framing != HTTP_BODY_NONE)
+        return refuse(u, 400, "an opening handshake has no body");
+    return 0;
+}
+
+/* §4.2.1 item 6, §4.4. */
+static int check_version(const struct http_request *r, struct http_upgrade *u)
+{
+    size_t count;
+    struct http_str version = http_request_field(r, "Sec-WebSocket-Version", &count);
+
+    if (count == 0)
+        return refuse(u, 400, "no Sec-WebSocket-Version");
+    if (count > 1 || !http_str_is(version, "13"))
+        return refuse(u, 426, "Sec-WebSocket-Version is not 13");
+    return 0;
+}
+
+/* §4.2.2 item 5.4: SHA-1 of the key as it was sent and a GUID that no other protocol would add. */
+static void write_accept(char out[HTTP_UPGRADE_ACCEPT_SIZE], const char key[KEY_TEXT])
+{
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    char text[KEY_TEXT + sizeof guid - 1];
+    uint8_t digest[SHA1_SIZE];
+
+    memcpy(text, key, KEY_TEXT);
+    memcpy(text + KEY_TEXT, guid, sizeof guid - 1);
+    sha1(digest, text, sizeof text);
+    base64_encode(out, digest, sizeof digest);
+}
+
+/* §4.2.1 item 5. */
+static int check_key(const struct http_request *r, struct http_upgrade *u)
+{
+    uint8_t nonce[KEY_TEXT / 4 * 3];
+    size_t count;
+    struct http_str key = http_request_field(r, "Sec-WebSocket-Key", &count);
+
+    if (count == 0)
+        return refuse(u, 400, "no Sec-WebSocket-Key");
+    if (count > 1)
+        return refuse(u, 400, "more than one Sec-WebSocket-Key");
+    if (key.len != KEY_TEXT || base64_decode(nonce, key.data, key.len) != KEY_SIZE)
+        return refuse(u, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
+    write_accept(u->accept, key.data);
+    return 0;
+}
+
+int http_upgrade_check(const struct http_request *r, const struct http_upgrade_policy *policy,
+                       struct http_upgrade *u)
+{
+    int status;
+
+    memset(u, 0, sizeof *u);
+    status = check_request(r, u);
+    if (status == 0)
+        status = check_version(r, u);
+    if (status == 0)
+        status = check_key(r, u);
+    if (status == 0)
+        status = check_origin(r, policy->origins, u);
+    if (status == 0)
+        status = choose_subprotocol(r, policy->subprotocols, u);
+    return status == 0 ? 101 : status;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What one connection has yet to send: a queue of slices of reference-counted chunks. A frame for one
+ * peer is copied into a chunk of its own; a frame for a room is encoded once into a shared chunk, and
+ * each member's queue only names the slice. Pure: the caller gathers with output_peek(), makes the
+ * system call, and reports with output_sent().
+ *
+ * All memory is counted in the pool's budget. Functions return 0, BUF_FULL or BUF_NOMEM, and on
+ * failure nothing has changed. */
+#ifndef OUTPUT_H
+#define OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+
+enum {
+    OUTPUT_CHUNK_SIZE = 16384, /* of chunks that are kept for reuse */
+    OUTPUT_SPARE_MAX = 64,     /* how many of them are kept */
+    OUTPUT_INLINE = 4          /* slices that need no allocation */
+};
+
+struct output_chunk {
+    struct output_chunk *next; /* among the pool's spares */
+    size_t refs;               /* slices and owners that use it */
+    size_t len;                /* bytes written; never rewritten while refs > 1 */
+    size_t cap;
+    bool counted; /* in the budget; closing frames are not */
+    uint8_t data[];
+};
+
+struct output_slice {
+    struct output_chunk *chunk; /* one reference */
+    size_t start;
+    size_t end;
+};
+
+struct output_pool {
+    struct buf_budget *budget;
+    struct output_chunk *spares;
+    size_t spare_count;
+    struct output_chunk *shared; /* where shared frames are written next; may be NULL */
+};
+
+struct output {
+    size_t queued;               /* bytes, the sum of all slices */
+    struct output_slice *slices; /* inline_slices, or owned and counted in the budget */
+    size_t head;                 /* first slice in use */
+    size_t count;                /* slices in use */
+    size_t cap;
+    struct output_slice inline_slices[OUTPUT_INLINE];
+};
+
+struct output_span {
+    const uint8_t *data;
+    size_t len;
+};
+
+void output_pool_init(struct output_pool *pool, struct buf_budget *budget);
+void output_pool_release(struct output_pool *pool);
+
+void output_init(struct output *o);
+void output_release(struct output_pool *pool, struct output *o);
+
+/* Append copies of `head` and then `body`; either may be empty. */
+int output_append(struct output_pool *pool, struct output *o, const void *head, size_t head_len,
+                  const void *body, size_t body_len);
+
+/* The same for a few bytes that must go out even when the budget is used up: a closing frame. The
+ * caller appends at most one to a queue. */
+int output_append_last(struct output *o, struct output_pool *pool, const void *data, size_t len);
+
+/* Encode once: copy `head` and `body` where many queues can refer to them. The slice holds a
+ * reference until output_slice_release(). */
+int output_slice_new(struct output_pool *pool, struct output_slice *slice, const void *head,
+                     size_t head_len, const void *body, size_t body_len);
+void output_slice_release(struct output_pool *pool, struct output_slice *slice);
+
+/* Append a reference to `slice`, without copying. */
+int output_refer(struct output_pool *pool, struct output *o, const struct output_slice *slice);
+
+/* The first `max` spans to send, in order. Returns how many there are. */
+size_t output_peek(const struct output *o, struct output_span *spans, size_t max);
+
+/* `n` bytes have been sent. */
+void output_sent(struct output_pool *pool, struct output *o, size_t n);
+
+/* The peer will take no more for now: let what little is left not hold a whole chunk. */
+void output_compact(struct output_pool *pool, struct output *o);
+
+#endif

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Install the Debian packages given that are missing. Says so when it cannot.
+# Usage: sh tests/deps.sh PACKAGE...
+missing=
+for package; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+if ! command -v apt-get >/dev/null; then
+    echo "deps: no apt-get here; please install:$missing" >&2
+    exit 1
+fi
+sudo=
+[ "$(id -u)" -eq 0 ] || sudo=sudo
+# shellcheck disable=SC2086 # a list of words on purpose
+$sudo apt-get update -qq && $sudo apt-get install -y -qq $missing >/dev/null

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Run each test program given, show the output of those that fail, and add up what cmocka counted.
+# Usage: sh tests/run.sh PROGRAM...
+passed=0
+failed=0
+for program; do
+    log=$program.log
+    "$program" >"$log" 2>&1
+    status=$?
+    p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | head -n 1)
+    f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | head -n 1)
+    p=${p:-0}
+    f=${f:-0}
+    # A crash, or a run without a count, is a failure even when nothing says so.
+    if [ "$status" -ne 0 ] && [ "$f" -eq 0 ] || [ $((p + f)) -eq 0 ]; then
+        f=$((f + 1))
+    fi
+    printf '%-40s %4d passed, %d failed\n' "$program" "$p" "$f"
+    if [ "$f" -ne 0 ]; then
+        grep -v '^\[ RUN\|^\[       OK' "$log"
+    fi
+    passed=$((passed + p))
+    failed=$((failed + f))
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * http_upgrade.c: RFC 6455 §4.2, and the origins of those who hijack WebSockets across sites. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "../http_upgrade.h"
+#include "exact.h"
+
+#define COUNT(a)   (sizeof(a) / sizeof(a)[0])
+#define GET        "GET /chat HTTP/1.1\r\nHost: server.example.com\r\n"
+#define UPGRADE    "Upgrade: websocket\r\n"
+#define CONNECTION "Connection: Upgrade\r\n"
+#define KEY        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define VERSION    "Sec-WebSocket-Version: 13\r\n"
+#define GOOD       GET UPGRADE CONNECTION KEY VERSION
+#define OFFER      "Sec-WebSocket-Protocol: "
+
+static const char *const protocols[] = {"superchat", "chat", NULL};
+static const struct http_upgrade_policy policy = {NULL, protocols};
+
+/* Judge a head of `len` bytes in an allocation of exactly that size. */
+static int check_len(const char *text, size_t len, const struct http_upgrade_policy *p,
+                     struct http_upgrade *u)
+{
+    char *copy = exact_copy(text, len);
+    const char *why = "";
+    struct http_scan scan = {0};
+    struct http_request r;
+    int status;
+
+    assert_int_equal(http_head_scan(&scan, copy, len), (int)len);
+    if (http_request_parse(&r, copy, len, &why) != 0)
+        fail_msg("%s: %s", text, why);
+    status = http_upgrade_check(&r, p, u);
+    free(copy);
+    return status;
+}
+
+static int check(const char *text, struct http_upgrade *u)
+{
+    return check_len(text, strlen(text), &policy, u);
+}
+
+/* RFC 6455 §1.3, with the fields of §1.2. */
+static void the_handshake_of_the_rfc_is_accepted(void **state)
+{
+    struct http_upgrade u;
+    (void)state;
+
+    assert_int_equal(
+        check(GOOD "Origin: http://server.example.com\r\n" OFFER "chat, superchat\r\n\r\n", &u),
+        101);
+    assert_memory_equal(u.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", sizeof u.accept);
+    assert_string_equal(u.subprotocol, "superchat");
+    assert_null(u.why);
+}
+
+static void each_bad_handshake_is_refused_with_its_status(void **state)
+{
+    static const struct {
+        const char *head;
+        int status;
+    } table[] = {
+        {"POST / HTTP/1.1\r\nHost: h\r\n" UPGRADE CONNECTION KEY VERSION "\r\n", 405},
+        {"HEAD / HTTP/1.1\r\nHost: h\r\n" UPGRADE CONNECTION KEY VERSION "\r\n", 405},
+        {"get / HTTP/1.1\r\nHost: h\r\n" UPGRADE CONNECTION KEY VERSION "\r\n", 405},
+        {"GET / HTTP/1.0\r\nHost: h\r\n" UPGRADE CONNECTION KEY VERSION "\r\n", 400},
+        {GET CONNECTION KEY VERSION "\r\n", 400},
+        {GET "Upgrade: h2c\r\n" CONNECTION KEY VERSION "\r\n", 400},
+        {GET "Upgrade: websockets\r\n" CONNECTION KEY VERSION "\r\n", 400},
+        {GET UPGRADE KEY VERSION "\r\n", 400},
+        {GET UPGRADE "Connection: keep-alive\r\n" KEY VERSION "\r\n", 400},
+        {GET UPGRADE CONNECTION KEY "\r\n", 400},
+        {GET UPGRADE CONNECTION KEY "Sec-WebSocket-Version: 8\r\n\r\n", 426},
+        {GET UPGRADE CONNECTION KEY "Sec-WebSocket-Version: 1\r\n\r\n", 426},
+        {GET UPGRADE CONNECTION KEY "Sec-WebSocket-Version: 013\r\n\r\n", 426},
+        {GET UPGRADE CONNECTION KEY "Sec-WebSocket-Version: 13, 8\r\n\r\n", 426},
+        {GET UPGRADE CONNECTION KEY "Sec-WebSocket-Version:\r\n\r\n", 426},
+        {GOOD VERSION "\r\n", 426},
+        {GOOD "Sec-WebSocket-Version: 8\r\n\r\n", 426},
+        {GET UPGRADE CONNECTION VERSION "\r\n", 400},
+        {GOOD KEY "\r\n", 400},
+        {GET UPGRADE CONNECTION VERSION "Sec-WebSocket-Key:\r\n\r\n", 400},
+        {GET UPGRADE CONNECTION VERSION "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n\r\n", 400},
+        {GET UPGRADE CONNECTION VERSION "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==\r\n\r\n", 400},
+        {GET UPGRADE CONNECTION VERSION "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQA=\r\n\r\n", 400},
+        {GET UPGRADE CONNECTION VERSION "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQAA\r\n\r\n", 400},
+        {GET UPGRADE CONNECTION VERSION "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ-==\r\n\r\n", 400},
+        {GET UPGRADE CONNECTION VERSION "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub24=\r\n\r\n", 400},
+        {GOOD "Content-Length: 1\r\n\r\n", 400},
+        {GOOD "Transfer-Encoding: chunked\r\n\r\n", 400},
+        {GOOD "Origin: http://evil.example\r\n\r\n", 403},
+        {GOOD "Origin: null\r\n\r\n", 403},
+        {GOOD "Origin:\r\n\r\n", 403},
+        {GOOD "Origin: http://server.example.com\r\nOrigin: http://server.example.com\r\n\r\n",
+         400},
+        {GOOD OFFER "\r\n\r\n", 400},
+        {GOOD OFFER ",,\r\n\r\n", 400},
+        {GOOD OFFER "chat, a b\r\n\r\n", 400},
+        {GOOD OFFER "chat\r\n" OFFER "\"chat\"\r\n\r\n", 400},
+        {GOOD OFFER "ch\xc3\xa4t\r\n\r\n", 400},
+        {GOOD OFFER "chat;x=1\r\n\r\n", 400},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct http_upgrade u;
+        int status = check(table[i].head, &u);
+
+        if (status != table[i].status)
+            fail_msg("%s: %d, not %d", table[i].head, status, table[i].status);
+        assert_non_null(u.why);
+        assert_null(u.subprotocol);
+    }
+}
+
+static void unusual_but_correct_handshakes_are_accepted(void **state)
+{
+    static const char *const heads[] = {
+        GOOD "\r\n",
+        GET "upgrade: h2c, WebSocket\r\nCONNECTION: keep-alive, UPGRADE\r\n" KEY VERSION "\r\n",
+        GET "Upgrade: x\r\n" UPGRADE "Connection: close\r\n" CONNECTION KEY VERSION "\r\n",
+        GOOD "Origin: HTTPS://Server.Example.COM:443\r\n\r\n",
+        GOOD OFFER "unknown\r\n\r\n",
+        /* ATTACKS: these extensions broke others; we never look */
+        GOOD "Sec-WebSocket-Extensions: constructor\r\n\r\n",
+        GOOD "Sec-WebSocket-Extensions: a; b=\"unclosed, permessage-deflate;;;=\r\n\r\n",
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(heads); i++) {
+        struct http_upgrade u;
+
+        if (check(heads[i], &u) != 101)
+            fail_msg("%s: %s", heads[i], u.why);
+    }
+}
+
+static void a_refused_origin_is_told_which_option_allows_it(void **state)
+{
+    struct http_upgrade u;
+    (void)state;
+
+    assert_int_equal(check(GOOD "Origin: http://evil.example\r\n\r\n", &u), 403);
+    assert_string_equal(u.why,
+                        "origin is not this host; allow it with --origin (ws_options.origins)");
+}
+
+static void only_upgrade_websocket_wants_a_websocket(void **state)
+{
+    struct http_request r = {.field_count = 1, .fields = {{{"Upgrade", 7}, {"a, WEBSOCKET", 12}}}};
+    (void)state;
+
+    assert_true(http_upgrade_wanted(&r));
+    r.fields[0].value.len--;
+    assert_false(http_upgrade_wanted(&r));
+    r.field_count = 0;
+    assert_false(http_upgrade_wanted(&r));
+}
+
+static bool allowed(const char *origin, const char *host, const char *const *origins)
+{
+    char *o = exact_copy(origin, strlen(origin)), *h = exact_copy(host, strlen(host));
+    bool result = http_upgrade_origin_allowed((struct http_str){o, strlen(origin)},
+                                              (struct http_str){h, strlen(host)}, origins);
+
+    free(o);
+    free(h);
+    return result;
+}
+
+static void a_page_may_talk_to_its_own_host_only(void **state)
+{
+    static const struct {
+        const char *origin, *host;
+        bool allowed;
+    } table[] = {
+        {"http://h", "h", true},
+        {"HTTP://H", "h", true},
+        {"http://h:80", "h", true},
+        {"http://h", "h:80", true},
+        {"https://h", "h:443", true},
+        {"https://h:443", "h", true},
+        {"https://h", "h", true}, /* a proxy ended TLS */
+        {"http://h:8080", "h:8080", true},
+        {"http://[::1]:8080", "[::1]:8080", true},
+        {"http://h:443", "h", false},
+        {"http://h", "h:443", false},
+        {"https://h", "h:80", false},
+        {"http://h:8080", "h", false},
+        {"http://h", "h:8080", false},
+        {"http://h:8080", "h:8081", false},
+        {"http://h.evil", "h", false},
+        {"http://evil.h", "h", false},
+        {"http://evilh", "h", false},
+        {"http://evil?h", "h", false},
+        {"http://h/", "h", false},
+        {"http://h/", "h/", false},
+        {"http://h?x", "h?x", false},
+        {"http://h#x", "h#x", false},
+        {"http://u@h", "h", false},
+        {"http://u@h", "u@h", false},
+        {"http://h ", "h", false},
+        {"http://h http://h", "h", false},
+        {"http://", "", false},
+        {"http://:80", "", false},
+        {"http:/h", "h", false},
+        {"ws://h", "h", false},
+        {"file://h", "h", false},
+        {"h", "h", false},
+        {"", "", false},
+        {"null", "h", false},
+        {"null", "null", false},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++)
+        if (allowed(table[i].origin, table[i].host, NULL) != table[i].allowed)
+            fail_msg("%s at %s", table[i].origin, table[i].host);
+}
+
+static void other_origins_must_be_listed_whole(void **state)
+{
+    static const char *const list[] = {"https://a.example", "http://b.example:8080", NULL};
+    static const char *const null_origin[] = {"null", NULL}, *const any[] = {"x", "*", NULL};
+    (void)state;
+
+    assert_true(allowed("https://a.example", "h", list));
+    assert_true(allowed("HTTPS://A.example", "h", list));
+    assert_true(allowed("http://b.example:8080", "h", list));
+    assert_false(allowed("http://a.example", "h", list));
+    assert_false(allowed("https://a.example.evil", "h", list));
+    assert_false(allowed("https://a.exampl", "h", list));
+    assert_false(allowed("*", "h", list));
+    assert_false(allowed("null", "h", list));
+    assert_true(allowed("null", "h", null_origin));
+    assert_true(allowed("gopher://z", "h", any));
+    assert_true(allowed("http://h", "h", list));
+}
+
+static void the_servers_order_of_subprotocols_decides(void **state)
+{
+    static const struct {
+        const char *head, *chosen;
+    } table[] = {
+        {GOOD "\r\n", NULL},
+        {GOOD OFFER "chat\r\n\r\n", "chat"},
+        {GOOD OFFER "chat,superchat\r\n\r\n", "superchat"},
+        {GOOD OFFER "chat\r\n" OFFER "x, superchat\r\n\r\n", "superchat"},
+        {GOOD OFFER "CHAT\r\n\r\n", NULL},
+        {GOOD OFFER "chat2, cha\r\n\r\n", NULL},
+        {GOOD OFFER ", chat ,\r\n\r\n", "chat"},
+    };
+    static const struct http_upgrade_policy none = {NULL, NULL};
+    struct http_upgrade u;
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        assert_int_equal(check(table[i].head, &u), 101);
+        if (table[i].chosen == NULL)
+            assert_null(u.subprotocol);
+        else
+            assert_string_equal(u.subprotocol, table[i].chosen);
+    }
+    assert_int_equal(
+        check_len(GOOD OFFER "chat\r\n\r\n", strlen(GOOD OFFER "chat\r\n\r\n"), &none, &u), 101);
+    assert_null(u.subprotocol);
+}
+
+static void a_giant_key_is_not_decoded(void **state)
+{
+    char head[HTTP_HEAD_MAX], zeros[10000];
+    struct http_upgrade u;
+    (void)state;
+
+    memset(zeros, 'A', sizeof zeros);
+    snprintf(head, sizeof head, "%sSec-WebSocket-Key: %.*s\r\n\r\n", GET UPGRADE CONNECTION VERSION,
+             (int)sizeof zeros, zeros);
+    assert_int_equal(check(head, &u), 400);
+}
+
+/* ws CVE-2021-32640: a value of spaces took quadratic time. 1000 times 15 KB, the suite has no
+ * second to lose: quadratic would be 10^11 steps. */
+static void a_value_of_spaces_takes_linear_time(void **state)
+{
+    char head[HTTP_HEAD_MAX];
+    struct http_upgrade u;
+    int len = snprintf(head, sizeof head, "%sb%15000sx\r\n\r\n", GOOD OFFER, "");
+    (void)state;
+
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(check_len(head, (size_t)len, &policy, &u), 400);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_handshake_of_the_rfc_is_accepted),
+        cmocka_unit_test(each_bad_handshake_is_refused_with_its_status),
+        cmocka_unit_test(unusual_but_correct_handshakes_are_accepted),
+        cmocka_unit_test(a_refused_origin_is_told_which_option_allows_it),
+        cmocka_unit_test(only_upgrade_websocket_wants_a_websocket),
+        cmocka_unit_test(a_page_may_talk_to_its_own_host_only),
+        cmocka_unit_test(other_origins_must_be_listed_whole),
+        cmocka_unit_test(the_servers_order_of_subprotocols_decides),
+        cmocka_unit_test(a_giant_key_is_not_decoded),
+        cmocka_unit_test(a_value_of_spaces_takes_linear_time),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Deadlines: a hierarchical timer wheel with ticks of 1 ms (Varghese and Lauck, 1987, scheme 7).
+ * Setting and cancelling cost O(1) whatever the number of timers, and a timer fires in the very
+ * millisecond it was set for. The wheel is told the time and never asks for it. Pure.
+ *
+ * A timer lives inside the struct that it times, and the wheel only links it: no allocation. */
+#ifndef TIMER_H
+#define TIMER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TIMER_SLOT_BITS = 6,
+    TIMER_SLOTS = 1 << TIMER_SLOT_BITS,
+    TIMER_LEVELS = 6 /* 64^6 ms: two years. A later deadline waits in the last slot and is put again */
+};
+
+struct timer {
+    struct timer *next;
+    struct timer **link; /* what points at this timer; NULL exactly when it is not set */
+    uint64_t deadline;   /* ms */
+    void (*fire)(struct timer *t);
+};
+
+struct timer_wheel {
+    uint64_t now;                                    /* ms; every deadline <= now has fired */
+    uint64_t occupied[TIMER_LEVELS];                 /* bit i: slot i holds at least one timer */
+    struct timer *slots[TIMER_LEVELS][TIMER_SLOTS];
+};
+
+void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms);
+
+/* Set `t` to fire at `deadline_ms`, moving it when it is set already. A deadline that has passed
+ * fires at the next timer_wheel_advance() that moves the time on. t->fire is the caller's to fill in. */
+void timer_set(struct timer_wheel *w, struct timer *t, uint64_t deadline_ms);
+
+/* Cancel; a timer that is not set stays so. */
+void timer_cancel(struct timer_wheel *w, struct timer *t);
+
+static inline bool timer_is_set(const struct timer *t)
+{
+    return t->link != NULL;
+}
+
+/* Move the time on to `now_ms` (never backwards) and call t->fire of each timer whose deadline has
+ * come, in order of deadlines. A timer is no longer set when it fires; fire() may set or cancel any
+ * timer, itself too, and may free the one that fired. */
+void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms);
+
+/* Milliseconds from w->now until something may have to fire: exact when it is less than 64 ms off,
+ * else never too late. -1 when no timer is set. For epoll_wait. */
+int timer_wheel_timeout_ms(const struct timer_wheel *w);
+
+#endif

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * minnow: a WebSocket server (RFC 6455) on one thread and raw epoll. This is the whole public API.
+ *
+ *     static void echo(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+ *     {
+ *         ws_send(c, op, data, len);
+ *     }
+ *
+ *     struct ws_server *s = ws_server_new(&(struct ws_options){.port = 8080});
+ *     ws_server_handle(s, "/", &(struct ws_handlers){.on_message = echo});
+ *     ws_server_run(s);
+ *
+ * Everything runs on the thread that calls ws_server_run() or ws_server_step(), callbacks too. Only
+ * ws_post() and ws_server_stop() may be called from elsewhere. Any function may be called from any
+ * callback; none of them calls back, and none frees what another callback still holds.
+ *
+ * A `struct ws_conn *` is valid from on_open until on_close returns, and around a plain request from
+ * on_request until ws_respond() or on_abort. Functions return 0 or more on success, a WS_ERR_ below 0
+ * on failure. The library neither prints, nor exits, nor touches the process's signals. */
+#ifndef WS_H
+#define WS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ws_protocol.h"
+
+struct ws_server;
+struct ws_conn;
+struct ws_request;
+struct ws_timer;
+
+enum ws_result {
+    WS_SENT = 0,         /* taken; the queue is below the high-water mark */
+    WS_QUEUED = 1,       /* taken, but the peer reads slowly: better wait for on_drain */
+    WS_ERR_CLOSED = -1,  /* not open, or its closing handshake has begun */
+    WS_ERR_FULL = -2,    /* would pass max_queue or max_memory; nothing was queued */
+    WS_ERR_NOMEM = -3,   /* malloc failed */
+    WS_ERR_INVALID = -4, /* an argument that the protocol does not allow */
+    WS_ERR_SYSTEM = -5,  /* a system call failed; errno says why */
+};
+
+/* Text for a WS_ERR_ value, or for an errno value (positive). Never NULL. */
+const char *ws_strerror(int error);
+
+/* Text inside somebody else's buffer; no NUL behind it. */
+struct ws_str {
+    const char *data; /* NULL when there is no such text */
+    size_t len;
+};
+
+struct ws_str ws_str(const char *text);            /* borrowed, with its NUL left out */
+bool ws_str_is(struct ws_str s, const char *text); /* equal, byte by byte */
+
+/* --- server ------------------------------------------------------------------------------------- */
+
+enum ws_log_level { WS_LOG_ERROR = 1, WS_LOG_INFO = 2, WS_LOG_TRACE = 3 };
+
+/* All zero is a working, safe server: loopback, a free port, limits as noted. Borrowed until
+ * ws_server_new() returns, but for the lists and strings, which must live as long as the server. */
+struct ws_options {
+    const char *const *bind;    /* "127.0.0.1", "::1", "localhost", "unix:/path"; ends with NULL.
+                                   NULL: 127.0.0.1 */
+    uint16_t port;              /* of all TCP addresses; 0: a free one, see ws_server_port() */
+    const char *const *origins; /* browser origins to allow besides our own host, "*" for any; ends
+                                   with NULL */
+    size_t max_message;         /* bytes of a message or request body where the endpoint names none;
+                                   0: 16 MiB */
+    size_t max_queue;           /* unsent bytes of one connection; 0: max_message + 1 MiB */
+    size_t max_memory;          /* bytes buffered for all connections together; 0: 256 MiB */
+    size_t high_water;          /* unsent bytes above which a connection is not read; 0: 64 KiB */
+    size_t max_clients;         /* 0: as many as RLIMIT_NOFILE allows */
+    unsigned handshake_timeout_ms; /* for a whole request to come in; 0: 10 s */
+    unsigned close_timeout_ms;     /* for the closing handshake, and for a stop; 0: 5 s */
+    unsigned ping_interval_ms;     /* of silence before a ping; 0: 30 s; UINT_MAX: never ping */
+    unsigned ping_timeout_ms;      /* for anything to come after a ping; 0: 20 s */
+    enum ws_log_level log_level;   /* least important lines wanted; 0: WS_LOG_ERROR */
+    void (*log)(void *arg, enum ws_log_level level,
+                const char *line); /* no newline; NULL: silence */
+    void *log_arg;
+};
+
+/* A listening server. NULL with errno on failure; the log callback got a line that names the address.
+ * ws_server_free() when done. */
+struct ws_server *ws_server_new(const struct ws_options *options);
+
+/* Serve until ws_server_stop() has done its work. Returns 0 or WS_ERR_SYSTEM. */
+int ws_server_run(struct ws_server *s);
+
+/* One turn of the loop: wait at most `timeout_ms` (-1: until something happens, 0: not at all), then
+ * handle what is ready. Returns 1, or 0 once the server has stopped, or WS_ERR_SYSTEM. */
+int ws_server_step(struct ws_server *s, int timeout_ms);
+
+/* A descriptor that polls readable whenever ws_server_step(s, 0) has something to do, timers too.
+ * It belongs to the server. */
+int ws_server_fd(const struct ws_server *s);
+
+/* Stop accepting, send Close 1001 to everybody, wait at most close_timeout_ms for their answers, and
+ * let run/step return 0. A second call ends the waiting. Allowed in any thread and signal handler. */
+void ws_server_stop(struct ws_server *s);
+
+/* Close what is still open (on_close is called) and free everything. Not from a callback. */
+void ws_server_free(struct ws_server *s);
+
+uint16_t ws_server_port(const struct ws_server *s); /* the first TCP listener's; 0: none */
+
+struct ws_stats {
+    size_t connections; /* accepted and not yet closed, whatever their state */
+    size_t max_clients; /* the limit in force */
+    size_t buffered;    /* bytes in use of max_memory */
+};
+struct ws_stats ws_server_stats(const struct ws_server *s);
+
+/* --- endpoints ----------------------------------------------------------------------------------- */
+
+/* What happens below one path prefix. Each callback may be NULL. */
+struct ws_handlers {
+    /* A plain request is there, body and all. Answer it now or later by ws_respond(), once. Without
+     * this callback plain requests get 426. `req` is valid until return. */
+    void (*on_request)(struct ws_conn *c, const struct ws_request *req);
+
+    /* The client went away before the answer; `c` ends here. Without this callback a client that only
+     * shut down its sending side still gets its answer, and a late ws_respond() is harmless no more
+     * than the connection lives: set it when you answer late. */
+    void (*on_abort)(struct ws_conn *c);
+
+    /* An opening handshake is in order. Refuse it with ws_respond(), or accept it on your own terms
+     * with ws_accept(), or do neither to accept it with the first subprotocol that fits. */
+    void (*on_upgrade)(struct ws_conn *c, const struct ws_request *req);
+
+    void (*on_open)(struct ws_conn *c, const struct ws_request *req);
+
+    /* A whole message, text already checked to be UTF-8. `data` is valid until return. */
+    void (*on_message)(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
+
+    /* After a send returned WS_QUEUED: the queue has emptied below half the high-water mark. */
+    void (*on_drain)(struct ws_conn *c);
+
+    /* The connection has ended, exactly once per on_open; `c` is freed after return. `code` is the one
+     * of the peer's Close frame, else the one that we failed the connection with, else 1006; 1005 for
+     * a Close without status. RFC 6455 §7.1.5. */
+    void (*on_close)(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len);
+
+    size_t max_message;              /* bytes of a message or request body; 0: the server's */
+    const char *const *subprotocols; /* in order of preference, ends with NULL; borrowed for good */
+    void *user;                      /* for ws_user() */
+};
+
+/* Serve paths that begin with `prefix` (plain comparison; the longest prefix wins). Both arguments are
+ * copied. Connections keep the handlers they began with. Paths without an endpoint get 404.
+ * Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for a prefix that does not begin with '/'. */
+int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers);
+
+/* --- requests ------------------------------------------------------------------------------------ */
+
+struct ws_header {
+    struct ws_str name;
+    struct ws_str value;
+};
+
+struct ws_str ws_request_method(const struct ws_request *req);
+struct ws_str
+ws_request_path(const struct ws_request *req); /* percent-encoded, without the query */
+struct ws_str ws_request_query(const struct ws_request *req); /* behind the '?', else empty */
+struct ws_str ws_request_body(const struct ws_request *req);
+/* The first field of that name in any case; data is NULL when there is none. */
+struct ws_str ws_request_header(const struct ws_request *req, const char *name);
+/* Field number `index`; false behind the last one. */
+bool ws_request_header_at(const struct ws_request *req, size_t index, struct ws_header *header);
+
+/* Answer the request of `c`, or refuse its upgrade. Content-Length, Date and Connection are added;
+ * everything is copied. Responses leave in the order of their requests.
+ *
+ *   status          200 to 599; 204 and 304 are sent without a body
+ *   headers, count  more fields, or NULL and 0
+ *   body, len       left out where the method is HEAD
+ *
+ * Returns WS_SENT or WS_QUEUED, else nothing was sent: WS_ERR_CLOSED when no request is open,
+ * WS_ERR_INVALID for a status or a header that is not legal, WS_ERR_FULL, WS_ERR_NOMEM. */
+int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
+               const void *body, size_t len);
+
+/* In on_upgrade: accept, with `subprotocol` (one that the client offered, or NULL for none) and more
+ * headers in the 101. Borrowed until on_upgrade returns... copied at once, so anything will do.
+ * Returns 0, WS_ERR_INVALID, WS_ERR_CLOSED outside on_upgrade, WS_ERR_NOMEM. RFC 6455 §4.2.2 */
+int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header *headers,
+              size_t count);
+
+/* --- connections --------------------------------------------------------------------------------- */
+
+/* Send one message. All that is sent to a connection in one turn leaves in one system call.
+ *
+ *   opcode      WS_OP_TEXT (the caller vouches for UTF-8) or WS_OP_BINARY
+ *   data, len   copied before return
+ *
+ * Returns WS_SENT, WS_QUEUED, WS_ERR_CLOSED, WS_ERR_FULL, WS_ERR_NOMEM, WS_ERR_INVALID.
+ * RFC 6455 §5.6 */
+int ws_send(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
+
+/* Send a ping with `len` <= 125 bytes. The server pings silent peers by itself. RFC 6455 §5.5.2 */
+int ws_ping(struct ws_conn *c, const void *data, size_t len);
+
+/* Begin the closing handshake: what was sent before is still delivered, what comes from now on is
+ * discarded. `code` 0 sends a Close without status; `reason` is UTF-8, cut at 123 bytes, copied.
+ * on_close follows. Returns 0, WS_ERR_CLOSED, WS_ERR_INVALID (a code not for the wire),
+ * WS_ERR_NOMEM. RFC 6455 §7.1.2 */
+int ws_close(struct ws_conn *c, unsigned code, const char *reason);
+
+void ws_set_data(struct ws_conn *c, void *data); /* yours; NULL at first; never freed */
+void *ws_data(const struct ws_conn *c);
+void *ws_user(const struct ws_conn *c); /* the endpoint's user pointer */
+struct ws_server *ws_conn_server(const struct ws_conn *c);
+uint64_t ws_conn_id(const struct ws_conn *c);                         /* from 1, never reused */
+struct ws_conn *ws_conn_find(const struct ws_server *s, uint64_t id); /* an open one, or NULL */
+size_t ws_conn_queued(const struct ws_conn *c);                       /* unsent bytes */
+
+/* Write the peer's address, "127.0.0.1:5000", "[::1]:5000" or "unix", and a NUL; returns `out`. */
+enum { WS_ADDRESS_SIZE = 64 };
+const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE]);
+
+/* --- rooms --------------------------------------------------------------------------------------- */
+
+/* A room is there while somebody is in it. Joining twice is joining once; on_close still sees the
+ * rooms, and they are left after it. Names are bytes, copied. */
+int ws_join(struct ws_conn *c, struct ws_str room); /* 0, WS_ERR_CLOSED, WS_ERR_NOMEM */
+void ws_leave(struct ws_conn *c, struct ws_str room);
+struct ws_str ws_conn_room(const struct ws_conn *c,
+                           size_t index); /* the rooms of c; data NULL: none */
+
+/* Send one message to everybody in `room` but `except` (or NULL). It is encoded once. A recipient whose
+ * queue would pass max_queue is closed with 1013; the others never wait for it.
+ * Returns how many recipients it was queued for, or WS_ERR_INVALID, WS_ERR_FULL, WS_ERR_NOMEM. */
+ptrdiff_t ws_publish(struct ws_server *s, struct ws_str room, const struct ws_conn *except,
+                     enum ws_opcode opcode, const void *data, size_t len);
+
+/* The same to every open connection of the server. */
+ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum ws_opcode opcode,
+                       const void *data, size_t len);
+
+/* --- the loop -------------------------------------------------------------------------------------- */
+
+/* Run fn(arg) on the loop. Allowed in any thread. Posts run in the order they were made; those that
+ * have not run when the server is freed are dropped. Returns 0 or WS_ERR_NOMEM. */
+int ws_post(struct ws_server *s, void (*fn)(void *arg), void *arg);
+
+/* Call fn(arg) once, `delay_ms` from now. The handle ends when fn is called or by ws_timer_cancel().
+ * NULL when out of memory. */
+struct ws_timer *ws_timer_start(struct ws_server *s, unsigned delay_ms, void (*fn)(void *arg),
+                                void *arg);
+void ws_timer_cancel(struct ws_timer *t);
+
+/* Call fn(arg, ready) whenever `fd` has one of `events` (EPOLLIN, EPOLLOUT of <sys/epoll.h>). A second
+ * call for the same fd changes it; events 0 ends it, which must come before close(fd).
+ * Returns 0, WS_ERR_NOMEM or WS_ERR_SYSTEM. */
+int ws_watch(struct ws_server *s, int fd, uint32_t events, void (*fn)(void *arg, uint32_t ready),
+             void *arg);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One WebSocket frame header, RFC 6455 §5.2 and §5.3: decode what a client sends, encode what a
+ * server sends, and unmask. Pure and stateless: a header is at most 14 bytes, so a partial one is
+ * simply decoded again when more has come. What is legal *between* frames is ws_message's matter. */
+#ifndef WS_FRAME_H
+#define WS_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ws_protocol.h"
+
+enum {
+    WS_NEED_MORE = 0,               /* not an error: the header is not all there yet */
+    WS_FRAME_HEADER_MAX = 14,       /* from a client: 2, a 64-bit length, the masking key */
+    WS_FRAME_SERVER_HEADER_MAX = 10 /* to a client: no masking key */
+};
+
+struct ws_frame {
+    uint64_t len;    /* payload bytes that the header announces; bit 63 is clear */
+    uint8_t mask[4]; /* masking key */
+    enum ws_opcode opcode;
+    bool fin;
+};
+
+/* Decode the header of a frame from a client out of `buf[0..len)`, which is borrowed.
+ *
+ * Returns the header's length in bytes (6 to 14) with `f` filled in, WS_NEED_MORE, or
+ * -WS_CLOSE_PROTOCOL as soon as the bytes so far cannot begin a legal frame: RSV set, opcode
+ * unknown, not masked, a length not in its shortest form or with bit 63 set, a control frame
+ * without FIN or over 125 bytes. RFC 6455 §5.1, §5.2, §5.5. */
+int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len);
+
+/* Write the header of an unfragmented, unmasked frame with `len` bytes of payload.
+ * Returns its length: 2, 4 or 10. RFC 6455 §5.2. */
+size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode opcode,
+                       uint64_t len);
+
+/* Unmask `data[0..len)` in place. `offset` is how many bytes of this frame's payload came before
+ * data[0], so that a payload may be unmasked in pieces. RFC 6455 §5.3. */
+void ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset);
+
+static inline bool ws_opcode_is_control(enum ws_opcode opcode)
+{
+    return (opcode & 0x8) != 0;
+}
+
+/* "TEXT", "CLOSE", ...: for traces and logs; never NULL. */
+const char *ws_opcode_name(enum ws_opcode opcode);
+
+#endif
