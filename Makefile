@@ -50,7 +50,7 @@ $(BUILD)/%.o: %.c
 	$(CC) $(STANDARD) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # The page as an array of bytes, without a tool beside od and sed.
-$(BUILD)/page.c: web/index.html Makefile
+$(BUILD)/page.c: web/index.html web/csp_hash.sh Makefile
 	@mkdir -p $(@D)
 	{ echo '#include <stddef.h>'; \
 	  echo 'extern const unsigned char minnow_page[];'; \
@@ -58,7 +58,13 @@ $(BUILD)/page.c: web/index.html Makefile
 	  echo 'const unsigned char minnow_page[] = {'; \
 	  od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; \
 	  echo '};'; \
-	  echo 'const size_t minnow_page_len = sizeof minnow_page;'; } > $@
+	  echo 'const size_t minnow_page_len = sizeof minnow_page;'; \
+	  echo 'extern const char minnow_page_policy[];'; \
+	  echo 'const char minnow_page_policy[] ='; \
+	  echo "\"default-src 'none'; img-src data:; connect-src 'self';\""; \
+	  echo "\" script-src $$(sh web/csp_hash.sh $< script);\""; \
+	  echo "\" style-src $$(sh web/csp_hash.sh $< style);\""; \
+	  echo "\" base-uri 'none'; form-action 'none'; frame-ancestors 'none'\";"; } > $@
 
 $(BUILD)/page.o: $(BUILD)/page.c
 	$(CC) -std=c11 $(CFLAGS) -c -o $@ $<

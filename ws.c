@@ -123,6 +123,7 @@ struct ws_conn {
     bool head_only : 1;   /* the request in hand is a HEAD */
     bool keep_alive : 1;  /* the request in hand allows another one */
     bool http_1_0 : 1;    /* the request in hand is of HTTP/1.0 */
+    bool served : 1;      /* a request has been answered: this is not the first */
     uint16_t failed_code; /* the close code that we failed the connection with, or 0 */
     uint32_t interest;    /* what epoll watches for */
     struct ws_server *server;
@@ -192,9 +193,7 @@ struct ws_server {
     struct source clock; /* a timerfd, armed only for a foreign loop */
     struct listener *listeners;
     size_t listener_count;
-    bool accept_paused;
-    bool in_turn;  /* touched connections are settled at its end */
-    bool own_loop; /* in ws_server_run(): the clock need not be armed */
+    bool in_turn; /* touched connections are settled at its end */
     bool stopping;
     bool stopped;
     uint64_t now_ms;
@@ -911,6 +910,7 @@ static int conn_respond(struct ws_conn *c, int status, const struct ws_header *h
         return error;
     }
     c->state = CONN_HTTP;
+    c->served = true;
     conn_deadline(c, c->server->options.handshake_timeout_ms);
     conn_touch(c);
     return send_result(c);
@@ -1063,6 +1063,7 @@ static void head_received(struct ws_conn *c, uint8_t *head, size_t head_len, boo
 
     if (c->input != NULL)
         c->input->scan = (struct http_scan){0};
+    c->head_only = false;
     c->endpoint = error == 0 ? find_endpoint(c->server, req->http.path) : NULL;
     if (error != 0) {
         conn_refuse(c, -error, why);
@@ -1144,6 +1145,8 @@ static size_t requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
             return len;
         }
         c->input->scan = fresh;
+        if (c->served) /* the first request's time runs from the accept, later ones' from here */
+            conn_deadline(c, c->server->options.handshake_timeout_ms);
     }
     if (head_len != HTTP_NEED_MORE)
         head_received(c, data, (size_t)head_len, len > (size_t)head_len);
