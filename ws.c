@@ -118,7 +118,7 @@ struct ws_conn {
     bool drain_owed : 1; /* a send returned WS_QUEUED */
     bool fin_sent : 1;
     bool listed : 1;      /* on the server's list of touched connections */
-    bool pinged : 1;      /* the timer waits for a sign of life */
+    bool pinged : 1;      /* and nothing was heard since: the timer waits for a sign of life */
     bool opened : 1;      /* on_open was called and on_close was not */
     bool head_only : 1;   /* the request in hand is a HEAD */
     bool keep_alive : 1;  /* the request in hand allows another one */
@@ -1267,6 +1267,7 @@ static void conn_read(struct ws_conn *c)
 
     if (n > 0) {
         c->heard_ms = s->now_ms;
+        c->pinged = false;
         conn_touch(c);
         conn_received(c, s->received, kept + (size_t)n);
         return;
@@ -1298,6 +1299,7 @@ static void conn_ready(struct ws_conn *c, uint32_t events)
     if (c->state != CONN_DEAD && (events & EPOLLOUT) != 0) {
         c->blocked = false;
         c->heard_ms = c->server->now_ms; /* a slow reader is not a silent one */
+        c->pinged = false;
         conn_touch(c);
     }
 }
@@ -1371,9 +1373,8 @@ static void conn_settle(struct ws_conn *c)
 static void conn_check_alive(struct ws_conn *c)
 {
     const struct ws_options *o = &c->server->options;
-    uint64_t pinged_at = c->timer.deadline - o->ping_timeout_ms;
 
-    if (c->pinged && c->heard_ms <= pinged_at) {
+    if (c->pinged) {
         conn_drain(c);
         conn_report_close(c, WS_CLOSE_ABNORMAL, "ping timeout", 12);
         conn_kill(c);
