@@ -174,6 +174,11 @@ struct ws_timer {
     void *arg;
 };
 
+struct ws_frozen {
+    struct ws_server *server;
+    struct output_slice slice;
+};
+
 struct ws_request {
     struct http_request http;
     struct ws_str body;
@@ -987,8 +992,9 @@ static void conn_open(struct ws_conn *c, const struct ws_request *req)
 /* The handshake's request is parsed: 101 or a refusal, by us or by the application. */
 static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
 {
-    struct http_upgrade_policy policy = {c->server->options.origins,
-                                         c->endpoint->handlers.subprotocols};
+    const struct ws_handlers *h = &c->endpoint->handlers;
+    struct http_upgrade_policy policy = {
+        h->origins != NULL ? h->origins : c->server->options.origins, h->subprotocols};
     struct http_upgrade u;
     int status = http_upgrade_check(&req->http, &policy, &u);
     char why[SENTENCE_SIZE];
@@ -2033,24 +2039,36 @@ struct ws_str ws_conn_room(const struct ws_conn *c, size_t index)
                         : (struct ws_str){seat->room->name, seat->room->name_len};
 }
 
-/* Queue a shared frame for one recipient. One that reads too slowly, or for whom memory is out, pays
- * with 1013; the sender and the others do not. */
-static bool conn_refer(struct ws_conn *c, const struct output_slice *slice)
+/* Queue a shared frame within the limits of this connection and of the server. */
+static int conn_refer(struct ws_conn *c, const struct output_slice *slice)
 {
-    struct ws_server *s = c->server;
-    struct outbox *outbox;
+    size_t max_queue = c->server->options.max_queue;
+    struct outbox *outbox = conn_outbox(c);
+    int error;
+
+    if (outbox == NULL)
+        return WS_ERR_NOMEM;
+    if (outbox->queue.queued > max_queue ||
+        slice->end - slice->start > max_queue - outbox->queue.queued)
+        return WS_ERR_FULL;
+    error = output_refer(&c->server->pool, &outbox->queue, slice);
+    if (error != 0)
+        return to_ws_error(error);
+    conn_touch(c);
+    return 0;
+}
+
+/* One recipient of a broadcast. One that reads too slowly, or for whom memory is out, pays with 1013;
+ * the sender and the others do not. */
+static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
+{
     char address[WS_ADDRESS_SIZE];
 
     if (c->state != CONN_OPEN)
         return false;
-    outbox = conn_outbox(c);
-    if (outbox != NULL && outbox->queue.queued <= s->options.max_queue &&
-        slice->end - slice->start <= s->options.max_queue - outbox->queue.queued &&
-        output_refer(&s->pool, &outbox->queue, slice) == 0) {
-        conn_touch(c);
+    if (conn_refer(c, slice) == 0)
         return true;
-    }
-    server_log(s, WS_LOG_ERROR, "#%llu %s closed with 1013: reads too slowly (--max-queue)",
+    server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: reads too slowly (--max-queue)",
                (unsigned long long)c->id, ws_conn_address(c, address));
     c->failed_code = WS_CLOSE_TRY_LATER;
     if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)
@@ -2085,7 +2103,7 @@ ptrdiff_t ws_publish(struct ws_server *s, struct ws_str name, const struct ws_co
         struct ws_conn *c = room->seats[i]->member;
 
         if (c != except)
-            sent += conn_refer(c, &slice);
+            sent += publish_to(c, &slice);
     }
     output_slice_release(&s->pool, &slice);
     return sent;
@@ -2104,10 +2122,42 @@ ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum w
         struct ws_conn *c = s->entries[i].conn;
 
         if (c != NULL && c != except)
-            sent += conn_refer(c, &slice);
+            sent += publish_to(c, &slice);
     }
     output_slice_release(&s->pool, &slice);
     return sent;
+}
+
+struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const void *data,
+                            size_t len)
+{
+    struct ws_frozen *m = malloc(sizeof *m);
+
+    if (m == NULL)
+        return NULL;
+    m->server = s;
+    if (encode_once(s, &m->slice, opcode, data, len) == 0)
+        return m;
+    free(m);
+    return NULL;
+}
+
+int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m)
+{
+    int error;
+
+    if (c->state != CONN_OPEN)
+        return WS_ERR_CLOSED;
+    error = conn_refer(c, &m->slice);
+    return error != 0 ? error : send_result(c);
+}
+
+void ws_thaw(struct ws_frozen *m)
+{
+    if (m == NULL)
+        return;
+    output_slice_release(&m->server->pool, &m->slice);
+    free(m);
 }
 
 /* --- the API of requests -------------------------------------------------------------------------- */

@@ -30,6 +30,7 @@
 struct ws_server;
 struct ws_conn;
 struct ws_request;
+struct ws_frozen;
 struct ws_timer;
 
 enum ws_result {
@@ -145,11 +146,12 @@ struct ws_handlers {
 
     size_t max_message;              /* bytes of a message or request body; 0: the server's */
     const char *const *subprotocols; /* in order of preference, ends with NULL; borrowed for good */
+    const char *const *origins;      /* as in ws_options, which holds where this is NULL */
     void *user;                      /* for ws_user() */
 };
 
 /* Serve paths that begin with `prefix` (plain comparison; the longest prefix wins). Both arguments are
- * copied. Connections keep the handlers they began with. Paths without an endpoint get 404.
+ * copied; of two equal prefixes the later one wins. Connections keep the handlers they began with. Paths without an endpoint get 404.
  * Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for a prefix that does not begin with '/'. */
 int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers);
 
@@ -238,6 +240,15 @@ ptrdiff_t ws_publish(struct ws_server *s, struct ws_str room, const struct ws_co
 /* The same to every open connection of the server. */
 ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum ws_opcode opcode,
                        const void *data, size_t len);
+
+/* One message, encoded once, for many recipients that are no room. NULL when out of memory or for an
+ * opcode that is not WS_OP_TEXT or WS_OP_BINARY. Give it up with ws_thaw(), before ws_server_free(). */
+struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const void *data,
+                            size_t len);
+
+/* Send it like ws_send(), but without a copy: `c` keeps the bytes as long as it needs them. */
+int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m);
+void ws_thaw(struct ws_frozen *m);
 
 /* --- the loop -------------------------------------------------------------------------------------- */
 

@@ -743,6 +743,19 @@ static void star_allows_any_origin(void **state)
     try_origin(f, &(struct origin){"example.com", "https://evil.example", 101});
 }
 
+static void endpoint_may_have_origins_of_its_own(void **state)
+{
+    static const char *const ours[] = {"https://friend.example", NULL};
+    static const char *const its[] = {"https://other.example", NULL};
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){.origins = ours});
+    serve(f, "/echo", (struct ws_handlers){.origins = its});
+    run(f);
+    try_origin(f, &(struct origin){"example.com", "https://other.example", 101});
+    try_origin(f, &(struct origin){"example.com", "https://friend.example", 403});
+}
+
 /* Everything here is legal, if unusual: token lists, case, absolute-form, unknown extensions. */
 static const struct {
     const char *label, *request;
@@ -2543,6 +2556,56 @@ static void rooms_reach_their_members_and_nobody_else(void **state)
         fail_msg("somebody got a message too many");
 }
 
+/* Freezes what came, sends it twice to everybody who is open, and forgets it before it has left. */
+static void send_frozen(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    struct ws_server *s = ws_conn_server(c);
+    struct ws_frozen *m = ws_freeze(s, op, data, len);
+    struct ws_conn *to;
+
+    for (uint64_t id = 1; m != NULL && id <= ws_conn_id(of(c)->conn); id++) {
+        if ((to = ws_conn_find(s, id)) == NULL)
+            continue;
+        ws_send_frozen(to, m);
+        note_result(of(c), 0, ws_send_frozen(to, m));
+    }
+    ws_thaw(m);
+    ws_close(c, WS_CLOSE_NORMAL, "");
+    m = ws_freeze(s, op, data, len);
+    note_result(of(c), 1, ws_send_frozen(c, m));
+    ws_thaw(m);
+    note_result(of(c), 2, ws_freeze(s, WS_OP_PING, data, len) == NULL);
+    count(of(c), &of(c)->seen.messages);
+}
+
+static void frozen_message_reaches_each_it_is_sent_to(void **state)
+{
+    static const size_t sizes[] = {0, 5, 20000};
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/frozen", (struct ws_handlers){.on_message = send_frozen});
+    run(f);
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        struct raw_client *a = upgraded(f, "/frozen");
+        struct raw_client *b = upgraded(f, "/frozen");
+        uint8_t *data = calloc(1, sizes[i] + 1);
+
+        assert_non_null(data);
+        raw_send_frame(a, RAW_BINARY, data, sizes[i]);
+        for (int k = 0; k < 2; k++) {
+            raw_expect_frame(a, RAW_BINARY, data, sizes[i]);
+            raw_expect_frame(b, RAW_BINARY, data, sizes[i]);
+        }
+        raw_expect_close(a, 1000);
+        free(data);
+    }
+    wait_until(f, &f->seen.messages, COUNT(sizes), "messages");
+    assert_int_equal(f->seen.result[0], WS_SENT);
+    assert_int_equal(f->seen.result[1], WS_ERR_CLOSED);
+    assert_int_equal(f->seen.result[2], true);
+}
+
 static void stop_from_message(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
     ws_send(c, op, data, len);
@@ -3261,6 +3324,7 @@ int main(void)
         TEST(request_body_up_to_the_limit_is_taken),
         TEST(origin_must_be_ours_or_listed),
         TEST(star_allows_any_origin),
+        TEST(endpoint_may_have_origins_of_its_own),
         TEST(legal_handshakes_of_any_form_are_accepted),
         TEST(subprotocol_is_our_first_that_was_offered),
         TEST(subprotocol_with_many_spaces_is_cheap),
@@ -3320,6 +3384,7 @@ int main(void)
         TEST(connection_may_be_closed_in_on_open),
         TEST(on_close_may_speak_to_the_room),
         TEST(rooms_reach_their_members_and_nobody_else),
+        TEST(frozen_message_reaches_each_it_is_sent_to),
         TEST(server_may_be_stopped_from_a_callback),
         TEST(posts_of_many_threads_run_in_their_order),
         TEST(posts_do_not_starve_sockets),
