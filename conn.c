@@ -1,0 +1,659 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The life of a connection: bytes in, bytes out, deadlines, the end. What the bytes mean is the matter
+ * of conn_http.c and conn_ws.c; the states are in conn.h. */
+#include "conn.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "listen.h"
+
+enum { SPANS_MAX = 64 }; /* slices sent in one system call */
+
+/* --- output ------------------------------------------------------------------------------------- */
+
+/* The codecs say BUF_FULL and BUF_NOMEM; the API has its own names. */
+int to_ws_error(int buf_error)
+{
+    return buf_error == BUF_FULL ? WS_ERR_FULL : WS_ERR_NOMEM;
+}
+
+size_t conn_queued(const struct ws_conn *c)
+{
+    return c->outbox == NULL ? 0 : c->outbox->queue.queued;
+}
+
+/* The outbox, made when there is none; NULL when out of memory. */
+struct outbox *conn_outbox(struct ws_conn *c)
+{
+    if (c->outbox == NULL && (c->outbox = malloc(sizeof *c->outbox)) != NULL) {
+        c->outbox->pong_waiting = false;
+        output_init(&c->outbox->queue);
+    }
+    return c->outbox;
+}
+
+static void conn_drop_output(struct ws_conn *c)
+{
+    if (c->outbox == NULL)
+        return;
+    output_release(&c->server->pool, &c->outbox->queue);
+    free(c->outbox);
+    c->outbox = NULL;
+}
+
+/* Queue bytes within the limits of this connection and of the server. */
+int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                size_t body_len)
+{
+    struct outbox *outbox = conn_outbox(c);
+    size_t room;
+    int error;
+
+    if (outbox == NULL)
+        return WS_ERR_NOMEM;
+    room = c->server->options.max_queue - outbox->queue.queued;
+    if (outbox->queue.queued > c->server->options.max_queue || head_len > room ||
+        body_len > room - head_len)
+        return WS_ERR_FULL;
+    error = output_append(&c->server->pool, &outbox->queue, head, head_len, body, body_len);
+    if (error != 0)
+        return to_ws_error(error);
+    conn_touch(c);
+    return 0;
+}
+
+/* Queue a shared frame within the limits of this connection and of the server. */
+int conn_refer(struct ws_conn *c, const struct output_slice *slice)
+{
+    size_t max_queue = c->server->options.max_queue;
+    struct outbox *outbox = conn_outbox(c);
+    int error;
+
+    if (outbox == NULL)
+        return WS_ERR_NOMEM;
+    if (outbox->queue.queued > max_queue ||
+        slice->end - slice->start > max_queue - outbox->queue.queued)
+        return WS_ERR_FULL;
+    error = output_refer(&c->server->pool, &outbox->queue, slice);
+    if (error != 0)
+        return to_ws_error(error);
+    conn_touch(c);
+    return 0;
+}
+
+int conn_send_result(struct ws_conn *c)
+{
+    if (conn_queued(c) <= c->server->options.high_water)
+        return WS_SENT;
+    c->drain_owed = true;
+    return WS_QUEUED;
+}
+
+/* One system call for all that has gathered. Returns bytes sent, 0 when the socket is full, -1 when
+ * the connection is broken. */
+static ssize_t send_gathered(const struct ws_conn *c, const struct output *queue)
+{
+    struct output_span spans[SPANS_MAX];
+    struct iovec iov[SPANS_MAX];
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = output_peek(queue, spans, SPANS_MAX)};
+    ssize_t n;
+
+    for (size_t i = 0; i < message.msg_iovlen; i++)
+        iov[i] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)spans[i].data, .iov_len = spans[i].len};
+    do {
+        n = message.msg_iovlen == 1 ? send(c->source.fd, spans[0].data, spans[0].len, MSG_NOSIGNAL)
+                                    : sendmsg(c->source.fd, &message, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return 0;
+    return n;
+}
+
+/* Send until everything is out or the socket takes no more. A broken connection is not ended here:
+ * its output is dropped, and the next read says what happened. */
+static void conn_flush(struct ws_conn *c)
+{
+    struct outbox *outbox = c->outbox;
+
+    while (outbox != NULL && outbox->queue.queued > 0) {
+        size_t queued = outbox->queue.queued;
+        ssize_t n = send_gathered(c, &outbox->queue);
+
+        if (n < 0) {
+            conn_drop_output(c);
+            break;
+        }
+        c->blocked = n == 0;
+        if (n == 0) {
+            output_compact(&c->server->pool, &outbox->queue);
+            return;
+        }
+        output_sent(&c->server->pool, &outbox->queue, (size_t)n);
+        if (outbox->queue.queued == 0 && outbox->pong_waiting) {
+            outbox->pong_waiting = false;
+            c->blocked = false;
+            conn_frame(c, WS_OP_PONG, outbox->pong, outbox->pong_len);
+        } else if ((size_t)n < queued && outbox->queue.count < SPANS_MAX) {
+            c->blocked = true; /* a short write: asking again would say EAGAIN */
+            output_compact(&c->server->pool, &outbox->queue);
+            return;
+        }
+    }
+    c->blocked = false;
+    conn_drop_output(c);
+}
+
+/* Tell epoll what to wait for, if that has changed. */
+static void conn_watch(struct ws_conn *c)
+{
+    uint32_t want =
+        (c->eof || c->paused ? 0u : (uint32_t)EPOLLIN) | (c->blocked ? (uint32_t)EPOLLOUT : 0u);
+    struct epoll_event event = {.events = want, .data.ptr = c};
+
+    if (want == c->interest)
+        return;
+    if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->source.fd, &event) == 0)
+        c->interest = want;
+}
+
+/* --- the end of a connection -------------------------------------------------------------------- */
+
+static void conn_drop_input(struct ws_conn *c)
+{
+    struct buf_budget *budget = &c->server->budget;
+
+    if (c->input == NULL)
+        return;
+    buf_release(&c->input->stash, budget);
+    buf_release(&c->input->request, budget);
+    buf_release(&c->input->payload, budget);
+    buf_budget_give(budget, sizeof *c->input);
+    free(c->input);
+    c->input = NULL;
+}
+
+/* Close the descriptor now; the memory goes when the turn ends, for the batch may name it still. */
+void conn_kill(struct ws_conn *c)
+{
+    if (c->state == CONN_DEAD)
+        return;
+    c->state = CONN_DEAD;
+    timer_cancel(&c->server->timers, &c->timer);
+    close(c->source.fd);
+    conn_drop_output(c);
+    conn_touch(c);
+}
+
+void conn_free(struct ws_conn *c)
+{
+    room_leave_all(&c->server->rooms, &c->rooms);
+    conn_drop_input(c);
+    conn_drop_output(c);
+    server_remove(c->server, c->id);
+    free(c);
+}
+
+void conn_deadline(struct ws_conn *c, unsigned ms)
+{
+    timer_set(&c->server->timers, &c->timer, c->server->now_ms + ms);
+}
+
+/* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's, so that
+ * no RST overtakes our last bytes. */
+void conn_drain(struct ws_conn *c)
+{
+    if (c->state >= CONN_DRAINING)
+        return;
+    c->state = CONN_DRAINING;
+    conn_deadline(c, c->server->options.close_timeout_ms);
+    conn_touch(c);
+}
+
+/* Tell the application, once, that an opened connection is over. */
+void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len)
+{
+    if (!c->opened)
+        return;
+    c->opened = false;
+    if (c->endpoint->handlers.on_close != NULL)
+        c->endpoint->handlers.on_close(c, code, reason, len);
+    room_leave_all(&c->server->rooms, &c->rooms);
+}
+
+/* The WebSocket connection is over, in whatever way; only bytes remain to be moved. */
+void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len)
+{
+    conn_drain(c);
+    conn_report_close(c, c->failed_code != 0 ? c->failed_code : code, reason, len);
+}
+
+/* The peer is gone, RST or an error: nothing can be delivered. */
+void conn_lost(struct ws_conn *c)
+{
+    if (c->state == CONN_ANSWERING)
+        conn_abort(c);
+    conn_drain(c);
+    conn_report_close(c, c->failed_code != 0 ? c->failed_code : (unsigned)WS_CLOSE_ABNORMAL, "", 0);
+    conn_kill(c);
+}
+
+/* The peer has shut down its sending side. It still gets what it is owed. */
+static void conn_eof(struct ws_conn *c)
+{
+    c->eof = true;
+    conn_touch(c);
+    switch ((enum conn_state)c->state) {
+    case CONN_ANSWERING:
+        if (c->endpoint != NULL && c->endpoint->handlers.on_abort != NULL) {
+            conn_abort(c);
+            conn_drain(c);
+        }
+        break;
+    case CONN_OPEN:
+    case CONN_CLOSING:
+        conn_ended(c, WS_CLOSE_ABNORMAL, "", 0);
+        break;
+    case CONN_HTTP:
+        conn_drain(c);
+        break;
+    case CONN_UPGRADING:
+    case CONN_DRAINING:
+    case CONN_DEAD:
+        break;
+    }
+}
+
+/* Memory is out, the budget or the heap: this connection pays, with 1013. */
+void conn_overload(struct ws_conn *c)
+{
+    char address[WS_ADDRESS_SIZE];
+
+    if (c->state == CONN_OPEN) {
+        conn_fail(c, WS_CLOSE_TRY_LATER, "out of memory (--max-memory, ws_options.max_memory)");
+        return;
+    }
+    server_log(c->server, WS_LOG_INFO, "#%llu %s dropped: out of memory (--max-memory)",
+               (unsigned long long)c->id, ws_conn_address(c, address));
+    conn_ended(c, WS_CLOSE_TRY_LATER, "", 0);
+}
+
+void conn_stop(struct ws_conn *c)
+{
+    switch ((enum conn_state)c->state) {
+    case CONN_OPEN:
+        if (conn_start_close(c, WS_CLOSE_GOING_AWAY, "the server stops") != 0)
+            conn_lost(c);
+        break;
+    case CONN_ANSWERING:
+        conn_abort(c);
+        conn_refuse(c, 503, "the server stops");
+        break;
+    case CONN_HTTP:
+        conn_drain(c);
+        break;
+    case CONN_UPGRADING:
+    case CONN_CLOSING:
+    case CONN_DRAINING:
+    case CONN_DEAD:
+        break;
+    }
+}
+
+/* --- input -------------------------------------------------------------------------------------- */
+
+/* The state that survives the turn, made when there is none; NULL when memory is out. */
+struct input *conn_input(struct ws_conn *c)
+{
+    if (c->input != NULL)
+        return c->input;
+    if (!buf_budget_take(&c->server->budget, sizeof *c->input))
+        return NULL;
+    c->input = calloc(1, sizeof *c->input);
+    if (c->input == NULL)
+        buf_budget_give(&c->server->budget, sizeof *c->input);
+    return c->input;
+}
+
+size_t conn_max_message(const struct ws_conn *c)
+{
+    size_t max = c->endpoint->handlers.max_message;
+
+    return max != 0 ? max : c->server->options.max_message;
+}
+
+/* May this connection's input be worked on now? Its output comes first: what the peer does not read
+ * is not piled up. */
+static bool conn_may_feed(struct ws_conn *c)
+{
+    size_t high = c->server->options.high_water;
+
+    if (c->state == CONN_ANSWERING)
+        return false;
+    if (conn_queued(c) > high && !c->blocked)
+        conn_flush(c);
+    return conn_queued(c) <= high || c->state >= CONN_CLOSING;
+}
+
+/* Work on `data[0..len)`. Returns how much of it was consumed. */
+static size_t conn_feed(struct ws_conn *c, uint8_t *data, size_t len)
+{
+    size_t used = 0;
+    size_t step = 1;
+
+    while (used < len && step != 0 && conn_may_feed(c)) {
+        switch ((enum conn_state)c->state) {
+        case CONN_HTTP:
+            step = conn_requests_feed(c, data + used, len - used);
+            break;
+        case CONN_OPEN:
+        case CONN_CLOSING:
+            step = conn_frames_feed(c, data + used, len - used);
+            break;
+        case CONN_ANSWERING:
+        case CONN_UPGRADING:
+            step = 0;
+            break;
+        case CONN_DRAINING:
+        case CONN_DEAD:
+            step = len - used;
+            break;
+        }
+        used += step;
+    }
+    return used;
+}
+
+/* Nothing is unfinished: an idle connection owns no buffers. */
+static void conn_tidy_input(struct ws_conn *c)
+{
+    struct input *in = c->input;
+
+    if (in == NULL || in->stash.len != 0 || c->state == CONN_ANSWERING)
+        return;
+    if (c->state >= CONN_DRAINING || (in->head_len == 0 && in->scan.at == 0 && !in->in_frame &&
+                                      in->message.state == MESSAGE_NONE))
+        conn_drop_input(c);
+}
+
+/* Go on with what had to wait. */
+static void conn_feed_stash(struct ws_conn *c)
+{
+    struct buf *stash = &c->input->stash;
+    size_t used = conn_feed(c, stash->data, stash->len);
+
+    buf_consume(stash, used);
+    if (stash->len == 0)
+        buf_release(stash, &c->server->budget);
+}
+
+static void conn_stash(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+    struct input *in = conn_input(c);
+
+    if (in == NULL || buf_append(&in->stash, &c->server->budget, data, len) != 0)
+        conn_overload(c);
+}
+
+/* New bytes, behind `kept` ones of the last turn that a frame header needs. */
+static void conn_received(struct ws_conn *c, uint8_t *data, size_t len)
+{
+    size_t used;
+
+    if (c->input != NULL && c->input->stash.len > 0) {
+        conn_stash(c, data, len);
+        if (c->input != NULL && c->state < CONN_DRAINING)
+            conn_feed_stash(c);
+        return;
+    }
+    used = conn_feed(c, data, len);
+    if (used < len && c->state < CONN_DRAINING)
+        conn_stash(c, data + used, len - used);
+}
+
+/* The start of a frame that was kept goes in front of the new bytes, so that the frame lies whole. */
+static size_t take_frame_start(struct ws_conn *c, uint8_t *out)
+{
+    struct buf *stash = c->input == NULL ? NULL : &c->input->stash;
+    size_t kept = stash == NULL ? 0 : stash->len;
+
+    if (kept == 0 || kept > WS_FRAME_HEADER_MAX + WS_CONTROL_MAX ||
+        (c->state != CONN_OPEN && c->state != CONN_CLOSING))
+        return 0;
+    memcpy(out, stash->data, kept);
+    buf_release(stash, &c->server->budget);
+    return kept;
+}
+
+/* One read per readiness, so that no connection starves another: epoll is level-triggered. */
+static void conn_read(struct ws_conn *c)
+{
+    struct ws_server *s = c->server;
+    size_t kept = take_frame_start(c, s->received);
+    ssize_t n = recv(c->source.fd, s->received + kept, RECEIVE_SIZE, 0);
+
+    if (n > 0) {
+        c->heard_ms = s->now_ms;
+        c->pinged = false;
+        conn_touch(c);
+        conn_received(c, s->received, kept + (size_t)n);
+        return;
+    }
+    if (kept > 0 && n < 0 && (errno == EAGAIN || errno == EINTR))
+        conn_stash(c, s->received, kept);
+    else if (n == 0)
+        conn_eof(c);
+    else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        conn_lost(c);
+}
+
+/* One ready connection of a batch. The application may close any connection from a callback, even one
+ * later in this batch, so closing only marks CONN_DEAD; the loop frees after the batch. */
+void conn_ready(struct ws_conn *c, uint32_t events)
+{
+    bool broken = (events & (EPOLLHUP | EPOLLERR)) != 0;
+
+    if (c->state == CONN_DEAD)
+        return;
+    /* Not being read, and it is over on both sides or by RST: nobody is there to read our output. */
+    if (broken && (c->eof || c->paused)) {
+        conn_lost(c);
+        return;
+    }
+    /* Read before write, so that a reply leaves in the same turn. On HUP or ERR recv() says why. */
+    if (broken || (events & EPOLLIN) != 0)
+        conn_read(c);
+    if (c->state != CONN_DEAD && (events & EPOLLOUT) != 0) {
+        c->blocked = false;
+        c->heard_ms = c->server->now_ms; /* a slow reader is not a silent one */
+        c->pinged = false;
+        conn_touch(c);
+    }
+}
+
+/* --- settling ----------------------------------------------------------------------------------- */
+
+/* Something is to be done for `c` before the loop sleeps. Outside a turn there is no later. */
+void conn_touch(struct ws_conn *c)
+{
+    struct ws_server *s = c->server;
+
+    if (c->listed)
+        return;
+    c->listed = true;
+    c->next_touched = s->touched;
+    s->touched = c;
+    if (!s->in_turn)
+        eventfd_write(s->wake.fd, 1); /* called from outside the loop: have a turn */
+}
+
+static bool conn_is_paused(const struct ws_conn *c)
+{
+    size_t high = c->server->options.high_water;
+
+    if (c->state == CONN_ANSWERING)
+        return c->input != NULL && c->input->stash.len >= HTTP_HEAD_MAX;
+    if (c->state >= CONN_CLOSING)
+        return false;
+    return conn_queued(c) > (c->paused ? high / 2 : high);
+}
+
+static void conn_finish(struct ws_conn *c)
+{
+    if (c->state != CONN_DRAINING || conn_queued(c) > 0)
+        return;
+    if (c->eof) {
+        conn_kill(c);
+    } else if (!c->fin_sent) {
+        c->fin_sent = true;
+        shutdown(c->source.fd, SHUT_WR);
+    }
+}
+
+void conn_settle(struct ws_conn *c)
+{
+    if (!c->blocked)
+        conn_flush(c);
+    if (c->state == CONN_DEAD)
+        return;
+    c->paused = conn_is_paused(c);
+    if (!c->paused && c->state < CONN_DRAINING && c->state != CONN_ANSWERING && c->input != NULL &&
+        c->input->stash.len > 0)
+        conn_feed_stash(c);
+    if (c->eof && c->state == CONN_HTTP)
+        conn_drain(c); /* what is left of its input can never become a request */
+    if (c->drain_owed && conn_queued(c) <= c->server->options.high_water / 2) {
+        c->drain_owed = false;
+        if (c->state == CONN_OPEN && c->endpoint->handlers.on_drain != NULL)
+            c->endpoint->handlers.on_drain(c);
+    }
+    conn_tidy_input(c);
+    conn_finish(c);
+    if (c->state != CONN_DEAD)
+        conn_watch(c);
+}
+
+/* --- deadlines ---------------------------------------------------------------------------------- */
+
+/* Silence for ping_interval brings a ping, silence for ping_timeout after it the end. The timer is not
+ * moved when bytes come; it looks at heard_ms when it fires. RFC 6455 §5.5.2 */
+static void conn_check_alive(struct ws_conn *c)
+{
+    const struct ws_options *o = &c->server->options;
+
+    if (c->pinged) {
+        conn_drain(c);
+        conn_report_close(c, WS_CLOSE_ABNORMAL, "ping timeout", 12);
+        conn_kill(c);
+        return;
+    }
+    c->pinged = c->server->now_ms - c->heard_ms >= o->ping_interval_ms;
+    if (c->pinged) {
+        conn_frame(c, WS_OP_PING, NULL, 0);
+        conn_deadline(c, o->ping_timeout_ms);
+    } else {
+        timer_set(&c->server->timers, &c->timer, c->heard_ms + o->ping_interval_ms);
+    }
+}
+
+static void conn_timer_fired(struct timer *t)
+{
+    struct ws_conn *c = (struct ws_conn *)((char *)t - offsetof(struct ws_conn, timer));
+
+    switch ((enum conn_state)c->state) {
+    case CONN_HTTP:
+        if (c->input != NULL)
+            conn_refuse(c, 408, "the request took too long to come in");
+        else
+            conn_drain(c);
+        break;
+    case CONN_OPEN:
+        conn_check_alive(c);
+        break;
+    case CONN_CLOSING:
+        conn_ended(c, WS_CLOSE_ABNORMAL, "", 0);
+        conn_kill(c);
+        break;
+    case CONN_DRAINING:
+        conn_kill(c);
+        break;
+    case CONN_ANSWERING:
+    case CONN_UPGRADING:
+    case CONN_DEAD:
+        break;
+    }
+}
+
+/* --- the beginning ------------------------------------------------------------------------------ */
+
+/* Take over the accepted descriptor `fd`. */
+void conn_new(struct ws_server *s, int fd, bool is_unix)
+{
+    struct ws_conn *c = calloc(1, sizeof *c);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    int on = 1;
+
+    if (c == NULL || !server_add(s, c)) {
+        free(c);
+        close(fd);
+        return;
+    }
+    if (!is_unix)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    c->source = (struct source){.fd = fd, .kind = SOURCE_CONN};
+    c->server = s;
+    c->state = CONN_HTTP;
+    c->interest = EPOLLIN;
+    c->timer.fire = conn_timer_fired;
+    conn_deadline(c, s->options.handshake_timeout_ms);
+    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        conn_kill(c);
+}
+
+/* --- the API ------------------------------------------------------------------------------------ */
+
+void ws_set_data(struct ws_conn *c, void *data)
+{
+    c->data = data;
+}
+
+void *ws_data(const struct ws_conn *c)
+{
+    return c->data;
+}
+
+void *ws_user(const struct ws_conn *c)
+{
+    return c->endpoint->handlers.user;
+}
+
+struct ws_server *ws_conn_server(const struct ws_conn *c)
+{
+    return c->server;
+}
+
+uint64_t ws_conn_id(const struct ws_conn *c)
+{
+    return c->id;
+}
+
+size_t ws_conn_queued(const struct ws_conn *c)
+{
+    return conn_queued(c);
+}
+
+const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE])
+{
+    listen_peer(c->source.fd, out, WS_ADDRESS_SIZE);
+    return out;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A connection and the server it lives in: what the files with system calls share, and nobody else.
+ *
+ *   ws.c         the server: endpoints, accepting, the loop, stopping
+ *   conn.c       the life of a connection, its input and its output
+ *   conn_http.c  a connection while it speaks HTTP, up to the 101
+ *   conn_ws.c    a connection that speaks WebSocket: frames, messages, rooms
+ *   listen.c     listening sockets and addresses
+ *
+ * A connection goes through these states:
+ *
+ *   HTTP -> ANSWERING -> HTTP ...       plain requests, one at a time; pipelined ones wait in line
+ *   HTTP -> UPGRADING -> OPEN           the opening handshake, RFC 6455 §4.2
+ *   OPEN -> CLOSING                     we sent Close and wait for the peer's, §7.1.2
+ *   any  -> DRAINING                    nothing more to say: flush, FIN, discard until EOF or deadline
+ *   any  -> DEAD                        closed; the memory goes at the end of the turn
+ *
+ * Functions of the API never call back and never free: they mark, queue, and conn_touch(). What was
+ * touched is settled once at the end of the turn. */
+#ifndef CONN_H
+#define CONN_H
+
+#include <stdatomic.h>
+
+#include "buf.h"
+#include "http.h"
+#include "http_upgrade.h"
+#include "output.h"
+#include "room.h"
+#include "timer.h"
+#include "ws.h"
+#include "ws_message.h"
+
+enum {
+    RECEIVE_SIZE = 128 * 1024, /* bytes read per readiness */
+    HEAD_SIZE = 16 * 1024,     /* of a response that the application answers with */
+    SENTENCE_SIZE = 512        /* of a log line */
+};
+
+/* What an epoll event points at begins with one of these. */
+enum source_kind { SOURCE_CONN, SOURCE_LISTENER, SOURCE_WATCH, SOURCE_WAKE, SOURCE_CLOCK };
+
+struct source {
+    int fd;
+    uint8_t kind; /* enum source_kind */
+};
+
+enum conn_state {
+    CONN_HTTP,
+    CONN_ANSWERING,
+    CONN_UPGRADING,
+    CONN_OPEN,
+    CONN_CLOSING,
+    CONN_DRAINING,
+    CONN_DEAD
+};
+
+/* What has to survive a turn: there only while a request, a frame or a message is unfinished. */
+struct input {
+    struct buf stash; /* received and not yet consumed */
+
+    /* HTTP: the head, then its decoded body. */
+    struct http_scan scan;
+    struct http_body body;
+    struct buf request;
+    size_t head_len; /* of the request whose body is coming; 0: the head is still coming */
+
+    /* WebSocket: the message that is coming, and in it the frame. */
+    struct ws_message message;
+    struct ws_frame frame;
+    uint64_t frame_got; /* payload bytes of `frame` that have come */
+    bool in_frame;
+    struct buf payload; /* of the message so far */
+};
+
+/* The unsent output, and the one pong that waits for it to leave. */
+struct outbox {
+    struct output queue;
+    uint8_t pong_len;
+    bool pong_waiting;
+    uint8_t pong[WS_CONTROL_MAX];
+};
+
+/* Two cache lines, since there may be a million of them; what a message touches comes first. */
+struct ws_conn {
+    struct source source;
+    uint8_t state;       /* enum conn_state */
+    bool eof : 1;        /* the peer has shut down its side */
+    bool blocked : 1;    /* the socket took less than all: wait for EPOLLOUT */
+    bool paused : 1;     /* not read: over the high-water mark */
+    bool drain_owed : 1; /* a send returned WS_QUEUED */
+    bool fin_sent : 1;
+    bool listed : 1;      /* on the server's list of touched connections */
+    bool pinged : 1;      /* and nothing was heard since: the timer waits for a sign of life */
+    bool opened : 1;      /* on_open was called and on_close was not */
+    bool head_only : 1;   /* the request in hand is a HEAD */
+    bool keep_alive : 1;  /* the request in hand allows another one */
+    bool http_1_0 : 1;    /* the request in hand is of HTTP/1.0 */
+    bool served : 1;      /* a request has been answered: this is not the first */
+    uint16_t failed_code; /* the close code that we failed the connection with, or 0 */
+    uint32_t interest;    /* what epoll watches for */
+    struct ws_server *server;
+    const struct endpoint *endpoint;
+    struct input *input;
+    struct outbox *outbox;
+    uint64_t heard_ms; /* when the peer last took or gave bytes */
+    struct ws_conn *next_touched;
+    struct timer timer; /* its meaning follows from the state */
+    struct room_seat *rooms;
+    void *data;
+    uint64_t id;
+};
+
+struct endpoint {
+    struct endpoint *next; /* longest prefix first */
+    struct ws_handlers handlers;
+    size_t prefix_len;
+    char prefix[];
+};
+
+struct ws_request {
+    struct http_request http;
+    struct ws_str body;
+};
+
+/* Connections by id, rising; ended ones leave holes that are closed up now and then. */
+struct conn_entry {
+    uint64_t id;
+    struct ws_conn *conn; /* NULL: a hole */
+};
+
+struct ws_server {
+    struct ws_options options; /* every default filled in */
+    int epoll_fd;
+    int spare_fd; /* given up to refuse a client when descriptors run out */
+    struct source wake;
+    struct source clock; /* a timerfd, armed only for a foreign loop */
+    struct listener *listeners;
+    size_t listener_count;
+    bool in_turn; /* touched connections are settled at its end */
+    bool stopping;
+    bool stopped;
+    uint64_t now_ms;
+    struct timer_wheel timers;
+    struct timer accept_timer;
+    struct timer stop_timer;
+    struct ws_timer *app_timers;
+    struct watch *watches;
+    struct endpoint *endpoints;
+    struct buf_budget budget;
+    struct output_pool pool;
+    struct room_table rooms;
+    struct ws_conn *touched;
+    struct conn_entry *entries;
+    size_t entry_count;
+    size_t entry_cap;
+    size_t conn_count;
+    uint64_t last_id;
+    _Atomic int stop_calls;
+    _Atomic(struct post *) posts;         /* newest first */
+    struct ws_request request;            /* the one being handled */
+    const struct http_upgrade *upgrade;   /* in on_upgrade */
+    char head[HEAD_SIZE];                 /* a response head being written */
+    uint8_t received[RECEIVE_SIZE + 256]; /* shared by all: [kept from the last turn][new] */
+};
+
+/* --- ws.c ------------------------------------------------------------------------------------------ */
+
+/* One line to the application. What a peer sent may be in it, so nothing but printable ASCII leaves. */
+void server_log(const struct ws_server *s, enum ws_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool server_tracing(const struct ws_server *s);
+/* The endpoint of the longest prefix of `path`, or NULL. */
+const struct endpoint *server_find_endpoint(const struct ws_server *s, struct http_str path);
+/* Give `c` the next id and list it. False when out of memory. */
+bool server_add(struct ws_server *s, struct ws_conn *c);
+void server_remove(struct ws_server *s, uint64_t id);
+
+/* --- conn.c ---------------------------------------------------------------------------------------- */
+
+/* Take over the accepted descriptor `fd`. */
+void conn_new(struct ws_server *s, int fd, bool is_unix);
+void conn_ready(struct ws_conn *c, uint32_t events);
+/* Something is to be done for `c` before the loop sleeps. */
+void conn_touch(struct ws_conn *c);
+/* The end of a turn for `c`: send what has gathered, go on with input that had to wait. */
+void conn_settle(struct ws_conn *c);
+/* Queue bytes within the limits of this connection and of the server: 0, WS_ERR_FULL, WS_ERR_NOMEM. */
+int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                size_t body_len);
+/* The same for bytes that many connections share. */
+int conn_refer(struct ws_conn *c, const struct output_slice *slice);
+struct outbox *conn_outbox(struct ws_conn *c);
+size_t conn_queued(const struct ws_conn *c);
+int conn_send_result(struct ws_conn *c); /* WS_SENT, or WS_QUEUED with on_drain owed */
+int to_ws_error(int buf_error);          /* BUF_FULL and BUF_NOMEM in the API's words */
+
+/* The state that survives the turn, made when there is none; NULL when memory is out. */
+struct input *conn_input(struct ws_conn *c);
+size_t conn_max_message(const struct ws_conn *c);
+/* Memory is out, the budget or the heap: this connection pays, with 1013. */
+void conn_overload(struct ws_conn *c);
+void conn_deadline(struct ws_conn *c, unsigned ms); /* from now */
+
+/* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's. */
+void conn_drain(struct ws_conn *c);
+/* Tell the application, once, that an opened connection is over. */
+void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
+/* Both: the WebSocket connection is over, in whatever way; only bytes remain to be moved. */
+void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len);
+/* The peer is gone, RST or an error: nothing can be delivered. */
+void conn_lost(struct ws_conn *c);
+/* Close the descriptor now; the memory goes when the turn ends. */
+void conn_kill(struct ws_conn *c);
+void conn_free(struct ws_conn *c);
+void conn_stop(struct ws_conn *c); /* the server stops */
+
+/* --- conn_http.c ----------------------------------------------------------------------------------- */
+
+/* One step into the requests in `data`. Returns bytes consumed, 0 for more. */
+size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len);
+/* Refuse what came in with a line of text, and close: who sent it has lost the thread. */
+void conn_refuse(struct ws_conn *c, int status, const char *why);
+void conn_abort(struct ws_conn *c); /* the request in hand will not be answered */
+
+/* --- conn_ws.c ------------------------------------------------------------------------------------- */
+
+/* The 101 is queued: the WebSocket connection is open. */
+void conn_open(struct ws_conn *c, const struct ws_request *req);
+/* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for more. */
+size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len);
+/* Queue one whole frame. */
+int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
+/* Begin the closing handshake, RFC 6455 §7.1.2. */
+int conn_start_close(struct ws_conn *c, unsigned code, const char *reason);
+/* Fail the connection, RFC 6455 §7.1.7. */
+void conn_fail(struct ws_conn *c, unsigned code, const char *why);
+
+#endif

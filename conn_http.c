@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A connection that speaks HTTP: requests in, responses out in their order (RFC 9112), and the opening
+ * handshake (RFC 6455 §4.2) up to the 101. What is legal is asked of http and http_upgrade. */
+#include "conn.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* --- responses ---------------------------------------------------------------------------------- */
+
+/* The application's own fields. A name that does not fit fails the head like any illegal one. */
+static void write_fields(struct http_writer *w, const struct ws_header *headers, size_t count)
+{
+    char name[128];
+
+    for (size_t i = 0; i < count; i++) {
+        size_t len = headers[i].name.len;
+
+        if (len >= sizeof name || memchr(headers[i].name.data, '\0', len) != NULL) {
+            w->failed = true;
+            return;
+        }
+        memcpy(name, headers[i].name.data, len);
+        name[len] = '\0';
+        http_writer_field(w, name, headers[i].value.data, headers[i].value.len);
+    }
+}
+
+/* Write the head of a response into s->head. Returns its length, or -1. */
+static ptrdiff_t write_head(struct ws_conn *c, int status, const struct ws_header *headers,
+                            size_t count, size_t body_len, bool last)
+{
+    struct ws_server *s = c->server;
+    struct http_writer w;
+    char date[HTTP_DATE_SIZE];
+
+    http_writer_init(&w, s->head, sizeof s->head, status);
+    http_date(date, (int64_t)time(NULL));
+    http_writer_field(&w, "Date", date, strlen(date));
+    write_fields(&w, headers, count);
+    if (status != 204 && status != 304)
+        http_writer_number(&w, "Content-Length", body_len);
+    if (last)
+        http_writer_field(&w, "Connection", "close", 5);
+    else if (c->http_1_0)
+        http_writer_field(&w, "Connection", "keep-alive", 10);
+    return http_writer_end(&w);
+}
+
+/* Queue a response and move on to the next request, or to the end. */
+static int conn_respond(struct ws_conn *c, int status, const struct ws_header *headers,
+                        size_t count, const void *body, size_t len, bool last)
+{
+    ptrdiff_t head_len = write_head(c, status, headers, count, len, last);
+    bool bodiless = c->head_only || status == 204 || status == 304;
+    int error;
+
+    if (head_len < 0)
+        return WS_ERR_INVALID;
+    error = conn_append(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : len);
+    if (last || error != 0) {
+        conn_drain(c);
+        return error;
+    }
+    c->state = CONN_HTTP;
+    c->served = true;
+    conn_deadline(c, c->server->options.handshake_timeout_ms);
+    conn_touch(c);
+    return conn_send_result(c);
+}
+
+/* Refuse what came in with a line of text, and close: who sent it has lost the thread. */
+void conn_refuse(struct ws_conn *c, int status, const char *why)
+{
+    const struct ws_header headers[] = {
+        {ws_str("Content-Type"), ws_str("text/plain; charset=utf-8")},
+        {ws_str("Upgrade"), ws_str("websocket")},
+        {ws_str("Sec-WebSocket-Version"), ws_str("13")},
+    };
+    char address[WS_ADDRESS_SIZE];
+    char text[SENTENCE_SIZE];
+    int len = snprintf(text, sizeof text, "%d %s: %s\n", status, http_status_phrase(status), why);
+
+    server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d %s: %s",
+               (unsigned long long)c->id, ws_conn_address(c, address), status,
+               http_status_phrase(status), why);
+    conn_respond(c, status, headers, status == 426 ? 3 : 1, text, (size_t)len, true);
+    conn_drain(c);
+}
+
+/* The request in hand will not be answered. */
+void conn_abort(struct ws_conn *c)
+{
+    const struct endpoint *e = c->endpoint;
+
+    c->state = CONN_UPGRADING; /* no request is open for ws_respond() any more */
+    if (e != NULL && e->handlers.on_abort != NULL)
+        e->handlers.on_abort(c);
+}
+
+/* --- the opening handshake ---------------------------------------------------------------------- */
+
+/* RFC 6455 §4.2.2, the 101. */
+static int conn_switch(struct ws_conn *c, const struct http_upgrade *u, const char *subprotocol,
+                       const struct ws_header *headers, size_t count)
+{
+    struct ws_server *s = c->server;
+    struct http_writer w;
+    ptrdiff_t len;
+    int error;
+
+    http_writer_init(&w, s->head, sizeof s->head, 101);
+    http_writer_field(&w, "Upgrade", "websocket", 9);
+    http_writer_field(&w, "Connection", "Upgrade", 7);
+    http_writer_field(&w, "Sec-WebSocket-Accept", u->accept, sizeof u->accept);
+    if (subprotocol != NULL)
+        http_writer_field(&w, "Sec-WebSocket-Protocol", subprotocol, strlen(subprotocol));
+    write_fields(&w, headers, count);
+    len = http_writer_end(&w);
+    if (len < 0)
+        return WS_ERR_INVALID;
+    error = conn_append(c, s->head, (size_t)len, NULL, 0);
+    if (error != 0)
+        return error;
+    c->state = CONN_OPEN;
+    return 0;
+}
+
+/* The handshake's request is parsed: 101 or a refusal, by us or by the application. */
+static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
+{
+    const struct ws_handlers *h = &c->endpoint->handlers;
+    struct http_upgrade_policy policy = {
+        h->origins != NULL ? h->origins : c->server->options.origins, h->subprotocols};
+    struct http_upgrade u;
+    int status = http_upgrade_check(&req->http, &policy, &u);
+    char why[SENTENCE_SIZE];
+
+    if (status == 403) {
+        struct http_str origin = http_request_field(&req->http, "Origin", NULL);
+
+        snprintf(why, sizeof why, "%s (origin %.*s)", u.why,
+                 (int)(origin.len < 200 ? origin.len : 200), origin.data);
+        conn_refuse(c, status, why);
+        return;
+    }
+    if (status != 101) {
+        conn_refuse(c, status, u.why);
+        return;
+    }
+    c->state = CONN_UPGRADING;
+    c->server->upgrade = &u;
+    if (c->endpoint->handlers.on_upgrade != NULL)
+        c->endpoint->handlers.on_upgrade(c, req);
+    if (c->state == CONN_UPGRADING && conn_switch(c, &u, u.subprotocol, NULL, 0) != 0)
+        conn_drain(c);
+    c->server->upgrade = NULL;
+    if (c->state == CONN_OPEN)
+        conn_open(c, req);
+}
+
+/* --- requests ----------------------------------------------------------------------------------- */
+
+/* A plain request is there, body and all. */
+static void conn_request(struct ws_conn *c, const struct ws_request *req)
+{
+    c->state = CONN_ANSWERING;
+    timer_cancel(&c->server->timers, &c->timer);
+    if (c->endpoint->handlers.on_request != NULL)
+        c->endpoint->handlers.on_request(c, req);
+    else
+        conn_refuse(c, 426, "this path speaks WebSocket only");
+}
+
+static bool speaks_websocket(const struct ws_handlers *h)
+{
+    return h->on_message != NULL || h->on_open != NULL || h->on_upgrade != NULL;
+}
+
+/* A body is announced: keep the head, since the body may come much later. Returns false when the
+ * request has been refused. */
+static bool body_begin(struct ws_conn *c, const struct http_request *r, const uint8_t *head,
+                       size_t head_len, bool more_is_here)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct input *in = conn_input(c);
+
+    if (in == NULL || buf_append(&in->request, &c->server->budget, head, head_len) != 0) {
+        conn_overload(c);
+        return false;
+    }
+    if (http_body_begin(&in->body, r, conn_max_message(c)) != 0) {
+        conn_refuse(c, 413, "request body over the limit (--max-message)");
+        return false;
+    }
+    in->head_len = head_len;
+    if (r->expect_continue && !more_is_here)
+        conn_append(c, go_on, sizeof go_on - 1, NULL, 0);
+    return true;
+}
+
+/* The head of a request is complete. */
+static void head_received(struct ws_conn *c, uint8_t *head, size_t head_len, bool more_is_here)
+{
+    struct ws_request *req = &c->server->request;
+    const char *why = "";
+    int error = http_request_parse(&req->http, (const char *)head, head_len, &why);
+
+    if (c->input != NULL)
+        c->input->scan = (struct http_scan){0};
+    c->head_only = false;
+    c->endpoint = error == 0 ? server_find_endpoint(c->server, req->http.path) : NULL;
+    if (error != 0) {
+        conn_refuse(c, -error, why);
+        return;
+    }
+    c->head_only = http_str_is(req->http.method, "HEAD");
+    c->keep_alive = req->http.keep_alive;
+    c->http_1_0 = req->http.minor == 0;
+    req->body = (struct ws_str){"", 0};
+    if (c->endpoint == NULL) {
+        conn_refuse(c, 404, "no such path");
+    } else if (http_upgrade_wanted(&req->http) && speaks_websocket(&c->endpoint->handlers)) {
+        conn_upgrade(c, req);
+    } else if (req->http.framing == HTTP_BODY_NONE ||
+               (req->http.framing == HTTP_BODY_LENGTH && req->http.content_length == 0)) {
+        conn_request(c, req);
+    } else {
+        body_begin(c, &req->http, head, head_len, more_is_here);
+    }
+}
+
+/* More of a body. When it is whole, the head is parsed again, from where it was kept. */
+static size_t body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+    struct input *in = c->input;
+    struct ws_request *req = &c->server->request;
+    size_t used = 0;
+    size_t step;
+    size_t piece_len;
+    const char *piece;
+    const char *why;
+    int result;
+
+    do {
+        result = http_body_decode(&in->body, (const char *)data + used, len - used, &step, &piece,
+                                  &piece_len);
+        used += step;
+        if (result >= 0 && buf_append(&in->request, &c->server->budget, piece, piece_len) != 0) {
+            conn_overload(c);
+            return len;
+        }
+    } while (result == HTTP_NEED_MORE && used < len);
+    if (result < 0) {
+        conn_refuse(c, -result,
+                    result == -413 ? "request body over the limit (--max-message)"
+                                   : "malformed request body");
+        return len;
+    }
+    if (result == HTTP_NEED_MORE)
+        return used;
+    http_request_parse(&req->http, (const char *)in->request.data, in->head_len, &why);
+    req->body.data = (const char *)in->request.data + in->head_len;
+    req->body.len = in->request.len - in->head_len;
+    in->head_len = 0;
+    conn_request(c, req);
+    return used;
+}
+
+/* One step into the requests in `data`. Returns bytes consumed, 0 for more. */
+size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
+{
+    struct http_scan fresh = {0};
+    struct http_scan *scan = c->input == NULL ? &fresh : &c->input->scan;
+    int head_len;
+
+    if (c->input != NULL && c->input->head_len != 0)
+        return body_feed(c, data, len);
+    if (c->input != NULL)
+        buf_release(&c->input->request, &c->server->budget); /* of the request before this one */
+    head_len = http_head_scan(scan, (const char *)data, len);
+    if (head_len < 0) {
+        c->head_only = false;
+        conn_refuse(c, -head_len, "not a legal request head");
+        return len;
+    }
+    if (head_len == HTTP_NEED_MORE && scan == &fresh) {
+        if (conn_input(c) == NULL) {
+            conn_overload(c);
+            return len;
+        }
+        c->input->scan = fresh;
+        if (c->served) /* the first request's time runs from the accept, later ones' from here */
+            conn_deadline(c, c->server->options.handshake_timeout_ms);
+    }
+    if (head_len != HTTP_NEED_MORE)
+        head_received(c, data, (size_t)head_len, len > (size_t)head_len);
+    return (size_t)head_len;
+}
+
+/* --- the API ------------------------------------------------------------------------------------ */
+
+int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
+               const void *body, size_t len)
+{
+    bool refusing = c->state == CONN_UPGRADING && c->server->upgrade != NULL;
+
+    if (status < 200 || status > 599)
+        return WS_ERR_INVALID;
+    if (c->state != CONN_ANSWERING && !refusing)
+        return WS_ERR_CLOSED;
+    if (refusing) {
+        char address[WS_ADDRESS_SIZE];
+
+        server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d by the application",
+                   (unsigned long long)c->id, ws_conn_address(c, address), status);
+    }
+    return conn_respond(c, status, headers, count, body, len,
+                        refusing || !c->keep_alive || c->server->stopping);
+}
+
+int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header *headers,
+              size_t count)
+{
+    if (c->state != CONN_UPGRADING || c->server->upgrade == NULL)
+        return WS_ERR_CLOSED;
+    if (subprotocol != NULL && !http_upgrade_offers(&c->server->request.http, subprotocol))
+        return WS_ERR_INVALID;
+    return conn_switch(c, c->server->upgrade, subprotocol, headers, count);
+}
+
+static struct ws_str to_ws_str(struct http_str s)
+{
+    return (struct ws_str){s.data, s.len};
+}
+
+struct ws_str ws_request_method(const struct ws_request *req)
+{
+    return to_ws_str(req->http.method);
+}
+
+struct ws_str ws_request_path(const struct ws_request *req)
+{
+    return to_ws_str(req->http.path);
+}
+
+struct ws_str ws_request_query(const struct ws_request *req)
+{
+    return to_ws_str(req->http.query);
+}
+
+struct ws_str ws_request_body(const struct ws_request *req)
+{
+    return req->body;
+}
+
+struct ws_str ws_request_header(const struct ws_request *req, const char *name)
+{
+    return to_ws_str(http_request_field(&req->http, name, NULL));
+}
+
+bool ws_request_header_at(const struct ws_request *req, size_t index, struct ws_header *header)
+{
+    if (index >= req->http.field_count)
+        return false;
+    header->name = to_ws_str(req->http.fields[index].name);
+    header->value = to_ws_str(req->http.fields[index].value);
+    return true;
+}

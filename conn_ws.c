@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A connection that speaks WebSocket: frames in (RFC 6455 §5, §6.2), frames out (§6.1), the closing
+ * handshake (§7), rooms. What is legal is asked of ws_frame and ws_message. */
+#include "conn.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- frames out --------------------------------------------------------------------------------- */
+
+/* A frame's fields and the first bytes of its payload (which may be masked still). */
+static void trace_frame(const struct ws_conn *c, const char *arrow, const struct ws_frame *f,
+                        const uint8_t *payload, size_t len)
+{
+    char text[33];
+    size_t n = len < sizeof text - 1 ? len : sizeof text - 1;
+
+    for (size_t i = 0; i < n; i++) {
+        uint8_t byte = arrow[0] == '<' ? payload[i] ^ f->mask[i & 3] : payload[i];
+
+        text[i] = byte < ' ' || byte > '~' ? '.' : (char)byte;
+    }
+    text[n] = '\0';
+    server_log(c->server, WS_LOG_TRACE, "#%llu %s %s fin=%d len=%llu \"%s\"%s",
+               (unsigned long long)c->id, arrow, ws_opcode_name(f->opcode), f->fin,
+               (unsigned long long)f->len, text, f->len > n ? "..." : "");
+}
+
+/* Queue one whole frame. */
+int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
+{
+    uint8_t header[WS_FRAME_SERVER_HEADER_MAX];
+    size_t header_len = ws_frame_encode(header, opcode, len);
+
+    if (server_tracing(c->server))
+        trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = opcode, .fin = true}, data,
+                    len);
+    return conn_append(c, header, header_len, data, len);
+}
+
+/* A Close frame goes out even when the limits are used up: it is what tells the peer so. */
+int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len)
+{
+    uint8_t frame[WS_FRAME_SERVER_HEADER_MAX + WS_CONTROL_MAX];
+    uint8_t payload[WS_CONTROL_MAX];
+    size_t len = ws_close_encode(payload, code, reason, reason_len);
+    size_t header_len = ws_frame_encode(frame, WS_OP_CLOSE, len);
+    struct outbox *outbox = conn_outbox(c);
+
+    if (outbox == NULL)
+        return WS_ERR_NOMEM;
+    memcpy(frame + header_len, payload, len);
+    if (output_append_last(&outbox->queue, &c->server->pool, frame, header_len + len) != 0)
+        return WS_ERR_NOMEM;
+    if (server_tracing(c->server))
+        trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = WS_OP_CLOSE, .fin = true},
+                    payload, len);
+    conn_touch(c);
+    return 0;
+}
+
+/* While earlier output is stuck only the newest pong is kept, RFC 6455 §5.5.3. */
+static void conn_pong(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+    if (!c->blocked) {
+        conn_frame(c, WS_OP_PONG, data, len);
+        return;
+    }
+    if (len != 0)
+        memcpy(c->outbox->pong, data, len);
+    c->outbox->pong_len = (uint8_t)len;
+    c->outbox->pong_waiting = true;
+}
+
+/* Begin the closing handshake, RFC 6455 §7.1.2. */
+int conn_start_close(struct ws_conn *c, unsigned code, const char *reason)
+{
+    int error = conn_close_frame(c, code, reason, reason == NULL ? 0 : strlen(reason));
+
+    if (error != 0)
+        return error;
+    c->state = CONN_CLOSING;
+    conn_deadline(c, c->server->options.close_timeout_ms);
+    return 0;
+}
+
+/* Fail the connection, RFC 6455 §7.1.7. */
+void conn_fail(struct ws_conn *c, unsigned code, const char *why)
+{
+    char address[WS_ADDRESS_SIZE];
+
+    server_log(c->server, WS_LOG_INFO, "#%llu %s failed with %u: %s", (unsigned long long)c->id,
+               ws_conn_address(c, address), code, why);
+    if (c->state == CONN_OPEN) {
+        c->failed_code = (uint16_t)code;
+        conn_close_frame(c, code, why, strlen(why));
+    }
+    conn_ended(c, code, why, strlen(why));
+}
+
+/* --- frames in ---------------------------------------------------------------------------------- */
+
+static const char *failure_text(int code)
+{
+    switch (code) {
+    case WS_CLOSE_INVALID:
+        return "text is not UTF-8";
+    case WS_CLOSE_TOO_BIG:
+        return "message too big";
+    default:
+        return "not a legal frame";
+    }
+}
+
+static void deliver(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
+{
+    if (c->state == CONN_OPEN && c->endpoint->handlers.on_message != NULL)
+        c->endpoint->handlers.on_message(c, opcode, data, len);
+}
+
+/* RFC 6455 §5.5.1: answer the first Close with the same code; with ours sent, the handshake is done. */
+static void close_received(struct ws_conn *c, const uint8_t *payload, size_t len)
+{
+    struct ws_close_status status;
+    int error = ws_close_decode(&status, payload, len);
+
+    if (error != 0) {
+        conn_fail(c, (unsigned)-error, "not a legal Close frame");
+        return;
+    }
+    if (c->state == CONN_OPEN)
+        conn_close_frame(c, status.code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NONE : status.code, NULL,
+                         0);
+    conn_ended(c, status.code, status.reason, status.reason_len);
+}
+
+static void control_received(struct ws_conn *c, enum ws_opcode opcode, uint8_t *payload, size_t len)
+{
+    switch (opcode) {
+    case WS_OP_CLOSE:
+        close_received(c, payload, len);
+        break;
+    case WS_OP_PING:
+        if (c->state == CONN_OPEN)
+            conn_pong(c, payload, len);
+        break;
+    default: /* a pong: that the peer was heard is all there is to know */
+        break;
+    }
+}
+
+/* The frame in hand is complete. When it ends the message, hand the message over. */
+static void frame_ended(struct ws_conn *c)
+{
+    struct input *in = c->input;
+    int result = ws_message_frame_end(&in->message, &in->frame);
+    struct buf payload = in->payload;
+
+    in->in_frame = false;
+    if (c->state != CONN_OPEN || result == 0)
+        return;
+    if (result < 0) {
+        conn_fail(c, (unsigned)-result, failure_text(-result));
+        return;
+    }
+    in->payload = (struct buf){0};
+    deliver(c, (enum ws_opcode)result, payload.data, payload.len);
+    buf_release(&payload, &c->server->budget);
+}
+
+/* More payload of the frame in hand. Once we are closing it is discarded. Returns bytes consumed. */
+static size_t payload_feed(struct ws_conn *c, uint8_t *data, size_t len)
+{
+    struct input *in = c->input;
+    uint64_t left = in->frame.len - in->frame_got;
+    size_t n = len < left ? len : (size_t)left;
+    int error = 0;
+
+    if (c->state == CONN_OPEN) {
+        ws_frame_unmask(data, n, in->frame.mask, in->frame_got);
+        error = ws_message_payload(&in->message, data, n);
+    }
+    if (error != 0) {
+        conn_fail(c, (unsigned)-error, failure_text(-error));
+        return len;
+    }
+    if (c->state == CONN_OPEN && buf_append(&in->payload, &c->server->budget, data, n) != 0) {
+        conn_overload(c);
+        return len;
+    }
+    in->frame_got += n;
+    if (in->frame_got == in->frame.len)
+        frame_ended(c);
+    return n;
+}
+
+/* A message that lies whole in the receive buffer: no copy, no allocation. */
+static void whole_message(struct ws_conn *c, struct ws_message *m, const struct ws_frame *f,
+                          uint8_t *payload)
+{
+    int result;
+
+    ws_frame_unmask(payload, (size_t)f->len, f->mask, 0);
+    result = ws_message_payload(m, payload, (size_t)f->len);
+    if (result == 0)
+        result = ws_message_frame_end(m, f);
+    if (result < 0)
+        conn_fail(c, (unsigned)-result, failure_text(-result));
+    else
+        deliver(c, (enum ws_opcode)result, payload, (size_t)f->len);
+}
+
+/* The header of a data frame has come, and `len` bytes behind it. Returns how many it consumed. */
+static size_t data_frame(struct ws_conn *c, const struct ws_frame *f, uint8_t *payload, size_t len)
+{
+    struct ws_message fresh = {0};
+    struct ws_message *m = c->input == NULL ? &fresh : &c->input->message;
+    bool whole = f->fin && f->opcode != WS_OP_CONTINUATION && f->len <= len;
+    int error = c->state == CONN_OPEN ? ws_message_admit(m, f, conn_max_message(c)) : 0;
+
+    if (error != 0) {
+        conn_fail(c, (unsigned)-error, failure_text(-error));
+        return len;
+    }
+    if (whole && c->state == CONN_OPEN) {
+        whole_message(c, m, f, payload);
+        return (size_t)f->len;
+    }
+    if (conn_input(c) == NULL) {
+        conn_overload(c);
+        return len;
+    }
+    if (m == &fresh)
+        c->input->message = fresh;
+    c->input->frame = *f;
+    c->input->frame_got = 0;
+    c->input->in_frame = true;
+    return payload_feed(c, payload, len);
+}
+
+/* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for more. */
+size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
+{
+    struct ws_frame f;
+    int header;
+
+    if (c->input != NULL && c->input->in_frame)
+        return payload_feed(c, data, len);
+    header = ws_frame_decode(&f, data, len);
+    if (header == WS_NEED_MORE)
+        return 0;
+    if (header < 0) {
+        conn_fail(c, (unsigned)-header, "not a legal frame");
+        return len;
+    }
+    data += header;
+    len -= (size_t)header;
+    if (ws_opcode_is_control(f.opcode) && f.len > len)
+        return 0;
+    if (server_tracing(c->server))
+        trace_frame(c, "<-", &f, data, f.len < len ? (size_t)f.len : len);
+    if (!ws_opcode_is_control(f.opcode))
+        return (size_t)header + data_frame(c, &f, data, len);
+    ws_frame_unmask(data, (size_t)f.len, f.mask, 0);
+    control_received(c, f.opcode, data, (size_t)f.len);
+    return (size_t)header + (size_t)f.len;
+}
+
+void conn_open(struct ws_conn *c, const struct ws_request *req)
+{
+    c->opened = true;
+    c->pinged = false;
+    c->heard_ms = c->server->now_ms;
+    if (c->server->options.ping_interval_ms == UINT_MAX)
+        timer_cancel(&c->server->timers, &c->timer);
+    else
+        conn_deadline(c, c->server->options.ping_interval_ms);
+    if (c->endpoint->handlers.on_open != NULL)
+        c->endpoint->handlers.on_open(c, req);
+}
+
+/* --- the API of connections --------------------------------------------------------------------- */
+
+int ws_send(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
+{
+    int error;
+
+    if (opcode != WS_OP_TEXT && opcode != WS_OP_BINARY)
+        return WS_ERR_INVALID;
+    if (c->state != CONN_OPEN)
+        return WS_ERR_CLOSED;
+    error = conn_frame(c, opcode, data, len);
+    return error != 0 ? error : conn_send_result(c);
+}
+
+int ws_ping(struct ws_conn *c, const void *data, size_t len)
+{
+    int error;
+
+    if (len > WS_CONTROL_MAX)
+        return WS_ERR_INVALID;
+    if (c->state != CONN_OPEN)
+        return WS_ERR_CLOSED;
+    error = conn_frame(c, WS_OP_PING, data, len);
+    return error != 0 ? error : conn_send_result(c);
+}
+
+int ws_close(struct ws_conn *c, unsigned code, const char *reason)
+{
+    if (code != WS_CLOSE_NONE && !ws_close_code_valid(code))
+        return WS_ERR_INVALID;
+    if (c->state != CONN_OPEN)
+        return WS_ERR_CLOSED;
+    return conn_start_close(c, code, reason);
+}
+
+/* --- the API of rooms --------------------------------------------------------------------------- */
+
+int ws_join(struct ws_conn *c, struct ws_str room)
+{
+    int error;
+
+    if (c->state != CONN_OPEN)
+        return WS_ERR_CLOSED;
+    error = room_join(&c->server->rooms, &c->rooms, c, room.data, room.len);
+    return error != 0 ? to_ws_error(error) : 0;
+}
+
+void ws_leave(struct ws_conn *c, struct ws_str room)
+{
+    room_leave(&c->server->rooms, &c->rooms, room.data, room.len);
+}
+
+struct ws_str ws_conn_room(const struct ws_conn *c, size_t index)
+{
+    const struct room_seat *seat = c->rooms;
+
+    while (seat != NULL && index-- > 0)
+        seat = seat->next;
+    return seat == NULL ? (struct ws_str){NULL, 0}
+                        : (struct ws_str){seat->room->name, seat->room->name_len};
+}
+
+/* One recipient of a broadcast. One that reads too slowly, or for whom memory is out, pays with 1013;
+ * the sender and the others do not. */
+static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
+{
+    char address[WS_ADDRESS_SIZE];
+
+    if (c->state != CONN_OPEN)
+        return false;
+    if (conn_refer(c, slice) == 0)
+        return true;
+    server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: reads too slowly (--max-queue)",
+               (unsigned long long)c->id, ws_conn_address(c, address));
+    c->failed_code = WS_CLOSE_TRY_LATER;
+    if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)
+        conn_kill(c);
+    return false;
+}
+
+static int encode_once(struct ws_server *s, struct output_slice *slice, enum ws_opcode opcode,
+                       const void *data, size_t len)
+{
+    uint8_t header[WS_FRAME_SERVER_HEADER_MAX];
+    int error;
+
+    if (opcode != WS_OP_TEXT && opcode != WS_OP_BINARY)
+        return WS_ERR_INVALID;
+    error =
+        output_slice_new(&s->pool, slice, header, ws_frame_encode(header, opcode, len), data, len);
+    return error != 0 ? to_ws_error(error) : 0;
+}
+
+ptrdiff_t ws_publish(struct ws_server *s, struct ws_str name, const struct ws_conn *except,
+                     enum ws_opcode opcode, const void *data, size_t len)
+{
+    const struct room *room = room_find(&s->rooms, name.data, name.len);
+    struct output_slice slice;
+    ptrdiff_t sent = 0;
+    int error = encode_once(s, &slice, opcode, data, len);
+
+    if (error != 0)
+        return error;
+    for (size_t i = 0; room != NULL && i < room->count; i++) {
+        struct ws_conn *c = room->seats[i]->member;
+
+        if (c != except)
+            sent += publish_to(c, &slice);
+    }
+    output_slice_release(&s->pool, &slice);
+    return sent;
+}
+
+ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum ws_opcode opcode,
+                       const void *data, size_t len)
+{
+    struct output_slice slice;
+    ptrdiff_t sent = 0;
+    int error = encode_once(s, &slice, opcode, data, len);
+
+    if (error != 0)
+        return error;
+    for (size_t i = 0; i < s->entry_count; i++) {
+        struct ws_conn *c = s->entries[i].conn;
+
+        if (c != NULL && c != except)
+            sent += publish_to(c, &slice);
+    }
+    output_slice_release(&s->pool, &slice);
+    return sent;
+}
+
+/* --- frozen messages ---------------------------------------------------------------------------- */
+
+struct ws_frozen {
+    struct ws_server *server;
+    struct output_slice slice;
+};
+
+struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const void *data,
+                            size_t len)
+{
+    struct ws_frozen *m = malloc(sizeof *m);
+
+    if (m == NULL)
+        return NULL;
+    m->server = s;
+    if (encode_once(s, &m->slice, opcode, data, len) == 0)
+        return m;
+    free(m);
+    return NULL;
+}
+
+int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m)
+{
+    int error;
+
+    if (c->state != CONN_OPEN)
+        return WS_ERR_CLOSED;
+    error = conn_refer(c, &m->slice);
+    return error != 0 ? error : conn_send_result(c);
+}
+
+void ws_thaw(struct ws_frozen *m)
+{
+    if (m == NULL)
+        return;
+    output_slice_release(&m->server->pool, &m->slice);
+    free(m);
+}
