@@ -205,14 +205,17 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
 /* Tell epoll what to wait for, if that has changed. */
 static void conn_watch(struct ws_conn *c)
 {
-    uint32_t want =
-        (c->eof || c->paused ? 0u : (uint32_t)EPOLLIN) | (c->blocked ? (uint32_t)EPOLLOUT : 0u);
-    struct epoll_event event = {.events = want, .data.ptr = c};
+    bool in = !c->eof && !c->paused;
+    bool out = c->blocked;
+    struct epoll_event event = {
+        .events = (in ? (uint32_t)EPOLLIN : 0) | (out ? (uint32_t)EPOLLOUT : 0), .data.ptr = c};
 
-    if (want == c->interest)
+    if (in == c->watched_in && out == c->watched_out)
         return;
-    if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->source.fd, &event) == 0)
-        c->interest = want;
+    if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->source.fd, &event) != 0)
+        return;
+    c->watched_in = in;
+    c->watched_out = out;
 }
 
 /* --- the end of a connection -------------------------------------------------------------------- */
@@ -483,21 +486,39 @@ static size_t take_frame_start(struct ws_conn *c, uint8_t *out)
     return kept;
 }
 
+/* Bytes have come: `direct` of them where the message is assembled, the others in `data`. */
+static void conn_came(struct ws_conn *c, size_t direct, uint8_t *data, size_t len)
+{
+    c->heard_ms = c->server->now_ms;
+    c->pinged = false;
+    conn_touch(c);
+    if (direct > 0)
+        conn_payload_came(c, direct);
+    if (len > 0)
+        conn_received(c, data, len);
+}
+
 /* One read per readiness, so that no connection starves another: epoll is level-triggered. */
 static void conn_read(struct ws_conn *c)
 {
     struct ws_server *s = c->server;
     size_t kept = take_frame_start(c, s->received);
-    ssize_t n = recv(c->source.fd, s->received + kept, RECEIVE_SIZE, 0);
+    struct iovec iov[2] = {0};
+    size_t direct = conn_payload_space(c, (uint8_t **)&iov[0].iov_base);
+    ssize_t n;
 
-    if (n > 0) {
-        c->heard_ms = s->now_ms;
-        c->pinged = false;
-        conn_touch(c);
-        conn_received(c, s->received, kept + (size_t)n);
-        return;
+    if (direct > 0) {
+        iov[0].iov_len = direct;
+        iov[1] = (struct iovec){.iov_base = s->received, .iov_len = RECEIVE_SIZE};
+        n = readv(c->source.fd, iov, 2);
+    } else {
+        n = recv(c->source.fd, s->received + kept, RECEIVE_SIZE, 0);
     }
-    if (kept > 0 && n < 0 && (errno == EAGAIN || errno == EINTR))
+    if (n > 0 && (size_t)n < direct)
+        direct = (size_t)n;
+    if (n > 0)
+        conn_came(c, direct, s->received, kept + (size_t)n - direct);
+    else if (kept > 0 && n < 0 && (errno == EAGAIN || errno == EINTR))
         conn_stash(c, s->received, kept);
     else if (n == 0)
         conn_eof(c);
@@ -661,7 +682,7 @@ void conn_new(struct ws_server *s, int fd, bool is_unix)
     c->source = (struct source){.fd = fd, .kind = SOURCE_CONN};
     c->server = s;
     c->state = CONN_HTTP;
-    c->interest = EPOLLIN;
+    c->watched_in = true;
     c->timer.fire = conn_timer_fired;
     conn_deadline(c, s->options.handshake_timeout_ms);
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)

@@ -82,7 +82,8 @@ struct outbox {
     uint8_t pong[WS_CONTROL_MAX];
 };
 
-/* Two cache lines, since there may be a million of them; what a message touches comes first. */
+/* 120 bytes, two cache lines with malloc's own word, since there may be a million of them; what a message
+ * touches comes first. */
 struct ws_conn {
     struct source source;
     uint8_t state;       /* enum conn_state */
@@ -98,8 +99,9 @@ struct ws_conn {
     bool keep_alive : 1;  /* the request in hand allows another one */
     bool http_1_0 : 1;    /* the request in hand is of HTTP/1.0 */
     bool served : 1;      /* a request has been answered: this is not the first */
+    bool watched_in : 1;  /* what epoll watches for: EPOLLIN */
+    bool watched_out : 1; /* EPOLLOUT */
     uint16_t failed_code; /* the close code that we failed the connection with, or 0 */
-    uint32_t interest;    /* what epoll watches for */
     struct ws_server *server;
     const struct endpoint *endpoint;
     struct input *input;
@@ -230,6 +232,10 @@ void conn_abort(struct ws_conn *c); /* the request in hand will not be answered 
 void conn_open(struct ws_conn *c, const struct ws_request *req);
 /* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for more. */
 size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len);
+/* Where payload may be received without a copy, behind what the message has so far: its size, or 0. Then
+ * conn_payload_came() says how much of it has been filled. */
+size_t conn_payload_space(struct ws_conn *c, uint8_t **space);
+void conn_payload_came(struct ws_conn *c, size_t n);
 /* Queue one whole frame. */
 int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
 /* Begin the closing handshake, RFC 6455 §7.1.2. */

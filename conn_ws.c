@@ -170,30 +170,68 @@ static void frame_ended(struct ws_conn *c)
     buf_release(&payload, &c->server->budget);
 }
 
-/* More payload of the frame in hand. Once we are closing it is discarded. Returns bytes consumed. */
-static size_t payload_feed(struct ws_conn *c, uint8_t *data, size_t len)
+/* `n` more bytes of the frame in hand have come, and are behind what the message has so far. Once we
+ * are closing they are discarded. */
+void conn_payload_came(struct ws_conn *c, size_t n)
 {
     struct input *in = c->input;
-    uint64_t left = in->frame.len - in->frame_got;
-    size_t n = len < left ? len : (size_t)left;
-    int error = 0;
+    uint8_t *data;
+    int error;
 
-    if (c->state == CONN_OPEN) {
+    if (c->state == CONN_OPEN && n > 0) {
+        data = in->payload.data + in->payload.len;
         ws_frame_unmask(data, n, in->frame.mask, in->frame_got);
         error = ws_message_payload(&in->message, data, n);
-    }
-    if (error != 0) {
-        conn_fail(c, (unsigned)-error, failure_text(-error));
-        return len;
-    }
-    if (c->state == CONN_OPEN && buf_append(&in->payload, &c->server->budget, data, n) != 0) {
-        conn_overload(c);
-        return len;
+        if (error != 0) {
+            conn_fail(c, (unsigned)-error, failure_text(-error));
+            return;
+        }
+        in->payload.len += n;
     }
     in->frame_got += n;
     if (in->frame_got == in->frame.len)
         frame_ended(c);
-    return n;
+}
+
+/* More payload of the frame in hand, in the receive buffer. Returns bytes consumed. */
+static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+    struct input *in = c->input;
+    uint64_t left = in->frame.len - in->frame_got;
+    size_t n = len < left ? len : (size_t)left;
+
+    if (c->state == CONN_OPEN) {
+        if (buf_reserve(&in->payload, &c->server->budget, n) != 0) {
+            conn_overload(c);
+            return len;
+        }
+        if (n != 0)
+            memcpy(in->payload.data + in->payload.len, data, n);
+    }
+    conn_payload_came(c, n);
+    return c->state < CONN_DRAINING ? n : len;
+}
+
+/* Much of the frame in hand is still to come: have it received where the message is assembled, which
+ * saves a copy (`make bench`, echo of 1 MiB). Memory still grows with what came, by doubling. */
+size_t conn_payload_space(struct ws_conn *c, uint8_t **space)
+{
+    struct input *in = c->input;
+    uint64_t left;
+    size_t more;
+
+    if (c->state != CONN_OPEN || in == NULL || !in->in_frame || in->stash.len != 0)
+        return 0;
+    left = in->frame.len - in->frame_got;
+    more = in->payload.len < left ? in->payload.len : (size_t)left;
+    if (left < RECEIVE_SIZE / 2 || in->payload.len == 0)
+        return 0;
+    if (in->payload.cap == in->payload.len &&
+        buf_reserve(&in->payload, &c->server->budget, more) != 0)
+        return 0;
+    *space = in->payload.data + in->payload.len;
+    more = in->payload.cap - in->payload.len;
+    return more < left ? more : (size_t)left;
 }
 
 /* A message that lies whole in the receive buffer: no copy, no allocation. */
