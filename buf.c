@@ -21,6 +21,37 @@ void buf_budget_give(struct buf_budget *budget, size_t n)
     budget->used -= n;
 }
 
+void buf_budget_release(struct buf_budget *budget)
+{
+    while (budget->spares != NULL) {
+        struct buf_spare *spare = budget->spares;
+
+        budget->spares = spare->next;
+        free(spare);
+    }
+    budget->spare_bytes = 0;
+}
+
+/* The spare that was kept last of those that have `size` bytes; NULL when there is none, or when so few
+ * bytes are wanted that it would be a waste. */
+static struct buf_spare *spare_take(struct buf_budget *budget, size_t size)
+{
+    struct buf_spare **link = &budget->spares;
+    struct buf_spare *spare;
+
+    if (size < BUF_SPARE_MIN)
+        return NULL;
+    while (*link != NULL && ((*link)->cap < size || (*link)->cap > budget->max - budget->used))
+        link = &(*link)->next;
+    spare = *link;
+    if (spare == NULL)
+        return NULL;
+    *link = spare->next;
+    budget->spare_bytes -= spare->cap;
+    budget->used += spare->cap;
+    return spare;
+}
+
 /* The next capacity that holds `need` bytes: doubled when the budget has that much, else exact. */
 static size_t next_cap(const struct buf *b, const struct buf_budget *budget, size_t need)
 {
@@ -31,8 +62,20 @@ static size_t next_cap(const struct buf *b, const struct buf_budget *budget, siz
     return cap;
 }
 
+/* Move into a larger block. */
+static void move(struct buf *b, struct buf_budget *budget, struct buf_spare *to)
+{
+    struct buf moved = {.data = (uint8_t *)to, .len = b->len, .cap = to->cap};
+
+    if (b->len != 0)
+        memcpy(moved.data, b->data, b->len);
+    buf_release(b, budget);
+    *b = moved;
+}
+
 int buf_reserve(struct buf *b, struct buf_budget *budget, size_t n)
 {
+    struct buf_spare *spare;
     size_t cap;
     uint8_t *data;
 
@@ -40,6 +83,11 @@ int buf_reserve(struct buf *b, struct buf_budget *budget, size_t n)
         return 0;
     if (n > SIZE_MAX - b->len)
         return BUF_FULL;
+    spare = spare_take(budget, b->len + n);
+    if (spare != NULL) {
+        move(b, budget, spare);
+        return 0;
+    }
     cap = next_cap(b, budget, b->len + n);
     if (!buf_budget_take(budget, cap - b->cap))
         return BUF_FULL;
@@ -51,6 +99,14 @@ int buf_reserve(struct buf *b, struct buf_budget *budget, size_t n)
     b->data = data;
     b->cap = cap;
     return 0;
+}
+
+void buf_expect(struct buf *b, struct buf_budget *budget, size_t n)
+{
+    struct buf_spare *spare = b->cap != 0 ? NULL : spare_take(budget, n);
+
+    if (spare != NULL)
+        move(b, budget, spare);
 }
 
 int buf_append(struct buf *b, struct buf_budget *budget, const void *data, size_t n)
@@ -71,9 +127,22 @@ void buf_consume(struct buf *b, size_t n)
         memmove(b->data, b->data + n, b->len);
 }
 
+static bool is_worth_keeping(const struct buf *b, const struct buf_budget *budget)
+{
+    return b->cap >= BUF_SPARE_MIN && b->cap <= BUF_SPARE_TOTAL - budget->spare_bytes;
+}
+
 void buf_release(struct buf *b, struct buf_budget *budget)
 {
+    struct buf_spare *spare = (struct buf_spare *)(void *)b->data;
+
     buf_budget_give(budget, b->cap);
-    free(b->data);
+    if (is_worth_keeping(b, budget)) {
+        *spare = (struct buf_spare){.next = budget->spares, .cap = b->cap};
+        budget->spares = spare;
+        budget->spare_bytes += b->cap;
+    } else {
+        free(b->data);
+    }
     *b = (struct buf){0};
 }

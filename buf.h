@@ -16,11 +16,27 @@ enum {
     BUF_NOMEM = -2 /* malloc failed */
 };
 
-/* Bytes of memory in use by all that share the budget: used <= max, always. */
+/* A large block that was released and is kept for the next one: libc would give its pages back, and
+ * taking them anew costs more than all that is done with a message of 1 MiB (`make bench`). */
+struct buf_spare {
+    struct buf_spare *next;
+    size_t cap;
+};
+
+enum {
+    BUF_SPARE_MIN = 256 * 1024,       /* bytes of a block worth keeping */
+    BUF_SPARE_TOTAL = 8 * 1024 * 1024 /* bytes kept at most */
+};
+
+/* Bytes of memory in use by all that share the budget: used <= max, always. Spares are not in use. */
 struct buf_budget {
     size_t used;
     size_t max;
+    struct buf_spare *spares; /* most recent first */
+    size_t spare_bytes;
 };
+
+void buf_budget_release(struct buf_budget *budget); /* free the spares */
 
 struct buf {
     uint8_t *data; /* owned; NULL exactly when cap is 0 */
@@ -36,6 +52,10 @@ void buf_budget_give(struct buf_budget *budget, size_t n);
  * appending byte by byte is linear, but never past what the budget allows when less would do.
  * Returns 0, BUF_FULL or BUF_NOMEM; on failure `b` is unchanged. */
 int buf_reserve(struct buf *b, struct buf_budget *budget, size_t n);
+
+/* `n` bytes will come into `b`, which is empty: begin with a spare that has room for all of them, if there
+ * is one. Otherwise nothing happens: what is only announced gets no memory. */
+void buf_expect(struct buf *b, struct buf_budget *budget, size_t n);
 
 /* Append a copy of `data[0..n)`. Returns as buf_reserve. */
 int buf_append(struct buf *b, struct buf_budget *budget, const void *data, size_t n);

@@ -201,6 +201,7 @@ static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     size_t n = len < left ? len : (size_t)left;
 
     if (c->state == CONN_OPEN) {
+        buf_expect(&in->payload, &c->server->budget, (size_t)in->frame.len);
         if (buf_reserve(&in->payload, &c->server->budget, n) != 0) {
             conn_overload(c);
             return len;

@@ -793,6 +793,7 @@ void ws_server_free(struct ws_server *s)
     }
     room_table_release(&s->rooms);
     output_pool_release(&s->pool);
+    buf_budget_release(&s->budget);
     close_if_open(s->clock.fd);
     close_if_open(s->wake.fd);
     close_if_open(s->spare_fd);
