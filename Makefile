@@ -26,7 +26,10 @@ LINK_test_buf = buf
 LINK_test_timer = timer
 LINK_test_output = output buf
 LINK_test_room = room buf
-LINK_test_server = $(CORE) tests/raw_client
+LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
+LINK_test_conn = $(LINK_test_server)
+LINK_test_conn_http = $(LINK_test_server)
+LINK_test_conn_ws = $(LINK_test_server)
 # So does a fuzzer, by the same names.
 
 .PHONY: all run test deps deps-dev lint debug static install clean help

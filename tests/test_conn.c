@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The life of a connection: half-closed and reset, slow readers and budgets, deadlines. Each test is
+ * named by the behaviour that it shows; docs/rfc6455.md refers to them. */
+#include "server_fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- how a connection ends --------------------------------------------------------------------- */
+
+static void half_closed_client_gets_its_echoes(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint8_t *payload = make_payload(4 * MIB, false);
+
+    start(f, (struct ws_options){0});
+    c = slow_upgraded(f, "/echo");
+    raw_bytes_frame(&f->out, RAW_TEXT, "owed", 4);
+    raw_bytes_frame(&f->out, RAW_BINARY, payload, 4 * MIB);
+    raw_bytes_frame(&f->out, RAW_TEXT, "last", 4);
+    raw_bytes_header(&f->out, RAW_TEXT, 10); /* cut off: never a message */
+    raw_exchange(c, f->out.data, f->out.len);
+    raw_half_close(c);
+    raw_expect_message(c, "owed");
+    raw_expect_frame(c, RAW_BINARY, payload, 4 * MIB);
+    raw_expect_message(c, "last");
+    if (!raw_gone_within(c, PATIENCE_MS))
+        raw_fail(c, "the connection stays open after FIN");
+    raw_close(c);
+    expect_on_close(f, 1, WS_CLOSE_ABNORMAL);
+    assert_int_equal(f->seen.messages, 3);
+    free(payload);
+}
+
+/* Each prefix of a frame, then FIN. The loop must neither hang nor spin. */
+static void frame_cut_by_fin_ends_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    int64_t before;
+
+    start(f, (struct ws_options){0});
+    raw_bytes_header(&f->out, RAW_BINARY, 70000);
+    raw_bytes_payload(&f->out, "abc", 3, 0);
+    before = loop_cpu_ms(f);
+    for (size_t n = 0; n <= f->out.len; n++) {
+        struct raw_client *c = upgraded(f, "/echo");
+
+        raw_send(c, f->out.data, n);
+        raw_half_close(c);
+        if (!raw_gone_within(c, PATIENCE_MS))
+            raw_fail(c, "still open, %zu bytes of a frame and FIN", n);
+        raw_close(c);
+        expect_on_close(f, (int)n + 1, WS_CLOSE_ABNORMAL);
+    }
+    assert_in_range(loop_cpu_ms(f) - before, 0, 500);
+    assert_int_equal(stats(f).buffered, 0);
+}
+
+static void reset_at_any_step_disturbs_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_bytes steps = {0};
+    size_t head;
+
+    start(f, (struct ws_options){0});
+    raw_bytes_upgrade(&steps, "/echo", "");
+    head = steps.len;
+    raw_bytes_frame(&steps, RAW_TEXT, "hello", 5);
+    raw_bytes_frame(&steps, RAW_TEXT_PART, "half", 4);
+    raw_bytes_frame(&steps, RAW_CONTINUATION, "whole", 5);
+    raw_bytes_close(&steps, 1000, "");
+    for (size_t n = 0; n <= steps.len; n += n + 16 < head ? 16 : 1) {
+        struct raw_client *c = client(f, "reset");
+
+        raw_send(c, steps.data, n);
+        if (n % 2 == 0) /* with and without the server knowing what came */
+            stats(f);
+        raw_reset(c);
+    }
+    raw_bytes_release(&steps);
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+    expect_well(f);
+    assert_int_equal(f->seen.opened, f->seen.closed);
+}
+
+static void reset_under_a_full_queue_frees_it(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint8_t *payload = make_payload(8 * MIB, false);
+
+    start(f, (struct ws_options){0});
+    c = slow_upgraded(f, "/echo");
+    raw_bytes_frame(&f->out, RAW_BINARY, payload, 8 * MIB);
+    raw_send_bytes(c, &f->out);
+    wait_until(f, &f->seen.messages, 1, "messages");
+    assert_true(stats(f).buffered > 0);
+    raw_reset(c);
+    expect_on_close(f, 1, WS_CLOSE_ABNORMAL);
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+    free(payload);
+}
+
+/* --- backpressure and budgets ------------------------------------------------------------------ */
+
+static void slow_reader_is_slowed_and_loses_nothing(void **state)
+{
+    enum { MESSAGES = 2048, SIZE = 4 * KIB };
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint8_t *payload = make_payload(SIZE + MESSAGES, false);
+    size_t sent;
+
+    start(f, (struct ws_options){0});
+    c = slow_upgraded(f, "/echo");
+    for (size_t i = 0; i < MESSAGES; i++)
+        raw_bytes_frame(&f->out, RAW_BINARY, payload + i, SIZE);
+    sent = raw_send_some(c, f->out.data, f->out.len, 50);
+    assert_in_range(stats(f).buffered, 0, 1 * MIB);
+    raw_exchange(c, f->out.data + sent, f->out.len - sent);
+    for (size_t i = 0; i < MESSAGES; i++)
+        raw_expect_frame(c, RAW_BINARY, payload + i, SIZE);
+    assert_int_equal(stats(f).buffered, 0);
+    assert_int_equal(f->seen.messages, MESSAGES);
+    raw_send_message(c, "on we go");
+    raw_expect_message(c, "on we go");
+    free(payload);
+}
+
+/* Pongs are not queued without bound, and the newest one comes. */
+static void ping_flood_keeps_memory_flat_and_the_newest_pong(void **state)
+{
+    enum { PINGS = 50000 };
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_frame frame;
+    char payload[126];
+    long newest = -1;
+    bool texts = false;
+
+    start(f, (struct ws_options){0});
+    c = slow_upgraded(f, "/echo");
+    for (int i = 0; i < PINGS; i++) {
+        snprintf(payload, sizeof payload, "%0125d", i);
+        raw_bytes_frame(&f->out, RAW_PING, payload, 125);
+    }
+    raw_bytes_frame(&f->out, RAW_TEXT, "end", 3);
+    raw_send_bytes(c, &f->out); /* without reading: nothing of it may block */
+    wait_until(f, &f->seen.messages, 1, "messages");
+    assert_in_range(stats(f).buffered, 0, 128 * KIB);
+    while (!texts || newest != PINGS - 1) {
+        raw_read_frame(c, &frame);
+        if (frame.head == RAW_TEXT) {
+            texts = true;
+            continue;
+        }
+        assert_int_equal(frame.head, RAW_PONG);
+        assert_int_equal(frame.len, 125);
+        memcpy(payload, frame.payload, 125);
+        payload[125] = '\0';
+        if (strtol(payload, NULL, 10) <= newest)
+            raw_fail(c, "pong %s came after %ld", payload, newest);
+        newest = strtol(payload, NULL, 10);
+    }
+}
+
+static void fill_until_full(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    static const char block[64 * KIB];
+    int r = WS_SENT;
+    int sent = -1;
+
+    (void)op;
+    (void)data;
+    (void)len;
+    for (; r >= 0 && sent < 10000; sent++) {
+        r = ws_send(c, WS_OP_BINARY, block, sizeof block);
+        if (r == WS_QUEUED)
+            note_result(of(c), 0, WS_QUEUED);
+    }
+    note_result(of(c), 1, r);
+    note_result(of(c), 2, sent);
+    note_result(of(c), 3, ws_conn_queued(c) <= 1 * MIB);
+    count(of(c), &of(c)->seen.messages);
+}
+
+static void sender_is_told_when_the_queue_is_full_and_when_it_drained(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.max_queue = 1 * MIB});
+    serve(f, "/fill", (struct ws_handlers){.on_message = fill_until_full, .on_drain = count_drain});
+    run(f);
+    c = slow_upgraded(f, "/fill");
+    raw_send_message(c, "go");
+    wait_until(f, &f->seen.messages, 1, "messages");
+    assert_int_equal(f->seen.result[0], WS_QUEUED);
+    assert_int_equal(f->seen.result[1], WS_ERR_FULL);
+    assert_true(f->seen.result[3]);
+    assert_in_range(stats(f).buffered, 0, 1 * MIB + 64 * KIB);
+    for (int i = 0; i < f->seen.result[2]; i++) {
+        struct raw_frame frame;
+
+        raw_read_frame(c, &frame);
+        assert_int_equal(frame.len, 64 * KIB);
+    }
+    wait_until(f, &f->seen.drained, 1, "calls of on_drain");
+    assert_int_equal(f->seen.drained, 1);
+    assert_int_equal(stats(f).buffered, 0);
+    raw_send_close(c, 1000);
+    raw_expect_closed(c, 1000);
+}
+
+struct publication {
+    struct ws_str room;
+    const uint8_t *data;
+    size_t len;
+    ptrdiff_t recipients;
+};
+
+static void publish(struct fixture *f, void *arg)
+{
+    struct publication *p = arg;
+
+    p->recipients = ws_publish(f->server, p->room, NULL, WS_OP_BINARY, p->data, p->len);
+}
+
+static void slow_recipient_is_closed_with_1013_and_the_others_lose_nothing(void **state)
+{
+    enum { SIZE = 64 * KIB, ROUNDS = 300 };
+    struct fixture *f = *state;
+    uint8_t *payload = make_payload(SIZE + ROUNDS, false);
+    struct publication p = {.room = ws_str("room"), .len = SIZE, .recipients = 3};
+    struct raw_client *good[2], *slow;
+    struct raw_frame frame;
+    int after = 0;
+
+    create(f, (struct ws_options){.max_queue = 512 * KIB});
+    serve(f, "/room", (struct ws_handlers){.on_open = join_room});
+    run(f);
+    good[0] = upgraded(f, "/room");
+    slow = slow_upgraded(f, "/room");
+    good[1] = upgraded(f, "/room");
+    wait_until(f, &f->seen.opened, 3, "calls of on_open");
+    for (size_t i = 0; i < ROUNDS && after < 10; i++) {
+        p.data = payload + i;
+        on_loop(f, publish, &p);
+        for (size_t j = 0; j < 2; j++)
+            raw_expect_frame(good[j], RAW_BINARY, payload + i, SIZE);
+        after += p.recipients == 2;
+    }
+    assert_int_equal(after, 10);
+    assert_in_range(stats(f).buffered, 0, 512 * KIB + SIZE);
+    do
+        raw_read_frame(slow, &frame);
+    while (frame.head == RAW_BINARY && frame.len == SIZE);
+    if (frame.head != RAW_CLOSE || memcmp(frame.payload, "\x03\xf5", 2) != 0)
+        raw_fail(slow, "expected Close 1013, came %02x", frame.head);
+    raw_expect_eof(slow);
+    raw_close(slow);
+    expect_on_close(f, 1, WS_CLOSE_TRY_LATER);
+    free(payload);
+}
+
+static void whoever_passes_max_memory_is_closed_with_1013(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *payload = make_payload(400 * KIB, false);
+    struct raw_client *c[5];
+    int refused = 0;
+
+    start(f, (struct ws_options){.max_memory = 1 * MIB});
+    for (size_t i = 0; i < COUNT(c); i++)
+        c[i] = upgraded(f, "/echo");
+    raw_bytes_header(&f->out, RAW_BINARY, 500 * KIB);
+    raw_bytes_payload(&f->out, payload, 400 * KIB, 0);
+    for (size_t i = 0; i < COUNT(c); i++) {
+        raw_send_bytes(c[i], &f->out);
+        assert_in_range(stats(f).buffered, 0, 1 * MIB);
+    }
+    for (size_t i = 0; i < COUNT(c); i++) {
+        if (!raw_readable_within(c[i], 100))
+            continue;
+        raw_expect_closed(c[i], 1013);
+        raw_close(c[i]);
+        refused++;
+    }
+    assert_in_range(refused, 1, 4); /* neither nobody nor everybody */
+    expect_well(f);
+    assert_in_range(stats(f).buffered, 0, 1 * MIB);
+    free(payload);
+}
+
+/* --- deadlines --------------------------------------------------------------------------------- */
+
+/* Send a byte every 5 ms until the server ends it. Returns the milliseconds that took. */
+static int64_t drip(struct raw_client *c, const char *text)
+{
+    int64_t begun = raw_now_ms();
+
+    for (const char *at = text; raw_now_ms() - begun < PATIENCE_MS;
+         at = at[1] != '\0' ? at + 1 : at) {
+        if (send(c->fd, at, 1, MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+            break;
+        if (raw_gone_within(c, 5))
+            break;
+    }
+    return raw_now_ms() - begun;
+}
+
+/* Not an idle gap but a total. */
+static void dripping_request_ends_at_the_handshake_timeout(void **state)
+{
+    static const char *const drips[] = {
+        "GET /echo HTTP/1.1\r\nHost: localhost\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n",
+    };
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){.handshake_timeout_ms = 100, .close_timeout_ms = 50});
+    for (size_t i = 0; i < COUNT(drips); i++)
+        assert_in_range(drip(client(f, drips[i]), drips[i]), 90, 1000);
+    c = client(f, "a body that drips");
+    raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 900\r\n\r\n");
+    assert_in_range(drip(c, "body"), 90, 1000);
+    c = client(f, "nothing at all");
+    if (!raw_gone_within(c, 1000))
+        raw_fail(c, "still open");
+    wait_connections(f, 0);
+}
+
+/* What is open has no deadline, and neither has a message in the middle. */
+static void handshake_timeout_ends_with_the_handshake(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){.handshake_timeout_ms = 50});
+    c = upgraded(f, "/echo");
+    raw_send_frame(c, RAW_TEXT_PART, "slow", 4);
+    sleep_ms(150);
+    raw_send_frame(c, RAW_CONTINUATION, "poke", 4);
+    raw_expect_message(c, "slowpoke");
+}
+
+static void close_conn(struct fixture *f, void *arg)
+{
+    ws_close(f->conn, *(unsigned *)arg, "bye");
+}
+
+static void unanswered_close_ends_at_the_close_timeout(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    unsigned code = 1000;
+    int64_t begun;
+
+    start(f, (struct ws_options){.close_timeout_ms = 100});
+    c = upgraded(f, "/echo");
+    begun = raw_now_ms();
+    on_loop(f, close_conn, &code);
+    raw_expect_close(c, 1000);
+    for (int i = 0; i < 10; i++) { /* chatter does not prolong it */
+        raw_send_frame(c, RAW_PING, "", 0);
+        sleep_ms(5);
+    }
+    wait_until(f, &f->seen.closed, 1, "calls of on_close");
+    assert_in_range(raw_now_ms() - begun, 90, 1000);
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+}
+
+/* A peer that is failed and stays is dropped too. */
+static void violator_that_stays_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){.close_timeout_ms = 100});
+    c = upgraded(f, "/echo");
+    raw_send(c, "\x81\x00", 2);
+    raw_expect_closed(c, 1002);
+    wait_connections(f, 0);
+    c = client(f, "a refused handshake");
+    raw_send_text(c, "nonsense\r\n\r\n");
+    wait_connections(f, 0);
+}
+
+static void silent_peer_is_pinged_and_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *silent, *answering, *talking;
+    struct raw_frame frame;
+    int64_t begun;
+    int pings = 0;
+
+    start(f, (struct ws_options){.ping_interval_ms = 60, .ping_timeout_ms = 60});
+    silent = upgraded(f, "/echo");
+    answering = upgraded(f, "/echo");
+    talking = upgraded(f, "/echo");
+    for (begun = raw_now_ms(); raw_now_ms() - begun < 400;) {
+        raw_send_message(talking, "x");
+        raw_expect_message(talking, "x"); /* and no ping: it is not silent */
+        if (!raw_readable_within(answering, 10))
+            continue;
+        raw_read_frame(answering, &frame);
+        if (frame.head != RAW_PING)
+            raw_fail(answering, "expected a ping");
+        raw_send_frame(answering, RAW_PONG, frame.payload, frame.len);
+        pings++;
+    }
+    assert_in_range(pings, 2, 8);
+    expect_on_close(f, 1, WS_CLOSE_ABNORMAL);
+    raw_read_frame(silent, &frame);
+    assert_int_equal(frame.head, RAW_PING);
+    if (!raw_gone_within(silent, 100))
+        raw_fail(silent, "still open");
+    raw_send_message(answering, "here");
+    raw_expect_message(answering, "here");
+    assert_int_equal(f->seen.closed, 1);
+}
+
+static void ping_interval_uint_max_never_pings(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){.ping_interval_ms = UINT32_MAX, .ping_timeout_ms = 10});
+    c = upgraded(f, "/echo");
+    if (raw_readable_within(c, 100))
+        raw_fail(c, "something came");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(half_closed_client_gets_its_echoes),
+        TEST(frame_cut_by_fin_ends_the_connection),
+        TEST(reset_at_any_step_disturbs_nobody),
+        TEST(reset_under_a_full_queue_frees_it),
+        TEST(slow_reader_is_slowed_and_loses_nothing),
+        TEST(ping_flood_keeps_memory_flat_and_the_newest_pong),
+        TEST(sender_is_told_when_the_queue_is_full_and_when_it_drained),
+        TEST(slow_recipient_is_closed_with_1013_and_the_others_lose_nothing),
+        TEST(whoever_passes_max_memory_is_closed_with_1013),
+        TEST(dripping_request_ends_at_the_handshake_timeout),
+        TEST(handshake_timeout_ends_with_the_handshake),
+        TEST(unanswered_close_ends_at_the_close_timeout),
+        TEST(violator_that_stays_is_dropped),
+        TEST(silent_peer_is_pinged_and_dropped),
+        TEST(ping_interval_uint_max_never_pings),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

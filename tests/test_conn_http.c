@@ -1,0 +1,828 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The server speaking HTTP, up to the 101: the opening handshake of RFC 6455 §4.2 with every refusal,
+ * and plain requests. Each test is named by the behaviour that it shows; docs/rfc6455.md refers to them. */
+#include "server_fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- opening handshake, RFC 6455 §4.2 ---------------------------------------------------------- */
+
+struct refusal {
+    const char *label;
+    const char *request; /* a whole head */
+    int status;
+};
+
+static const struct refusal refusals[] = {
+    {"no Connection", GET HOST "Upgrade: websocket\r\n" KEY VERSION "\r\n", 400},
+    {"Connection without upgrade",
+     GET HOST "Upgrade: websocket\r\nConnection: keep-alive\r\n" KEY VERSION "\r\n", 400},
+    {"no key", GET HOST UPGRADE VERSION "\r\n", 400},
+    {"empty key", GET HOST UPGRADE VERSION "Sec-WebSocket-Key:\r\n\r\n", 400},
+    {"key of 15 bytes", GET HOST UPGRADE VERSION "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA\r\n\r\n",
+     400},
+    {"key of 17 bytes",
+     GET HOST UPGRADE VERSION "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", 400},
+    {"key that is not base64",
+     GET HOST UPGRADE VERSION "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ!==\r\n\r\n", 400},
+    {"two keys", GET HOST UPGRADE VERSION KEY KEY "\r\n", 400},
+    {"HTTP/1.0", "GET /echo HTTP/1.0\r\n" HOST UPGRADE KEY VERSION "\r\n", 400},
+    {"a body", GET HOST UPGRADE KEY VERSION "Content-Length: 2\r\n\r\nab", 400},
+    {"no Host", GET UPGRADE KEY VERSION "\r\n", 400},
+    {"two Hosts", GET HOST HOST UPGRADE KEY VERSION "\r\n", 400},
+    {"space before the colon", GET HOST UPGRADE KEY VERSION "A : b\r\n\r\n", 400},
+    {"empty header name", GET HOST UPGRADE KEY VERSION ": b\r\n\r\n", 400},
+    {"a folded line", GET HOST UPGRADE KEY VERSION "A: b\r\n c\r\n\r\n", 400},
+    {"a bare LF", GET HOST UPGRADE KEY VERSION "A: b\n\r\n", 400},
+    {"a bare CR", GET HOST UPGRADE KEY VERSION "A: b\rc\r\n\r\n", 400},
+    {"a control character", GET HOST UPGRADE KEY VERSION "A: b\001c\r\n\r\n", 400},
+    {"a CR in the subprotocol",
+     GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: chat\rX: y\r\n\r\n", 400},
+    {"a subprotocol that is no token",
+     "GET /chat HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a b\r\n\r\n", 400},
+    {"differing Content-Lengths",
+     "POST /http HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
+    {"negative Content-Length", "POST /http HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n", 400},
+    {"Content-Length and Transfer-Encoding",
+     "POST /http HTTP/1.1\r\n" HOST "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+    {"a chunk without size",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400},
+    {"not HTTP at all", "hello, who is there?\r\n\r\n", 400},
+    {"a TLS greeting", "\x16\x03\x01\x02\x01\x01", 400},
+    {"no such path", "GET /nowhere HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 404},
+    {"POST", "POST /echo HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 405},
+    {"version 8", GET HOST UPGRADE KEY "Sec-WebSocket-Version: 8\r\n\r\n", 426},
+    {"version 14", GET HOST UPGRADE KEY "Sec-WebSocket-Version: 14\r\n\r\n", 426},
+    {"version 0 through a proxy", /* a 101 here would be smuggled */
+     GET HOST UPGRADE KEY "Sec-WebSocket-Version: 0\r\nX-Forwarded-For: ::1\r\n\r\n", 426},
+    {"a body over the limit", "POST /http HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n", 413},
+    {"a chunked body over the limit",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3e9\r\n", 413},
+    {"an unknown transfer coding", "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n",
+     501},
+    {"HTTP/2", "GET /echo HTTP/2.0\r\n" HOST UPGRADE KEY VERSION "\r\n", 505},
+};
+
+static void refused_handshake_gets_its_status_and_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(refusals); i++) {
+        struct raw_client *c = client(f, refusals[i].label);
+
+        raw_send_text(c, refusals[i].request);
+        raw_expect_status(c, &r, refusals[i].status);
+        if (r.status == 426 && !raw_header_is(&r, "Sec-WebSocket-Version", "13"))
+            raw_fail(c, "426 without Sec-WebSocket-Version: %s", r.head);
+        raw_expect_eof(c);
+        raw_close(c);
+    }
+    assert_int_equal(f->seen.opened, 0);
+    wait_connections(f, 0);
+    expect_well(f);
+}
+
+static void reset_of_a_refused_handshake_disturbs_nobody(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(refusals); i++) {
+        struct raw_client *c = client(f, refusals[i].label);
+
+        raw_send_text(c, refusals[i].request);
+        if (i % 2 == 0) /* with and without the server knowing what came */
+            stats(f);
+        raw_reset(c);
+    }
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+    assert_int_equal(f->seen.opened, 0);
+    expect_well(f);
+}
+
+static void plain_get_of_a_websocket_path_gets_426(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "plain GET");
+    raw_send_text(c, GET HOST "\r\n");
+    raw_expect_status(c, &r, 426);
+    assert_true(raw_header_is(&r, "Upgrade", "websocket"));
+    assert_true(raw_header_is(&r, "Sec-WebSocket-Version", "13"));
+    raw_close(c);
+
+    c = client(f, "upgrade to something else");
+    raw_send_text(c, GET HOST "Upgrade: h2c\r\nConnection: Upgrade\r\n\r\n");
+    raw_expect_status(c, &r, 426);
+}
+
+/* A request head of `len` bytes, about what does not fit: one field, the target, or many fields. */
+static void heads_over_the_limits_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+    char *big = (char *)make_payload(20000, true);
+    static const struct {
+        const char *label, *before;
+        size_t len;
+        const char *after;
+        int status;
+    } rows[] = {
+        {"a long field", GET HOST "A: ", 20000, "\r\n\r\n", 431},
+        {"a field name without end", GET HOST, 20000, "", 431},
+        {"a long target", "GET /echo?", 8200, " HTTP/1.1\r\n" HOST "\r\n", 414},
+        {"a target without end", "GET /", 20000, "", 414},
+    };
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        f->out.len = 0;
+        raw_bytes_text(&f->out, rows[i].before);
+        raw_bytes_add(&f->out, big, rows[i].len);
+        raw_bytes_text(&f->out, rows[i].after);
+        c = client(f, rows[i].label);
+        raw_send_bytes(c, &f->out);
+        raw_expect_status(c, &r, rows[i].status);
+        raw_expect_eof(c);
+        raw_close(c);
+    }
+    free(big);
+    f->out.len = 0;
+    raw_bytes_text(&f->out, GET HOST);
+    for (int i = 0; i < 2000; i++)
+        raw_bytes_text(&f->out, "A:b\r\n");
+    raw_bytes_text(&f->out, UPGRADE KEY VERSION "\r\n");
+    c = client(f, "2000 fields");
+    raw_send_bytes(c, &f->out);
+    raw_expect_status(c, &r, 431);
+    raw_expect_eof(c);
+}
+
+struct origin {
+    const char *host, *origin;
+    int status;
+};
+
+/* The second half is on the list of server_judges_the_origin. */
+static const struct origin origins[] = {
+    {"example.com", "http://example.com", 101},
+    {"example.com", "https://example.com", 101},
+    {"example.com:8080", "http://example.com:8080", 101},
+    {"example.com", "http://example.com:80", 101},
+    {"example.com", "http://EXAMPLE.com", 101},
+    {"EXAMPLE.com", "HTTP://example.COM", 101},
+    {"[::1]:8080", "http://[::1]:8080", 101},
+    {"example.com", "null", 403},
+    {"example.com", "http://example.com:8080", 403},
+    {"example.com:8080", "http://example.com", 403},
+    {"example.com:8080", "http://example.com:8081", 403},
+    {"example.com", "http://example.com.evil", 403},
+    {"example.com", "http://evil.example.com", 403},
+    {"example.com", "http://evilexample.com", 403},
+    {"example.com", "http://evil?example.com", 403},
+    {"example.com", "http://evil#example.com", 403},
+    {"example.com", "http://evil/example.com", 403},
+    {"example.com", "http://example.com@evil", 403},
+    {"example.com", "http://evil@example.com", 403},
+    {"example.com", "evil", 403},
+    {"example.com", "http://", 403},
+    {"example.com", "https://friend.example", 101},
+    {"example.com", "https://friend.example:444", 403},
+    {"example.com", "http://friend.example", 403},
+    {"example.com", "https://friend.example.evil", 403},
+};
+
+static void try_origin(struct fixture *f, const struct origin *o)
+{
+    struct raw_client *c = client(f, o->origin);
+    struct raw_response r;
+
+    f->out.len = 0;
+    raw_bytes_text(&f->out, GET UPGRADE KEY VERSION "Host: ");
+    raw_bytes_text(&f->out, o->host);
+    raw_bytes_text(&f->out, "\r\nOrigin: ");
+    raw_bytes_text(&f->out, o->origin);
+    raw_bytes_text(&f->out, "\r\n\r\n");
+    raw_send_bytes(c, &f->out);
+    if (o->status == 101) {
+        raw_expect_upgraded(c, &r);
+    } else {
+        raw_expect_status(c, &r, o->status);
+        raw_expect_eof(c);
+    }
+    raw_close(c);
+}
+
+static void origin_must_be_ours_or_listed(void **state)
+{
+    static const char *const friends[] = {"https://friend.example", NULL};
+    struct fixture *f = *state;
+    bool named;
+
+    start(f, (struct ws_options){.origins = friends});
+    for (size_t i = 0; i < COUNT(origins); i++)
+        try_origin(f, &origins[i]);
+    lock(f);
+    f->seen.log[0] = '\0';
+    unlock(f);
+    try_origin(f, &(struct origin){"example.com", "null", 403});
+    lock(f);
+    named = strstr(f->seen.log, "origin") != NULL;
+    unlock(f);
+    if (!named)
+        fail_msg("the log does not name the option: %s", f->seen.log);
+}
+
+static void star_allows_any_origin(void **state)
+{
+    static const char *const any[] = {"*", NULL};
+    struct fixture *f = *state;
+
+    start(f, (struct ws_options){.origins = any});
+    try_origin(f, &(struct origin){"example.com", "null", 101});
+    try_origin(f, &(struct origin){"example.com", "https://evil.example", 101});
+}
+
+static void endpoint_may_have_origins_of_its_own(void **state)
+{
+    static const char *const ours[] = {"https://friend.example", NULL};
+    static const char *const its[] = {"https://other.example", NULL};
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){.origins = ours});
+    serve(f, "/echo", (struct ws_handlers){.origins = its});
+    run(f);
+    try_origin(f, &(struct origin){"example.com", "https://other.example", 101});
+    try_origin(f, &(struct origin){"example.com", "https://friend.example", 403});
+}
+
+/* Everything here is legal, if unusual: token lists, case, absolute-form, unknown extensions. */
+static const struct {
+    const char *label, *request;
+} acceptable[] = {
+    {"lists and case",
+     GET HOST "UPGRADE: h2c, WebSocket\r\nconnection: keep-alive, UPGRADE\r\n" KEY VERSION "\r\n"},
+    {"repeated fields", GET HOST "Upgrade: websocket\r\nConnection: keep-alive\r\n"
+                                 "Connection: Upgrade\r\n" KEY VERSION "\r\n"},
+    {"a query", "GET /echo?a=b&c HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"},
+    {"absolute-form", "GET http://localhost/echo HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"},
+    {"an unknown extension",
+     GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"},
+    {"a strange extension",
+     GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: constructor, a; b=\"c, ;;\r\n\r\n"},
+    {"an empty line before", "\r\n" GET HOST UPGRADE KEY VERSION "\r\n"},
+    {"an offered subprotocol that nobody asked for",
+     GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: chat.v1\r\n\r\n"},
+};
+
+static void legal_handshakes_of_any_form_are_accepted(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    char value[8];
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(acceptable); i++) {
+        struct raw_client *c = client(f, acceptable[i].label);
+
+        raw_send_text(c, acceptable[i].request);
+        raw_expect_upgraded(c, &r);
+        if (raw_header(&r, "Sec-WebSocket-Extensions", value, sizeof value))
+            raw_fail(c, "an extension was accepted: %s", r.head);
+        if (raw_header(&r, "Sec-WebSocket-Protocol", value, sizeof value))
+            raw_fail(c, "a subprotocol was chosen: %s", r.head);
+        raw_send_message(c, "hi");
+        raw_expect_message(c, "hi");
+        raw_close(c);
+    }
+}
+
+static void subprotocol_is_our_first_that_was_offered(void **state)
+{
+    static const struct {
+        const char *offer, *choice; /* NULL: none */
+    } rows[] = {
+        {"", NULL},
+        {"Sec-WebSocket-Protocol: chat.v1\r\n", "chat.v1"},
+        {"Sec-WebSocket-Protocol: chat.v1, chat.v2\r\n", "chat.v2"},
+        {"Sec-WebSocket-Protocol: x\r\nSec-WebSocket-Protocol: chat.v2\r\n", "chat.v2"},
+        {"Sec-WebSocket-Protocol: x, y\r\n", NULL},
+        {"Sec-WebSocket-Protocol: CHAT.V2\r\n", NULL},
+        {"Sec-WebSocket-Protocol: chat.v22, chat\r\n", NULL},
+    };
+    struct fixture *f = *state;
+    struct raw_response r;
+    char found[64];
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct raw_client *c = client(f, rows[i].offer);
+
+        f->out.len = 0;
+        raw_bytes_upgrade(&f->out, "/chat", rows[i].offer);
+        raw_send_bytes(c, &f->out);
+        raw_expect_upgraded(c, &r);
+        if (!raw_header(&r, "Sec-WebSocket-Protocol", found, sizeof found))
+            found[0] = '\0';
+        if (strcmp(found, rows[i].choice != NULL ? rows[i].choice : "") != 0)
+            raw_fail(c, "chose %s", found);
+        raw_close(c);
+    }
+}
+
+/* Must not take quadratic time either; 15,000 spaces still fit the head. */
+static void subprotocol_with_many_spaces_is_cheap(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    char offer[15100];
+    struct raw_client *c;
+    int64_t before;
+
+    snprintf(offer, sizeof offer, "Sec-WebSocket-Protocol: b%15000sx\r\n", "");
+    start(f, (struct ws_options){0});
+    raw_bytes_upgrade(&f->out, "/chat", offer);
+    c = client(f, "b<spaces>x");
+    before = loop_cpu_ms(f);
+    raw_send_bytes(c, &f->out);
+    raw_expect_status(c, &r, 400);
+    assert_in_range(loop_cpu_ms(f) - before, 0, 200);
+}
+
+static void frames_in_the_segment_of_the_handshake_are_served(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    raw_bytes_upgrade(&f->out, "/echo", "");
+    raw_bytes_frame(&f->out, RAW_TEXT, "early", 5);
+    raw_bytes_frame(&f->out, RAW_PING, "p", 1);
+    c = client(f, "frames");
+    raw_send_bytes(c, &f->out);
+    raw_expect_upgraded(c, &r);
+    raw_expect_message(c, "early");
+    raw_expect_frame(c, RAW_PONG, "p", 1);
+    raw_close(c);
+
+    f->out.len = 0;
+    raw_bytes_upgrade(&f->out, "/echo", "");
+    raw_bytes_add(&f->out, "\x83\x80", 2);
+    c = client(f, "an illegal frame");
+    raw_send_bytes(c, &f->out);
+    raw_expect_upgraded(c, &r);
+    raw_expect_closed(c, 1002);
+    raw_close(c);
+
+    f->out.len = 0;
+    raw_bytes_upgrade(&f->out, "/nowhere", "");
+    raw_bytes_frame(&f->out, RAW_TEXT, "early", 5);
+    c = client(f, "frames behind a refused handshake");
+    raw_send_bytes(c, &f->out);
+    raw_expect_status(c, &r, 404);
+    raw_expect_eof(c);
+}
+
+static void refuse_strangers(struct ws_conn *c, const struct ws_request *req)
+{
+    struct ws_header challenge = {ws_str("WWW-Authenticate"), ws_str("Bearer")};
+    struct ws_header mark = {ws_str("X-Mark"), ws_str("1")};
+    struct ws_header broken = {ws_str("X-Mark"), ws_str("1\r\nX-Evil: 1")};
+
+    if (ws_str_is(ws_request_query(req), "token=stranger"))
+        ws_respond(c, 401, &challenge, 1, "who are you", 11);
+    if (ws_str_is(ws_request_query(req), "token=friend")) {
+        note_result(of(c), 0, ws_accept(c, "chat.v2", &broken, 1));
+        note_result(of(c), 1, ws_accept(c, "not.offered", NULL, 0));
+        note_result(of(c), 2, ws_accept(c, "chat.v1", &mark, 1));
+    }
+}
+
+static void application_accepts_and_refuses_upgrades(void **state)
+{
+    struct fixture *f = *state;
+    const char *offer = "Sec-WebSocket-Protocol: chat.v2, chat.v1\r\n";
+    struct raw_response r;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/door",
+          (struct ws_handlers){
+              .on_upgrade = refuse_strangers, .on_message = echo, .subprotocols = chat_versions});
+    run(f);
+    raw_bytes_upgrade(&f->out, "/door?token=stranger", "");
+    c = client(f, "a stranger");
+    raw_send_bytes(c, &f->out);
+    raw_expect_status(c, &r, 401);
+    assert_true(raw_header_is(&r, "WWW-Authenticate", "Bearer"));
+    assert_int_equal(r.body_len, 11);
+    raw_expect_eof(c);
+
+    f->out.len = 0;
+    raw_bytes_upgrade(&f->out, "/door?token=friend", offer);
+    c = client(f, "a friend");
+    raw_send_bytes(c, &f->out);
+    raw_expect_upgraded(c, &r);
+    assert_true(raw_header_is(&r, "X-Mark", "1"));
+    assert_true(raw_header_is(&r, "Sec-WebSocket-Protocol", "chat.v1"));
+    assert_null(strstr(r.head, "Evil"));
+    assert_int_equal(f->seen.result[0], WS_ERR_INVALID);
+    assert_int_equal(f->seen.result[1], WS_ERR_INVALID);
+    assert_int_equal(f->seen.result[2], 0);
+
+    f->out.len = 0;
+    raw_bytes_upgrade(&f->out, "/door", offer);
+    c = client(f, "on the server's terms");
+    raw_send_bytes(c, &f->out);
+    raw_expect_upgraded(c, &r);
+    assert_true(raw_header_is(&r, "Sec-WebSocket-Protocol", "chat.v2"));
+}
+
+static void note_open(struct ws_conn *c, const struct ws_request *req)
+{
+    struct ws_str path = ws_request_path(req);
+    struct ws_str query = ws_request_query(req);
+    struct ws_str agent = ws_request_header(req, "user-agent");
+    char address[WS_ADDRESS_SIZE];
+    struct ws_header first;
+
+    note_text(of(c), path.data, path.len);
+    note_text(of(c), "|", 1);
+    note_text(of(c), query.data, query.len);
+    note_text(of(c), "|", 1);
+    note_text(of(c), agent.data, agent.len);
+    note_text(of(c), "|", 1);
+    ws_conn_address(c, address);
+    note_text(of(c), address, strlen("127.0.0.1:"));
+    note_result(of(c), 0, ws_conn_find(ws_conn_server(c), ws_conn_id(c)) == c);
+    note_result(of(c), 1, ws_request_header_at(req, 0, &first) && ws_str_is(first.name, "Host"));
+    note_result(of(c), 2, ws_request_header_at(req, 100, &first));
+    count(of(c), &of(c)->seen.opened);
+}
+
+static void open_sees_the_request_of_its_endpoint(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/echo/deep", (struct ws_handlers){.on_open = note_open});
+    assert_int_equal(ws_server_handle(f->server, "nowhere", &(struct ws_handlers){0}),
+                     WS_ERR_INVALID);
+    run(f);
+    raw_bytes_upgrade(&f->out, "/echo/deep/%20x?a=1&b", "User-Agent: me\r\n");
+    c = client(f, "the longest prefix");
+    raw_send_bytes(c, &f->out);
+    raw_expect_upgraded(c, &r);
+    wait_until(f, &f->seen.opened, 1, "calls of on_open");
+    assert_string_equal(f->seen.text, "/echo/deep/%20x|a=1&b|me|127.0.0.1:");
+    assert_int_equal(f->seen.result[0], true);
+    assert_int_equal(f->seen.result[1], true);
+    assert_int_equal(f->seen.result[2], false);
+}
+
+/* A head of 15 KiB byte by byte is not parsed again for every byte. */
+static void long_head_byte_by_byte_is_cheap(void **state)
+{
+    struct fixture *f = *state;
+    char *filler = (char *)make_payload(15 * KIB, true);
+    struct raw_client *c;
+    struct raw_response r;
+    int64_t before;
+
+    start(f, (struct ws_options){0});
+    raw_bytes_text(&f->out, GET HOST UPGRADE KEY VERSION "X: ");
+    raw_bytes_add(&f->out, filler, 15 * KIB);
+    raw_bytes_text(&f->out, "\r\n\r\n");
+    c = client(f, "15 KiB");
+    before = loop_cpu_ms(f);
+    raw_send_chunks(c, f->out.data, f->out.len, 1);
+    raw_expect_upgraded(c, &r);
+    assert_in_range(loop_cpu_ms(f) - before, 0, 2000);
+    free(filler);
+}
+
+/* --- plain requests ---------------------------------------------------------------------------- */
+
+/* A body is judged by what the endpoint allows, and not before it is over. */
+static void request_body_up_to_the_limit_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+    uint8_t *body = make_payload(1000, true);
+
+    start(f, (struct ws_options){0});
+    c = client(f, "a body of 1000 bytes");
+    raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
+    raw_send(c, body, 1000);
+    raw_expect_status(c, &r, 200);
+    assert_int_equal(r.body_len, strlen("POST /http? []") + 1000);
+    assert_memory_equal(r.body + strlen("POST /http? ["), body, 1000);
+    free(body);
+}
+
+static void requests_share_a_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "keep-alive");
+    for (int i = 0; i < 3; i++) {
+        raw_send_text(c, "GET /http/a?b=c HTTP/1.1\r\n" HOST "\r\n");
+        expect_body(c, "GET /http/a?b=c []");
+    }
+    raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nbody");
+    expect_body(c, "POST /http? [body]");
+    raw_send_text(c, "GET /nowhere HTTP/1.1\r\n" HOST "\r\n");
+    raw_expect_status(c, &r, 404);
+    raw_bytes_upgrade(&f->out, "/echo", ""); /* and end in a WebSocket */
+    c = client(f, "keep-alive, then upgrade");
+    raw_send_text(c, "GET /http HTTP/1.1\r\n" HOST "\r\n");
+    raw_send_bytes(c, &f->out);
+    expect_body(c, "GET /http? []");
+    raw_expect_upgraded(c, &r);
+    raw_send_message(c, "hi");
+    raw_expect_message(c, "hi");
+}
+
+static void head_gets_the_head_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "HEAD");
+    raw_send_text(c, "HEAD /http HTTP/1.1\r\n" HOST "\r\nGET /http HTTP/1.1\r\n" HOST "\r\n");
+    raw_read_response(c, &r, true);
+    assert_int_equal(r.status, 200);
+    assert_true(raw_header_is(&r, "Content-Length", "14"));
+    expect_body(c, "GET /http? []");
+}
+
+static void connection_ends_when_the_client_says_so(void **state)
+{
+    static const char *const requests[] = {
+        "GET /http HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+        "GET /http HTTP/1.1\r\n" HOST "Connection: x, Close\r\n\r\n",
+        "GET /http HTTP/1.0\r\n\r\n",
+    };
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(requests); i++) {
+        struct raw_client *c = client(f, requests[i]);
+
+        raw_send_text(c, requests[i]);
+        raw_expect_status(c, &r, 200);
+        if (!raw_header_is(&r, "Connection", "close"))
+            raw_fail(c, "no Connection: close in %s", r.head);
+        raw_expect_eof(c);
+        raw_close(c);
+    }
+    wait_connections(f, 0);
+}
+
+static void chunked_body_is_decoded_however_it_comes(void **state)
+{
+    static const char request[] =
+        "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
+        "4\r\nWiki\r\n5;ext=1\r\npedia\r\n0\r\nTrailer: x\r\n\r\n"
+        "GET /http HTTP/1.1\r\n" HOST "\r\n";
+    static const size_t pieces[] = {1, 2, 5, sizeof request - 1};
+    struct fixture *f = *state;
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(pieces); i++) {
+        struct raw_client *c = client(f, "chunked");
+
+        raw_send_chunks(c, request, sizeof request - 1, pieces[i]);
+        expect_body(c, "POST /http? [Wikipedia]");
+        expect_body(c, "GET /http? []");
+    }
+}
+
+static void expectation_gets_100_continue_or_a_refusal(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "Expect");
+    raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST
+                     "Content-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    raw_expect_status(c, &r, 100);
+    raw_send_text(c, "body");
+    expect_body(c, "POST /http? [body]");
+    raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST
+                     "Content-Length: 5000\r\nExpect: 100-continue\r\n\r\n");
+    raw_expect_status(c, &r, 413);
+    raw_expect_eof(c);
+}
+
+static void pipelined_requests_are_answered_in_order_also_late_ones(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+    c = client(f, "pipelined");
+    raw_send_text(c, "GET /late?60 HTTP/1.1\r\n" HOST "\r\n"
+                     "GET /http HTTP/1.1\r\n" HOST "\r\n"
+                     "GET /late?1 HTTP/1.1\r\n" HOST "\r\n"
+                     "GET /late?20 HTTP/1.1\r\n" HOST "\r\n"
+                     "POST /http?x HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\n!");
+    expect_body(c, "60");
+    expect_body(c, "GET /http? []");
+    expect_body(c, "1");
+    expect_body(c, "20");
+    expect_body(c, "POST /http?x [!]");
+    raw_send_text(c, "GET /late?30 HTTP/1.1\r\n" HOST "\r\n"); /* and the connection is as before */
+    expect_body(c, "30");
+    raw_close(c);
+    wait_connections(f, 0);
+    assert_int_equal(f->seen.aborted, 0);
+}
+
+static void late_answer_has_no_handshake_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.handshake_timeout_ms = 50});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+    c = client(f, "late");
+    raw_send_text(c, "GET /late?150 HTTP/1.1\r\n" HOST "\r\n");
+    expect_body(c, "150");
+}
+
+static void client_that_leaves_a_late_request_aborts_it(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    int64_t before;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+    for (int i = 1; i <= 3; i++) {
+        c = client(f, "leaves");
+        raw_send_text(c, "GET /late?60000 HTTP/1.1\r\n" HOST "\r\n");
+        wait_until(f, &f->seen.requests, i, "requests");
+        if (i == 1)
+            raw_reset(c);
+        else if (i == 2)
+            raw_close(c);
+        else
+            raw_half_close(c);
+        wait_until(f, &f->seen.aborted, i, "calls of on_abort");
+    }
+    wait_connections(f, 0);
+
+    /* A client that pipelines more than is read meanwhile must not make the loop spin. */
+    c = client(f, "pipelines behind a late request");
+    raw_send_text(c, "GET /late?150 HTTP/1.1\r\n" HOST "\r\nGET /http HTTP/1.1\r\n" HOST "\r\n");
+    wait_until(f, &f->seen.requests, 4, "requests");
+    before = loop_cpu_ms(f);
+    expect_body(c, "150");
+    assert_in_range(loop_cpu_ms(f) - before, 0, 60);
+    expect_body(c, "GET /http? []");
+}
+
+static void half_closed_client_gets_its_late_answer(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    int64_t before;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late});
+    run(f);
+    c = client(f, "half-closed");
+    raw_send_text(c, "GET /late?150 HTTP/1.1\r\n" HOST "\r\n");
+    raw_half_close(c);
+    wait_until(f, &f->seen.requests, 1, "requests");
+    before = loop_cpu_ms(f);
+    expect_body(c, "150");
+    assert_in_range(loop_cpu_ms(f) - before, 0, 60);
+    raw_expect_eof(c);
+}
+
+static void respond_with_injections(struct ws_conn *c, const struct ws_request *req)
+{
+    static const struct {
+        const char *name, *value;
+        size_t value_len;
+    } bad[] = {
+        {"X", "a\r\nEvil: 1", 10}, {"X", "a\nb", 3}, {"X", "a\rb", 3}, {"X", "a\0b", 3},
+        {"X\r\nEvil", "a", 1},     {"X:", "a", 1},   {"", "a", 1},     {"X Y", "a", 1},
+    };
+    int refused = 0;
+
+    (void)req;
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        struct ws_header h = {ws_str(bad[i].name), {bad[i].value, bad[i].value_len}};
+
+        refused += ws_respond(c, 200, &h, 1, "", 0) == WS_ERR_INVALID;
+    }
+    refused += ws_respond(c, 99, NULL, 0, "", 0) == WS_ERR_INVALID;
+    refused += ws_respond(c, 1000, NULL, 0, "", 0) == WS_ERR_INVALID;
+    note_result(of(c), 0, refused);
+    ws_respond(c, 200, NULL, 0, "clean", 5);
+    note_result(of(c), 1, ws_respond(c, 200, NULL, 0, "twice", 5));
+    count(of(c), &of(c)->seen.requests);
+}
+
+static void response_headers_cannot_be_injected(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/inject", (struct ws_handlers){.on_request = respond_with_injections});
+    run(f);
+    c = client(f, "inject");
+    raw_send_text(c, "GET /inject HTTP/1.1\r\n" HOST "\r\n");
+    expect_body(c, "clean");
+    wait_until(f, &f->seen.requests, 1, "requests");
+    assert_int_equal(f->seen.result[0], 10);
+    assert_int_equal(f->seen.result[1], WS_ERR_CLOSED);
+    raw_send_text(c, "GET /http HTTP/1.1\r\n" HOST "\r\n");
+    expect_body(c, "GET /http? []");
+}
+
+static void respond_not_modified(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)req;
+    ws_respond(c, 304, NULL, 0, NULL, 0);
+}
+
+static void not_modified_has_no_body(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/304", (struct ws_handlers){.on_request = respond_not_modified});
+    run(f);
+    c = client(f, "304");
+    raw_send_text(c, "GET /304 HTTP/1.1\r\n" HOST "\r\nGET /http HTTP/1.1\r\n" HOST "\r\n");
+    raw_expect_status(c, &r, 304);
+    expect_body(c, "GET /http? []");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(refused_handshake_gets_its_status_and_is_closed),
+        TEST(reset_of_a_refused_handshake_disturbs_nobody),
+        TEST(plain_get_of_a_websocket_path_gets_426),
+        TEST(heads_over_the_limits_are_refused),
+        TEST(origin_must_be_ours_or_listed),
+        TEST(star_allows_any_origin),
+        TEST(endpoint_may_have_origins_of_its_own),
+        TEST(legal_handshakes_of_any_form_are_accepted),
+        TEST(subprotocol_is_our_first_that_was_offered),
+        TEST(subprotocol_with_many_spaces_is_cheap),
+        TEST(long_head_byte_by_byte_is_cheap),
+        TEST(frames_in_the_segment_of_the_handshake_are_served),
+        TEST(application_accepts_and_refuses_upgrades),
+        TEST(open_sees_the_request_of_its_endpoint),
+        TEST(request_body_up_to_the_limit_is_taken),
+        TEST(requests_share_a_connection),
+        TEST(head_gets_the_head_alone),
+        TEST(connection_ends_when_the_client_says_so),
+        TEST(chunked_body_is_decoded_however_it_comes),
+        TEST(expectation_gets_100_continue_or_a_refusal),
+        TEST(pipelined_requests_are_answered_in_order_also_late_ones),
+        TEST(late_answer_has_no_handshake_deadline),
+        TEST(client_that_leaves_a_late_request_aborts_it),
+        TEST(half_closed_client_gets_its_late_answer),
+        TEST(response_headers_cannot_be_injected),
+        TEST(not_modified_has_no_body),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

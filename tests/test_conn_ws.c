@@ -1,0 +1,739 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The server speaking WebSocket: frames, messages, the closing handshake, rooms. RFC 6455 §5 to §8.
+ * Each test is named by the behaviour that it shows; docs/rfc6455.md refers to them. */
+#include "server_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- frames and messages, RFC 6455 §5, §6, §8 -------------------------------------------------- */
+
+static void expect_echo_of_size(struct raw_client *c, struct raw_bytes *out, size_t len, bool text)
+{
+    unsigned head = text ? RAW_TEXT : RAW_BINARY;
+    uint8_t *payload = make_payload(len, text);
+    char label[64];
+
+    snprintf(label, sizeof label, "%zu bytes of %s", len, text ? "text" : "binary");
+    c->label = label;
+    out->len = 0;
+    raw_bytes_frame(out, head, payload, len);
+    raw_send_bytes(c, out);
+    raw_expect_frame(c, head, payload, len);
+    c->label = NULL;
+    free(payload);
+}
+
+static void messages_of_all_sizes_come_back(void **state)
+{
+    static const size_t sizes[] = {0,     1,      2,           124,     125,          126,
+                                   127,   128,    1000,        65534,   65535,        65536,
+                                   65537, 100000, 1 * MIB - 1, 1 * MIB, 16 * MIB - 1, 16 * MIB};
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        expect_echo_of_size(c, &f->out, sizes[i], true);
+        expect_echo_of_size(c, &f->out, sizes[i], false);
+    }
+    raw_send_close(c, 1000);
+    raw_expect_closed(c, 1000);
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+}
+
+/* RFC 6455 §5.7 and §5.3: any masking key will do, also one of zeros. */
+static void every_masking_key_is_applied(void **state)
+{
+    static const uint8_t zero_key[] = {0x81, 0x82, 0, 0, 0, 0, 'h', 'i'};
+    static const uint8_t other_key[] = {0x81, 0x82, 0xff, 0x01, 0x80, 0x7f, 'h' ^ 0xff, 'i' ^ 0x01};
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    raw_send(c, zero_key, sizeof zero_key);
+    raw_expect_message(c, "hi");
+    raw_send(c, other_key, sizeof other_key);
+    raw_expect_message(c, "hi");
+}
+
+struct attack {
+    const char *label;
+    const char *bytes;
+    size_t len;
+    unsigned code; /* what the server must close with */
+};
+
+static const struct attack violations[] = {
+    {"an unmasked frame", BYTES("\x81\x02hi"), 1002},
+    {"an unmasked empty frame", BYTES("\x81\x00"), 1002},
+    {"an unmasked ping", BYTES("\x89\x00"), 1002},
+    {"an unmasked Close", BYTES("\x88\x02\x03\xe8"), 1002},
+    {"RSV1", BYTES("\xc1\x80" MASK), 1002},
+    {"RSV2", BYTES("\xa1\x80" MASK), 1002},
+    {"RSV3", BYTES("\x91\x80" MASK), 1002},
+    {"RSV1 on a ping", BYTES("\xc9\x80" MASK), 1002},
+    {"opcode 3", BYTES("\x83\x80" MASK), 1002},
+    {"opcode 4", BYTES("\x84\x80" MASK), 1002},
+    {"opcode 5", BYTES("\x85\x80" MASK), 1002},
+    {"opcode 6", BYTES("\x86\x80" MASK), 1002},
+    {"opcode 7", BYTES("\x87\x80" MASK), 1002},
+    {"opcode 11", BYTES("\x8b\x80" MASK), 1002},
+    {"opcode 12", BYTES("\x8c\x80" MASK), 1002},
+    {"opcode 13", BYTES("\x8d\x80" MASK), 1002},
+    {"opcode 14", BYTES("\x8e\x80" MASK), 1002},
+    {"opcode 15", BYTES("\x8f\x80" MASK), 1002},
+    {"125 as 16 bits", BYTES("\x82\xfe\x00\x7d" MASK), 1002},
+    {"0 as 16 bits", BYTES("\x82\xfe\x00\x00" MASK), 1002},
+    {"65535 as 64 bits", BYTES("\x82\xff\0\0\0\0\0\0\xff\xff" MASK), 1002},
+    {"0 as 64 bits", BYTES("\x82\xff\0\0\0\0\0\0\0\0" MASK), 1002},
+    {"bit 63", BYTES("\x82\xff\x80\0\0\0\0\0\0\x01" MASK), 1002},
+    {"all bits", BYTES("\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff" MASK), 1002},
+    {"a ping of 126 bytes, 2 bytes of it sent", BYTES("\x89\xfe"), 1002},
+    {"a pong of 126 bytes", BYTES("\x8a\xfe\x00\x7e" MASK), 1002},
+    {"a Close of 126 bytes", BYTES("\x88\xfe\x00\x7e" MASK), 1002},
+    {"a ping without FIN", BYTES("\x09\x80" MASK), 1002},
+    {"a pong without FIN", BYTES("\x0a\x80" MASK), 1002},
+    {"a Close without FIN", BYTES("\x08\x80" MASK), 1002},
+    {"a continuation of nothing", BYTES("\x80\x80" MASK), 1002},
+    {"a first part that continues nothing", BYTES("\x00\x80" MASK), 1002},
+    {"a continuation after a whole message", BYTES("\x02\x80" MASK "\x80\x80" MASK "\x80\x80" MASK),
+     1002},
+    {"text inside a text", BYTES("\x01\x81" MASK "a\x81\x81" MASK "b"), 1002},
+    {"binary inside a text", BYTES("\x01\x81" MASK "a\x82\x81" MASK "b"), 1002},
+    {"text inside a binary", BYTES("\x02\x81" MASK "a\x01\x81" MASK "b"), 1002},
+    {"a Close of one byte", BYTES("\x88\x81" MASK "\x03"), 1002},
+    {"2^62 bytes", BYTES("\x82\xff\x40\0\0\0\0\0\0\0" MASK), 1009},
+    {"2^63 - 1 bytes", BYTES("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff" MASK), 1009},
+    {"16 MiB + 1", BYTES("\x82\xff\0\0\0\0\x01\0\0\x01" MASK), 1009},
+    {"a sum that wraps", BYTES("\x02\x81" MASK "a\x80\xff\x7f\xff\xff\xff\xff\xff\xff\xff" MASK),
+     1009},
+};
+
+static void try_attack(struct fixture *f, const struct attack *a)
+{
+    struct raw_client *c = upgraded(f, "/sink");
+    int closed = read_counter(f, &f->seen.closed);
+
+    c->label = a->label;
+    raw_send(c, a->bytes, a->len);
+    raw_expect_closed(c, a->code);
+    raw_close(c);
+    expect_on_close(f, closed + 1, a->code);
+}
+
+static void protocol_violation_fails_the_connection(void **state)
+{
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/sink", (struct ws_handlers){.on_message = count_message});
+    run(f);
+    for (size_t i = 0; i < COUNT(violations); i++)
+        try_attack(f, &violations[i]);
+    expect_well(f);
+}
+
+/* None of these waits for the rest of what its header announced. */
+static const struct attack bad_texts[] = {
+    {"a lone continuation byte", BYTES("\x81\x81" MASK "\x80"), 1007},
+    {"0xff",
+     BYTES("\x81\x83" MASK "a\xff"
+           "b"),
+     1007},
+    {"overlong slash", BYTES("\x81\x82" MASK "\xc0\xaf"), 1007},
+    {"overlong NUL", BYTES("\x81\x83" MASK "\xe0\x80\x80"), 1007},
+    {"a surrogate", BYTES("\x81\x83" MASK "\xed\xa0\x80"), 1007},
+    {"over U+10FFFF", BYTES("\x81\x84" MASK "\xf4\x90\x80\x80"), 1007},
+    {"a character cut by the end of the message", BYTES("\x81\x82" MASK "\xe2\x82"), 1007},
+    {"a character cut by the end of the last fragment",
+     BYTES("\x01\x81" MASK "\xe2\x80\x81" MASK "\x82"), 1007},
+    {"a bad byte in an unfinished frame", BYTES("\x81\xfe\x03\xe8" MASK "abc\xff"), 1007},
+    {"a first byte that nothing can follow, frame unfinished",
+     BYTES("\x81\xfe\x03\xe8" MASK "abc\xf5"), 1007},
+    {"a second byte that cannot be, frame unfinished", BYTES("\x81\xfe\x03\xe8" MASK "\xed\xa0"),
+     1007},
+    {"a bad byte in a second fragment", BYTES("\x01\x81" MASK "a\x00\xfe\x03\xe8" MASK "\xc0"),
+     1007},
+    {"a bad byte behind a split character",
+     BYTES("\x01\x82" MASK "\xe2\x82\x80\x82" MASK "\xac\xff"), 1007},
+    {"a bad reason", BYTES("\x88\x84" MASK "\x03\xe8\xc3\x28"), 1007},
+};
+
+static void bad_utf8_fails_at_the_first_impossible_byte(void **state)
+{
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/sink", (struct ws_handlers){.on_message = count_message});
+    run(f);
+    for (size_t i = 0; i < COUNT(bad_texts); i++)
+        try_attack(f, &bad_texts[i]);
+    assert_int_equal(f->seen.messages, 0);
+}
+
+static void characters_may_be_split_between_fragments(void **state)
+{
+    static const char text[] = "\xce\xba\xe1\xbd\xb9\xf0\x9f\x90\x9f\xf4\x8f\xbf\xbf\xee\x80\x80";
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    for (size_t i = 0; i < sizeof text - 1; i++)
+        raw_bytes_frame(&f->out, i == 0 ? RAW_TEXT_PART : RAW_CONTINUATION_PART, text + i, 1);
+    raw_bytes_frame(&f->out, RAW_CONTINUATION, "", 0);
+    raw_send_bytes(c, &f->out);
+    raw_expect_message(c, text);
+    raw_send_frame(c, RAW_BINARY, "\xff\xfe", 2); /* binary is not looked at */
+    raw_expect_frame(c, RAW_BINARY, "\xff\xfe", 2);
+}
+
+static void message_over_the_limit_fails_by_its_header_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint8_t *payload = make_payload(1000, true);
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/small");
+    raw_send_frame(c, RAW_TEXT, payload, 1000);
+    raw_expect_frame(c, RAW_TEXT, payload, 1000);
+    raw_bytes_header(&f->out, RAW_TEXT, 1001);
+    raw_send_bytes(c, &f->out);
+    raw_expect_closed(c, 1009);
+
+    c = upgraded(f, "/small");
+    raw_send_frame(c, RAW_TEXT_PART, payload, 600);
+    raw_send_frame(c, RAW_CONTINUATION, payload + 600, 400);
+    raw_expect_frame(c, RAW_TEXT, payload, 1000);
+    raw_send_frame(c, RAW_TEXT_PART, payload, 600);
+    f->out.len = 0;
+    raw_bytes_header(&f->out, RAW_CONTINUATION_PART, 401);
+    raw_send_bytes(c, &f->out);
+    raw_expect_closed(c, 1009);
+    expect_on_close(f, 2, 1009);
+    free(payload);
+}
+
+/* 100 headers of 16 MiB each hold nothing. */
+static void announced_bytes_take_no_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    raw_bytes_header(&f->out, RAW_BINARY, 16 * MIB);
+    raw_bytes_payload(&f->out, "0123456789", 10, 0);
+    for (int i = 0; i < 15; i++) {
+        c = upgraded(f, "/echo");
+        raw_send_bytes(c, &f->out);
+    }
+    expect_well(f);
+    assert_in_range(stats(f).buffered, 0, 16 * 4 * KIB);
+}
+
+static void fragments_may_have_control_frames_between_them(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    raw_bytes_frame(&f->out, RAW_TEXT_PART, "frag", 4);
+    raw_bytes_frame(&f->out, RAW_PING, "one", 3);
+    raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "", 0);
+    raw_bytes_frame(&f->out, RAW_PONG, "nobody asked", 12);
+    raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "men", 3);
+    raw_send_bytes(c, &f->out);
+    raw_expect_frame(c, RAW_PONG, "one", 3);
+    f->out.len = 0;
+    raw_bytes_frame(&f->out, RAW_PING, "two", 3);
+    raw_bytes_frame(&f->out, RAW_CONTINUATION, "ts", 2);
+    raw_send_bytes(c, &f->out);
+    raw_expect_frame(c, RAW_PONG, "two", 3);
+    raw_expect_message(c, "fragments");
+    assert_int_equal(f->seen.messages, 1);
+
+    raw_send_frame(c, RAW_TEXT_PART, "unfinished", 10); /* a Close may stand there too */
+    raw_send_close(c, 1001);
+    raw_expect_closed(c, 1001);
+    expect_on_close(f, 1, 1001);
+    assert_int_equal(f->seen.messages, 1);
+}
+
+static void message_of_65536_fragments_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint8_t *payload = make_payload(65536, false);
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    raw_bytes_frame(&f->out, RAW_BINARY_PART, payload, 1);
+    for (size_t i = 1; i < 65535; i++)
+        raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, payload + i, 1);
+    raw_bytes_frame(&f->out, RAW_CONTINUATION, payload + 65535, 1);
+    raw_send_bytes(c, &f->out);
+    raw_expect_frame(c, RAW_BINARY, payload, 65536);
+    free(payload);
+}
+
+static void empty_fragments_without_end_are_cut_off(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    raw_bytes_frame(&f->out, RAW_TEXT_PART, "", 0);
+    for (int i = 0; i < 60000; i++)
+        raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "", 0);
+    raw_send_bytes(c, &f->out);
+    raw_send_frame(c, RAW_PING, "", 0);
+    raw_expect_frame(c, RAW_PONG, "", 0);
+    assert_in_range(stats(f).buffered, 0, 64 * KIB);
+    f->out.len = 0;
+    for (int i = 0; i < 10000; i++)
+        raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "", 0);
+    raw_send_bytes(c, &f->out);
+    raw_expect_closed(c, 1009);
+}
+
+/* The same stream in pieces of 1, 2, 3, 7 and 1000 bytes. */
+static void delivery_in_pieces_changes_nothing(void **state)
+{
+    static const size_t pieces[] = {1, 2, 3, 7, 1000};
+    struct fixture *f = *state;
+    uint8_t *payload = make_payload(300, true);
+
+    start(f, (struct ws_options){0});
+    raw_bytes_upgrade(&f->out, "/echo", "X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n");
+    raw_bytes_frame(&f->out, RAW_TEXT, "hello", 5);
+    raw_bytes_frame(&f->out, RAW_TEXT_PART, "\xe2", 1);
+    raw_bytes_frame(&f->out, RAW_PING, "ping", 4);
+    raw_bytes_frame(&f->out, RAW_CONTINUATION, "\x82\xac", 2);
+    raw_bytes_frame(&f->out, RAW_TEXT, payload, 300);
+    raw_bytes_frame(&f->out, RAW_BINARY, "", 0);
+    raw_bytes_close(&f->out, 1000, "bye");
+    for (size_t i = 0; i < COUNT(pieces); i++) {
+        struct raw_client *c = client(f, "in pieces");
+        struct raw_response r;
+
+        raw_send_chunks(c, f->out.data, f->out.len, pieces[i]);
+        raw_expect_upgraded(c, &r);
+        raw_expect_message(c, "hello");
+        raw_expect_frame(c, RAW_PONG, "ping", 4);
+        raw_expect_message(c, "\xe2\x82\xac");
+        raw_expect_frame(c, RAW_TEXT, payload, 300);
+        raw_expect_frame(c, RAW_BINARY, "", 0);
+        raw_expect_closed(c, 1000);
+        raw_close(c);
+    }
+    free(payload);
+}
+
+static void pipelined_messages_come_back_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    char text[32];
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    for (int i = 0; i < 1000; i++) {
+        snprintf(text, sizeof text, "message %d", i);
+        raw_bytes_frame(&f->out, RAW_TEXT, text, strlen(text));
+    }
+    raw_send_bytes(c, &f->out);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(text, sizeof text, "message %d", i);
+        raw_expect_message(c, text);
+    }
+}
+
+static void ping_is_answered_with_its_own_payload(void **state)
+{
+    static const size_t sizes[] = {0, 1, 124, 125};
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint8_t *payload = make_payload(125, false);
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        raw_send_frame(c, RAW_PING, payload, sizes[i]);
+        raw_expect_frame(c, RAW_PONG, payload, sizes[i]);
+    }
+    free(payload);
+    raw_send_frame(c, RAW_PONG, "unsolicited", 11);
+    raw_send_message(c, "fine");
+    raw_expect_message(c, "fine");
+}
+
+/* --- closing, RFC 6455 §5.5.1 and §7 ----------------------------------------------------------- */
+
+static const struct {
+    unsigned sent, answer;
+} close_codes[] = {
+    {1000, 1000}, {1001, 1001}, {1002, 1002}, {1003, 1003},  {1007, 1007}, {1008, 1008},
+    {1009, 1009}, {1010, 1010}, {1011, 1011}, {1012, 1012},  {1013, 1013}, {1014, 1014},
+    {3000, 3000}, {3999, 3999}, {4000, 4000}, {4999, 4999},  {1, 1002},    {999, 1002},
+    {1004, 1002}, {1005, 1002}, {1006, 1002}, {1015, 1002},  {1016, 1002}, {1100, 1002},
+    {2000, 1002}, {2999, 1002}, {5000, 1002}, {65535, 1002},
+};
+
+static void close_code_is_echoed_when_it_is_valid(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(close_codes); i++) {
+        struct raw_client *c = upgraded(f, "/echo");
+
+        raw_send_close(c, close_codes[i].sent);
+        raw_expect_closed(c, close_codes[i].answer);
+        raw_close(c);
+        expect_on_close(f, (int)i + 1, close_codes[i].answer);
+    }
+}
+
+/* Code 0 cannot be sent by raw_send_close(), where it means none. */
+static void close_of_code_zero_is_a_violation(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    raw_send_frame(c, RAW_CLOSE, "\0\0", 2);
+    raw_expect_closed(c, 1002);
+}
+
+static void empty_close_is_answered_by_an_empty_close(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    raw_send_close(c, 0);
+    raw_expect_closed(c, 0);
+    expect_on_close(f, 1, WS_CLOSE_NO_STATUS);
+}
+
+static void close_reason_reaches_the_application(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    char longest[124];
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    raw_bytes_close(&f->out, 4001, "enough \xe2\x82\xac");
+    raw_send_bytes(c, &f->out);
+    raw_expect_closed(c, 4001);
+    expect_on_close(f, 1, 4001);
+    assert_string_equal(f->seen.reason, "enough \xe2\x82\xac");
+
+    memset(longest, 'r', 123);
+    longest[123] = '\0';
+    c = upgraded(f, "/echo");
+    f->out.len = 0;
+    raw_bytes_close(&f->out, 1000, longest);
+    raw_send_bytes(c, &f->out);
+    raw_expect_closed(c, 1000);
+    expect_on_close(f, 2, 1000);
+    assert_string_equal(f->seen.reason, longest);
+}
+
+static void data_after_close_is_ignored(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    raw_bytes_frame(&f->out, RAW_TEXT, "before", 6);
+    raw_bytes_close(&f->out, 1000, "");
+    raw_bytes_frame(&f->out, RAW_TEXT, "after", 5);
+    raw_bytes_frame(&f->out, RAW_PING, "after", 5);
+    raw_bytes_add(&f->out, "\xff\xff\xff", 3); /* not even judged */
+    raw_send_bytes(c, &f->out);
+    raw_expect_message(c, "before");
+    raw_expect_closed(c, 1000);
+    raw_close(c);
+    expect_on_close(f, 1, 1000);
+    assert_int_equal(f->seen.messages, 1);
+}
+
+static void data_after_a_violation_is_ignored(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/echo");
+    raw_bytes_add(&f->out, "\x83\x80" MASK, 6);
+    for (int i = 0; i < 1000; i++)
+        raw_bytes_frame(&f->out, RAW_TEXT, "after", 5);
+    raw_send_bytes(c, &f->out);
+    raw_expect_closed(c, 1002);
+    raw_send_bytes(c, &f->out); /* nobody is disturbed, and no RST eats the Close */
+    raw_close(c);
+    expect_on_close(f, 1, 1002);
+    assert_int_equal(f->seen.messages, 0);
+}
+
+static void close_by_order(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    char reason[201];
+    char order[16];
+
+    (void)op;
+    memset(reason, 'x', 200);
+    reason[200] = '\0';
+    snprintf(order, sizeof order, "%.*s", (int)len, (const char *)data);
+    note_result(of(c), 0, ws_close(c, (unsigned)atoi(order), len > 4 ? reason : "why"));
+    note_result(of(c), 1, ws_close(c, 1000, ""));
+    note_result(of(c), 2, ws_send(c, WS_OP_TEXT, "x", 1));
+    count(of(c), &of(c)->seen.messages);
+}
+
+static void server_closes_with_the_code_of_the_application(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_frame frame;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/close", (struct ws_handlers){.on_message = close_by_order});
+    run(f);
+    c = upgraded(f, "/close");
+    raw_bytes_frame(&f->out, RAW_TEXT, "4000", 4);
+    raw_bytes_frame(&f->out, RAW_TEXT, "4000", 4); /* discarded: the close has begun */
+    raw_send_bytes(c, &f->out);
+    raw_expect_frame(c, RAW_CLOSE, "\x0f\xa0why", 5);
+    raw_send_close(c, 4000);
+    raw_expect_eof(c);
+    raw_close(c);
+    expect_on_close(f, 1, 4000);
+    assert_int_equal(f->seen.messages, 1);
+    assert_int_equal(f->seen.result[0], 0);
+    assert_int_equal(f->seen.result[1], WS_ERR_CLOSED);
+    assert_int_equal(f->seen.result[2], WS_ERR_CLOSED);
+
+    c = upgraded(f, "/close");
+    raw_send_message(c, "0");
+    raw_expect_close(c, 0);
+    raw_send_close(c, 0);
+    raw_expect_eof(c);
+
+    c = upgraded(f, "/close");
+    raw_send_message(c, "1000 and a long reason"); /* cut, not refused */
+    raw_read_frame(c, &frame);
+    assert_int_equal(frame.head, RAW_CLOSE);
+    assert_int_equal(frame.len, 125);
+}
+
+static void try_bad_arguments(struct ws_conn *c, const struct ws_request *req)
+{
+    static const unsigned bad[] = {1, 999, 1004, 1005, 1006, 1015, 5000, 70000};
+    static const char zeros[126];
+    int refused = 0;
+
+    (void)req;
+    for (size_t i = 0; i < COUNT(bad); i++)
+        refused += ws_close(c, bad[i], NULL) == WS_ERR_INVALID;
+    note_result(of(c), 0, refused);
+    note_result(of(c), 1, ws_send(c, WS_OP_PING, "x", 1));
+    note_result(of(c), 2, ws_send(c, (enum ws_opcode)3, "x", 1));
+    note_result(of(c), 3, ws_ping(c, zeros, 126));
+    note_result(of(c), 4, ws_ping(c, zeros, 125));
+    note_result(of(c), 5, ws_respond(c, 200, NULL, 0, "x", 1));
+    note_result(of(c), 6, ws_accept(c, NULL, NULL, 0));
+    note_result(of(c), 7, ws_send(c, WS_OP_TEXT, NULL, 0));
+    count(of(c), &of(c)->seen.opened);
+}
+
+static void illegal_arguments_are_refused(void **state)
+{
+    static const char zeros[125];
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/bad", (struct ws_handlers){.on_open = try_bad_arguments});
+    run(f);
+    c = upgraded(f, "/bad");
+    raw_expect_frame(c, RAW_PING, zeros, 125);
+    raw_expect_message(c, "");
+    wait_until(f, &f->seen.opened, 1, "calls of on_open");
+    assert_int_equal(f->seen.result[0], 8);
+    assert_int_equal(f->seen.result[1], WS_ERR_INVALID);
+    assert_int_equal(f->seen.result[2], WS_ERR_INVALID);
+    assert_int_equal(f->seen.result[3], WS_ERR_INVALID);
+    assert_int_equal(f->seen.result[4], 0);
+    assert_int_equal(f->seen.result[5], WS_ERR_CLOSED);
+    assert_int_equal(f->seen.result[6], WS_ERR_CLOSED);
+    assert_int_equal(f->seen.result[7], 0);
+}
+
+/* --- rooms ------------------------------------------------------------------------------------- */
+
+/* "join X", "leave X", "say X", "all": what a room is to its members. */
+static void room_orders(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    struct fixture *f = of(c);
+    const char *order = data;
+    struct ws_str room = {order + 1, len - 1};
+
+    switch (order[0]) {
+    case 'j':
+        note_result(f, 0, ws_join(c, room));
+        break;
+    case 'l':
+        ws_leave(c, room);
+        break;
+    case 's':
+        note_result(f, 0, (int)ws_publish(f->server, room, NULL, op, data, len));
+        break;
+    case 'o': /* all but the sender */
+        note_result(f, 0, (int)ws_publish(f->server, room, c, op, data, len));
+        break;
+    default:
+        note_result(f, 0, (int)ws_broadcast(f->server, c, op, data, len));
+        break;
+    }
+    count(f, &f->seen.messages);
+}
+
+static int order(struct fixture *f, struct raw_client *c, const char *text)
+{
+    int before = read_counter(f, &f->seen.messages);
+
+    raw_send_message(c, text);
+    wait_until(f, &f->seen.messages, before + 1, "messages");
+    return f->seen.result[0];
+}
+
+static void rooms_reach_their_members_and_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *a, *b, *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
+    run(f);
+    a = upgraded(f, "/rooms");
+    b = upgraded(f, "/rooms");
+    c = upgraded(f, "/echo"); /* another endpoint, the same server */
+    assert_int_equal(order(f, a, "sred"), 0);
+    assert_int_equal(order(f, a, "jred"), 0);
+    assert_int_equal(order(f, b, "jred"), 0);
+    assert_int_equal(order(f, b, "jblue"), 0);
+    assert_int_equal(order(f, a, "sred"), 2);
+    assert_int_equal(order(f, a, "ored"), 1);
+    assert_int_equal(order(f, a, "sblue"), 1);
+    order(f, b, "lred");
+    assert_int_equal(order(f, a, "sred"), 1);
+    assert_int_equal(order(f, a, "*"), 2);
+    raw_expect_message(a, "sred");
+    raw_expect_message(a, "sred");
+    raw_expect_message(b, "sred");
+    raw_expect_message(b, "ored");
+    raw_expect_message(b, "sblue");
+    raw_expect_message(b, "*");
+    raw_expect_message(c, "*");
+    raw_reset(b);
+    wait_connections(f, 2);
+    assert_int_equal(order(f, a, "sblue"), 0);
+    if (raw_readable_within(a, 20) || raw_readable_within(c, 20))
+        fail_msg("somebody got a message too many");
+}
+
+/* Freezes what came, sends it twice to everybody who is open, and forgets it before it has left. */
+static void send_frozen(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    struct ws_server *s = ws_conn_server(c);
+    struct ws_frozen *m = ws_freeze(s, op, data, len);
+    struct ws_conn *to;
+
+    for (uint64_t id = 1; m != NULL && id <= ws_conn_id(of(c)->conn); id++) {
+        if ((to = ws_conn_find(s, id)) == NULL)
+            continue;
+        ws_send_frozen(to, m);
+        note_result(of(c), 0, ws_send_frozen(to, m));
+    }
+    ws_thaw(m);
+    ws_close(c, WS_CLOSE_NORMAL, "");
+    m = ws_freeze(s, op, data, len);
+    note_result(of(c), 1, ws_send_frozen(c, m));
+    ws_thaw(m);
+    note_result(of(c), 2, ws_freeze(s, WS_OP_PING, data, len) == NULL);
+    count(of(c), &of(c)->seen.messages);
+}
+
+static void frozen_message_reaches_each_it_is_sent_to(void **state)
+{
+    static const size_t sizes[] = {0, 5, 20000};
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/frozen", (struct ws_handlers){.on_message = send_frozen});
+    run(f);
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        struct raw_client *a = upgraded(f, "/frozen");
+        struct raw_client *b = upgraded(f, "/frozen");
+        uint8_t *data = calloc(1, sizes[i] + 1);
+
+        assert_non_null(data);
+        raw_send_frame(a, RAW_BINARY, data, sizes[i]);
+        for (int k = 0; k < 2; k++) {
+            raw_expect_frame(a, RAW_BINARY, data, sizes[i]);
+            raw_expect_frame(b, RAW_BINARY, data, sizes[i]);
+        }
+        raw_expect_close(a, 1000);
+        free(data);
+    }
+    wait_until(f, &f->seen.messages, COUNT(sizes), "messages");
+    assert_int_equal(f->seen.result[0], WS_SENT);
+    assert_int_equal(f->seen.result[1], WS_ERR_CLOSED);
+    assert_int_equal(f->seen.result[2], true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(messages_of_all_sizes_come_back),
+        TEST(every_masking_key_is_applied),
+        TEST(protocol_violation_fails_the_connection),
+        TEST(bad_utf8_fails_at_the_first_impossible_byte),
+        TEST(characters_may_be_split_between_fragments),
+        TEST(message_over_the_limit_fails_by_its_header_alone),
+        TEST(announced_bytes_take_no_memory),
+        TEST(fragments_may_have_control_frames_between_them),
+        TEST(message_of_65536_fragments_comes_back),
+        TEST(empty_fragments_without_end_are_cut_off),
+        TEST(delivery_in_pieces_changes_nothing),
+        TEST(pipelined_messages_come_back_in_order),
+        TEST(ping_is_answered_with_its_own_payload),
+        TEST(close_code_is_echoed_when_it_is_valid),
+        TEST(close_of_code_zero_is_a_violation),
+        TEST(empty_close_is_answered_by_an_empty_close),
+        TEST(close_reason_reaches_the_application),
+        TEST(data_after_close_is_ignored),
+        TEST(data_after_a_violation_is_ignored),
+        TEST(server_closes_with_the_code_of_the_application),
+        TEST(illegal_arguments_are_refused),
+        TEST(rooms_reach_their_members_and_nobody_else),
+        TEST(frozen_message_reaches_each_it_is_sent_to),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
