@@ -240,7 +240,7 @@ void serve(struct fixture *f, const char *prefix, struct ws_handlers h)
 void create(struct fixture *f, struct ws_options options)
 {
     if (options.close_timeout_ms == 0)
-        options.close_timeout_ms = 2000;
+        options.close_timeout_ms = 10000;
     options.log = keep_log;
     options.log_arg = f;
     if (options.log_level == 0)

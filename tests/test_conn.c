@@ -263,6 +263,7 @@ static void slow_recipient_is_closed_with_1013_and_the_others_lose_nothing(void 
     while (frame.head == RAW_BINARY && frame.len == SIZE);
     if (frame.head != RAW_CLOSE || memcmp(frame.payload, "\x03\xf5", 2) != 0)
         raw_fail(slow, "expected Close 1013, came %02x", frame.head);
+    raw_send_close(slow, 1013);
     raw_expect_eof(slow);
     raw_close(slow);
     expect_on_close(f, 1, WS_CLOSE_TRY_LATER);
@@ -285,14 +286,15 @@ static void whoever_passes_max_memory_is_closed_with_1013(void **state)
         raw_send_bytes(c[i], &f->out);
         assert_in_range(stats(f).buffered, 0, 1 * MIB);
     }
+    wait_until(f, &f->seen.closed, 3, "refusals"); /* two of five have room */
     for (size_t i = 0; i < COUNT(c); i++) {
-        if (!raw_readable_within(c[i], 100))
+        if (!raw_readable_within(c[i], 0))
             continue;
         raw_expect_closed(c[i], 1013);
         raw_close(c[i]);
         refused++;
     }
-    assert_in_range(refused, 1, 4); /* neither nobody nor everybody */
+    assert_in_range(refused, 3, 4); /* not everybody */
     expect_well(f);
     assert_in_range(stats(f).buffered, 0, 1 * MIB);
     free(payload);
@@ -300,19 +302,24 @@ static void whoever_passes_max_memory_is_closed_with_1013(void **state)
 
 /* --- deadlines --------------------------------------------------------------------------------- */
 
-/* Send a byte every 5 ms until the server ends it. Returns the milliseconds that took. */
-static int64_t drip(struct raw_client *c, const char *text)
-{
-    int64_t begun = raw_now_ms();
+enum { TIMEOUT_MS = 300 }; /* long enough to tell it from a stumble of the machine */
 
-    for (const char *at = text; raw_now_ms() - begun < PATIENCE_MS;
-         at = at[1] != '\0' ? at + 1 : at) {
+/* Send a byte every 5 ms, the last one over and over, until the server ends it: after the timeout,
+ * whatever comes meanwhile. */
+static void expect_drip_ends(struct raw_client *c, const char *text, int64_t begun)
+{
+    const char *at = text;
+
+    while (!raw_gone_within(c, 5)) {
+        if (raw_now_ms() - begun > PATIENCE_MS)
+            raw_fail(c, "still open after %d ms", PATIENCE_MS);
         if (send(c->fd, at, 1, MSG_NOSIGNAL) < 0 && errno != EAGAIN)
             break;
-        if (raw_gone_within(c, 5))
-            break;
+        if (at[1] != '\0')
+            at++;
     }
-    return raw_now_ms() - begun;
+    if (raw_now_ms() - begun < TIMEOUT_MS / 2)
+        raw_fail(c, "over after %d ms", (int)(raw_now_ms() - begun));
 }
 
 /* Not an idle gap but a total. */
@@ -324,15 +331,19 @@ static void dripping_request_ends_at_the_handshake_timeout(void **state)
     };
     struct fixture *f = *state;
     struct raw_client *c;
+    int64_t begun;
 
-    start(f, (struct ws_options){.handshake_timeout_ms = 100, .close_timeout_ms = 50});
-    for (size_t i = 0; i < COUNT(drips); i++)
-        assert_in_range(drip(client(f, drips[i]), drips[i]), 90, 1000);
+    start(f, (struct ws_options){.handshake_timeout_ms = TIMEOUT_MS, .close_timeout_ms = 50});
+    for (size_t i = 0; i < COUNT(drips); i++) {
+        begun = raw_now_ms();
+        expect_drip_ends(client(f, drips[i]), drips[i], begun);
+    }
+    begun = raw_now_ms();
     c = client(f, "a body that drips");
     raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 900\r\n\r\n");
-    assert_in_range(drip(c, "body"), 90, 1000);
+    expect_drip_ends(c, "body", begun);
     c = client(f, "nothing at all");
-    if (!raw_gone_within(c, 1000))
+    if (!raw_gone_within(c, PATIENCE_MS))
         raw_fail(c, "still open");
     wait_connections(f, 0);
 }
@@ -343,10 +354,10 @@ static void handshake_timeout_ends_with_the_handshake(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    start(f, (struct ws_options){.handshake_timeout_ms = 50});
+    start(f, (struct ws_options){.handshake_timeout_ms = 1000});
     c = upgraded(f, "/echo");
     raw_send_frame(c, RAW_TEXT_PART, "slow", 4);
-    sleep_ms(150);
+    sleep_ms(1200);
     raw_send_frame(c, RAW_CONTINUATION, "poke", 4);
     raw_expect_message(c, "slowpoke");
 }
@@ -363,17 +374,16 @@ static void unanswered_close_ends_at_the_close_timeout(void **state)
     unsigned code = 1000;
     int64_t begun;
 
-    start(f, (struct ws_options){.close_timeout_ms = 100});
+    start(f, (struct ws_options){.close_timeout_ms = TIMEOUT_MS});
     c = upgraded(f, "/echo");
     begun = raw_now_ms();
     on_loop(f, close_conn, &code);
     raw_expect_close(c, 1000);
-    for (int i = 0; i < 10; i++) { /* chatter does not prolong it */
-        raw_send_frame(c, RAW_PING, "", 0);
-        sleep_ms(5);
-    }
-    wait_until(f, &f->seen.closed, 1, "calls of on_close");
-    assert_in_range(raw_now_ms() - begun, 90, 1000);
+    expect_drip_ends(c,
+                     "\x89\x80"
+                     "chat",
+                     begun); /* chatter does not prolong it */
+    expect_on_close(f, 1, WS_CLOSE_ABNORMAL);
     wait_connections(f, 0);
     assert_int_equal(stats(f).buffered, 0);
 }
@@ -382,6 +392,7 @@ static void unanswered_close_ends_at_the_close_timeout(void **state)
 static void violator_that_stays_is_dropped(void **state)
 {
     struct fixture *f = *state;
+    struct raw_response r;
     struct raw_client *c;
 
     start(f, (struct ws_options){.close_timeout_ms = 100});
@@ -391,41 +402,50 @@ static void violator_that_stays_is_dropped(void **state)
     wait_connections(f, 0);
     c = client(f, "a refused handshake");
     raw_send_text(c, "nonsense\r\n\r\n");
+    raw_expect_status(c, &r, 400);
     wait_connections(f, 0);
 }
 
 static void silent_peer_is_pinged_and_dropped(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *silent, *answering, *talking;
-    struct raw_frame frame;
-    int64_t begun;
-    int pings = 0;
+    struct raw_client *c;
 
-    start(f, (struct ws_options){.ping_interval_ms = 60, .ping_timeout_ms = 60});
-    silent = upgraded(f, "/echo");
-    answering = upgraded(f, "/echo");
-    talking = upgraded(f, "/echo");
-    for (begun = raw_now_ms(); raw_now_ms() - begun < 400;) {
-        raw_send_message(talking, "x");
-        raw_expect_message(talking, "x"); /* and no ping: it is not silent */
-        if (!raw_readable_within(answering, 10))
-            continue;
-        raw_read_frame(answering, &frame);
-        if (frame.head != RAW_PING)
-            raw_fail(answering, "expected a ping");
-        raw_send_frame(answering, RAW_PONG, frame.payload, frame.len);
-        pings++;
-    }
-    assert_in_range(pings, 2, 8);
+    start(f, (struct ws_options){.ping_interval_ms = 50, .ping_timeout_ms = 50});
+    c = upgraded(f, "/echo");
+    raw_expect_frame(c, RAW_PING, "", 0);
+    if (!raw_gone_within(c, PATIENCE_MS))
+        raw_fail(c, "still open");
     expect_on_close(f, 1, WS_CLOSE_ABNORMAL);
-    raw_read_frame(silent, &frame);
-    assert_int_equal(frame.head, RAW_PING);
-    if (!raw_gone_within(silent, 100))
-        raw_fail(silent, "still open");
-    raw_send_message(answering, "here");
-    raw_expect_message(answering, "here");
-    assert_int_equal(f->seen.closed, 1);
+    wait_connections(f, 0);
+}
+
+/* Talk for longer than the ping interval. False when the machine made us pause for half of it. */
+static bool talk(struct raw_client *c, int interval_ms)
+{
+    int64_t begun = raw_now_ms();
+    int64_t last = begun;
+
+    while (raw_now_ms() - begun < interval_ms * 2) {
+        if (raw_now_ms() - last > interval_ms / 2)
+            return false;
+        last = raw_now_ms();
+        raw_send_message(c, "x");
+        raw_expect_message(c, "x"); /* and no ping */
+        sleep_ms(5);
+    }
+    return true;
+}
+
+static void peer_that_talks_is_not_pinged(void **state)
+{
+    struct fixture *f = *state;
+    int tries = 0;
+
+    start(f, (struct ws_options){.ping_interval_ms = 500});
+    while (!talk(upgraded(f, "/echo"), 500) && ++tries < 10)
+        continue;
+    assert_in_range(tries, 0, 9);
 }
 
 static void ping_interval_uint_max_never_pings(void **state)
@@ -456,6 +476,7 @@ int main(void)
         TEST(unanswered_close_ends_at_the_close_timeout),
         TEST(violator_that_stays_is_dropped),
         TEST(silent_peer_is_pinged_and_dropped),
+        TEST(peer_that_talks_is_not_pinged),
         TEST(ping_interval_uint_max_never_pings),
     };
 

@@ -669,12 +669,12 @@ static void late_answer_has_no_handshake_deadline(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.handshake_timeout_ms = 50});
+    create(f, (struct ws_options){.handshake_timeout_ms = 500});
     serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
     run(f);
     c = client(f, "late");
-    raw_send_text(c, "GET /late?150 HTTP/1.1\r\n" HOST "\r\n");
-    expect_body(c, "150");
+    raw_send_text(c, "GET /late?700 HTTP/1.1\r\n" HOST "\r\n");
+    expect_body(c, "700");
 }
 
 static void client_that_leaves_a_late_request_aborts_it(void **state)

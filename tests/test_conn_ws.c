@@ -42,6 +42,7 @@ static void messages_of_all_sizes_come_back(void **state)
     }
     raw_send_close(c, 1000);
     raw_expect_closed(c, 1000);
+    raw_close(c);
     wait_connections(f, 0);
     assert_int_equal(stats(f).buffered, 0);
 }

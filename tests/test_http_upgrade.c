@@ -128,7 +128,7 @@ static void unusual_but_correct_handshakes_are_accepted(void **state)
         GET "Upgrade: x\r\n" UPGRADE "Connection: close\r\n" CONNECTION KEY VERSION "\r\n",
         GOOD "Origin: HTTPS://Server.Example.COM:443\r\n\r\n",
         GOOD OFFER "unknown\r\n\r\n",
-        /* ATTACKS: these extensions broke others; we never look */
+        /* these extensions broke other servers; we never look */
         GOOD "Sec-WebSocket-Extensions: constructor\r\n\r\n",
         GOOD "Sec-WebSocket-Extensions: a; b=\"unclosed, permessage-deflate;;;=\r\n\r\n",
     };
