@@ -138,12 +138,14 @@ static struct output_slice *tail(struct output *o)
     return o->count == 0 ? NULL : &o->slices[o->head + o->count - 1];
 }
 
-/* The last chunk when this queue alone uses it and its end is free to write on. */
+/* The last chunk when this queue alone uses it and may write behind its last slice. A chunk that was
+ * shared may hold frames of others there, though they have long been sent. */
 static struct output_chunk *writable_tail(struct output *o, size_t need)
 {
     struct output_slice *last = tail(o);
 
-    if (last == NULL || last->chunk->refs > 1 || last->chunk->cap - last->chunk->len < need)
+    if (last == NULL || last->chunk->refs > 1 || last->end != last->chunk->len ||
+        last->chunk->cap - last->chunk->len < need)
         return NULL;
     return last->chunk;
 }

@@ -658,6 +658,54 @@ static void rooms_reach_their_members_and_nobody_else(void **state)
         fail_msg("somebody got a message too many");
 }
 
+struct publication {
+    const char *room;
+    const void *data;
+    size_t len;
+};
+
+static void publish(struct fixture *f, void *arg)
+{
+    struct publication *p = arg;
+
+    note_result(f, 0,
+                (int)ws_publish(f->server, ws_str(p->room), NULL, WS_OP_BINARY, p->data, p->len));
+}
+
+static void send_to_first(struct fixture *f, void *arg)
+{
+    note_result(f, 0, ws_send(ws_conn_find(f->server, 1), WS_OP_BINARY, arg, strlen(arg)));
+}
+
+/* Frames of several rooms lie in one chunk. The slow member of one of them must not get, with a message
+ * of its own, what lies behind its last frame. */
+static void slow_member_sees_nothing_of_another_room(void **state)
+{
+    enum { BIG = 8 * MIB, CHUNK_AND_MORE = 17000 };
+    struct fixture *f = *state;
+    struct raw_client *slow, *other;
+    uint8_t *big = make_payload(BIG, false);
+
+    create(f, (struct ws_options){0});
+    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
+    run(f);
+    slow = slow_upgraded(f, "/rooms");
+    other = upgraded(f, "/rooms");
+    order(f, slow, "jslow");
+    order(f, other, "jother");
+    on_loop(f, publish, &(struct publication){"slow", big, BIG});
+    on_loop(f, publish, &(struct publication){"slow", "mine", 4});
+    on_loop(f, publish, &(struct publication){"other", "secret", 6});
+    on_loop(f, publish, &(struct publication){"other", big, CHUNK_AND_MORE});
+    raw_expect_frame(other, RAW_BINARY, "secret", 6);
+    raw_expect_frame(other, RAW_BINARY, big, CHUNK_AND_MORE);
+    on_loop(f, send_to_first, "end");
+    raw_expect_frame(slow, RAW_BINARY, big, BIG);
+    raw_expect_frame(slow, RAW_BINARY, "mine", 4);
+    raw_expect_frame(slow, RAW_BINARY, "end", 3);
+    free(big);
+}
+
 /* Freezes what came, sends it twice to everybody who is open, and forgets it before it has left. */
 static void send_frozen(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
@@ -733,6 +781,7 @@ int main(void)
         TEST(server_closes_with_the_code_of_the_application),
         TEST(illegal_arguments_are_refused),
         TEST(rooms_reach_their_members_and_nobody_else),
+        TEST(slow_member_sees_nothing_of_another_room),
         TEST(frozen_message_reaches_each_it_is_sent_to),
     };
 
