@@ -486,11 +486,20 @@ static size_t take_frame_start(struct ws_conn *c, uint8_t *out)
     return kept;
 }
 
+/* The peer is alive: it sent bytes, or took some, for a slow reader is not a silent one. The timer is not
+ * moved, unless it runs for the answer to a ping, which is here now. */
+static void conn_heard(struct ws_conn *c)
+{
+    c->heard_ms = c->server->now_ms;
+    if (c->pinged && c->state == CONN_OPEN)
+        conn_deadline(c, c->server->options.ping_interval_ms);
+    c->pinged = false;
+}
+
 /* Bytes have come: `direct` of them where the message is assembled, the others in `data`. */
 static void conn_came(struct ws_conn *c, size_t direct, uint8_t *data, size_t len)
 {
-    c->heard_ms = c->server->now_ms;
-    c->pinged = false;
+    conn_heard(c);
     conn_touch(c);
     if (direct > 0)
         conn_payload_came(c, direct);
@@ -544,8 +553,7 @@ void conn_ready(struct ws_conn *c, uint32_t events)
         conn_read(c);
     if (c->state != CONN_DEAD && (events & EPOLLOUT) != 0) {
         c->blocked = false;
-        c->heard_ms = c->server->now_ms; /* a slow reader is not a silent one */
-        c->pinged = false;
+        conn_heard(c);
         conn_touch(c);
     }
 }
@@ -615,7 +623,7 @@ void conn_settle(struct ws_conn *c)
 /* --- deadlines ---------------------------------------------------------------------------------- */
 
 /* Silence for ping_interval brings a ping, silence for ping_timeout after it the end. The timer is not
- * moved when bytes come; it looks at heard_ms when it fires. RFC 6455 §5.5.2 */
+ * moved for every byte; it looks at heard_ms when it fires. RFC 6455 §5.5.2 */
 static void conn_check_alive(struct ws_conn *c)
 {
     const struct ws_options *o = &c->server->options;

@@ -420,6 +420,27 @@ static void silent_peer_is_pinged_and_dropped(void **state)
     wait_connections(f, 0);
 }
 
+/* Any sign of life will do: a pong, a message, a part of one. */
+static void peer_that_answers_its_pings_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){.ping_interval_ms = 20, .ping_timeout_ms = PATIENCE_MS});
+    c = upgraded(f, "/echo");
+    for (int i = 0; i < 5; i++) {
+        raw_expect_frame(c, RAW_PING, "", 0);
+        raw_send_frame(c, RAW_PONG, "", 0);
+    }
+    raw_bytes_frame(&f->out, RAW_TEXT, "alive", 5);
+    for (size_t i = 0; i < f->out.len; i++) {
+        raw_expect_frame(c, RAW_PING, "", 0);
+        raw_send(c, f->out.data + i, 1);
+    }
+    raw_expect_message(c, "alive");
+    assert_int_equal(f->seen.closed, 0);
+}
+
 /* Talk for longer than the ping interval. False when the machine made us pause for half of it. */
 static bool talk(struct raw_client *c, int interval_ms)
 {
@@ -476,6 +497,7 @@ int main(void)
         TEST(unanswered_close_ends_at_the_close_timeout),
         TEST(violator_that_stays_is_dropped),
         TEST(silent_peer_is_pinged_and_dropped),
+        TEST(peer_that_answers_its_pings_stays),
         TEST(peer_that_talks_is_not_pinged),
         TEST(ping_interval_uint_max_never_pings),
     };
