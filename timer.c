@@ -7,7 +7,7 @@
 
 #include <limits.h>
 
-enum { SLOT_MASK = TIMER_SLOTS - 1 };
+enum { SLOT_MASK = TIMER_SLOTS - 1, TOP_SHIFT = (TIMER_LEVELS - 1) * TIMER_SLOT_BITS };
 
 void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms)
 {
@@ -30,8 +30,19 @@ static int level_of(uint64_t a, uint64_t b)
     return level;
 }
 
-/* Link `t` where its deadline belongs. One too far off waits in the slot of the top level that comes
- * last, and is placed again when the time gets there. */
+/* The slot of the top level for a time beyond all levels. The level turns: up to 63 slots ahead is
+ * the time's own slot. One further off waits in the slot that comes last, and is placed again when
+ * the time gets there. */
+static unsigned turned_slot(const struct timer_wheel *w, uint64_t deadline)
+{
+    uint64_t ahead = (deadline >> TOP_SHIFT) - (w->now >> TOP_SHIFT);
+
+    if (ahead > SLOT_MASK)
+        ahead = SLOT_MASK;
+    return (digit(w->now, TIMER_LEVELS - 1) + (unsigned)ahead) & SLOT_MASK;
+}
+
+/* Link `t` where its deadline belongs. */
 static void place(struct timer_wheel *w, struct timer *t)
 {
     int level = level_of(t->deadline, w->now);
@@ -40,7 +51,7 @@ static void place(struct timer_wheel *w, struct timer *t)
 
     if (level == TIMER_LEVELS) {
         level = TIMER_LEVELS - 1;
-        slot = (digit(w->now, level) + SLOT_MASK) & SLOT_MASK;
+        slot = turned_slot(w, t->deadline);
     }
     head = &w->slots[level][slot];
     t->next = *head;

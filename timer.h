@@ -4,7 +4,8 @@
  * Setting and cancelling cost O(1) whatever the number of timers, and a timer fires in the very
  * millisecond it was set for. The wheel is told the time and never asks for it. Pure.
  *
- * A timer lives inside the struct that it times, and the wheel only links it: no allocation. */
+ * A timer lives inside the struct that it times, and the wheel only links it: no allocation.
+ * Times are milliseconds below 2^63; only a deadline may lie beyond, where it never comes. */
 #ifndef TIMER_H
 #define TIMER_H
 
@@ -15,7 +16,8 @@
 enum {
     TIMER_SLOT_BITS = 6,
     TIMER_SLOTS = 1 << TIMER_SLOT_BITS,
-    TIMER_LEVELS = 6 /* 64^6 ms: two years. A later deadline waits in the last slot and is put again */
+    TIMER_LEVELS =
+        6 /* 64^6 ms: two years. A later deadline waits in the last slot and is put again */
 };
 
 struct timer {
@@ -26,8 +28,8 @@ struct timer {
 };
 
 struct timer_wheel {
-    uint64_t now;                                    /* ms; every deadline <= now has fired */
-    uint64_t occupied[TIMER_LEVELS];                 /* bit i: slot i holds at least one timer */
+    uint64_t now;                    /* ms; every deadline <= now has fired */
+    uint64_t occupied[TIMER_LEVELS]; /* bit i: slot i holds at least one timer */
     struct timer *slots[TIMER_LEVELS][TIMER_SLOTS];
 };
 
@@ -50,8 +52,9 @@ static inline bool timer_is_set(const struct timer *t)
  * timer, itself too, and may free the one that fired. */
 void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms);
 
-/* Milliseconds from w->now until something may have to fire: exact when it is less than 64 ms off,
- * else never too late. -1 when no timer is set. For epoll_wait. */
+/* Milliseconds from w->now until the wheel must be advanced: never too late, and too early at most
+ * once for each level that a timer comes down and for each slot whose timers were cancelled. -1 when
+ * there is nothing to wait for. For epoll_wait. */
 int timer_wheel_timeout_ms(const struct timer_wheel *w);
 
 #endif
