@@ -35,6 +35,17 @@ static uint64_t load_be(const uint8_t *p, size_t n)
     return value;
 }
 
+/* May a length of `size` bytes begin with these `n`? §5.2: the form must be the shortest, which the
+ * first six of eight bytes tell, and bit 63 must be 0. */
+static bool extended_is_legal(const uint8_t *p, size_t n, size_t size)
+{
+    if (size == 2)
+        return n < 2 || load_be(p, 2) >= LEN16;
+    if (size == 8)
+        return (n < 1 || p[0] < 0x80) && (n < 6 || load_be(p, 6) != 0);
+    return true;
+}
+
 int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len)
 {
     size_t extended;
@@ -48,15 +59,11 @@ int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len)
         return WS_NEED_MORE;
     len7 = buf[1] & LEN7;
     extended = len7 == LEN64 ? 8 : len7 == LEN16 ? 2 : 0;
-    if (len < 2 + extended)
-        return WS_NEED_MORE;
-    f->len = extended == 0 ? len7 : load_be(buf + 2, extended);
-    /* §5.2: the minimal number of bytes must be used, and bit 63 must be 0. */
-    if ((extended == 2 && f->len < LEN16) || (extended == 8 && f->len <= 0xffff) ||
-        f->len >> 63 != 0)
+    if (!extended_is_legal(buf + 2, len - 2, extended))
         return -WS_CLOSE_PROTOCOL;
     if (len < 2 + extended + 4)
         return WS_NEED_MORE;
+    f->len = extended == 0 ? len7 : load_be(buf + 2, extended);
     memcpy(f->mask, buf + 2 + extended, 4);
     f->opcode = (enum ws_opcode)(buf[0] & OPCODE);
     f->fin = (buf[0] & FIN) != 0;
