@@ -22,10 +22,10 @@ LINK_test_ws_frame = ws_frame
 LINK_test_ws_message = ws_message ws_frame utf8
 LINK_test_http = http
 LINK_test_http_upgrade = http_upgrade http sha1 base64
-LINK_test_buf = buf
+LINK_test_buf = buf tests/oom
 LINK_test_timer = timer
-LINK_test_output = output buf
-LINK_test_room = room buf
+LINK_test_output = output buf tests/oom
+LINK_test_room = room buf tests/oom
 LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
 LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
@@ -74,13 +74,15 @@ $(BUILD)/page.o: $(BUILD)/page.c
 
 # --- tests ------------------------------------------------------------------------------------------
 
+OOM_WRAP = -Wl,--wrap=malloc,--wrap=realloc
+
 test: $(TESTS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
 	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%)
 
 .SECONDEXPANSION:
 $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/tests/%.o \
         $$(addsuffix .o,$$(addprefix $(BUILD)/test/,$$(LINK_$$*)))
-	$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^ -lcmocka
+	$(CC) $(SANITIZE) $(LDFLAGS) $(if $(filter %/oom.o,$^),$(OOM_WRAP)) -pthread -o $@ $^ -lcmocka
 
 $(BUILD)/test/%.o: %.c
 	@mkdir -p $(@D)
@@ -90,7 +92,7 @@ deps: ## Install what the tests need (cmocka) when it is missing
 	@sh tests/deps.sh libcmocka-dev
 
 deps-dev: ## Install what lint, the clang build and the static build need
-	@sh tests/deps.sh clang clang-format clang-tidy cppcheck musl-tools
+	@sh tests/deps.sh clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools
 
 lint: ## Check format, includes and what clang-tidy and cppcheck find
 	@sh tests/lint.sh

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Out of memory on demand. In a test that links tests/oom, the linker wraps malloc and realloc (see the
+ * Makefile), and they fail when they are told to. */
+#ifndef TESTS_OOM_H
+#define TESTS_OOM_H
+
+/* Let `n` allocations succeed and every one after them fail. Negative: none fails, as at the start. */
+void oom_after(long n);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "buf.h"
+#include "oom.h"
+
+/* What buf.h promises of every buffer at any time. */
+static void check(const struct buf *b, const struct buf_budget *budget)
+{
+    assert_true(b->len <= b->cap);
+    assert_int_equal(b->data == NULL, b->cap == 0);
+    assert_int_equal(budget->used, b->cap);
+    assert_true(budget->used <= budget->max);
+}
+
+/* A failed call leaves the buffer and the budget as they were. */
+static void expect_refusal(struct buf *b, struct buf_budget *budget, size_t n, int error)
+{
+    struct buf before = *b;
+    struct buf_budget budget_before = *budget;
+
+    assert_int_equal(buf_reserve(b, budget, n), error);
+    assert_memory_equal(b, &before, sizeof before);
+    assert_memory_equal(budget, &budget_before, sizeof budget_before);
+}
+
+static void a_budget_gives_out_no_more_than_it_has(void **state)
+{
+    struct buf_budget budget = {.max = 100};
+
+    (void)state;
+    assert_true(buf_budget_take(&budget, 60));
+    assert_false(buf_budget_take(&budget, 41));
+    assert_false(buf_budget_take(&budget, SIZE_MAX));
+    assert_int_equal(budget.used, 60);
+    assert_true(buf_budget_take(&budget, 40));
+    assert_true(buf_budget_take(&budget, 0));
+    assert_false(buf_budget_take(&budget, 1));
+    buf_budget_give(&budget, 100);
+    assert_int_equal(budget.used, 0);
+}
+
+static void an_empty_buffer_owns_nothing(void **state)
+{
+    struct buf b = {0};
+    struct buf_budget budget = {.max = 0};
+
+    (void)state;
+    assert_int_equal(buf_append(&b, &budget, NULL, 0), 0);
+    assert_int_equal(buf_reserve(&b, &budget, 0), 0);
+    buf_consume(&b, 0);
+    check(&b, &budget);
+    assert_null(b.data);
+    buf_release(&b, &budget);
+    buf_release(&b, &budget);
+    check(&b, &budget);
+}
+
+static void what_was_appended_is_there_in_order(void **state)
+{
+    struct buf b = {0};
+    struct buf_budget budget = {.max = 1 << 20};
+
+    (void)state;
+    for (size_t i = 0; i < 10000; i++) {
+        const uint8_t piece[3] = {(uint8_t)i, (uint8_t)(i >> 8), 'x'};
+
+        assert_int_equal(buf_append(&b, &budget, piece, i % 4), 0);
+        check(&b, &budget);
+        if (i % 4 == 0)
+            continue;
+        assert_memory_equal(b.data + b.len - i % 4, piece, i % 4);
+    }
+    assert_int_equal(b.len, 15000);
+    for (size_t i = 1, at = 0; i < 10000; at += i % 4, i++)
+        if (i % 4 != 0)
+            assert_int_equal(b.data[at], (uint8_t)i);
+    buf_release(&b, &budget);
+    check(&b, &budget);
+}
+
+/* Doubling: a million single bytes must not move the content more than 20 times. */
+static void appending_byte_by_byte_is_linear(void **state)
+{
+    struct buf b = {0};
+    struct buf_budget budget = {.max = SIZE_MAX};
+    size_t cap = 0;
+    int grown = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 1000000; i++) {
+        assert_int_equal(buf_append(&b, &budget, "x", 1), 0);
+        grown += b.cap != cap;
+        cap = b.cap;
+    }
+    assert_true(grown <= 20);
+    assert_true(b.cap <= 2 * b.len);
+    buf_release(&b, &budget);
+}
+
+static void consuming_keeps_the_rest_and_the_memory(void **state)
+{
+    static const char text[] = "0123456789";
+
+    (void)state;
+    for (size_t n = 0; n <= 10; n++) {
+        struct buf b = {0};
+        struct buf_budget budget = {.max = 1000};
+        size_t cap;
+
+        assert_int_equal(buf_append(&b, &budget, text, 10), 0);
+        cap = b.cap;
+        buf_consume(&b, n);
+        assert_int_equal(b.len, 10 - n);
+        assert_memory_equal(b.data, text + n, 10 - n);
+        assert_int_equal(b.cap, cap);
+        check(&b, &budget);
+        buf_release(&b, &budget);
+    }
+}
+
+/* Doubling would pass the budget, but the exact size does not. */
+static void a_buffer_takes_the_last_byte_of_the_budget(void **state)
+{
+    static const uint8_t zeros[1000];
+    struct buf b = {0};
+    struct buf_budget budget = {.max = 1000};
+
+    (void)state;
+    for (size_t i = 0; i < 1000; i += 100) {
+        assert_int_equal(buf_append(&b, &budget, zeros, 100), 0);
+        check(&b, &budget);
+    }
+    expect_refusal(&b, &budget, 1, BUF_FULL);
+    assert_int_equal(b.len, 1000);
+    buf_consume(&b, 1);
+    assert_int_equal(buf_append(&b, &budget, zeros, 1), 0);
+    buf_release(&b, &budget);
+    check(&b, &budget);
+}
+
+static void buffers_share_their_budget(void **state)
+{
+    struct buf a = {0}, b = {0};
+    struct buf_budget budget = {.max = 1000};
+
+    (void)state;
+    assert_int_equal(buf_reserve(&a, &budget, 900), 0);
+    assert_int_equal(buf_reserve(&b, &budget, 101), BUF_FULL);
+    assert_null(b.data);
+    assert_int_equal(buf_reserve(&b, &budget, 100), 0);
+    buf_release(&a, &budget);
+    assert_int_equal(budget.used, b.cap);
+    assert_int_equal(buf_reserve(&b, &budget, 1000), 0);
+    buf_release(&b, &budget);
+    assert_int_equal(budget.used, 0);
+}
+
+static void sizes_that_would_wrap_are_refused(void **state)
+{
+    static const size_t huge[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 9, SIZE_MAX / 2 + 1};
+    struct buf b = {0};
+    struct buf_budget budget = {.max = SIZE_MAX / 2};
+
+    (void)state;
+    assert_int_equal(buf_append(&b, &budget, "0123456789", 10), 0);
+    for (size_t i = 0; i < sizeof huge / sizeof huge[0]; i++)
+        expect_refusal(&b, &budget, huge[i], BUF_FULL);
+    buf_release(&b, &budget);
+}
+
+static void out_of_memory_changes_nothing(void **state)
+{
+    struct buf b = {0};
+    struct buf_budget budget = {.max = 1 << 20};
+
+    (void)state;
+    oom_after(0);
+    expect_refusal(&b, &budget, 1, BUF_NOMEM);
+    oom_after(1);
+    assert_int_equal(buf_append(&b, &budget, "kept", 4), 0);
+    expect_refusal(&b, &budget, 1000, BUF_NOMEM);
+    assert_int_equal(buf_append(&b, &budget, "!", 1), 0);
+    oom_after(-1);
+    assert_int_equal(buf_reserve(&b, &budget, 1000), 0);
+    assert_memory_equal(b.data, "kept!", 5);
+    buf_release(&b, &budget);
+    check(&b, &budget);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_budget_gives_out_no_more_than_it_has),
+        cmocka_unit_test(an_empty_buffer_owns_nothing),
+        cmocka_unit_test(what_was_appended_is_there_in_order),
+        cmocka_unit_test(appending_byte_by_byte_is_linear),
+        cmocka_unit_test(consuming_keeps_the_rest_and_the_memory),
+        cmocka_unit_test(a_buffer_takes_the_last_byte_of_the_budget),
+        cmocka_unit_test(buffers_share_their_budget),
+        cmocka_unit_test(sizes_that_would_wrap_are_refused),
+        cmocka_unit_test(out_of_memory_changes_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
