@@ -32,6 +32,15 @@ void buf_budget_release(struct buf_budget *budget)
     budget->spare_bytes = 0;
 }
 
+/* Bytes of the budget that a buffer may have which is to hold `need`. */
+static size_t budget_left(const struct buf_budget *budget, size_t need)
+{
+    size_t left = budget->max - budget->used;
+    size_t kept = need < BUF_LARGE ? 0 : budget->max / 16;
+
+    return left < kept ? 0 : left - kept;
+}
+
 /* The spare that was kept last of those that have `size` bytes; NULL when there is none, or when so few
  * bytes are wanted that it would be a waste. */
 static struct buf_spare *spare_take(struct buf_budget *budget, size_t size)
@@ -41,7 +50,7 @@ static struct buf_spare *spare_take(struct buf_budget *budget, size_t size)
 
     if (size < BUF_SPARE_MIN)
         return NULL;
-    while (*link != NULL && ((*link)->cap < size || (*link)->cap > budget->max - budget->used))
+    while (*link != NULL && ((*link)->cap < size || (*link)->cap > budget_left(budget, size)))
         link = &(*link)->next;
     spare = *link;
     if (spare == NULL)
@@ -57,7 +66,7 @@ static size_t next_cap(const struct buf *b, const struct buf_budget *budget, siz
 {
     size_t cap = b->cap < BUF_MIN ? BUF_MIN : b->cap <= SIZE_MAX / 2 ? b->cap * 2 : SIZE_MAX;
 
-    if (cap < need || cap - b->cap > budget->max - budget->used)
+    if (cap < need || cap - b->cap > budget_left(budget, cap))
         return need;
     return cap;
 }
@@ -89,13 +98,12 @@ int buf_reserve(struct buf *b, struct buf_budget *budget, size_t n)
         return 0;
     }
     cap = next_cap(b, budget, b->len + n);
-    if (!buf_budget_take(budget, cap - b->cap))
+    if (cap - b->cap > budget_left(budget, cap))
         return BUF_FULL;
     data = realloc(b->data, cap);
-    if (data == NULL) {
-        buf_budget_give(budget, cap - b->cap);
+    if (data == NULL)
         return BUF_NOMEM;
-    }
+    budget->used += cap - b->cap;
     b->data = data;
     b->cap = cap;
     return 0;

@@ -24,6 +24,7 @@ struct buf_spare {
 };
 
 enum {
+    BUF_LARGE = 64 * 1024, /* from here on a buffer may not grow into the last 1/16 of a budget */
     BUF_SPARE_MIN = 256 * 1024,       /* bytes of a block worth keeping */
     BUF_SPARE_TOTAL = 8 * 1024 * 1024 /* bytes kept at most */
 };
@@ -49,7 +50,9 @@ bool buf_budget_take(struct buf_budget *budget, size_t n);
 void buf_budget_give(struct buf_budget *budget, size_t n);
 
 /* Make room for `n` bytes behind b->len without changing the content. Grows by doubling, so that
- * appending byte by byte is linear, but never past what the budget allows when less would do.
+ * appending byte by byte is linear, but never past what the budget allows when less would do. Large
+ * buffers leave the last 1/16 of the budget to small ones: whoever fills the memory with unfinished
+ * messages does not silence the others.
  * Returns 0, BUF_FULL or BUF_NOMEM; on failure `b` is unchanged. */
 int buf_reserve(struct buf *b, struct buf_budget *budget, size_t n);
 

@@ -103,6 +103,7 @@ static void appending_byte_by_byte_is_linear(void **state)
     assert_true(grown <= 20);
     assert_true(b.cap <= 2 * b.len);
     buf_release(&b, &budget);
+    buf_budget_release(&budget);
 }
 
 static void consuming_keeps_the_rest_and_the_memory(void **state)
@@ -144,6 +145,65 @@ static void a_buffer_takes_the_last_byte_of_the_budget(void **state)
     assert_int_equal(buf_append(&b, &budget, zeros, 1), 0);
     buf_release(&b, &budget);
     check(&b, &budget);
+}
+
+/* Large blocks are kept, up to a limit, and serve the next buffer that needs as much. */
+static void a_large_block_serves_again(void **state)
+{
+    enum { MIB = 1024 * 1024 };
+    struct buf b = {0}, small = {0};
+    struct buf_budget budget = {.max = 64 * MIB};
+    uint8_t *block;
+
+    (void)state;
+    assert_int_equal(buf_append(&b, &budget, "kept", 4), 0);
+    assert_int_equal(buf_reserve(&b, &budget, MIB), 0);
+    block = b.data;
+    buf_release(&b, &budget);
+    assert_int_equal(budget.used, 0);
+
+    buf_expect(&b, &budget, BUF_SPARE_MIN - 1);
+    assert_null(b.data); /* too few bytes for such a block */
+    buf_expect(&b, &budget, 2 * MIB);
+    assert_null(b.data); /* nothing is allocated for what is only expected */
+    buf_expect(&b, &budget, MIB);
+    assert_ptr_equal(b.data, block);
+    assert_int_equal(budget.used, b.cap);
+    buf_release(&b, &budget);
+
+    assert_int_equal(buf_append(&small, &budget, "moves", 5), 0);
+    assert_int_equal(buf_reserve(&small, &budget, BUF_SPARE_MIN), 0);
+    assert_ptr_equal(small.data, block);
+    assert_memory_equal(small.data, "moves", 5);
+    buf_release(&small, &budget);
+    assert_int_equal(budget.used, 0);
+
+    for (size_t i = 0; i < 10; i++) {
+        struct buf many[10] = {0};
+
+        for (size_t k = 0; k < 10; k++)
+            assert_int_equal(buf_reserve(&many[k], &budget, MIB), 0);
+        for (size_t k = 0; k < 10; k++)
+            buf_release(&many[k], &budget);
+        assert_in_range(budget.spare_bytes, BUF_SPARE_TOTAL - 2 * MIB, BUF_SPARE_TOTAL);
+    }
+    buf_budget_release(&budget);
+    assert_int_equal(budget.spare_bytes, 0);
+}
+
+static void large_buffers_leave_some_of_the_budget_to_small_ones(void **state)
+{
+    enum { MAX = 16 * BUF_LARGE };
+    struct buf large = {0}, small = {0};
+    struct buf_budget budget = {.max = MAX};
+
+    (void)state;
+    assert_int_equal(buf_reserve(&large, &budget, MAX - BUF_LARGE), 0);
+    assert_int_equal(buf_reserve(&large, &budget, MAX - BUF_LARGE + 1), BUF_FULL);
+    assert_int_equal(buf_reserve(&small, &budget, BUF_LARGE - 1), 0);
+    buf_release(&large, &budget);
+    buf_release(&small, &budget);
+    buf_budget_release(&budget);
 }
 
 static void buffers_share_their_budget(void **state)
@@ -204,6 +264,8 @@ int main(void)
         cmocka_unit_test(appending_byte_by_byte_is_linear),
         cmocka_unit_test(consuming_keeps_the_rest_and_the_memory),
         cmocka_unit_test(a_buffer_takes_the_last_byte_of_the_budget),
+        cmocka_unit_test(a_large_block_serves_again),
+        cmocka_unit_test(large_buffers_leave_some_of_the_budget_to_small_ones),
         cmocka_unit_test(buffers_share_their_budget),
         cmocka_unit_test(sizes_that_would_wrap_are_refused),
         cmocka_unit_test(out_of_memory_changes_nothing),
