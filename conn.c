@@ -257,7 +257,7 @@ void conn_free(struct ws_conn *c)
 
 void conn_deadline(struct ws_conn *c, unsigned ms)
 {
-    timer_set(&c->server->timers, &c->timer, c->server->now_ms + ms);
+    timer_set(&c->server->timers, &c->timer, server_now(c->server) + ms);
 }
 
 /* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's, so that

@@ -173,6 +173,8 @@ struct ws_server {
 void server_log(const struct ws_server *s, enum ws_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool server_tracing(const struct ws_server *s);
+/* The time of the turn in ms; outside of one, where that is long past, the time. */
+uint64_t server_now(const struct ws_server *s);
 /* The endpoint of the longest prefix of `path`, or NULL. */
 const struct endpoint *server_find_endpoint(const struct ws_server *s, struct http_str path);
 /* Give `c` the next id and list it. False when out of memory. */

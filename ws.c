@@ -102,6 +102,11 @@ static uint64_t clock_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+uint64_t server_now(const struct ws_server *s)
+{
+    return s->in_turn ? s->now_ms : clock_ms();
+}
+
 /* One line to the application. What a peer sent may be in it, so nothing but printable ASCII leaves. */
 void server_log(const struct ws_server *s, enum ws_log_level level, const char *format, ...)
 {
@@ -386,7 +391,8 @@ struct ws_timer *ws_timer_start(struct ws_server *s, unsigned delay_ms, void (*f
     s->app_timers = t;
     if (!s->in_turn)
         eventfd_write(s->wake.fd, 1); /* have a turn, which arms the clock */
-    timer_set(&s->timers, &t->timer, (s->in_turn ? s->now_ms : clock_ms()) + delay_ms);
+    /* Not the turn's time: a callback before this one may have taken long, and "from now" is from now. */
+    timer_set(&s->timers, &t->timer, clock_ms() + delay_ms);
     return t;
 }
 

@@ -325,6 +325,27 @@ static void timers_ring_in_order_and_never_when_cancelled(void **state)
     assert_string_equal(f->seen.text, "abcde");
 }
 
+/* A callback that takes longer than the delay it starts a timer with. */
+static void dawdle_and_start_alarm(struct fixture *f, void *arg)
+{
+    struct alarm_clock *a = arg;
+
+    sleep_ms(3 * (int)a->delay_ms);
+    a->begun = raw_now_ms();
+    a->timer = ws_timer_start(f->server, a->delay_ms, ring, a);
+}
+
+static void timer_rings_no_earlier_for_a_callback_that_took_long(void **state)
+{
+    struct fixture *f = *state;
+    struct alarm_clock a = {.name = "rung", .delay_ms = 50, .fixture = f};
+
+    start(f, (struct ws_options){0});
+    on_loop(f, dawdle_and_start_alarm, &a);
+    wait_until(f, &f->seen.ran, 1, "timers");
+    assert_string_equal(f->seen.text, "rung");
+}
+
 struct pipe_watch {
     struct fixture *fixture;
     int ends[2];
@@ -406,6 +427,27 @@ static void server_runs_inside_a_foreign_loop(void **state)
         continue;
     assert_int_equal(ws_server_step(f->server, 0), 0);
     raw_expect_close(c, 1001);
+}
+
+/* What is done between turns may be done long after the last one. */
+static void deadline_set_between_turns_runs_from_then(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    create(f, (struct ws_options){.close_timeout_ms = 1500});
+    c = client(f, "foreign loop");
+    raw_bytes_upgrade(&f->out, "/echo", "");
+    raw_send_bytes(c, &f->out);
+    poll_until_readable(f, c);
+    raw_expect_upgraded(c, &r);
+    sleep_ms(1600);
+    assert_int_equal(ws_close(f->conn, 4000, ""), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+    assert_int_equal(f->seen.closed, 0); /* it has its time to answer */
+    raw_expect_close(c, 4000);
 }
 
 static void idle_foreign_loop_does_not_spin(void **state)
@@ -848,8 +890,10 @@ int main(void)
         TEST(posts_of_many_threads_run_in_their_order),
         TEST(posts_do_not_starve_sockets),
         TEST(timers_ring_in_order_and_never_when_cancelled),
+        TEST(timer_rings_no_earlier_for_a_callback_that_took_long),
         TEST(foreign_descriptor_is_watched),
         TEST(server_runs_inside_a_foreign_loop),
+        TEST(deadline_set_between_turns_runs_from_then),
         TEST(idle_foreign_loop_does_not_spin),
         TEST(step_waits_no_longer_than_it_was_told),
         TEST(stop_says_1001_to_everybody_and_returns),
