@@ -471,11 +471,8 @@ static void drain_counter(int fd)
         ;
 }
 
-static void settle_next(struct ws_server *s)
+static void settle(struct ws_conn *c)
 {
-    struct ws_conn *c = s->touched;
-
-    s->touched = c->next_touched;
     c->listed = false;
     if (c->state != CONN_DEAD) {
         conn_settle(c);
@@ -483,6 +480,21 @@ static void settle_next(struct ws_server *s)
     }
     conn_report_close(c, c->failed_code != 0 ? c->failed_code : (unsigned)WS_CLOSE_ABNORMAL, "", 0);
     conn_free(c);
+}
+
+/* Each that was touched once. What is touched again meanwhile, say by an on_drain that sends more, waits
+ * for the next turn, or a client that reads as fast as we write would keep us here for ever. */
+static void settle_touched(struct ws_server *s)
+{
+    struct ws_conn *c = s->touched;
+
+    s->touched = NULL;
+    while (c != NULL) {
+        struct ws_conn *next = c->next_touched;
+
+        settle(c);
+        c = next;
+    }
 }
 
 static void source_ready(struct ws_server *s, struct source *source, uint32_t events)
@@ -494,8 +506,10 @@ static void source_ready(struct ws_server *s, struct source *source, uint32_t ev
         conn_ready(c, events);
         /* Answer at once while everything is in the cache. Room members wait for the end of the turn,
          * so that what several senders publish reaches them in one system call. */
-        if (s->touched == c && c->rooms == NULL && c->state != CONN_DEAD)
-            settle_next(s);
+        if (s->touched == c && c->rooms == NULL && c->state != CONN_DEAD) {
+            s->touched = c->next_touched;
+            settle(c);
+        }
         break;
     }
     case SOURCE_LISTENER:
@@ -523,6 +537,8 @@ static int wait_timeout(struct ws_server *s, int timeout_ms)
     int timer_ms = timer_wheel_timeout_ms(&s->timers);
     uint64_t late = clock_ms() - s->timers.now;
 
+    if (s->touched != NULL)
+        return 0;
     if (timer_ms < 0)
         return timeout_ms;
     timer_ms = late >= (uint64_t)timer_ms ? 0 : timer_ms - (int)late;
@@ -545,8 +561,7 @@ static int turn(struct ws_server *s, int timeout_ms)
         source_ready(s, events[i].data.ptr, events[i].events);
     timer_wheel_advance(&s->timers, s->now_ms);
     stop_requested(s, atomic_load(&s->stop_calls));
-    while (s->touched != NULL)
-        settle_next(s);
+    settle_touched(s);
     watches_free_ended(s);
     s->in_turn = false;
     s->stopped = s->stopping && s->conn_count == 0;
@@ -780,7 +795,7 @@ void ws_server_free(struct ws_server *s)
     listeners_close(s);
     stop_now(s);
     while (s->touched != NULL)
-        settle_next(s);
+        settle_touched(s);
     while (s->app_timers != NULL)
         ws_timer_cancel(s->app_timers);
     while (s->watches != NULL) {
