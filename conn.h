@@ -163,6 +163,7 @@ struct ws_server {
     _Atomic(struct post *) posts;         /* newest first */
     struct ws_request request;            /* the one being handled */
     const struct http_upgrade *upgrade;   /* in on_upgrade */
+    bool refusal_failed;                  /* the application tried to refuse it */
     char head[HEAD_SIZE];                 /* a response head being written */
     uint8_t received[RECEIVE_SIZE + 256]; /* shared by all: [kept from the last turn][new] */
 };

@@ -152,8 +152,11 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
     }
     c->state = CONN_UPGRADING;
     c->server->upgrade = &u;
+    c->server->refusal_failed = false;
     if (c->endpoint->handlers.on_upgrade != NULL)
         c->endpoint->handlers.on_upgrade(c, req);
+    if (c->state == CONN_UPGRADING && c->server->refusal_failed)
+        conn_refuse(c, 500, "the application's refusal is not a legal response");
     if (c->state == CONN_UPGRADING && conn_switch(c, &u, u.subprotocol, NULL, 0) != 0)
         conn_drain(c);
     c->server->upgrade = NULL;
@@ -307,10 +310,13 @@ int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, s
 {
     bool refusing = c->state == CONN_UPGRADING && c->server->upgrade != NULL;
 
-    if (status < 200 || status > 599)
-        return WS_ERR_INVALID;
     if (c->state != CONN_ANSWERING && !refusing)
         return WS_ERR_CLOSED;
+    /* Until it succeeds: a refusal with a mistake in it must not turn into a 101. */
+    if (refusing)
+        c->server->refusal_failed = true;
+    if (status < 200 || status > 599)
+        return WS_ERR_INVALID;
     if (refusing) {
         char address[WS_ADDRESS_SIZE];
 

@@ -128,7 +128,8 @@ struct ws_handlers {
     void (*on_abort)(struct ws_conn *c);
 
     /* An opening handshake is in order. Refuse it with ws_respond(), or accept it on your own terms
-     * with ws_accept(), or do neither to accept it with the first subprotocol that fits. */
+     * with ws_accept(), or do neither to accept it with the first subprotocol that fits. Where
+     * ws_respond() fails and nothing else follows, it is refused with 500. */
     void (*on_upgrade)(struct ws_conn *c, const struct ws_request *req);
 
     void (*on_open)(struct ws_conn *c, const struct ws_request *req);

@@ -450,6 +450,45 @@ static void application_accepts_and_refuses_upgrades(void **state)
     assert_true(raw_header_is(&r, "Sec-WebSocket-Protocol", "chat.v2"));
 }
 
+static void refuse_badly(struct ws_conn *c, const struct ws_request *req)
+{
+    struct ws_header broken = {ws_str("X-User"), ws_str("a\r\nb")};
+
+    if (ws_str_is(ws_request_query(req), "header"))
+        note_result(of(c), 0, ws_respond(c, 401, &broken, 1, "no", 2));
+    else
+        note_result(of(c), 0, ws_respond(c, 101, NULL, 0, "no", 2));
+    if (ws_str_is(ws_request_query(req), "again"))
+        note_result(of(c), 1, ws_respond(c, 401, NULL, 0, "no", 2));
+}
+
+/* An application that means to say no and makes a mistake has not said yes. */
+static void refusal_with_a_mistake_is_still_a_refusal(void **state)
+{
+    static const struct {
+        const char *target;
+        int status;
+    } rows[] = {{"/door?header", 500}, {"/door?status", 500}, {"/door?again", 401}};
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/door", (struct ws_handlers){.on_upgrade = refuse_badly});
+    run(f);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct raw_client *c = client(f, rows[i].target);
+
+        f->out.len = 0;
+        raw_bytes_upgrade(&f->out, rows[i].target, "");
+        raw_send_bytes(c, &f->out);
+        raw_expect_status(c, &r, rows[i].status);
+        raw_expect_eof(c);
+        assert_int_equal(f->seen.result[0], WS_ERR_INVALID);
+        raw_close(c);
+    }
+    assert_int_equal(f->seen.opened, 0);
+}
+
 static void note_open(struct ws_conn *c, const struct ws_request *req)
 {
     struct ws_str path = ws_request_path(req);
@@ -809,6 +848,7 @@ int main(void)
         TEST(long_head_byte_by_byte_is_cheap),
         TEST(frames_in_the_segment_of_the_handshake_are_served),
         TEST(application_accepts_and_refuses_upgrades),
+        TEST(refusal_with_a_mistake_is_still_a_refusal),
         TEST(open_sees_the_request_of_its_endpoint),
         TEST(request_body_up_to_the_limit_is_taken),
         TEST(requests_share_a_connection),
