@@ -10,7 +10,7 @@ STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 PURE = sha1 base64 utf8 ws_frame ws_message http http_upgrade buf timer output room
-CORE = $(PURE) listen conn conn_http conn_ws ws
+CORE = $(PURE) listen conn conn_output conn_http conn_ws ws
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 

@@ -3,7 +3,8 @@
  * A connection and the server it lives in: what the files with system calls share, and nobody else.
  *
  *   ws.c         the server: endpoints, accepting, the loop, stopping
- *   conn.c       the life of a connection, its input and its output
+ *   conn.c       the life of a connection and its input
+ *   conn_output.c  how bytes leave it
  *   conn_http.c  a connection while it speaks HTTP, up to the 101
  *   conn_ws.c    a connection that speaks WebSocket: frames, messages, rooms
  *   listen.c     listening sockets and addresses
@@ -34,6 +35,7 @@
 
 enum {
     RECEIVE_SIZE = 128 * 1024, /* bytes read per readiness */
+    STAGE_SIZE = 64 * 1024,    /* bytes staged for one connection */
     HEAD_SIZE = 16 * 1024,     /* of a response that the application answers with */
     SENTENCE_SIZE = 512        /* of a log line */
 };
@@ -74,12 +76,23 @@ struct input {
     struct buf payload; /* of the message so far */
 };
 
-/* The unsent output, and the one pong that waits for it to leave. */
+/* The newest ping's payload, which waits for the output before it to leave. */
+struct pong {
+    uint8_t len;
+    uint8_t data[WS_CONTROL_MAX];
+};
+
+/* Output that the socket has not taken, or that others have queued. */
 struct outbox {
     struct output queue;
-    uint8_t pong_len;
-    bool pong_waiting;
-    uint8_t pong[WS_CONTROL_MAX];
+    struct pong *pong; /* owned; NULL when there is none */
+};
+
+/* The small output of the connection that is being served, see conn_output.c. */
+struct stage {
+    struct ws_conn *owner; /* NULL: nothing is staged */
+    size_t len;
+    uint8_t data[STAGE_SIZE];
 };
 
 /* 120 bytes, two cache lines with malloc's own word, since there may be a million of them; what a message
@@ -152,6 +165,7 @@ struct ws_server {
     struct endpoint *endpoints;
     struct buf_budget budget;
     struct output_pool pool;
+    struct stage stage;
     struct room_table rooms;
     struct ws_conn *touched;
     struct conn_entry *entries;
@@ -191,16 +205,6 @@ void conn_ready(struct ws_conn *c, uint32_t events);
 void conn_touch(struct ws_conn *c);
 /* The end of a turn for `c`: send what has gathered, go on with input that had to wait. */
 void conn_settle(struct ws_conn *c);
-/* Queue bytes within the limits of this connection and of the server: 0, WS_ERR_FULL, WS_ERR_NOMEM. */
-int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
-                size_t body_len);
-/* The same for bytes that many connections share. */
-int conn_refer(struct ws_conn *c, const struct output_slice *slice);
-struct outbox *conn_outbox(struct ws_conn *c);
-size_t conn_queued(const struct ws_conn *c);
-int conn_send_result(struct ws_conn *c); /* WS_SENT, or WS_QUEUED with on_drain owed */
-int to_ws_error(int buf_error);          /* BUF_FULL and BUF_NOMEM in the API's words */
-
 /* The state that survives the turn, made when there is none; NULL when memory is out. */
 struct input *conn_input(struct ws_conn *c);
 size_t conn_max_message(const struct ws_conn *c);
@@ -220,6 +224,27 @@ void conn_lost(struct ws_conn *c);
 void conn_kill(struct ws_conn *c);
 void conn_free(struct ws_conn *c);
 void conn_stop(struct ws_conn *c); /* the server stops */
+
+/* --- conn_output.c --------------------------------------------------------------------------------- */
+
+/* Send bytes within the limits of this connection and of the server; copied. 0, WS_ERR_FULL,
+ * WS_ERR_NOMEM. */
+int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                size_t body_len);
+/* The same for a few bytes that must go out even when the limits are used up: a closing frame. */
+int conn_append_last(struct ws_conn *c, const void *data, size_t len);
+/* The same for bytes that many connections share. */
+int conn_refer(struct ws_conn *c, const struct output_slice *slice);
+/* Answer a ping when all that is queued has left, unless a newer one comes. RFC 6455 §5.5.3 */
+void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len);
+struct outbox *conn_outbox(struct ws_conn *c);
+size_t conn_queued(const struct ws_conn *c); /* bytes */
+int conn_send_result(struct ws_conn *c);     /* WS_SENT, or WS_QUEUED with on_drain owed */
+int to_ws_error(int buf_error);              /* BUF_FULL and BUF_NOMEM in the API's words */
+/* Send until everything is out or the socket takes no more. The socket is not known to be full. */
+void conn_flush(struct ws_conn *c);
+void conn_drop_output(struct ws_conn *c);
+void conn_watch(struct ws_conn *c); /* tell epoll what to wait for, if that has changed */
 
 /* --- conn_http.c ----------------------------------------------------------------------------------- */
 

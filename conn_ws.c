@@ -47,12 +47,9 @@ int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason, size_
     uint8_t payload[WS_CONTROL_MAX];
     size_t len = ws_close_encode(payload, code, reason, reason_len);
     size_t header_len = ws_frame_encode(frame, WS_OP_CLOSE, len);
-    struct outbox *outbox = conn_outbox(c);
 
-    if (outbox == NULL)
-        return WS_ERR_NOMEM;
     memcpy(frame + header_len, payload, len);
-    if (output_append_last(&outbox->queue, &c->server->pool, frame, header_len + len) != 0)
+    if (conn_append_last(c, frame, header_len + len) != 0)
         return WS_ERR_NOMEM;
     if (server_tracing(c->server))
         trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = WS_OP_CLOSE, .fin = true},
@@ -61,17 +58,12 @@ int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason, size_
     return 0;
 }
 
-/* While earlier output is stuck only the newest pong is kept, RFC 6455 §5.5.3. */
 static void conn_pong(struct ws_conn *c, const uint8_t *data, size_t len)
 {
-    if (!c->blocked) {
+    if (c->blocked)
+        conn_keep_pong(c, data, len);
+    else
         conn_frame(c, WS_OP_PONG, data, len);
-        return;
-    }
-    if (len != 0)
-        memcpy(c->outbox->pong, data, len);
-    c->outbox->pong_len = (uint8_t)len;
-    c->outbox->pong_waiting = true;
 }
 
 /* Begin the closing handshake, RFC 6455 §7.1.2. */

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How bytes leave a connection. All that is sent in one turn leaves in one system call, and there are
+ * three ways to it:
+ *
+ *   staged   the small output of the connection that is being served: copied into the server's stage
+ *            and sent from there. It needs no memory of its own, and is the way of every echo
+ *   at once  a large body: sent from where it lies
+ *   queued   all else: what the socket did not take, and what comes from others, as in a room
+ *
+ * The order holds because a connection that has a queue uses nothing but its queue. */
+#include "conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum {
+    SPANS_MAX = 64,       /* slices sent in one system call */
+    LARGE_BODY = 8 * 1024 /* bytes from which sending at once is cheaper than a copy */
+};
+
+/* The codecs say BUF_FULL and BUF_NOMEM; the API has its own names. */
+int to_ws_error(int buf_error)
+{
+    return buf_error == BUF_FULL ? WS_ERR_FULL : WS_ERR_NOMEM;
+}
+
+static bool is_staged(const struct ws_conn *c)
+{
+    return c->server->stage.owner == c;
+}
+
+size_t conn_queued(const struct ws_conn *c)
+{
+    size_t staged = is_staged(c) ? c->server->stage.len : 0;
+
+    return staged + (c->outbox == NULL ? 0 : c->outbox->queue.queued);
+}
+
+/* The queue, made when there is none; what was staged goes first. NULL when out of memory. */
+struct outbox *conn_outbox(struct ws_conn *c)
+{
+    struct stage *stage = &c->server->stage;
+
+    if (c->outbox != NULL)
+        return c->outbox;
+    c->outbox = malloc(sizeof *c->outbox);
+    if (c->outbox == NULL)
+        return NULL;
+    c->outbox->pong = NULL;
+    output_init(&c->outbox->queue);
+    if (is_staged(c)) {
+        stage->owner = NULL;
+        if (output_append(&c->server->pool, &c->outbox->queue, stage->data, stage->len, NULL, 0) !=
+            0)
+            conn_kill(c); /* it was promised, and it cannot be kept */
+    }
+    return c->outbox;
+}
+
+void conn_drop_output(struct ws_conn *c)
+{
+    if (is_staged(c))
+        c->server->stage.owner = NULL;
+    if (c->outbox == NULL)
+        return;
+    output_release(&c->server->pool, &c->outbox->queue);
+    free(c->outbox->pong);
+    free(c->outbox);
+    c->outbox = NULL;
+}
+
+int conn_send_result(struct ws_conn *c)
+{
+    if (conn_queued(c) <= c->server->options.high_water)
+        return WS_SENT;
+    c->drain_owed = true;
+    return WS_QUEUED;
+}
+
+/* --- sending --------------------------------------------------------------------------------------- */
+
+/* One system call. Returns bytes sent, 0 when the socket is full, -1 when the connection is broken. */
+static ssize_t send_spans(const struct ws_conn *c, struct iovec *iov, size_t count)
+{
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
+    ssize_t n;
+
+    do {
+        n = count == 1 ? send(c->source.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
+                       : sendmsg(c->source.fd, &message, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return 0;
+    return n;
+}
+
+/* One system call for all that is queued, or as much of it as one call takes. */
+static ssize_t send_gathered(const struct ws_conn *c, const struct output *queue)
+{
+    struct output_span spans[SPANS_MAX];
+    struct iovec iov[SPANS_MAX];
+    size_t count = output_peek(queue, spans, SPANS_MAX);
+
+    for (size_t i = 0; i < count; i++)
+        iov[i] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)spans[i].data, .iov_len = spans[i].len};
+    return send_spans(c, iov, count);
+}
+
+static int queue_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                        size_t body_len)
+{
+    int error = conn_outbox(c) == NULL ? BUF_NOMEM
+                                       : output_append(&c->server->pool, &c->outbox->queue, head,
+                                                       head_len, body, body_len);
+
+    return error == 0 ? 0 : to_ws_error(error);
+}
+
+/* Nothing is queued: send a head and a body from where they lie, and queue what the socket does not
+ * take. Returns 0, also when the connection is broken, for the next read says so; or what queueing
+ * returns. */
+static int send_at_once(struct ws_conn *c, const uint8_t *head, size_t head_len,
+                        const uint8_t *body, size_t body_len)
+{
+    struct iovec iov[] = {{.iov_base = (void *)(uintptr_t)head, .iov_len = head_len},
+                          {.iov_base = (void *)(uintptr_t)body, .iov_len = body_len}};
+    ssize_t n = send_spans(c, iov, body_len == 0 ? 1 : 2);
+    size_t sent = n < 0 ? head_len + body_len : (size_t)n;
+    size_t of_head = sent < head_len ? sent : head_len;
+    size_t of_body = sent - of_head;
+    int error;
+
+    if (sent == head_len + body_len)
+        return 0;
+    c->blocked = true;
+    error = queue_append(c, head + of_head, head_len - of_head, body + of_body, body_len - of_body);
+    if (error != 0 && sent > 0)
+        conn_kill(c); /* the peer has the beginning of something that will not come */
+    return error;
+}
+
+static void flush_stage(struct ws_conn *c)
+{
+    struct stage *stage = &c->server->stage;
+
+    stage->owner = NULL;
+    if (send_at_once(c, stage->data, stage->len, NULL, 0) != 0)
+        conn_kill(c); /* it was promised, and it cannot be kept */
+}
+
+/* A broken connection is not ended here: its output is dropped, and the next read says what happened. */
+static void flush_queue(struct ws_conn *c)
+{
+    struct output *queue = &c->outbox->queue;
+    bool all_offered = queue->count <= SPANS_MAX;
+    ssize_t n = send_gathered(c, queue);
+
+    if (n < 0) {
+        conn_drop_output(c);
+        return;
+    }
+    output_sent(&c->server->pool, queue, (size_t)n);
+    if (n == 0 || (all_offered && queue->queued > 0)) {
+        c->blocked = true; /* after a short write, asking again would say EAGAIN */
+        output_compact(&c->server->pool, queue);
+    }
+}
+
+/* Everything else is out: the queue goes, and the pong that waited for this leaves. */
+static void flush_pong(struct ws_conn *c)
+{
+    struct pong *pong = c->outbox == NULL ? NULL : c->outbox->pong;
+
+    if (pong != NULL)
+        c->outbox->pong = NULL;
+    conn_drop_output(c);
+    if (pong == NULL)
+        return;
+    conn_frame(c, WS_OP_PONG, pong->data, pong->len);
+    free(pong);
+    if (is_staged(c))
+        flush_stage(c);
+}
+
+/* Send until everything is out or the socket takes no more. The socket is not known to be full. */
+void conn_flush(struct ws_conn *c)
+{
+    if (is_staged(c))
+        flush_stage(c);
+    while (!c->blocked && conn_queued(c) > 0)
+        flush_queue(c);
+    if (!c->blocked)
+        flush_pong(c);
+}
+
+/* --- queueing -------------------------------------------------------------------------------------- */
+
+static bool fits_queue(const struct ws_conn *c, size_t head_len, size_t body_len)
+{
+    size_t max = c->server->options.max_queue;
+    size_t queued = conn_queued(c);
+
+    return queued <= max && head_len <= max - queued && body_len <= max - queued - head_len;
+}
+
+/* One connection at a time may stage: the one being served. Saves the queue, and with it 0.1 us of a
+ * small echo (`make bench`). Returns false when it is another's turn, or the socket is full. */
+static bool stage_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                         size_t body_len)
+{
+    struct stage *stage = &c->server->stage;
+
+    if (is_staged(c) && head_len + body_len > sizeof stage->data - stage->len)
+        flush_stage(c);
+    if (c->outbox != NULL || c->blocked || (stage->owner != NULL && stage->owner != c))
+        return false;
+    if (stage->owner == NULL)
+        stage->len = 0;
+    stage->owner = c;
+    memcpy(stage->data + stage->len, head, head_len);
+    if (body_len != 0)
+        memcpy(stage->data + stage->len + head_len, body, body_len);
+    stage->len += head_len + body_len;
+    return true;
+}
+
+static int append_large(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                        size_t body_len)
+{
+    if (!c->blocked)
+        conn_flush(c);
+    if (c->state == CONN_DEAD)
+        return WS_ERR_CLOSED;
+    return c->blocked ? queue_append(c, head, head_len, body, body_len)
+                      : send_at_once(c, head, head_len, body, body_len);
+}
+
+/* Send bytes within the limits of this connection and of the server. */
+int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                size_t body_len)
+{
+    int error = 0;
+
+    if (!fits_queue(c, head_len, body_len))
+        return WS_ERR_FULL;
+    if (body_len >= LARGE_BODY)
+        error = append_large(c, head, head_len, body, body_len);
+    else if (!stage_append(c, head, head_len, body, body_len))
+        error = queue_append(c, head, head_len, body, body_len);
+    if (error == 0)
+        conn_touch(c);
+    return error;
+}
+
+/* The same for a few bytes that must go out even when the limits are used up: a closing frame. */
+int conn_append_last(struct ws_conn *c, const void *data, size_t len)
+{
+    if (!stage_append(c, data, len, NULL, 0) &&
+        (conn_outbox(c) == NULL ||
+         output_append_last(&c->outbox->queue, &c->server->pool, data, len) != 0))
+        return WS_ERR_NOMEM;
+    conn_touch(c);
+    return 0;
+}
+
+/* Send a shared frame within the limits of this connection and of the server. */
+int conn_refer(struct ws_conn *c, const struct output_slice *slice)
+{
+    int error;
+
+    if (!fits_queue(c, 0, slice->end - slice->start))
+        return WS_ERR_FULL;
+    if (conn_outbox(c) == NULL)
+        return WS_ERR_NOMEM;
+    error = output_refer(&c->server->pool, &c->outbox->queue, slice);
+    if (error != 0)
+        return to_ws_error(error);
+    conn_touch(c);
+    return 0;
+}
+
+/* While earlier output is stuck only the newest pong is kept, RFC 6455 §5.5.3. */
+void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+    struct outbox *outbox = conn_outbox(c);
+
+    if (outbox == NULL)
+        return;
+    if (outbox->pong == NULL)
+        outbox->pong = malloc(sizeof *outbox->pong);
+    if (outbox->pong == NULL)
+        return; /* out of memory: the peer waits for the answer to its next ping */
+    if (len != 0)
+        memcpy(outbox->pong->data, data, len);
+    outbox->pong->len = (uint8_t)len;
+}
+
+/* Tell epoll what to wait for, if that has changed. */
+void conn_watch(struct ws_conn *c)
+{
+    bool in = !c->eof && !c->paused;
+    bool out = c->blocked;
+    struct epoll_event event = {
+        .events = (in ? (uint32_t)EPOLLIN : 0) | (out ? (uint32_t)EPOLLOUT : 0), .data.ptr = c};
+
+    if (in == c->watched_in && out == c->watched_out)
+        return;
+    if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->source.fd, &event) != 0)
+        return;
+    c->watched_in = in;
+    c->watched_out = out;
+}
