@@ -30,6 +30,7 @@ LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
 LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
+LINK_test_minnow = tests/process tests/raw_client
 # So does a fuzzer, by the same names.
 
 .PHONY: all run test deps deps-dev lint debug static install clean help
@@ -87,6 +88,12 @@ $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/tests/%.o \
 $(BUILD)/test/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(STANDARD) $(CPPFLAGS) $(SANITIZE) -c -o $@ $<
+
+# The program as a whole is tested as a process, with sanitizers like all else.
+$(BUILD)/test/test_minnow: | $(BUILD)/test/minnow
+
+$(BUILD)/test/minnow: $(BUILD)/test/minnow.o $(BUILD)/page.o $(CORE:%=$(BUILD)/test/%.o)
+	$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^
 
 deps: ## Install what the tests need (cmocka) when it is missing
 	@sh tests/deps.sh libcmocka-dev

@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "ws.h"
 
@@ -19,7 +22,14 @@ extern const unsigned char minnow_page[];
 extern const size_t minnow_page_len;
 extern const char minnow_page_policy[]; /* its Content-Security-Policy */
 
-enum { EXIT_USAGE = 2, LIST_MAX = 64 };
+enum {
+    EXIT_USAGE = 2,
+    LIST_MAX = 64,        /* --bind, --origin */
+    LOGGED_PATH_MAX = 200 /* bytes of a path in a log line; the rest is cut off */
+};
+
+/* -q and -v; the last one given counts. */
+enum verbosity { QUIET, NORMAL, VERBOSE };
 
 struct settings {
     struct ws_options options;
@@ -27,14 +37,18 @@ struct settings {
     const char *origins[LIST_MAX + 1];
     size_t bind_count;
     size_t origin_count;
+    bool mode_given;
     bool echo;
-    bool quiet;
-    bool verbose;
+    enum verbosity verbosity;
 };
 
 /* What callbacks reach through ws_user(). */
 struct program {
     const struct settings *settings;
+    struct ws_server *server;
+    bool serving; /* from here on -q silences the log; before it, the log says why we can't start */
+    bool complained; /* the log has said what is wrong */
+    int signal_fd;
     char *page; /* as it is served in this mode */
     char etag[24];
 };
@@ -43,18 +57,10 @@ struct program {
 struct visit {
     unsigned long long messages;
     unsigned long long bytes;
-    size_t path_len;
-    char path[];
+    char address[WS_ADDRESS_SIZE]; /* asked for at the start: the socket of a lost peer has none */
+    size_t path_len;               /* of the whole path, of which `path` is the beginning */
+    char path[LOGGED_PATH_MAX];
 };
-
-/* The one variable of this file: a signal handler has no argument of its own. */
-static struct ws_server *signalled;
-
-static void stop_on_signal(int number)
-{
-    (void)number;
-    ws_server_stop(signalled);
-}
 
 /* --- WebSocket ------------------------------------------------------------------------------------ */
 
@@ -63,59 +69,93 @@ static const struct program *program_of(const struct ws_conn *c)
     return ws_user(c);
 }
 
-static void visit_begin(struct ws_conn *c, const struct ws_request *req)
+/* A peer's text must not drive the terminal or forge a line: control characters, those that UTF-8
+ * writes as C2 80 to C2 9F too, become '?'. */
+static void print_text(const char *text, size_t len)
+{
+    unsigned char before = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        bool control = byte < ' ' || byte == 0x7f || (before == 0xc2 && byte < 0xa0);
+
+        fputc(control ? '?' : byte, stderr);
+        before = byte;
+    }
+}
+
+static size_t logged_len(size_t path_len)
+{
+    return path_len < LOGGED_PATH_MAX ? path_len : LOGGED_PATH_MAX;
+}
+
+/* "minnow: #7 127.0.0.1:5000 opened /room", without the newline. */
+static void print_visit(const struct ws_conn *c, const struct visit *visit, const char *what)
+{
+    fprintf(stderr, "minnow: #%llu %s %s ", (unsigned long long)ws_conn_id(c), visit->address,
+            what);
+    print_text(visit->path, logged_len(visit->path_len));
+    if (visit->path_len > sizeof visit->path)
+        fputs("...", stderr);
+}
+
+static bool visit_begin(struct ws_conn *c, const struct ws_request *req)
 {
     struct ws_str path = ws_request_path(req);
-    struct visit *visit = malloc(sizeof *visit + path.len);
-    char address[WS_ADDRESS_SIZE];
+    struct visit *visit = calloc(1, sizeof *visit);
 
-    fprintf(stderr, "minnow: #%llu %s opened %.*s\n", (unsigned long long)ws_conn_id(c),
-            ws_conn_address(c, address), (int)path.len, path.data);
     if (visit == NULL)
-        return;
-    *visit = (struct visit){.path_len = path.len};
-    memcpy(visit->path, path.data, path.len);
+        return false;
+    visit->path_len = path.len;
+    memcpy(visit->path, path.data, logged_len(path.len));
+    ws_conn_address(c, visit->address);
     ws_set_data(c, visit);
+    print_visit(c, visit, "opened");
+    fputc('\n', stderr);
+    return true;
 }
 
 static void visit_end(struct ws_conn *c, unsigned code, const char *reason, size_t len)
 {
     struct visit *visit = ws_data(c);
-    char address[WS_ADDRESS_SIZE];
 
     if (visit == NULL)
         return;
-    fprintf(stderr, "minnow: #%llu %s closed %.*s: %u \"", (unsigned long long)ws_conn_id(c),
-            ws_conn_address(c, address), (int)visit->path_len, visit->path, code);
-    for (size_t i = 0; i < len; i++) /* a peer's text must not drive the terminal */
-        fputc(reason[i] < ' ' && reason[i] >= 0 ? '?' : reason[i], stderr);
-    fprintf(stderr, "\", %llu messages, %llu bytes\n", visit->messages, visit->bytes);
+    print_visit(c, visit, "closed");
+    fprintf(stderr, ": %u \"", code);
+    print_text(reason, len);
+    fprintf(stderr, "\", %llu messages, %llu bytes received\n", visit->messages, visit->bytes);
     free(visit);
 }
 
 static void on_open(struct ws_conn *c, const struct ws_request *req)
 {
     const struct settings *settings = program_of(c)->settings;
+    int error = 0;
 
-    if (settings->verbose)
-        visit_begin(c, req);
-    /* The path is the room. */
-    if (!settings->echo && ws_join(c, ws_request_path(req)) != 0)
-        ws_close(c, WS_CLOSE_TRY_LATER, "out of memory");
+    if (settings->verbosity == VERBOSE && !visit_begin(c, req))
+        error = WS_ERR_NOMEM;
+    if (error == 0 && !settings->echo)
+        error = ws_join(c, ws_request_path(req)); /* the path is the room */
+    if (error != 0)
+        ws_close(c, WS_CLOSE_TRY_LATER, ws_strerror(error));
 }
 
 static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     struct visit *visit = ws_data(c);
+    ptrdiff_t result;
 
     if (visit != NULL) {
         visit->messages++;
         visit->bytes += len;
     }
-    if (program_of(c)->settings->echo
-            ? ws_send(c, opcode, data, len) < 0
-            : ws_publish(ws_conn_server(c), ws_conn_room(c, 0), NULL, opcode, data, len) < 0)
-        ws_close(c, WS_CLOSE_TRY_LATER, "out of memory");
+    if (program_of(c)->settings->echo)
+        result = ws_send(c, opcode, data, len);
+    else
+        result = ws_publish(ws_conn_server(c), ws_conn_room(c, 0), NULL, opcode, data, len);
+    if (result < 0)
+        ws_close(c, WS_CLOSE_TRY_LATER, ws_strerror((int)result));
 }
 
 /* --- the page --------------------------------------------------------------------------------------- */
@@ -183,66 +223,94 @@ static bool page_init(struct program *program)
 
 /* --- the command line ------------------------------------------------------------------------------- */
 
-static void usage(FILE *out)
+/* What was to be read on stdout is there, or the exit status says that it is not. */
+static bool stdout_is_written(void)
 {
-    fputs("usage: minnow [echo|chat] [options]          default: chat\n"
-          "  -p, --port N               8080; 0 picks a free one\n"
-          "  -b, --bind ADDR            127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix "
-          "socket\n"
-          "      --origin ORIGIN        allow this browser origin too; repeatable; '*' for any\n"
-          "      --max-message SIZE     16M\n"
-          "      --max-queue SIZE       unsent bytes of one client; 17M\n"
-          "      --max-memory SIZE      buffered bytes of all clients; 256M\n"
-          "      --max-clients N        as many as there are descriptors\n"
-          "      --handshake-timeout S  10\n"
-          "      --close-timeout S      5\n"
-          "      --ping-interval S      30\n"
-          "      --ping-timeout S       20\n"
-          "      --trace                every frame, annotated, on stderr\n"
-          "  -q, --quiet                no log\n"
-          "  -v, --verbose              a line per connection opened and closed\n"
-          "  -h, --help    --version\n"
-          "SIZE takes K, M, G; S is in seconds, fractions too.\n",
-          out);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    fprintf(stderr, "minnow: cannot write to stdout: %s\n", strerror(errno));
+    return false;
 }
 
-static void bad_usage(const char *option, const char *value, const char *wanted)
+_Noreturn static void say_and_exit(const char *text)
 {
-    fprintf(stderr, "minnow: %s %s: %s\n", option, value, wanted);
+    fputs(text, stdout);
+    exit(stdout_is_written() ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+static const char usage[] =
+    "usage: minnow [echo|chat] [options]          default: chat\n"
+    "  -p, --port N               8080; 0 picks a free one\n"
+    "  -b, --bind ADDR            127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket\n"
+    "      --origin ORIGIN        allow this browser origin too; repeatable; '*' for any\n"
+    "      --max-message SIZE     16M\n"
+    "      --max-queue SIZE       unsent bytes of one client; 17M\n"
+    "      --max-memory SIZE      buffered bytes of all clients; 256M\n"
+    "      --max-clients N        as many as there are descriptors\n"
+    "      --handshake-timeout S  10\n"
+    "      --close-timeout S      5\n"
+    "      --ping-interval S      30\n"
+    "      --ping-timeout S       20\n"
+    "      --trace                every frame, annotated, on stderr\n"
+    "  -q, --quiet                no log\n"
+    "  -v, --verbose              a line per connection opened and closed\n"
+    "  -h, --help    --version\n"
+    "SIZE takes K, M, G; S is in seconds, fractions too.\n";
+
+_Noreturn static void bad_usage(const char *option, const char *value, const char *wanted)
+{
+    fprintf(stderr, "minnow: %s '", option);
+    print_text(value, strlen(value));
+    fprintf(stderr, "': %s (try --help)\n", wanted);
     exit(EXIT_USAGE);
 }
 
-static unsigned long long parse_number(const char *option, const char *text, unsigned long long max,
-                                       char **end)
+/* Decimal digits, then whatever: `*end` is set to it. False without digits and on overflow. */
+static bool parse_digits(const char *text, unsigned long long *n, char **end)
 {
-    unsigned long long n;
-
+    if (text[0] < '0' || text[0] > '9') /* strtoull would take " -1" */
+        return false;
     errno = 0;
-    n = strtoull(text, end, 10);
-    if (text[0] < '0' || text[0] > '9' || errno != 0 || n > max)
-        bad_usage(option, text, "not a number, or out of range");
-    return n;
+    *n = strtoull(text, end, 10);
+    return errno == 0;
 }
 
-static size_t parse_count(const char *option, const char *text, unsigned long long max)
+static uint16_t parse_port(const char *option, const char *text)
 {
+    unsigned long long n;
     char *end;
-    unsigned long long n = parse_number(option, text, max, &end);
 
-    if (*end != '\0')
-        bad_usage(option, text, "not a number");
+    if (!parse_digits(text, &n, &end) || *end != '\0' || n > UINT16_MAX)
+        bad_usage(option, text, "not a port from 0 to 65535");
+    return (uint16_t)n;
+}
+
+static size_t parse_count(const char *option, const char *text)
+{
+    unsigned long long n;
+    char *end;
+
+    if (!parse_digits(text, &n, &end) || *end != '\0' || n == 0 || n > SIZE_MAX)
+        bad_usage(option, text, "not a number from 1");
     return (size_t)n;
 }
 
 static size_t parse_size(const char *option, const char *text)
 {
     static const char units[] = "KMG";
+    unsigned long long n = 0;
+    const char *unit = NULL;
+    bool good;
     char *end;
-    unsigned long long n = parse_number(option, text, SIZE_MAX, &end);
-    const char *unit = *end == '\0' ? NULL : strchr(units, *end);
-    int shift = unit == NULL ? 0 : 10 * (int)(unit - units + 1);
+    int shift;
 
-    if ((*end != '\0' && (unit == NULL || end[1] != '\0')) || n == 0 || n > SIZE_MAX >> shift)
+    good = parse_digits(text, &n, &end) && n != 0;
+    if (good && *end != '\0') {
+        unit = strchr(units, *end);
+        good = unit != NULL && end[1] == '\0';
+    }
+    shift = unit == NULL ? 0 : 10 * (int)(unit - units + 1);
+    if (!good || n > SIZE_MAX >> shift)
         bad_usage(option, text, "not a size such as 65536, 64K, 16M or 1G");
     return (size_t)n << shift;
 }
@@ -252,16 +320,32 @@ static unsigned parse_seconds(const char *option, const char *text)
     char *end;
     double seconds = strtod(text, &end);
 
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || !(seconds >= 0.001 && seconds <= 86400))
+    /* strtod() would take "inf", "0x1p3" and " 1" too */
+    if (text[strspn(text, "0123456789.")] != '\0' || *end != '\0' ||
+        !(seconds >= 0.001 && seconds <= 86400))
         bad_usage(option, text, "not a time of 0.001 to 86400 seconds");
     return (unsigned)(seconds * 1000 + 0.5);
 }
 
 static void add_to_list(const char *option, const char **list, size_t *count, const char *value)
 {
+    if (value[0] == '\0')
+        bad_usage(option, value, "empty");
     if (*count == LIST_MAX)
         bad_usage(option, value, "too many of these");
     list[(*count)++] = value;
+}
+
+static void set_mode(struct settings *s, const char *mode)
+{
+    bool echo = strcmp(mode, "echo") == 0;
+
+    if (!echo && strcmp(mode, "chat") != 0)
+        bad_usage("argument", mode, "not a mode, echo or chat");
+    if (s->mode_given)
+        bad_usage("argument", mode, "one mode at a time");
+    s->mode_given = true;
+    s->echo = echo;
 }
 
 enum {
@@ -291,7 +375,7 @@ static void apply_limit(struct ws_options *o, int option, const char *value)
         o->max_memory = parse_size("--max-memory", value);
         break;
     case OPT_MAX_CLIENTS:
-        o->max_clients = parse_count("--max-clients", value, SIZE_MAX);
+        o->max_clients = parse_count("--max-clients", value);
         break;
     case OPT_HANDSHAKE_TIMEOUT:
         o->handshake_timeout_ms = parse_seconds("--handshake-timeout", value);
@@ -314,7 +398,7 @@ static void apply_option(struct settings *s, int option, const char *value)
 {
     switch (option) {
     case 'p':
-        s->options.port = (uint16_t)parse_count("--port", value, 65535);
+        s->options.port = parse_port("--port", value);
         break;
     case 'b':
         add_to_list("--bind", s->bind, &s->bind_count, value);
@@ -326,17 +410,15 @@ static void apply_option(struct settings *s, int option, const char *value)
         s->options.log_level = WS_LOG_TRACE;
         break;
     case 'q':
-        s->quiet = true;
+        s->verbosity = QUIET;
         break;
     case 'v':
-        s->verbose = true;
+        s->verbosity = VERBOSE;
         break;
     case 'h':
-        usage(stdout);
-        exit(EXIT_SUCCESS);
+        say_and_exit(usage);
     case OPT_VERSION:
-        puts("minnow " MINNOW_VERSION);
-        exit(EXIT_SUCCESS);
+        say_and_exit("minnow " MINNOW_VERSION "\n");
     default:
         apply_limit(&s->options, option, value);
     }
@@ -367,23 +449,33 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
 
     while ((option = getopt_long(argc, argv, "p:b:qvh", options, NULL)) != -1)
         apply_option(s, option, optarg);
-    for (; optind < argc; optind++) {
-        if (strcmp(argv[optind], "echo") != 0 && strcmp(argv[optind], "chat") != 0)
-            bad_usage("argument", argv[optind], "expected echo or chat (try --help)");
-        s->echo = strcmp(argv[optind], "echo") == 0;
-    }
-    if (s->verbose && s->options.log_level < WS_LOG_INFO)
+    for (; optind < argc; optind++)
+        set_mode(s, argv[optind]);
+    if (s->verbosity == VERBOSE && s->options.log_level < WS_LOG_INFO)
         s->options.log_level = WS_LOG_INFO;
 }
 
 /* --- start ------------------------------------------------------------------------------------------ */
 
+static bool is_wanted(const struct program *program, enum ws_log_level level)
+{
+    switch (level) {
+    case WS_LOG_ERROR:
+        return program->settings->verbosity > QUIET || !program->serving;
+    case WS_LOG_INFO:
+        return program->settings->verbosity == VERBOSE;
+    case WS_LOG_TRACE:
+        return true; /* it comes only with --trace */
+    }
+    return true;
+}
+
 static void log_line(void *arg, enum ws_log_level level, const char *line)
 {
-    const struct settings *s = arg;
+    struct program *program = arg;
 
-    (void)level;
-    if (!s->quiet)
+    program->complained |= level == WS_LOG_ERROR;
+    if (is_wanted(program, level))
         fprintf(stderr, "minnow: %s\n", line);
 }
 
@@ -398,69 +490,107 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void print_addresses(const struct settings *s, const struct ws_server *server)
+static void print_address(const char *mode, const char *host, unsigned port)
 {
-    const char *mode = s->echo ? "echo" : "chat";
-    unsigned port = ws_server_port(server);
+    bool bare_ipv6 = strchr(host, ':') != NULL;
+    const char *left = bare_ipv6 ? "[" : "";
+    const char *right = bare_ipv6 ? "]" : "";
 
-    for (size_t i = 0; s->bind[i] != NULL; i++) {
-        const char *host = s->bind[i];
-        const char *left = strchr(host, ':') != NULL ? "[" : "";
-        const char *right = left[0] != '\0' ? "]" : "";
-
-        if (strncmp(host, "unix:", 5) == 0)
-            printf("minnow: %s on %s\n", mode, host);
-        else
-            printf("minnow: %s on http://%s%s%s:%u/ (ws://%s%s%s:%u/)\n", mode, left, host, right,
-                   port, left, host, right, port);
-    }
-    fflush(stdout);
-    if (s->verbose)
-        fprintf(stderr, "minnow: room for %zu clients\n", ws_server_stats(server).max_clients);
+    if (strncmp(host, "unix:", 5) == 0)
+        printf("minnow: %s on %s\n", mode, host);
+    else
+        printf("minnow: %s on http://%s%s%s:%u/ (ws://%s%s%s:%u/)\n", mode, left, host, right, port,
+               left, host, right, port);
 }
 
-static void handle_signals(struct ws_server *server)
+/* The first line is for programs to wait for and to read the port from. */
+static bool print_start(const struct program *program)
 {
-    struct sigaction action = {.sa_handler = stop_on_signal};
+    const struct settings *s = program->settings;
+    unsigned port = ws_server_port(program->server);
 
-    signalled = server;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; s->bind[i] != NULL; i++)
+        print_address(s->echo ? "echo" : "chat", s->bind[i], port);
+    if (s->verbosity > QUIET)
+        printf("minnow: up to %zu clients\n", ws_server_stats(program->server).max_clients);
+    return stdout_is_written();
 }
 
-static int serve(struct settings *s, struct program *program)
+static void signal_arrived(void *arg, uint32_t ready)
 {
-    struct ws_server *server = ws_server_new(&s->options);
+    const struct program *program = arg;
+    struct signalfd_siginfo info;
+
+    (void)ready;
+    if (read(program->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+        ws_server_stop(program->server); /* the second one ends the waiting */
+}
+
+/* Signals come as bytes to read, like all else: a handler would need a variable for all to see. */
+static int watch_signals(struct program *program)
+{
+    sigset_t set;
+
+    signal(SIGPIPE, SIG_IGN); /* whoever reads our log may go */
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    program->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (program->signal_fd < 0)
+        return WS_ERR_SYSTEM;
+    return ws_watch(program->server, program->signal_fd, EPOLLIN, signal_arrived, program);
+}
+
+static bool complain(const char *what, int error)
+{
+    fprintf(stderr, "minnow: %s: %s\n", what,
+            error == WS_ERR_SYSTEM ? strerror(errno) : ws_strerror(error));
+    return false;
+}
+
+/* Everything up to the line that says that we are there. */
+static bool start(struct program *program)
+{
+    const struct settings *s = program->settings;
     struct ws_handlers handlers = {.on_request = on_request,
                                    .on_open = on_open,
                                    .on_message = on_message,
-                                   .on_close = s->verbose ? visit_end : NULL,
+                                   .on_close = s->verbosity == VERBOSE ? visit_end : NULL,
                                    .user = program};
-    int result;
+    int error;
 
-    if (server == NULL) {
-        if (s->quiet)
-            fprintf(stderr, "minnow: cannot listen: %s\n", strerror(errno));
+    if (!page_init(program))
+        return complain("cannot start", WS_ERR_NOMEM);
+    program->server = ws_server_new(&s->options);
+    if (program->server == NULL)
+        return program->complained ? false : complain("cannot start", WS_ERR_SYSTEM);
+    error = ws_server_handle(program->server, "/", &handlers);
+    if (error == 0)
+        error = watch_signals(program);
+    if (error != 0)
+        return complain("cannot start", error);
+    program->serving = true;
+    return print_start(program);
+}
+
+static int serve(struct program *program)
+{
+    int error;
+
+    if (!start(program))
         return EXIT_FAILURE;
-    }
-    handle_signals(server);
-    print_addresses(s, server);
-    result = ws_server_handle(server, "/", &handlers);
-    if (result == 0)
-        result = ws_server_run(server);
-    if (result != 0)
-        fprintf(stderr, "minnow: %s: %s\n", ws_strerror(result), strerror(errno));
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    ws_server_free(server);
-    return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    error = ws_server_run(program->server);
+    if (error != 0)
+        complain("cannot go on", error);
+    return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
 {
-    struct settings settings = {.options = {.port = 8080, .log_level = WS_LOG_ERROR}};
-    struct program program = {.settings = &settings};
+    struct settings settings = {.options = {.port = 8080, .log_level = WS_LOG_ERROR},
+                                .verbosity = NORMAL};
+    struct program program = {.settings = &settings, .signal_fd = -1};
     int status;
 
     parse_command_line(&settings, argc, argv);
@@ -469,13 +599,13 @@ int main(int argc, char **argv)
     settings.options.bind = settings.bind;
     settings.options.origins = settings.origins;
     settings.options.log = log_line;
-    settings.options.log_arg = &settings;
+    settings.options.log_arg = &program;
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* one system call a line */
     raise_descriptor_limit();
-    if (!page_init(&program)) {
-        fputs("minnow: out of memory\n", stderr);
-        return EXIT_FAILURE;
-    }
-    status = serve(&settings, &program);
+    status = serve(&program);
+    ws_server_free(program.server);
+    if (program.signal_fd >= 0)
+        close(program.signal_fd);
     free(program.page);
     return status;
 }

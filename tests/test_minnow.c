@@ -1,0 +1,841 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The program as its users meet it: the real binary, started with a command line, watched at its
+ * streams, its exit status and its sockets. The command line is a contract, so texts are compared to
+ * the letter where other programs may rely on them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "process.h"
+#include "raw_client.h"
+
+enum { ARGS_MAX = 16, CLIENTS = 3 };
+
+struct fixture {
+    struct process process;
+    uint16_t port;
+    struct raw_client clients[CLIENTS];
+    char directory[32]; /* for Unix sockets; "" until asked for */
+    char socket_path[64];
+    char socket_argument[80]; /* unix:PATH */
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    process_init(&f->process);
+    for (size_t i = 0; i < CLIENTS; i++)
+        raw_init(&f->clients[i]);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < CLIENTS; i++)
+        raw_close(&f->clients[i]);
+    process_release(&f->process);
+    if (f->directory[0] != '\0') {
+        unlink(f->socket_path);
+        rmdir(f->directory);
+    }
+    free(f);
+    return 0;
+}
+
+/* Start minnow with these arguments, up to ARGS_MAX, the last one NULL. */
+static void start(struct fixture *f, const char *const *args)
+{
+    const char *argv[ARGS_MAX + 2] = {"minnow"};
+
+    for (size_t i = 0; args[i] != NULL; i++) {
+        assert_true(i < ARGS_MAX);
+        argv[i + 1] = args[i];
+    }
+    process_start(&f->process, "minnow", argv);
+}
+
+#define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* Start it on a free port and wait until it is there. */
+static void serve(struct fixture *f, const char *const *args)
+{
+    const char *colon;
+
+    start(f, args);
+    colon = strstr(process_line(&f->process, &f->process.out), "127.0.0.1:");
+    assert_non_null(colon);
+    f->port = (uint16_t)atoi(colon + strlen("127.0.0.1:"));
+    assert_int_not_equal(f->port, 0);
+}
+
+static struct raw_client *join(struct fixture *f, size_t index, const char *path)
+{
+    raw_connect(&f->clients[index], f->port);
+    raw_upgrade(&f->clients[index], path);
+    return &f->clients[index];
+}
+
+/* It ends with this status and one line on stderr. */
+static void expect_failure(struct fixture *f, int status, const char *wanted)
+{
+    struct process *p = &f->process;
+    const char *line = process_line(p, &p->err);
+
+    if (strstr(line, wanted) == NULL)
+        fail_msg("expected \"%s\" in \"%s\"", wanted, line);
+    assert_int_equal(process_wait(p), status);
+    assert_int_equal(p->err.at, p->err.len);
+    assert_int_equal(p->out.len, 0);
+}
+
+static void expect_clean_end(struct fixture *f)
+{
+    for (size_t i = 0; i < CLIENTS; i++)
+        raw_close(&f->clients[i]); /* it would wait for their FIN */
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+    assert_int_equal(f->process.err.at, f->process.err.len); /* nothing that was not asked for */
+}
+
+/* --- the command line ------------------------------------------------------------------------------- */
+
+static void help_goes_to_stdout_and_is_no_failure(void **state)
+{
+    static const char *const options[] = {"-h", "--help"};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture *f = *state;
+
+        start(f, ARGS(options[i]));
+        assert_int_equal(process_wait(&f->process), 0);
+        assert_int_equal(f->process.err.len, 0);
+        assert_non_null(strstr(f->process.out.text, "usage: minnow [echo|chat] [options]"));
+        assert_non_null(strstr(f->process.out.text, "--handshake-timeout S  10\n"));
+        process_release(&f->process);
+    }
+}
+
+static void version_goes_to_stdout_and_is_no_failure(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, ARGS("--version"));
+    assert_int_equal(process_wait(&f->process), 0);
+    assert_int_equal(f->process.err.len, 0);
+    assert_int_equal(strncmp(f->process.out.text, "minnow ", 7), 0);
+}
+
+static void bad_usage_is_one_line_that_names_it_and_status_2(void **state)
+{
+    static const struct {
+        const char *args[3];
+        const char *named;
+    } rows[] = {
+        {{"--nope"}, "'--nope'"},
+        {{"-x"}, "'x'"},
+        {{"loud"}, "argument 'loud'"},
+        {{""}, "argument ''"},
+        {{"echo", "chat"}, "argument 'chat'"},
+        {{"chat", "chat"}, "argument 'chat'"},
+        {{"--quiet=yes"}, "'--quiet'"},
+        {{"--port"}, "'--port'"},
+        {{"-p"}, "'p'"},
+        {{"--port", "70000"}, "--port '70000'"},
+        {{"--port", "65536"}, "--port '65536'"},
+        {{"--port", "-1"}, "--port '-1'"},
+        {{"--port", " 1"}, "--port ' 1'"},
+        {{"--port", "http"}, "--port 'http'"},
+        {{"--port", "0x50"}, "--port '0x50'"},
+        {{"--port="}, "--port ''"},
+        {{"--port", "18446744073709551616"}, "--port '18446744073709551616'"},
+        {{"--port", "1\n2"}, "--port '1?2'"},
+        {{"-p", "eighty"}, "--port 'eighty'"},
+        {{"--bind", ""}, "--bind ''"},
+        {{"--origin="}, "--origin ''"},
+        {{"--max-message", "0"}, "--max-message '0'"},
+        {{"--max-message", "12X"}, "--max-message '12X'"},
+        {{"--max-message", "16MB"}, "--max-message '16MB'"},
+        {{"--max-message", "M"}, "--max-message 'M'"},
+        {{"--max-message", "1.5M"}, "--max-message '1.5M'"},
+        {{"--max-queue", "-1K"}, "--max-queue '-1K'"},
+        {{"--max-queue", "18446744073709551616"}, "--max-queue '18446744073709551616'"},
+        {{"--max-memory", "17179869184G"}, "--max-memory '17179869184G'"},
+        {{"--max-clients", "0"}, "--max-clients '0'"},
+        {{"--max-clients", "1K"}, "--max-clients '1K'"},
+        {{"--handshake-timeout", "0"}, "--handshake-timeout '0'"},
+        {{"--handshake-timeout", "nan"}, "--handshake-timeout 'nan'"},
+        {{"--close-timeout", "0x1"}, "--close-timeout '0x1'"},
+        {{"--close-timeout", ""}, "--close-timeout ''"},
+        {{"--ping-interval", "86401"}, "--ping-interval '86401'"},
+        {{"--ping-interval", "1e3"}, "--ping-interval '1e3'"},
+        {{"--ping-timeout", "-1"}, "--ping-timeout '-1'"},
+        {{"--ping-timeout", "1.2.3"}, "--ping-timeout '1.2.3'"},
+        {{"--ping-timeout", "5s"}, "--ping-timeout '5s'"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fixture *f = *state;
+
+        start(f, rows[i].args);
+        expect_failure(f, 2, rows[i].named);
+        process_release(&f->process);
+    }
+}
+
+static void good_values_in_all_their_forms_are_taken(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("--port=0", "--max-message=1K", "--max-queue", "65536", "--max-memory", "1G",
+                  "--max-clients=10", "--handshake-timeout", ".5", "--close-timeout=1.25",
+                  "--ping-interval", "86400", "--ping-timeout=0.001"));
+    expect_clean_end(f);
+    process_release(&f->process);
+
+    serve(f, ARGS("-p0", "--bind=127.0.0.1", "-q", "--", "echo"));
+    expect_clean_end(f);
+}
+
+static void a_port_in_use_is_named_with_status_1_even_when_quiet(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture other = {0};
+    char port[8];
+    char named[64];
+
+    serve(f, ARGS("-p", "0"));
+    snprintf(port, sizeof port, "%u", f->port);
+    snprintf(named, sizeof named, "127.0.0.1 port %s", port);
+    process_init(&other.process);
+    start(&other, ARGS("-p", port));
+    expect_failure(&other, 1, named);
+    process_release(&other.process);
+    start(&other, ARGS("-q", "-p", port));
+    expect_failure(&other, 1, named);
+    process_release(&other.process);
+    expect_clean_end(f);
+}
+
+static void an_address_that_cannot_be_is_named_with_status_1(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+
+    start(f, ARGS("-p", "0", "--bind", "256.1.1.1"));
+    expect_failure(f, 1, "256.1.1.1");
+    process_release(&f->process);
+
+    start(f, ARGS("--bind", "unix:/nonexistent/directory/socket"));
+    expect_failure(f, 1, "unix:/nonexistent/directory/socket");
+    process_release(&f->process);
+
+    memset(path, 'a', sizeof path);
+    memcpy(path, "unix:/", 6);
+    path[sizeof path - 1] = '\0';
+    start(f, ARGS("--bind", path));
+    expect_failure(f, 1, path);
+}
+
+static void a_full_stdout_is_a_failure(void **state)
+{
+    static const char *const rows[][3] = {{"--help"}, {"--version"}, {"-p", "0"}};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct fixture *f = *state;
+
+        f->process.stdout_path = "/dev/full";
+        start(f, rows[i]);
+        expect_failure(f, 1, "stdout");
+        process_release(&f->process);
+    }
+}
+
+/* --- the first line --------------------------------------------------------------------------------- */
+
+static void the_first_line_names_the_mode_and_the_real_port(void **state)
+{
+    static const char *const rows[][4] = {
+        {"-p", "0"}, {"-p", "0", "chat"}, {"echo", "-p", "0"}, {"-q", "-p", "0"}};
+    static const char *const modes[] = {"chat", "chat", "echo", "chat"};
+
+    for (size_t i = 0; i < 4; i++) {
+        struct fixture *f = *state;
+        unsigned port = 0;
+        char expected[128];
+        const char *line;
+
+        start(f, rows[i]);
+        line = process_line(&f->process, &f->process.out);
+        sscanf(line, "minnow: %*4s on http://127.0.0.1:%u/", &port);
+        snprintf(expected, sizeof expected,
+                 "minnow: %s on http://127.0.0.1:%u/ (ws://127.0.0.1:%u/)", modes[i], port, port);
+        assert_string_equal(line, expected);
+        f->port = (uint16_t)port;
+        join(f, 0, "/");
+        raw_close(&f->clients[0]);
+        process_release(&f->process);
+    }
+}
+
+/* ::1 may be missing in a container. */
+static bool has_ipv6(void)
+{
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && bind(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
+static const char *socket_argument(struct fixture *f)
+{
+    strcpy(f->directory, "/tmp/minnow-test-XXXXXX");
+    assert_non_null(mkdtemp(f->directory));
+    snprintf(f->socket_path, sizeof f->socket_path, "%s/socket", f->directory);
+    snprintf(f->socket_argument, sizeof f->socket_argument, "unix:%s", f->socket_path);
+    return f->socket_argument;
+}
+
+static void each_address_has_its_line_and_answers(void **state)
+{
+    struct fixture *f = *state;
+    struct process *p = &f->process;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    const char *argument = socket_argument(f);
+    char expected[128];
+
+    if (!has_ipv6())
+        skip();
+    serve(f, ARGS("-p", "0", "-b", "127.0.0.1", "-b", "::1", "-b", argument));
+    snprintf(expected, sizeof expected, "minnow: chat on http://[::1]:%u/ (ws://[::1]:%u/)",
+             f->port, f->port);
+    process_expect_line(p, &p->out, expected);
+    snprintf(expected, sizeof expected, "minnow: chat on %s", argument);
+    process_expect_line(p, &p->out, expected);
+
+    join(f, 0, "/here");
+    v6.sin6_port = htons(f->port);
+    raw_connect_to(&f->clients[1], (const struct sockaddr *)&v6, sizeof v6, 0);
+    raw_upgrade(&f->clients[1], "/here");
+    strcpy(un.sun_path, f->socket_path);
+    raw_connect_to(&f->clients[2], (const struct sockaddr *)&un, sizeof un, 0);
+    raw_upgrade(&f->clients[2], "/here");
+    raw_send_message(&f->clients[2], "from the Unix socket");
+    for (size_t i = 0; i < CLIENTS; i++)
+        raw_expect_message(&f->clients[i], "from the Unix socket");
+    process_signal(p, SIGTERM);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        raw_expect_close(&f->clients[i], 1001);
+        raw_close(&f->clients[i]);
+    }
+    assert_int_equal(process_wait(p), 0);
+    assert_int_not_equal(access(f->socket_path, F_OK), 0); /* it leaves nothing behind */
+}
+
+static void the_descriptor_limit_is_raised_and_the_clients_it_allows_are_said(void **state)
+{
+    struct fixture *f = *state;
+    struct process *p = &f->process;
+
+    p->files_soft = 64;
+    p->files_hard = 256;
+    serve(f, ARGS("-p", "0"));
+    process_expect_line(p, &p->out, "minnow: up to 224 clients"); /* 32 are kept back */
+    expect_clean_end(f);
+    process_release(p);
+
+    p->files_soft = 64;
+    p->files_hard = 256;
+    serve(f, ARGS("-p", "0", "--max-clients", "1000"));
+    process_expect_line(p, &p->out, "minnow: up to 224 clients");
+    expect_clean_end(f);
+    process_release(p);
+
+    serve(f, ARGS("-p", "0", "--max-clients", "7"));
+    process_expect_line(p, &p->out, "minnow: up to 7 clients");
+    expect_clean_end(f);
+    process_release(p);
+
+    serve(f, ARGS("-q", "-p", "0"));
+    process_signal(p, SIGTERM);
+    assert_int_equal(process_wait(p), 0);
+    assert_int_equal(p->out.at, p->out.len); /* the first line was the only one */
+}
+
+/* --- echo and chat ---------------------------------------------------------------------------------- */
+
+static void echo_goes_back_to_its_sender_alone(void **state)
+{
+    static const uint8_t binary[] = {0x00, 0xff, 0x80};
+    struct fixture *f = *state;
+
+    serve(f, ARGS("echo", "-p", "0"));
+    join(f, 0, "/same");
+    join(f, 1, "/same");
+    raw_send_message(&f->clients[0], "one");
+    raw_send_frame(&f->clients[0], RAW_BINARY, binary, sizeof binary);
+    raw_send_message(&f->clients[0], "");
+    raw_expect_message(&f->clients[0], "one");
+    raw_expect_frame(&f->clients[0], RAW_BINARY, binary, sizeof binary);
+    raw_expect_message(&f->clients[0], "");
+    raw_send_message(&f->clients[1], "two"); /* the first thing that this one gets is its own */
+    raw_expect_message(&f->clients[1], "two");
+    expect_clean_end(f);
+}
+
+static void chat_reaches_everybody_on_the_same_path_and_nobody_else(void **state)
+{
+    static const uint8_t binary[] = {0x00, 0xff, 0x80};
+    struct fixture *f = *state;
+
+    serve(f, ARGS("-p", "0"));
+    join(f, 0, "/tea");
+    join(f, 1, "/tea?name=x"); /* the query is not part of the path */
+    join(f, 2, "/teapot");
+    raw_send_message(&f->clients[0], "milk?");
+    raw_expect_message(&f->clients[0], "milk?");
+    raw_expect_message(&f->clients[1], "milk?");
+    raw_send_frame(&f->clients[1], RAW_BINARY, binary, sizeof binary);
+    raw_expect_frame(&f->clients[0], RAW_BINARY, binary, sizeof binary);
+    raw_expect_frame(&f->clients[1], RAW_BINARY, binary, sizeof binary);
+    raw_send_message(&f->clients[2], "short and stout");
+    raw_expect_message(&f->clients[2], "short and stout");
+}
+
+static void rooms_with_the_longest_names_are_kept_apart(void **state)
+{
+    struct fixture *f = *state;
+    char path[8192 + 1]; /* the longest target that HTTP accepts here */
+
+    memset(path, 'a', sizeof path);
+    path[0] = '/';
+    path[sizeof path - 1] = '\0';
+    serve(f, ARGS("-p", "0"));
+    join(f, 0, path);
+    join(f, 1, path);
+    path[sizeof path - 2] = 'b';
+    join(f, 2, path);
+    raw_send_message(&f->clients[0], "to a");
+    raw_expect_message(&f->clients[0], "to a");
+    raw_expect_message(&f->clients[1], "to a");
+    raw_send_message(&f->clients[2], "to b");
+    raw_expect_message(&f->clients[2], "to b");
+}
+
+/* --- the log ---------------------------------------------------------------------------------------- */
+
+static unsigned local_port(const struct raw_client *c)
+{
+    struct sockaddr_in a;
+    socklen_t len = sizeof a;
+
+    assert_int_equal(getsockname(c->fd, (struct sockaddr *)&a, &len), 0);
+    return ntohs(a.sin_port);
+}
+
+/* "minnow: #1 127.0.0.1:PORT opened /room", with "opened /room" given. */
+static void expect_visit(struct fixture *f, unsigned id, unsigned port, const char *rest)
+{
+    char expected[512];
+
+    snprintf(expected, sizeof expected, "minnow: #%u 127.0.0.1:%u %s", id, port, rest);
+    process_expect_line(&f->process, &f->process.err, expected);
+}
+
+static void verbose_logs_each_connection_at_both_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_bytes bye = {0};
+    struct raw_client *c;
+    unsigned port;
+
+    serve(f, ARGS("-v", "-p", "0"));
+    c = join(f, 0, "/room?name=x");
+    port = local_port(c);
+    expect_visit(f, 1, port, "opened /room");
+    raw_send_message(c, "four");
+    raw_send_message(c, "five!");
+    raw_bytes_close(&bye, 1000, "that's all");
+    raw_send_bytes(c, &bye);
+    raw_bytes_release(&bye);
+    expect_visit(f, 1, port, "closed /room: 1000 \"that's all\", 2 messages, 9 bytes received");
+
+    c = join(f, 1, "/");
+    port = local_port(c);
+    expect_visit(f, 2, port, "opened /");
+    raw_send_close(c, 0);
+    expect_visit(f, 2, port, "closed /: 1005 \"\", 0 messages, 0 bytes received");
+    expect_clean_end(f);
+}
+
+/* The system has forgotten the address of a peer that is lost; the log has not. */
+static void verbose_logs_a_lost_connection_with_its_address(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    unsigned port;
+
+    serve(f, ARGS("--verbose", "echo", "-p", "0"));
+    c = join(f, 0, "/lost");
+    port = local_port(c);
+    expect_visit(f, 1, port, "opened /lost");
+    raw_reset(c);
+    expect_visit(f, 1, port, "closed /lost: 1006 \"\", 0 messages, 0 bytes received");
+    expect_clean_end(f);
+}
+
+static void a_peer_cannot_drive_the_terminal_or_forge_a_line(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_bytes bye = {0};
+    struct raw_client *c;
+    unsigned port;
+
+    serve(f, ARGS("-v", "-p", "0"));
+    c = join(f, 0, "/");
+    port = local_port(c);
+    expect_visit(f, 1, port, "opened /");
+    raw_bytes_close(&bye, 3000, "\x1b[31m\nminnow: \x7f\xc2\x9b \xe9\xb1\xbc");
+    raw_send_bytes(c, &bye);
+    raw_bytes_release(&bye);
+    expect_visit(f, 1, port,
+                 "closed /: 3000 \"?[31m?minnow: ?\xc2? \xe9\xb1\xbc\", 0 messages, "
+                 "0 bytes received");
+}
+
+static void a_long_path_is_cut_in_the_log(void **state)
+{
+    struct fixture *f = *state;
+    char path[1001];
+    char rest[256];
+
+    memset(path, 'a', sizeof path);
+    path[0] = '/';
+    path[sizeof path - 1] = '\0';
+    serve(f, ARGS("-v", "-p", "0"));
+    join(f, 0, path);
+    snprintf(rest, sizeof rest, "opened %.200s...", path);
+    expect_visit(f, 1, local_port(&f->clients[0]), rest);
+    path[200] = '\0';
+    join(f, 1, path);
+    snprintf(rest, sizeof rest, "opened %s", path);
+    expect_visit(f, 2, local_port(&f->clients[1]), rest);
+}
+
+static void without_verbose_an_orderly_connection_leaves_no_line(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    serve(f, ARGS("-p", "0"));
+    c = join(f, 0, "/");
+    raw_send_message(c, "hello");
+    raw_expect_message(c, "hello");
+    raw_send_close(c, 1000);
+    raw_expect_closed(c, 1000);
+    raw_reset(join(f, 1, "/"));
+    expect_clean_end(f);
+    assert_int_equal(f->process.err.len, 0);
+}
+
+/* A handshake with one line in it that asks for this refusal. */
+static void be_refused(struct fixture *f, const char *more, int status)
+{
+    struct raw_client *c = &f->clients[0];
+    struct raw_bytes b = {0};
+    struct raw_response r;
+
+    raw_connect(c, f->port);
+    raw_bytes_upgrade(&b, "/", more);
+    raw_send_bytes(c, &b);
+    raw_bytes_release(&b);
+    raw_expect_status(c, &r, status);
+    raw_close(c);
+}
+
+static void a_refused_handshake_always_says_why(void **state)
+{
+    struct fixture *f = *state;
+    const char *line;
+
+    serve(f, ARGS("-p", "0"));
+    be_refused(f, "Sec-WebSocket-Key: again\r\n", 400);
+    line = process_line(&f->process, &f->process.err);
+    assert_non_null(strstr(line, "minnow: #1 127.0.0.1:"));
+    assert_non_null(strstr(line, "400"));
+    assert_non_null(strstr(line, "Sec-WebSocket-Key"));
+    be_refused(f, "Origin: http://elsewhere.example\r\n", 403);
+    line = process_line(&f->process, &f->process.err);
+    assert_non_null(strstr(line, "403"));
+    assert_non_null(strstr(line, "--origin"));
+    assert_non_null(strstr(line, "http://elsewhere.example"));
+    expect_clean_end(f);
+}
+
+static void quiet_says_nothing_of_refusals_and_the_last_of_q_and_v_counts(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("-v", "-q", "-p", "0"));
+    be_refused(f, "Origin: http://elsewhere.example\r\n", 403);
+    join(f, 1, "/");
+    expect_clean_end(f);
+    assert_int_equal(f->process.err.len, 0);
+    process_release(&f->process);
+
+    serve(f, ARGS("-q", "-v", "-p", "0"));
+    join(f, 1, "/");
+    expect_visit(f, 1, local_port(&f->clients[1]), "opened /");
+}
+
+static void trace_shows_frames_in_both_directions_even_when_quiet(void **state)
+{
+    struct fixture *f = *state;
+    struct process *p = &f->process;
+    struct raw_client *c;
+
+    serve(f, ARGS("echo", "--trace", "-q", "-p", "0"));
+    c = join(f, 0, "/");
+    raw_send_message(c, "Hello");
+    raw_expect_message(c, "Hello");
+    assert_non_null(strstr(process_line(p, &p->err), "#1 <- TEXT fin=1"));
+    assert_non_null(strstr(process_line(p, &p->err), "#1 -> TEXT fin=1"));
+    raw_send_frame(c, RAW_TEXT_PART, "a\nb", 3);
+    assert_non_null(strstr(process_line(p, &p->err), "#1 <- TEXT fin=0"));
+    raw_send_frame(c, RAW_PING, "?", 1);
+    assert_non_null(strstr(process_line(p, &p->err), "#1 <- PING fin=1"));
+    assert_non_null(strstr(process_line(p, &p->err), "#1 -> PONG fin=1"));
+    expect_clean_end(f);
+}
+
+/* Whoever reads the log may go; the server stays. */
+static void a_log_that_nobody_reads_any_more_ends_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct process *p = &f->process;
+
+    serve(f, ARGS("echo", "-v", "-p", "0"));
+    close(p->err.fd);
+    p->err.fd = -1;
+    join(f, 0, "/");
+    raw_send_message(&f->clients[0], "still there?");
+    raw_expect_message(&f->clients[0], "still there?");
+    raw_close(&f->clients[0]);
+    process_signal(p, SIGTERM);
+    assert_int_equal(process_wait(p), 0);
+}
+
+/* --- options at work -------------------------------------------------------------------------------- */
+
+static void origins_given_by_name_or_star_are_allowed(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_bytes b = {0};
+    struct raw_response r;
+
+    raw_bytes_upgrade(&b, "/", "Origin: https://b.example\r\n");
+    serve(f, ARGS("-p", "0", "--origin", "https://a.example", "--origin", "https://b.example"));
+    raw_connect(c, f->port);
+    raw_send_bytes(c, &b);
+    raw_expect_upgraded(c, &r);
+    raw_close(c);
+    be_refused(f, "Origin: https://c.example\r\n", 403);
+    process_release(&f->process);
+
+    serve(f, ARGS("-p", "0", "--origin", "*"));
+    raw_connect(c, f->port);
+    raw_send_bytes(c, &b);
+    raw_expect_upgraded(c, &r);
+    raw_bytes_release(&b);
+}
+
+static void a_message_over_max_message_is_closed_with_1009(void **state)
+{
+    struct fixture *f = *state;
+    char text[1026];
+    struct raw_client *c;
+
+    memset(text, 'a', sizeof text);
+    text[1024] = '\0';
+    serve(f, ARGS("echo", "-p", "0", "--max-message", "1K"));
+    c = join(f, 0, "/");
+    raw_send_message(c, text);
+    raw_expect_message(c, text);
+    text[1024] = 'a';
+    text[1025] = '\0';
+    raw_send_message(c, text);
+    raw_expect_close(c, 1009);
+}
+
+static void what_does_not_fit_the_queue_or_the_memory_is_closed_with_1013(void **state)
+{
+    struct fixture *f = *state;
+    char text[100001];
+    struct raw_client *c;
+
+    memset(text, 'a', sizeof text);
+    text[sizeof text - 1] = '\0';
+    serve(f, ARGS("echo", "-p", "0", "--max-queue", "64K"));
+    c = join(f, 0, "/");
+    raw_send_message(c, text);
+    raw_expect_close(c, 1013);
+    raw_close(c);
+    process_release(&f->process);
+
+    serve(f, ARGS("echo", "-p", "0", "--max-memory", "64K"));
+    c = join(f, 0, "/");
+    raw_send_frame(c, RAW_TEXT_PART, text, sizeof text - 1);
+    raw_expect_close(c, 1013);
+}
+
+static void a_client_over_max_clients_is_refused_and_logged(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    serve(f, ARGS("-p", "0", "--max-clients", "1"));
+    join(f, 0, "/");
+    raw_connect(&f->clients[1], f->port);
+    raw_expect_status(&f->clients[1], &r, 503);
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "--max-clients"));
+}
+
+static void the_times_given_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    serve(f, ARGS("-p", "0", "--handshake-timeout", "0.2", "--ping-interval", "0.1",
+                  "--ping-timeout", "0.2", "--close-timeout", "0.2"));
+    raw_connect(&f->clients[0], f->port);
+    raw_send_text(&f->clients[0], "GET / HTTP/1.1\r\n");
+    raw_expect_status(&f->clients[0], &r, 408);
+    join(f, 1, "/");
+    raw_expect_frame(&f->clients[1], RAW_PING, NULL, 0);
+    raw_expect_eof(&f->clients[1]); /* not answered */
+    join(f, 2, "/");
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0); /* the last one does not answer Close */
+}
+
+/* --- the page ---------------------------------------------------------------------------------------- */
+
+static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
+{
+    static const char *const modes[] = {"chat", "echo"};
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+
+    for (size_t i = 0; i < 2; i++) {
+        serve(f, ARGS(modes[i], "-p", "0"));
+        raw_connect(c, f->port);
+        raw_send_text(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        raw_expect_status(c, &r, 200);
+        assert_true(raw_header_is(&r, "Content-Type", "text/html; charset=utf-8"));
+        raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+        raw_expect_status(c, &r, 404);
+        raw_close(c);
+        process_release(&f->process);
+    }
+}
+
+/* --- the end ---------------------------------------------------------------------------------------- */
+
+static void a_signal_tells_the_clients_1001_and_is_no_failure(void **state)
+{
+    static const int signals[] = {SIGINT, SIGTERM};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture *f = *state;
+
+        serve(f, ARGS("-p", "0"));
+        join(f, 0, "/a");
+        join(f, 1, "/b");
+        process_signal(&f->process, signals[i]);
+        for (size_t k = 0; k < 2; k++) {
+            raw_expect_close(&f->clients[k], 1001);
+            raw_send_close(&f->clients[k], 1001);
+            raw_expect_eof(&f->clients[k]);
+            raw_close(&f->clients[k]);
+        }
+        assert_int_equal(process_wait(&f->process), 0);
+        assert_int_equal(f->process.err.len, 0);
+        process_release(&f->process);
+    }
+}
+
+static void a_second_signal_ends_the_waiting_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("-p", "0", "--close-timeout", "86400"));
+    join(f, 0, "/");
+    process_signal(&f->process, SIGTERM);
+    raw_expect_close(&f->clients[0], 1001); /* and we do not answer */
+    assert_true(process_is_running(&f->process));
+    process_signal(&f->process, SIGINT);
+    assert_int_equal(process_wait(&f->process), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(help_goes_to_stdout_and_is_no_failure),
+        TEST(version_goes_to_stdout_and_is_no_failure),
+        TEST(bad_usage_is_one_line_that_names_it_and_status_2),
+        TEST(good_values_in_all_their_forms_are_taken),
+        TEST(a_port_in_use_is_named_with_status_1_even_when_quiet),
+        TEST(an_address_that_cannot_be_is_named_with_status_1),
+        TEST(a_full_stdout_is_a_failure),
+        TEST(the_first_line_names_the_mode_and_the_real_port),
+        TEST(each_address_has_its_line_and_answers),
+        TEST(the_descriptor_limit_is_raised_and_the_clients_it_allows_are_said),
+        TEST(echo_goes_back_to_its_sender_alone),
+        TEST(chat_reaches_everybody_on_the_same_path_and_nobody_else),
+        TEST(rooms_with_the_longest_names_are_kept_apart),
+        TEST(verbose_logs_each_connection_at_both_ends),
+        TEST(verbose_logs_a_lost_connection_with_its_address),
+        TEST(a_peer_cannot_drive_the_terminal_or_forge_a_line),
+        TEST(a_long_path_is_cut_in_the_log),
+        TEST(without_verbose_an_orderly_connection_leaves_no_line),
+        TEST(a_refused_handshake_always_says_why),
+        TEST(quiet_says_nothing_of_refusals_and_the_last_of_q_and_v_counts),
+        TEST(trace_shows_frames_in_both_directions_even_when_quiet),
+        TEST(a_log_that_nobody_reads_any_more_ends_nothing),
+        TEST(origins_given_by_name_or_star_are_allowed),
+        TEST(a_message_over_max_message_is_closed_with_1009),
+        TEST(what_does_not_fit_the_queue_or_the_memory_is_closed_with_1013),
+        TEST(a_client_over_max_clients_is_refused_and_logged),
+        TEST(the_times_given_are_kept),
+        TEST(the_page_is_at_the_root_in_both_modes_and_nowhere_else),
+        TEST(a_signal_tells_the_clients_1001_and_is_no_failure),
+        TEST(a_second_signal_ends_the_waiting_at_once),
+    };
+
+    return cmocka_run_group_tests_name("minnow", tests, NULL, NULL);
+}
