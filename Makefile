@@ -31,6 +31,7 @@ LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
+LINK_test_examples = tests/process tests/raw_client
 # So does a fuzzer, by the same names.
 
 .PHONY: all run test deps deps-dev lint debug static install clean help
@@ -89,10 +90,14 @@ $(BUILD)/test/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(STANDARD) $(CPPFLAGS) $(SANITIZE) -c -o $@ $<
 
-# The program as a whole is tested as a process, with sanitizers like all else.
+# Whole programs are tested as processes, with sanitizers like all else.
 $(BUILD)/test/test_minnow: | $(BUILD)/test/minnow
+$(BUILD)/test/test_examples: | $(EXAMPLES:%=$(BUILD)/test/examples/%)
 
 $(BUILD)/test/minnow: $(BUILD)/test/minnow.o $(BUILD)/page.o $(CORE:%=$(BUILD)/test/%.o)
+	$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^
+
+$(BUILD)/test/examples/%: $(BUILD)/test/examples/%.o $(CORE:%=$(BUILD)/test/%.o)
 	$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^
 
 deps: ## Install what the tests need (cmocka) when it is missing

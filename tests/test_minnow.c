@@ -539,7 +539,7 @@ static void a_long_path_is_cut_in_the_log(void **state)
     expect_visit(f, 1, local_port(&f->clients[0]), rest);
     path[200] = '\0';
     join(f, 1, path);
-    snprintf(rest, sizeof rest, "opened %s", path);
+    snprintf(rest, sizeof rest, "opened %.200s", path);
     expect_visit(f, 2, local_port(&f->clients[1]), rest);
 }
 

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Who may come in is decided before the connection is: on_upgrade sees the request and refuses with
+ * 401 whoever does not bring a token, by header or by query.
+ *
+ *     ./build/examples/auth 8080
+ *     new WebSocket("ws://127.0.0.1:8080/?token=sesame")                         in a browser
+ *     npx wscat -H "Authorization: Bearer sesame" -c ws://127.0.0.1:8080/        elsewhere
+ *
+ * A browser cannot add a header to a WebSocket, and what is in an address ends up in logs: hand out
+ * short-lived tokens for the query, or use a cookie, which the check of Origin makes safe. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ws.h"
+
+static const struct user {
+    const char *token;
+    const char *name;
+} users[] = {{"sesame", "Ali Baba"}, {"rumpelstiltskin", "the queen"}};
+
+/* What follows `prefix`, or no text where `s` does not begin with it. */
+static struct ws_str after(struct ws_str s, const char *prefix)
+{
+    size_t len = strlen(prefix);
+
+    if (s.len < len || memcmp(s.data, prefix, len) != 0)
+        return (struct ws_str){NULL, 0};
+    return (struct ws_str){s.data + len, s.len - len};
+}
+
+/* The value behind "token=" among the parts of "a=1&token=x&b=2". */
+static struct ws_str query_token(struct ws_str query)
+{
+    while (query.len > 0) {
+        const char *end = memchr(query.data, '&', query.len);
+        size_t len = end == NULL ? query.len : (size_t)(end - query.data);
+        struct ws_str token = after((struct ws_str){query.data, len}, "token=");
+
+        if (token.data != NULL)
+            return token;
+        len += end != NULL;
+        query = (struct ws_str){query.data + len, query.len - len};
+    }
+    return (struct ws_str){NULL, 0};
+}
+
+/* Takes as long whichever byte differs, so that a token cannot be guessed byte by byte. */
+static bool same_secret(struct ws_str given, const char *secret)
+{
+    unsigned char difference = 0;
+
+    if (given.len != strlen(secret))
+        return false;
+    for (size_t i = 0; i < given.len; i++)
+        difference |= (unsigned char)(given.data[i] ^ secret[i]);
+    return difference == 0;
+}
+
+static const struct user *find_user(const struct ws_request *req)
+{
+    struct ws_str token = after(ws_request_header(req, "Authorization"), "Bearer ");
+
+    if (token.data == NULL)
+        token = query_token(ws_request_query(req));
+    for (size_t i = 0; i < sizeof users / sizeof users[0]; i++) {
+        if (same_secret(token, users[i].token))
+            return &users[i];
+    }
+    return NULL;
+}
+
+static void on_upgrade(struct ws_conn *c, const struct ws_request *req)
+{
+    static const char body[] = "a token, please\n";
+    const struct ws_header challenge = {ws_str("WWW-Authenticate"), ws_str("Bearer")};
+    const struct user *user = find_user(req);
+
+    if (user == NULL)
+        ws_respond(c, 401, &challenge, 1, body, sizeof body - 1);
+    else
+        ws_set_data(c, (void *)user); /* and no answer here: the connection is accepted */
+}
+
+static void on_open(struct ws_conn *c, const struct ws_request *req)
+{
+    const struct user *user = ws_data(c);
+    char text[64];
+    int len = snprintf(text, sizeof text, "Welcome, %s.", user->name);
+
+    (void)req;
+    ws_send(c, WS_OP_TEXT, text, (size_t)len);
+}
+
+int main(int argc, char **argv)
+{
+    struct ws_options options = {.port = argc > 1 ? (uint16_t)atoi(argv[1]) : 8080};
+    struct ws_handlers handlers = {.on_upgrade = on_upgrade, .on_open = on_open};
+    struct ws_server *s = ws_server_new(&options);
+
+    if (s == NULL || ws_server_handle(s, "/", &handlers) != 0) {
+        perror("auth");
+        return 1;
+    }
+    return ws_server_run(s) != 0;
+}
