@@ -5,27 +5,60 @@
 #include "conn.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* --- frames out --------------------------------------------------------------------------------- */
 
-/* A frame's fields and the first bytes of its payload (which may be masked still). */
+enum { TRACE_BYTES = 32 }; /* of a payload that a trace shows */
+
+/* The fields of a legal frame and how its payload begins. What cannot differ is shown all the same: a
+ * trace is read beside §5.2. */
 static void trace_frame(const struct ws_conn *c, const char *arrow, const struct ws_frame *f,
                         const uint8_t *payload, size_t len)
 {
-    char text[33];
-    size_t n = len < sizeof text - 1 ? len : sizeof text - 1;
+    bool masked = arrow[0] == '<';
+    char text[TRACE_BYTES + 1] = "";
+    char code[16] = "";
+    size_t n = len < TRACE_BYTES ? len : TRACE_BYTES;
+    size_t skip = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        uint8_t byte = arrow[0] == '<' ? payload[i] ^ f->mask[i & 3] : payload[i];
-
-        text[i] = byte < ' ' || byte > '~' ? '.' : (char)byte;
+    for (size_t i = 0; i < n; i++)
+        text[i] = (char)(masked ? payload[i] ^ f->mask[i & 3] : payload[i]);
+    if (f->opcode == WS_OP_CLOSE && n >= 2) {
+        skip = 2;
+        snprintf(code, sizeof code, " code=%u",
+                 (unsigned)(uint8_t)text[0] << 8 | (unsigned)(uint8_t)text[1]);
     }
-    text[n] = '\0';
-    server_log(c->server, WS_LOG_TRACE, "#%llu %s %s fin=%d len=%llu \"%s\"%s",
-               (unsigned long long)c->id, arrow, ws_opcode_name(f->opcode), f->fin,
-               (unsigned long long)f->len, text, f->len > n ? "..." : "");
+    for (size_t i = 0; i < n; i++)
+        text[i] = text[i] < ' ' || text[i] > '~' ? '.' : text[i];
+    server_log(c->server, WS_LOG_TRACE,
+               "#%llu %s %s fin=%d rsv=0 opcode=%d masked=%d len=%llu%s \"%s\"%s",
+               (unsigned long long)c->id, arrow, ws_opcode_name(f->opcode), f->fin, f->opcode,
+               masked, (unsigned long long)f->len, code, text + skip, f->len > n ? "..." : "");
+}
+
+/* The header that is no frame's, as far as it has come. */
+static void trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len)
+{
+    char hex[3 * WS_FRAME_HEADER_MAX + 1] = "";
+
+    for (size_t i = 0; i < len && i < WS_FRAME_HEADER_MAX; i++)
+        snprintf(hex + 3 * i, 4, " %02x", data[i]);
+    server_log(c->server, WS_LOG_TRACE, "#%llu <- illegal fin=%d rsv=%d opcode=%d, bytes%s",
+               (unsigned long long)c->id, data[0] >> 7, data[0] >> 4 & 7, data[0] & 15, hex);
+}
+
+/* A frame that many connections share, read back from its bytes. */
+static void trace_shared(const struct ws_conn *c, const struct output_slice *slice)
+{
+    const uint8_t *wire = slice->chunk->data + slice->start;
+    size_t header = wire[1] == 127 ? 10 : wire[1] == 126 ? 4 : 2;
+    size_t len = slice->end - slice->start - header;
+    struct ws_frame f = {.len = len, .opcode = (enum ws_opcode)(wire[0] & 15), .fin = true};
+
+    trace_frame(c, "->", &f, wire + header, len);
 }
 
 /* Queue one whole frame. */
@@ -33,11 +66,22 @@ int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_
 {
     uint8_t header[WS_FRAME_SERVER_HEADER_MAX];
     size_t header_len = ws_frame_encode(header, opcode, len);
+    int error = conn_append(c, header, header_len, data, len);
 
-    if (server_tracing(c->server))
+    if (error == 0 && server_tracing(c->server))
         trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = opcode, .fin = true}, data,
                     len);
-    return conn_append(c, header, header_len, data, len);
+    return error;
+}
+
+/* Queue one that others get too. */
+static int frame_shared(struct ws_conn *c, const struct output_slice *slice)
+{
+    int error = conn_refer(c, slice);
+
+    if (error == 0 && server_tracing(c->server))
+        trace_shared(c, slice);
+    return error;
 }
 
 /* A Close frame goes out even when the limits are used up: it is what tells the peer so. */
@@ -283,6 +327,8 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
     if (header == WS_NEED_MORE)
         return 0;
     if (header < 0) {
+        if (server_tracing(c->server))
+            trace_illegal(c, data, len);
         conn_fail(c, (unsigned)-header, "not a legal frame");
         return len;
     }
@@ -382,7 +428,7 @@ static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
 
     if (c->state != CONN_OPEN)
         return false;
-    if (conn_refer(c, slice) == 0)
+    if (frame_shared(c, slice) == 0)
         return true;
     server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: reads too slowly (--max-queue)",
                (unsigned long long)c->id, ws_conn_address(c, address));
@@ -471,7 +517,7 @@ int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m)
 
     if (c->state != CONN_OPEN)
         return WS_ERR_CLOSED;
-    error = conn_refer(c, &m->slice);
+    error = frame_shared(c, &m->slice);
     return error != 0 ? error : conn_send_result(c);
 }
 

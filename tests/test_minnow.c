@@ -609,23 +609,63 @@ static void quiet_says_nothing_of_refusals_and_the_last_of_q_and_v_counts(void *
     expect_visit(f, 1, local_port(&f->clients[1]), "opened /");
 }
 
-static void trace_shows_frames_in_both_directions_even_when_quiet(void **state)
+static void expect_log(struct fixture *f, const char *line)
+{
+    process_expect_line(&f->process, &f->process.err, line);
+}
+
+static void trace_shows_each_frame_in_both_directions_even_when_quiet(void **state)
 {
     struct fixture *f = *state;
-    struct process *p = &f->process;
+    struct raw_bytes bye = {0};
     struct raw_client *c;
 
     serve(f, ARGS("echo", "--trace", "-q", "-p", "0"));
     c = join(f, 0, "/");
     raw_send_message(c, "Hello");
-    raw_expect_message(c, "Hello");
-    assert_non_null(strstr(process_line(p, &p->err), "#1 <- TEXT fin=1"));
-    assert_non_null(strstr(process_line(p, &p->err), "#1 -> TEXT fin=1"));
-    raw_send_frame(c, RAW_TEXT_PART, "a\nb", 3);
-    assert_non_null(strstr(process_line(p, &p->err), "#1 <- TEXT fin=0"));
+    expect_log(f, "minnow: #1 <- TEXT fin=1 rsv=0 opcode=1 masked=1 len=5 \"Hello\"");
+    expect_log(f, "minnow: #1 -> TEXT fin=1 rsv=0 opcode=1 masked=0 len=5 \"Hello\"");
+    raw_send_frame(c, RAW_BINARY_PART, "a\nb\xff", 4);
+    expect_log(f, "minnow: #1 <- BINARY fin=0 rsv=0 opcode=2 masked=1 len=4 \"a.b.\"");
     raw_send_frame(c, RAW_PING, "?", 1);
-    assert_non_null(strstr(process_line(p, &p->err), "#1 <- PING fin=1"));
-    assert_non_null(strstr(process_line(p, &p->err), "#1 -> PONG fin=1"));
+    expect_log(f, "minnow: #1 <- PING fin=1 rsv=0 opcode=9 masked=1 len=1 \"?\"");
+    expect_log(f, "minnow: #1 -> PONG fin=1 rsv=0 opcode=10 masked=0 len=1 \"?\"");
+    raw_bytes_close(&bye, 3001, "bye");
+    raw_send_bytes(c, &bye);
+    raw_bytes_release(&bye);
+    expect_log(f, "minnow: #1 <- CLOSE fin=1 rsv=0 opcode=8 masked=1 len=5 code=3001 \"bye\"");
+    expect_log(f, "minnow: #1 -> CLOSE fin=1 rsv=0 opcode=8 masked=0 len=2 code=3001 \"\"");
+    expect_clean_end(f);
+}
+
+static void trace_shows_what_goes_to_a_room_and_cuts_what_is_long(void **state)
+{
+    struct fixture *f = *state;
+    char text[301];
+
+    memset(text, 'a', sizeof text);
+    text[sizeof text - 1] = '\0';
+    serve(f, ARGS("--trace", "-p", "0"));
+    join(f, 0, "/");
+    raw_send_message(&f->clients[0], text);
+    expect_log(f, "minnow: #1 <- TEXT fin=1 rsv=0 opcode=1 masked=1 len=300 "
+                  "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"...");
+    expect_log(f, "minnow: #1 -> TEXT fin=1 rsv=0 opcode=1 masked=0 len=300 "
+                  "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"...");
+    expect_clean_end(f);
+}
+
+static void trace_shows_the_bytes_of_an_illegal_frame(void **state)
+{
+    static const uint8_t unmasked_with_rsv1[] = {0xc1, 0x01, 'x'};
+    struct fixture *f = *state;
+
+    serve(f, ARGS("--trace", "-p", "0"));
+    join(f, 0, "/");
+    raw_send(&f->clients[0], unmasked_with_rsv1, sizeof unmasked_with_rsv1);
+    raw_expect_close(&f->clients[0], 1002);
+    expect_log(f, "minnow: #1 <- illegal fin=1 rsv=4 opcode=1, bytes c1 01 78");
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "-> CLOSE"));
     expect_clean_end(f);
 }
 
@@ -825,7 +865,9 @@ int main(void)
         TEST(without_verbose_an_orderly_connection_leaves_no_line),
         TEST(a_refused_handshake_always_says_why),
         TEST(quiet_says_nothing_of_refusals_and_the_last_of_q_and_v_counts),
-        TEST(trace_shows_frames_in_both_directions_even_when_quiet),
+        TEST(trace_shows_each_frame_in_both_directions_even_when_quiet),
+        TEST(trace_shows_what_goes_to_a_room_and_cuts_what_is_long),
+        TEST(trace_shows_the_bytes_of_an_illegal_frame),
         TEST(a_log_that_nobody_reads_any_more_ends_nothing),
         TEST(origins_given_by_name_or_star_are_allowed),
         TEST(a_message_over_max_message_is_closed_with_1009),
