@@ -150,10 +150,12 @@ static const char *failure_text(int code)
     }
 }
 
+/* An empty message may have come in fragments and so have no buffer: the application gets an address
+ * all the same, since memcpy() and the like want one. */
 static void deliver(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     if (c->state == CONN_OPEN && c->endpoint->handlers.on_message != NULL)
-        c->endpoint->handlers.on_message(c, opcode, data, len);
+        c->endpoint->handlers.on_message(c, opcode, data != NULL ? data : "", len);
 }
 
 /* RFC 6455 §5.5.1: answer the first Close with the same code; with ours sent, the handshake is done. */

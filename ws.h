@@ -134,7 +134,8 @@ struct ws_handlers {
 
     void (*on_open)(struct ws_conn *c, const struct ws_request *req);
 
-    /* A whole message, text already checked to be UTF-8. `data` is valid until return. */
+    /* A whole message, text already checked to be UTF-8. `data` is valid until return, and never
+     * NULL. */
     void (*on_message)(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
 
     /* After a send returned WS_QUEUED: the queue has emptied below half the high-water mark. */

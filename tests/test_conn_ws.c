@@ -285,6 +285,29 @@ static void message_of_65536_fragments_comes_back(void **state)
     free(payload);
 }
 
+static void note_whether_there_is_data(struct ws_conn *c, enum ws_opcode op, const void *data,
+                                       size_t len)
+{
+    (void)op;
+    note_result(of(c), 0, data != NULL && len == 0);
+    count(of(c), &of(c)->seen.messages);
+}
+
+static void empty_message_has_data_also_in_fragments(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/empty", (struct ws_handlers){.on_message = note_whether_there_is_data});
+    run(f);
+    c = upgraded(f, "/empty");
+    raw_send_frame(c, RAW_TEXT_PART, "", 0);
+    raw_send_frame(c, RAW_CONTINUATION, "", 0);
+    wait_until(f, &f->seen.messages, 1, "messages");
+    assert_int_equal(f->seen.result[0], true);
+}
+
 static void empty_fragments_without_end_are_cut_off(void **state)
 {
     struct fixture *f = *state;
@@ -768,6 +791,7 @@ int main(void)
         TEST(announced_bytes_take_no_memory),
         TEST(fragments_may_have_control_frames_between_them),
         TEST(message_of_65536_fragments_comes_back),
+        TEST(empty_message_has_data_also_in_fragments),
         TEST(empty_fragments_without_end_are_cut_off),
         TEST(delivery_in_pieces_changes_nothing),
         TEST(pipelined_messages_come_back_in_order),
