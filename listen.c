@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Listening sockets; see listen.h. */
+#define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
 #include "listen.h"
 
 #include <arpa/inet.h>

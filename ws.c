@@ -8,6 +8,7 @@
  * dead.
  *
  * Left out: TLS (put a proxy in front) and extensions (RFC 6455 §9: none is negotiated). */
+#define _GNU_SOURCE 1 /* accept4, and what -std=c11 hides; for those who copy this file */
 #include "ws.h"
 
 #include <errno.h>

@@ -108,6 +108,20 @@ static void echo_fits_on_fifteen_lines(void **state)
     assert_in_range(lines, 1, 15);
 }
 
+/* As the README has it: the files but for minnow.c, one of one's own, and a compiler without options. */
+static void the_library_compiles_where_it_is_copied(void **state)
+{
+    static const char script[] =
+        "set -e; d=$(mktemp -d); trap 'rm -r \"$d\"' EXIT; cp ./*.[ch] examples/echo.c \"$d\";"
+        "cd \"$d\"; rm minnow.c; ${CC:-cc} -Werror -o echo ./*.c;"
+        "${CC:-cc} -std=c11 -Werror -o echo ./*.c";
+
+    (void)state;
+    if (access("examples/echo.c", R_OK) != 0)
+        skip(); /* not run from the top of the tree */
+    assert_int_equal(system(script), 0);
+}
+
 /* The id of a member is the number of its connection; the first was the test's own look at the port. */
 static unsigned id_said(struct raw_client *c, const char *text)
 {
@@ -305,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(echo_answers_with_what_it_got),
         TEST(echo_fits_on_fifteen_lines),
+        TEST(the_library_compiles_where_it_is_copied),
         TEST(chat_tells_a_room_who_comes_what_is_said_and_who_goes),
         TEST(chat_refuses_what_is_binary_or_too_long),
         TEST(embed_poll_serves_between_the_lines_that_are_typed),
