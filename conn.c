@@ -427,6 +427,10 @@ static void conn_check_alive(struct ws_conn *c)
 {
     const struct ws_options *o = &c->server->options;
 
+    if (c->pinged && conn_takes_output(c)) {
+        conn_deadline(c, o->ping_timeout_ms);
+        return;
+    }
     if (c->pinged) {
         conn_drain(c);
         conn_report_close(c, WS_CLOSE_ABNORMAL, "ping timeout", 12);
@@ -442,16 +446,34 @@ static void conn_check_alive(struct ws_conn *c)
     }
 }
 
+/* The request has not come in time. While an earlier response is on its way, the client may be busy
+ * reading that. */
+static void conn_request_late(struct ws_conn *c)
+{
+    if (conn_takes_output(c))
+        conn_deadline(c, c->server->options.handshake_timeout_ms);
+    else if (c->input != NULL)
+        conn_refuse(c, 408, "the request took too long to come in");
+    else
+        conn_drain(c);
+}
+
+/* The peer has not taken our last words in time, or not answered our FIN. */
+static void conn_drain_late(struct ws_conn *c)
+{
+    if (conn_takes_output(c))
+        conn_deadline(c, c->server->options.close_timeout_ms);
+    else
+        conn_kill(c);
+}
+
 static void conn_timer_fired(struct timer *t)
 {
     struct ws_conn *c = (struct ws_conn *)((char *)t - offsetof(struct ws_conn, timer));
 
     switch ((enum conn_state)c->state) {
     case CONN_HTTP:
-        if (c->input != NULL)
-            conn_refuse(c, 408, "the request took too long to come in");
-        else
-            conn_drain(c);
+        conn_request_late(c);
         break;
     case CONN_OPEN:
         conn_check_alive(c);
@@ -461,7 +483,7 @@ static void conn_timer_fired(struct timer *t)
         conn_kill(c);
         break;
     case CONN_DRAINING:
-        conn_kill(c);
+        conn_drain_late(c);
         break;
     case CONN_ANSWERING:
     case CONN_UPGRADING:

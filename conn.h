@@ -85,6 +85,8 @@ struct pong {
 /* Output that the socket has not taken, or that others have queued. */
 struct outbox {
     struct output queue;
+    int64_t sent;  /* bytes given to the socket since the queue was made */
+    int64_t taken; /* how many of them the peer had acknowledged when a deadline last asked */
     struct pong *pong; /* owned; NULL when there is none */
 };
 
@@ -243,6 +245,8 @@ int conn_send_result(struct ws_conn *c);     /* WS_SENT, or WS_QUEUED with on_dr
 int to_ws_error(int buf_error);              /* BUF_FULL and BUF_NOMEM in the API's words */
 /* Send until everything is out or the socket takes no more. The socket is not known to be full. */
 void conn_flush(struct ws_conn *c);
+/* Has the peer taken some of what is queued, since this was asked last? */
+bool conn_takes_output(struct ws_conn *c);
 void conn_drop_output(struct ws_conn *c);
 void conn_watch(struct ws_conn *c); /* tell epoll what to wait for, if that has changed */
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -52,6 +53,8 @@ struct outbox *conn_outbox(struct ws_conn *c)
     if (c->outbox == NULL)
         return NULL;
     c->outbox->pong = NULL;
+    c->outbox->sent = 0;
+    c->outbox->taken = INT64_MIN;
     output_init(&c->outbox->queue);
     if (is_staged(c)) {
         stage->owner = NULL;
@@ -166,6 +169,7 @@ static void flush_queue(struct ws_conn *c)
         return;
     }
     output_sent(&c->server->pool, queue, (size_t)n);
+    c->outbox->sent += n;
     if (n == 0 || (all_offered && queue->queued > 0)) {
         c->blocked = true; /* after a short write, asking again would say EAGAIN */
         output_compact(&c->server->pool, queue);
@@ -197,6 +201,22 @@ void conn_flush(struct ws_conn *c)
         flush_queue(c);
     if (!c->blocked)
         flush_pong(c);
+}
+
+/* A socket's buffer holds megabytes, so that a slow reader may make no room in it for a long time, and yet
+ * be no silent one. What the peer has acknowledged says more. */
+bool conn_takes_output(struct ws_conn *c)
+{
+    int64_t taken;
+    int unsent = 0;
+
+    if (c->outbox == NULL || ioctl(c->source.fd, TIOCOUTQ, &unsent) != 0)
+        return false;
+    taken = c->outbox->sent - unsent;
+    if (taken <= c->outbox->taken)
+        return false;
+    c->outbox->taken = taken;
+    return true;
 }
 
 /* --- queueing -------------------------------------------------------------------------------------- */

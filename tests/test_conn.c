@@ -522,6 +522,80 @@ static void peer_that_talks_is_not_pinged(void **state)
     assert_in_range(tries, 0, 9);
 }
 
+static void respond_big(struct ws_conn *c, const struct ws_request *req)
+{
+    static const char body[8 * MIB];
+
+    (void)req;
+    ws_respond(c, 200, NULL, 0, body, sizeof body);
+}
+
+static void expect_slowly(struct raw_client *c, size_t n, size_t step, int pause_ms)
+{
+    static uint8_t sink[256 * KIB];
+
+    while (n > 0) {
+        ssize_t got;
+
+        if (!raw_readable_within(c, PATIENCE_MS))
+            raw_fail(c, "nothing came: %zu bytes are missing", n);
+        got = recv(c->fd, sink, n < step ? n : step, 0);
+        if (got <= 0)
+            raw_fail(c, "cut off: %zu bytes are missing", n);
+        n -= (size_t)got;
+        sleep_ms(pause_ms);
+    }
+}
+
+/* Deadlines are for what the client owes us. While it takes what we owe, there is none. */
+static void response_goes_out_as_long_as_the_client_takes_it(void **state)
+{
+    static const char *const requests[] = {
+        "GET /big HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+        "GET /big HTTP/1.1\r\n" HOST "\r\n",
+    };
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.handshake_timeout_ms = 500, .close_timeout_ms = 500});
+    serve(f, "/big", (struct ws_handlers){.on_request = respond_big});
+    run(f);
+    for (size_t i = 0; i < COUNT(requests); i++) {
+        int rcvbuf = 64 * KIB;
+
+        c = client(f, requests[i]);
+        setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof rcvbuf);
+        raw_send_text(c, requests[i]);
+        expect_slowly(c, 8 * MIB, 64 * KIB, 10); /* the head makes it a little more */
+    }
+    c = unconnected(f);
+    raw_connect_slow(c, f->port);
+    raw_send_text(c, requests[0]); /* and this one takes nothing at all */
+    raw_close(&f->clients[0]);
+    raw_close(&f->clients[1]);
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+}
+
+/* Socket buffers hold megabytes: a slow reader may make no room in them for longer than the timeout. */
+static void slow_reader_is_not_taken_for_a_silent_one(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *payload = make_payload(8 * MIB, false);
+    struct raw_client *c;
+
+    start(f, (struct ws_options){.ping_interval_ms = 500, .ping_timeout_ms = 500});
+    c = unconnected(f);
+    raw_connect(c, f->port);
+    raw_upgrade(c, "/echo");
+    raw_bytes_frame(&f->out, RAW_BINARY, payload, 8 * MIB);
+    raw_send_bytes(c, &f->out);
+    expect_slowly(c, 2 * MIB, 16 * KIB, 20);
+    expect_slowly(c, 6 * MIB, 256 * KIB, 0);
+    assert_int_equal(f->seen.closed, 0);
+    free(payload);
+}
+
 static void ping_interval_uint_max_never_pings(void **state)
 {
     struct fixture *f = *state;
@@ -553,6 +627,8 @@ int main(void)
         TEST(silent_peer_is_pinged_and_dropped),
         TEST(peer_that_answers_its_pings_stays),
         TEST(peer_that_talks_is_not_pinged),
+        TEST(response_goes_out_as_long_as_the_client_takes_it),
+        TEST(slow_reader_is_not_taken_for_a_silent_one),
         TEST(ping_interval_uint_max_never_pings),
     };
 
