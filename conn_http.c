@@ -66,6 +66,7 @@ static int conn_respond(struct ws_conn *c, int status, const struct ws_header *h
     }
     c->state = CONN_HTTP;
     c->served = true;
+    c->head_only = false; /* what refuses the next request may come before its method */
     conn_deadline(c, c->server->options.handshake_timeout_ms);
     conn_touch(c);
     return conn_send_result(c);

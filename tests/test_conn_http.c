@@ -33,6 +33,10 @@ static const struct refusal refusals[] = {
     {"HTTP/1.0", "GET /echo HTTP/1.0\r\n" HOST UPGRADE KEY VERSION "\r\n", 400},
     {"a body", GET HOST UPGRADE KEY VERSION "Content-Length: 2\r\n\r\nab", 400},
     {"no Host", GET UPGRADE KEY VERSION "\r\n", 400},
+    {"empty Host", GET "Host:\r\n" UPGRADE KEY VERSION "\r\n", 400},
+    {"a list of Hosts", GET "Host: a, b\r\n" UPGRADE KEY VERSION "\r\n", 400},
+    {"Upgrade to another protocol, Connection and key as they should be",
+     GET HOST "Upgrade: websockets\r\nConnection: Upgrade\r\n" KEY VERSION "\r\n", 426},
     {"two Hosts", GET HOST HOST UPGRADE KEY VERSION "\r\n", 400},
     {"space before the colon", GET HOST UPGRADE KEY VERSION "A : b\r\n\r\n", 400},
     {"empty header name", GET HOST UPGRADE KEY VERSION ": b\r\n\r\n", 400},
@@ -62,6 +66,34 @@ static const struct refusal refusals[] = {
     {"a body over the limit", "POST /http HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n", 413},
     {"a chunked body over the limit",
      "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3e9\r\n", 413},
+    {"Transfer-Encoding in HTTP/1.0",
+     "POST /http HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+    {"Content-Length as a list", "POST /http HTTP/1.1\r\n" HOST "Content-Length: 3, 3\r\n\r\nabc",
+     400},
+    {"Content-Length with a sign", "POST /http HTTP/1.1\r\n" HOST "Content-Length: +3\r\n\r\nabc",
+     400},
+    {"Content-Length over 2^64",
+     "POST /http HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551617\r\n\r\nx", 400},
+    {"a hidden Transfer-Encoding",
+     "POST /http HTTP/1.1\r\n" HOST "Content-Length: 3\r\nTransfer-Encoding : chunked\r\n\r\nabc",
+     400},
+    {"a chunk size with 0x",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+     400},
+    {"a chunk size behind a space",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n 3\r\nabc\r\n0\r\n\r\n",
+     400},
+    {"a chunk longer than it says",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+     400},
+    {"a chunk that ends in LF",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", 400},
+    {"chunked twice",
+     "POST /http HTTP/1.1\r\n" HOST
+     "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+     501},
+    {"chunked and something else",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, identity\r\n\r\n", 501},
     {"an unknown transfer coding", "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n",
      501},
     {"HTTP/2", "GET /echo HTTP/2.0\r\n" HOST UPGRADE KEY VERSION "\r\n", 505},
@@ -86,6 +118,27 @@ static void refused_handshake_gets_its_status_and_is_closed(void **state)
     assert_int_equal(f->seen.opened, 0);
     wait_connections(f, 0);
     expect_well(f);
+}
+
+/* Where a request is in doubt, so is where the next one begins: it must not be answered. */
+static void nothing_behind_a_refused_request_is_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(refusals); i++) {
+        struct raw_client *c = client(f, refusals[i].label);
+
+        f->out.len = 0;
+        raw_bytes_text(&f->out, refusals[i].request);
+        raw_bytes_text(&f->out, "GET /http HTTP/1.1\r\n" HOST "\r\n");
+        raw_send_bytes(c, &f->out);
+        raw_expect_status(c, &r, refusals[i].status);
+        raw_expect_eof(c);
+        raw_close(c);
+    }
+    assert_int_equal(f->seen.requests, 0);
 }
 
 static void reset_of_a_refused_handshake_disturbs_nobody(void **state)
@@ -308,6 +361,33 @@ static void legal_handshakes_of_any_form_are_accepted(void **state)
     }
 }
 
+/* Fields that say nothing to us, as many and as odd as a head can hold. */
+static void handshake_may_carry_anything_else(void **state)
+{
+    static const char *const pieces[] = {"a; b=c, ", "\"", "constructor; __proto__=\"\\\"\", ",
+                                         ";=,"};
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i <= COUNT(pieces); i++) {
+        struct raw_client *c = client(f, i < COUNT(pieces) ? pieces[i] : "90 fields");
+
+        f->out.len = 0;
+        raw_bytes_text(&f->out, GET HOST UPGRADE KEY VERSION);
+        raw_bytes_text(&f->out, i < COUNT(pieces) ? "Sec-WebSocket-Extensions: " : "");
+        for (size_t k = 0; i < COUNT(pieces) && k < 12000 / strlen(pieces[i]); k++)
+            raw_bytes_text(&f->out, pieces[i]);
+        raw_bytes_text(&f->out, i < COUNT(pieces) ? "\r\n" : "");
+        for (int k = 0; k < 90; k++)
+            raw_bytes_text(&f->out, "X-Unknown: \t \xff\xfe;,\"\r\n");
+        raw_bytes_text(&f->out, "\r\n");
+        raw_send_bytes(c, &f->out);
+        raw_expect_upgraded(c, &r);
+        raw_close(c);
+    }
+}
+
 static void subprotocol_is_our_first_that_was_offered(void **state)
 {
     static const struct {
@@ -489,6 +569,44 @@ static void refusal_with_a_mistake_is_still_a_refusal(void **state)
     assert_int_equal(f->seen.opened, 0);
 }
 
+static void accept_and_close(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)req;
+    note_result(of(c), 0, ws_accept(c, NULL, NULL, 0));
+    note_result(of(c), 1, ws_send(c, WS_OP_TEXT, "hello", 5));
+    note_result(of(c), 2, ws_respond(c, 401, NULL, 0, "", 0));
+    note_result(of(c), 3, ws_close(c, 4000, "goodbye"));
+}
+
+/* A connection that was over before it opened is none that closes. */
+static void connection_may_be_closed_in_on_upgrade(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/brief", (struct ws_handlers){.on_upgrade = accept_and_close});
+    run(f);
+    c = client(f, "brief");
+    raw_bytes_upgrade(&f->out, "/brief", "");
+    raw_bytes_frame(&f->out, RAW_TEXT, "early", 5);
+    raw_send_bytes(c, &f->out);
+    raw_expect_upgraded(c, &r);
+    raw_expect_message(c, "hello");
+    raw_expect_close(c, 4000);
+    raw_send_close(c, 4000);
+    raw_expect_eof(c);
+    raw_close(c);
+    wait_connections(f, 0);
+    assert_int_equal(f->seen.result[0], 0);
+    assert_int_equal(f->seen.result[1], WS_SENT);
+    assert_int_equal(f->seen.result[2], WS_ERR_CLOSED);
+    assert_int_equal(f->seen.result[3], 0);
+    assert_int_equal(f->seen.opened, 0);
+    assert_int_equal(f->seen.closed, 0);
+}
+
 static void note_open(struct ws_conn *c, const struct ws_request *req)
 {
     struct ws_str path = ws_request_path(req);
@@ -639,6 +757,53 @@ static void connection_ends_when_the_client_says_so(void **state)
     wait_connections(f, 0);
 }
 
+static void nothing_behind_connection_close_is_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "close, then another");
+    raw_send_text(c, "GET /http?1 HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n"
+                     "GET /http?2 HTTP/1.1\r\n" HOST "\r\n");
+    raw_expect_status(c, &r, 200);
+    raw_expect_eof(c);
+    assert_int_equal(f->seen.requests, 1);
+}
+
+static void http_1_0_client_may_ask_for_keep_alive(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "HTTP/1.0");
+    for (int i = 0; i < 3; i++) {
+        raw_send_text(c, "GET /http HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        raw_expect_status(c, &r, 200);
+        assert_true(raw_header_is(&r, "Connection", "keep-alive"));
+    }
+}
+
+/* The body of a 408 is not left out for a HEAD before it. */
+static void late_request_gets_408_whatever_came_before(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){.handshake_timeout_ms = 500});
+    c = client(f, "HEAD, then half a head");
+    raw_send_text(c, "HEAD /http HTTP/1.1\r\n" HOST "\r\nGET /ht");
+    raw_read_response(c, &r, true);
+    assert_int_equal(r.status, 200);
+    raw_expect_status(c, &r, 408);
+    assert_true(r.body_len > 0);
+    raw_expect_eof(c);
+}
+
 static void chunked_body_is_decoded_however_it_comes(void **state)
 {
     static const char request[] =
@@ -701,6 +866,30 @@ static void pipelined_requests_are_answered_in_order_also_late_ones(void **state
     raw_close(c);
     wait_connections(f, 0);
     assert_int_equal(f->seen.aborted, 0);
+}
+
+/* Requests behind a late one wait where they are: in the socket, but for a few. */
+static void requests_behind_a_late_one_are_not_piled_up(void **state)
+{
+    enum { REQUESTS = 20000 };
+    struct fixture *f = *state;
+    struct raw_client *c;
+    size_t sent;
+
+    create(f, (struct ws_options){.max_memory = 1 * MIB});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+    c = client(f, "many behind a late one");
+    raw_bytes_text(&f->out, "GET /late?500 HTTP/1.1\r\n" HOST "\r\n");
+    for (int i = 0; i < REQUESTS; i++)
+        raw_bytes_text(&f->out, "GET /http HTTP/1.1\r\n" HOST "\r\n");
+    sent = raw_send_some(c, f->out.data, f->out.len, 50);
+    assert_in_range(stats(f).buffered, 0, 512 * KIB);
+    raw_exchange(c, f->out.data + sent, f->out.len - sent);
+    expect_body(c, "500");
+    for (int i = 0; i < REQUESTS; i++)
+        expect_body(c, "GET /http? []");
+    assert_int_equal(stats(f).buffered, 0);
 }
 
 static void late_answer_has_no_handshake_deadline(void **state)
@@ -836,6 +1025,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(refused_handshake_gets_its_status_and_is_closed),
+        TEST(nothing_behind_a_refused_request_is_answered),
         TEST(reset_of_a_refused_handshake_disturbs_nobody),
         TEST(plain_get_of_a_websocket_path_gets_426),
         TEST(heads_over_the_limits_are_refused),
@@ -843,20 +1033,26 @@ int main(void)
         TEST(star_allows_any_origin),
         TEST(endpoint_may_have_origins_of_its_own),
         TEST(legal_handshakes_of_any_form_are_accepted),
+        TEST(handshake_may_carry_anything_else),
         TEST(subprotocol_is_our_first_that_was_offered),
         TEST(subprotocol_with_many_spaces_is_cheap),
         TEST(long_head_byte_by_byte_is_cheap),
         TEST(frames_in_the_segment_of_the_handshake_are_served),
         TEST(application_accepts_and_refuses_upgrades),
         TEST(refusal_with_a_mistake_is_still_a_refusal),
+        TEST(connection_may_be_closed_in_on_upgrade),
         TEST(open_sees_the_request_of_its_endpoint),
         TEST(request_body_up_to_the_limit_is_taken),
         TEST(requests_share_a_connection),
         TEST(head_gets_the_head_alone),
         TEST(connection_ends_when_the_client_says_so),
+        TEST(nothing_behind_connection_close_is_answered),
+        TEST(http_1_0_client_may_ask_for_keep_alive),
+        TEST(late_request_gets_408_whatever_came_before),
         TEST(chunked_body_is_decoded_however_it_comes),
         TEST(expectation_gets_100_continue_or_a_refusal),
         TEST(pipelined_requests_are_answered_in_order_also_late_ones),
+        TEST(requests_behind_a_late_one_are_not_piled_up),
         TEST(late_answer_has_no_handshake_deadline),
         TEST(client_that_leaves_a_late_request_aborts_it),
         TEST(half_closed_client_gets_its_late_answer),

@@ -178,6 +178,32 @@ static void bad_utf8_fails_at_the_first_impossible_byte(void **state)
     assert_int_equal(f->seen.messages, 0);
 }
 
+/* No verdict may hang on how the bytes arrive. */
+static void violations_are_seen_byte_by_byte(void **state)
+{
+    static const struct {
+        const struct attack *rows;
+        size_t count;
+    } tables[] = {{violations, COUNT(violations)}, {bad_texts, COUNT(bad_texts)}};
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/sink", (struct ws_handlers){.on_message = count_message});
+    run(f);
+    for (size_t t = 0; t < COUNT(tables); t++) {
+        for (size_t i = 0; i < tables[t].count; i++) {
+            const struct attack *a = &tables[t].rows[i];
+            struct raw_client *c = upgraded(f, "/sink");
+
+            c->label = a->label;
+            raw_send_chunks(c, a->bytes, a->len, 1);
+            raw_expect_closed(c, a->code);
+            raw_close(c);
+        }
+    }
+    assert_int_equal(f->seen.messages, 1); /* the whole one of "after a whole message" */
+}
+
 static void characters_may_be_split_between_fragments(void **state)
 {
     static const char text[] = "\xce\xba\xe1\xbd\xb9\xf0\x9f\x90\x9f\xf4\x8f\xbf\xbf\xee\x80\x80";
@@ -327,6 +353,21 @@ static void empty_fragments_without_end_are_cut_off(void **state)
         raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "", 0);
     raw_send_bytes(c, &f->out);
     raw_expect_closed(c, 1009);
+}
+
+static void fragments_of_one_byte_end_at_the_limit(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = upgraded(f, "/small");
+    raw_bytes_frame(&f->out, RAW_TEXT_PART, "x", 1);
+    for (int i = 0; i < 5000; i++)
+        raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "x", 1);
+    raw_send_bytes(c, &f->out);
+    raw_expect_closed(c, 1009);
+    assert_in_range(stats(f).buffered, 0, 64 * KIB);
 }
 
 /* The same stream in pieces of 1, 2, 3, 7 and 1000 bytes. */
@@ -681,6 +722,35 @@ static void rooms_reach_their_members_and_nobody_else(void **state)
         fail_msg("somebody got a message too many");
 }
 
+/* A client that has an application join without end meets max_memory. */
+static void rooms_without_end_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    char name[201];
+    int i = 0;
+
+    create(f, (struct ws_options){.max_memory = 512 * KIB});
+    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
+    run(f);
+    c = upgraded(f, "/rooms");
+    do
+        snprintf(name, sizeof name, "j%0199d", i++);
+    while (order(f, c, name) == 0 && i < 10000);
+    assert_int_equal(f->seen.result[0], WS_ERR_FULL);
+    assert_in_range(stats(f).buffered, 1, 512 * KIB);
+    snprintf(name, sizeof name, "l%0199d", 0);
+    for (int k = 0; k < 100; k++) { /* what is left can be joined again */
+        snprintf(name, sizeof name, "l%0199d", k);
+        order(f, c, name);
+    }
+    assert_int_equal(order(f, c, "jagain"), 0);
+    raw_reset(c);
+    wait_connections(f, 0);
+    assert_in_range(stats(f).buffered, 0, 64 * KIB); /* the table of buckets */
+    expect_well(f);
+}
+
 struct publication {
     const char *room;
     const void *data;
@@ -693,6 +763,34 @@ static void publish(struct fixture *f, void *arg)
 
     note_result(f, 0,
                 (int)ws_publish(f->server, ws_str(p->room), NULL, WS_OP_BINARY, p->data, p->len));
+}
+
+static void close_first(struct fixture *f, void *arg)
+{
+    (void)arg;
+    note_result(f, 0, ws_close(ws_conn_find(f->server, 1), 4000, ""));
+}
+
+/* RFC 6455 §5.5.1: no data behind our Close, whoever sends it. */
+static void closing_member_gets_no_more_of_its_room(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *closing, *other;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
+    run(f);
+    closing = upgraded(f, "/rooms");
+    other = upgraded(f, "/rooms");
+    order(f, closing, "jroom");
+    order(f, other, "jroom");
+    on_loop(f, close_first, NULL);
+    on_loop(f, publish, &(struct publication){"room", "late", 4});
+    assert_int_equal(f->seen.result[0], 1);
+    raw_expect_frame(other, RAW_BINARY, "late", 4);
+    raw_expect_close(closing, 4000);
+    raw_send_close(closing, 4000);
+    raw_expect_eof(closing);
 }
 
 static void send_to_first(struct fixture *f, void *arg)
@@ -786,6 +884,7 @@ int main(void)
         TEST(every_masking_key_is_applied),
         TEST(protocol_violation_fails_the_connection),
         TEST(bad_utf8_fails_at_the_first_impossible_byte),
+        TEST(violations_are_seen_byte_by_byte),
         TEST(characters_may_be_split_between_fragments),
         TEST(message_over_the_limit_fails_by_its_header_alone),
         TEST(announced_bytes_take_no_memory),
@@ -793,6 +892,7 @@ int main(void)
         TEST(message_of_65536_fragments_comes_back),
         TEST(empty_message_has_data_also_in_fragments),
         TEST(empty_fragments_without_end_are_cut_off),
+        TEST(fragments_of_one_byte_end_at_the_limit),
         TEST(delivery_in_pieces_changes_nothing),
         TEST(pipelined_messages_come_back_in_order),
         TEST(ping_is_answered_with_its_own_payload),
@@ -805,6 +905,8 @@ int main(void)
         TEST(server_closes_with_the_code_of_the_application),
         TEST(illegal_arguments_are_refused),
         TEST(rooms_reach_their_members_and_nobody_else),
+        TEST(rooms_without_end_are_refused),
+        TEST(closing_member_gets_no_more_of_its_room),
         TEST(slow_member_sees_nothing_of_another_room),
         TEST(frozen_message_reaches_each_it_is_sent_to),
     };
