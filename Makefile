@@ -34,7 +34,7 @@ LINK_test_minnow = tests/process tests/raw_client
 LINK_test_examples = tests/process tests/raw_client
 # So does a fuzzer, by the same names.
 
-.PHONY: all run test deps deps-dev lint debug static install clean help
+.PHONY: all run test conformance deps deps-dev lint debug static install clean help
 all: minnow $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, libminnow.a and the examples
 
 minnow: $(BUILD)/minnow.o $(BUILD)/page.o $(BUILD)/libminnow.a
@@ -106,7 +106,10 @@ deps: ## Install what the tests need (cmocka) when it is missing
 deps-dev: ## Install what lint, the clang build and the static build need
 	@sh tests/deps.sh clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools
 
-lint: ## Check format, includes and what clang-tidy and cppcheck find
+conformance: ## Check that each test that docs/rfc6455.md names exists and runs
+	@sh tests/conformance.sh
+
+lint: conformance ## Check format, includes and what clang-tidy and cppcheck find
 	@sh tests/lint.sh
 
 debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
