@@ -38,6 +38,7 @@ void conn_kill(struct ws_conn *c)
 {
     if (c->state == CONN_DEAD)
         return;
+    c->abort_owed = c->state == CONN_ANSWERING;
     c->state = CONN_DEAD;
     timer_cancel(&c->server->timers, &c->timer);
     close(c->source.fd);
@@ -135,6 +136,8 @@ void conn_overload(struct ws_conn *c)
     }
     server_log(c->server, WS_LOG_INFO, "#%llu %s dropped: out of memory (--max-memory)",
                (unsigned long long)c->id, ws_conn_address(c, address));
+    if (c->state == CONN_ANSWERING)
+        conn_abort(c);
     conn_ended(c, WS_CLOSE_TRY_LATER, "", 0);
 }
 

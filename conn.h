@@ -110,6 +110,7 @@ struct ws_conn {
     bool listed : 1;      /* on the server's list of touched connections */
     bool pinged : 1;      /* and nothing was heard since: the timer waits for a sign of life */
     bool opened : 1;      /* on_open was called and on_close was not */
+    bool abort_owed : 1;  /* killed while a request waited for its answer */
     bool head_only : 1;   /* the request in hand is a HEAD */
     bool keep_alive : 1;  /* the request in hand allows another one */
     bool http_1_0 : 1;    /* the request in hand is of HTTP/1.0 */

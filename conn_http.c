@@ -59,12 +59,12 @@ static int conn_respond(struct ws_conn *c, int status, const struct ws_header *h
 
     if (head_len < 0)
         return WS_ERR_INVALID;
+    c->state = CONN_HTTP; /* answered, whatever becomes of it: nothing is left to be aborted */
     error = conn_append(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : len);
     if (last || error != 0) {
         conn_drain(c);
         return error;
     }
-    c->state = CONN_HTTP;
     c->served = true;
     c->head_only = false; /* what refuses the next request may come before its method */
     conn_deadline(c, c->server->options.handshake_timeout_ms);

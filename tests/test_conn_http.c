@@ -938,6 +938,36 @@ static void client_that_leaves_a_late_request_aborts_it(void **state)
     expect_body(c, "GET /http? []");
 }
 
+/* However the connection of a late request ends, the application hears of it: it must not answer on what
+ * is freed. Here the memory is used up by another when more comes in behind the request. */
+static void request_dropped_for_lack_of_memory_is_aborted(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *late, *hog;
+    uint8_t *payload = make_payload(200 * KIB, false);
+
+    create(f, (struct ws_options){.max_memory = 256 * KIB});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+    late = client(f, "late");
+    raw_send_text(late, "GET /late?100000 HTTP/1.1\r\n" HOST "\r\n");
+    wait_until(f, &f->seen.requests, 1, "requests");
+    hog = upgraded(f, "/echo");
+    raw_bytes_header(&f->out, RAW_BINARY, 1 * MIB);
+    raw_bytes_payload(&f->out, payload, 200 * KIB, 0);
+    raw_send_bytes(hog, &f->out);
+    for (int64_t begun = raw_now_ms(); stats(f).buffered < 200 * KIB;)
+        if (raw_now_ms() - begun > PATIENCE_MS)
+            raw_fail(hog, "it does not fill the memory");
+    raw_send_some(late, payload, 200 * KIB, 50);
+    wait_until(f, &f->seen.aborted, 1, "calls of on_abort");
+    raw_close(hog);
+    raw_close(late);
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+    free(payload);
+}
+
 static void half_closed_client_gets_its_late_answer(void **state)
 {
     struct fixture *f = *state;
@@ -1055,6 +1085,7 @@ int main(void)
         TEST(requests_behind_a_late_one_are_not_piled_up),
         TEST(late_answer_has_no_handshake_deadline),
         TEST(client_that_leaves_a_late_request_aborts_it),
+        TEST(request_dropped_for_lack_of_memory_is_aborted),
         TEST(half_closed_client_gets_its_late_answer),
         TEST(response_headers_cannot_be_injected),
         TEST(not_modified_has_no_body),
