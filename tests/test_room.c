@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "oom.h"
+#include "room.h"
+
+enum { MEMBERS = 12, NAMES = 40 };
+
+/* A table with some members. `in` is a naive model of who is in which room. */
+struct fixture {
+    struct room_table table;
+    struct buf_budget budget;
+    struct room_seat *seats[MEMBERS];
+    bool in[MEMBERS][NAMES];
+    uint64_t random;
+};
+
+static void setup(struct fixture *f, size_t max)
+{
+    *f = (struct fixture){.budget.max = max, .random = 88172645463325252};
+    room_table_init(&f->table, &f->budget, 0x1234567890abcdef);
+}
+
+/* Names of different lengths, the empty one and one with a NUL among them. */
+static size_t name_of(int i, char out[32])
+{
+    static const char letters[33] = "room\0names-of-different-lengths-";
+
+    memcpy(out, letters, 32);
+    if (i < 32)
+        return (size_t)i;
+    out[0] = (char)i;
+    return (size_t)i - 31;
+}
+
+static int join(struct fixture *f, int member, int name)
+{
+    char text[32];
+    size_t len = name_of(name, text);
+    int error = room_join(&f->table, &f->seats[member], &f->seats[member], text, len);
+
+    if (error == 0)
+        f->in[member][name] = true;
+    return error;
+}
+
+static void leave(struct fixture *f, int member, int name)
+{
+    char text[32];
+    size_t len = name_of(name, text);
+
+    room_leave(&f->table, &f->seats[member], text, len);
+    f->in[member][name] = false;
+}
+
+static void leave_all(struct fixture *f, int member)
+{
+    room_leave_all(&f->table, &f->seats[member]);
+    memset(f->in[member], 0, sizeof f->in[member]);
+}
+
+static size_t members_of(const struct fixture *f, int name)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < MEMBERS; i++)
+        n += f->in[i][name];
+    return n;
+}
+
+/* A room's array names its members, each once, each seat at its own place. */
+static void check_room(const struct fixture *f, int name)
+{
+    char text[32];
+    size_t len = name_of(name, text);
+    const struct room *room = room_find(&f->table, text, len);
+    bool seen[MEMBERS] = {false};
+
+    if (members_of(f, name) == 0) {
+        assert_null(room);
+        return;
+    }
+    assert_non_null(room);
+    assert_int_equal(room->count, members_of(f, name));
+    assert_int_equal(room->name_len, len);
+    assert_memory_equal(room->name, text, len);
+    for (size_t i = 0; i < room->count; i++) {
+        struct room_seat *const *member = room->seats[i]->member;
+
+        assert_int_equal(room->seats[i]->index, i);
+        assert_ptr_equal(room->seats[i]->room, room);
+        assert_true(f->in[member - f->seats][name]);
+        assert_false(seen[member - f->seats]);
+        seen[member - f->seats] = true;
+    }
+}
+
+/* Members know the rooms they are in. */
+static void check_member(const struct fixture *f, int member)
+{
+    size_t rooms = 0, seats = 0;
+
+    for (int name = 0; name < NAMES; name++)
+        rooms += f->in[member][name];
+    for (const struct room_seat *seat = f->seats[member]; seat != NULL; seat = seat->next)
+        seats++;
+    assert_int_equal(seats, rooms);
+}
+
+static void check(const struct fixture *f)
+{
+    size_t rooms = 0;
+
+    for (int name = 0; name < NAMES; name++) {
+        check_room(f, name);
+        rooms += members_of(f, name) != 0;
+    }
+    for (int member = 0; member < MEMBERS; member++)
+        check_member(f, member);
+    assert_int_equal(f->table.count, rooms);
+    assert_true(f->budget.used <= f->budget.max);
+}
+
+static void teardown(struct fixture *f)
+{
+    for (int member = 0; member < MEMBERS; member++)
+        leave_all(f, member);
+    check(f);
+    room_table_release(&f->table);
+    assert_int_equal(f->budget.used, 0);
+}
+
+static void a_room_is_there_while_it_has_members(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 20);
+    assert_null(room_find(&f.table, "room", 4));
+    assert_int_equal(join(&f, 0, 4), 0);
+    assert_int_equal(join(&f, 1, 4), 0);
+    check(&f);
+    leave(&f, 0, 4);
+    check(&f);
+    leave(&f, 1, 4);
+    check(&f);
+    teardown(&f);
+}
+
+static void joining_twice_is_joining_once(void **state)
+{
+    struct fixture f;
+    size_t used;
+
+    (void)state;
+    setup(&f, 1 << 20);
+    assert_int_equal(join(&f, 0, 4), 0);
+    used = f.budget.used;
+    assert_int_equal(join(&f, 0, 4), 0);
+    assert_int_equal(f.budget.used, used);
+    check(&f);
+    teardown(&f);
+}
+
+static void leaving_where_one_is_not_does_nothing(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 20);
+    leave(&f, 0, 4);
+    assert_int_equal(join(&f, 1, 4), 0);
+    leave(&f, 0, 4);
+    check(&f);
+    room_leave_all(&f.table, &f.seats[0]);
+    check(&f);
+    teardown(&f);
+}
+
+/* "a", "ab", "", and what differs only behind a NUL. */
+static void names_are_compared_by_all_their_bytes(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t len;
+    } names[] = {{"", 0}, {"a", 1}, {"ab", 2}, {"a\0b", 3}, {"a\0c", 3}, {"A", 1}};
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 20);
+    for (size_t i = 0; i < 6; i++) {
+        assert_null(room_find(&f.table, names[i].name, names[i].len));
+        assert_int_equal(room_join(&f.table, &f.seats[i], &f, names[i].name, names[i].len), 0);
+    }
+    for (size_t i = 0; i < 6; i++)
+        assert_ptr_equal(room_find(&f.table, names[i].name, names[i].len), f.seats[i]->room);
+    assert_int_equal(f.table.count, 6);
+    teardown(&f);
+}
+
+/* Far more rooms than buckets at the start. */
+static void many_rooms_are_all_found(void **state)
+{
+    enum { MANY = 5000 };
+    struct fixture f;
+    char name[16];
+
+    (void)state;
+    setup(&f, 1 << 24);
+    for (int i = 0; i < MANY; i++) {
+        size_t len = (size_t)snprintf(name, sizeof name, "%d", i);
+
+        assert_int_equal(room_join(&f.table, &f.seats[i % 2], &f, name, len), 0);
+    }
+    assert_int_equal(f.table.count, MANY);
+    assert_true(f.table.size >= MANY);
+    for (int i = 0; i < MANY; i++) {
+        size_t len = (size_t)snprintf(name, sizeof name, "%d", i);
+        const struct room *room = room_find(&f.table, name, len);
+
+        assert_non_null(room);
+        assert_memory_equal(room->name, name, len);
+    }
+    teardown(&f);
+}
+
+/* xorshift64: the same numbers on every machine. */
+static int next_random(struct fixture *f, int below)
+{
+    f->random ^= f->random << 13;
+    f->random ^= f->random >> 7;
+    f->random ^= f->random << 17;
+    return (int)(f->random % (uint64_t)below);
+}
+
+static void rooms_agree_with_a_naive_model(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 20);
+    for (int i = 0; i < 5000; i++) {
+        int member = next_random(&f, MEMBERS);
+        int what = next_random(&f, 40);
+
+        if (what == 0)
+            leave_all(&f, member);
+        else if (what < 15)
+            leave(&f, member, next_random(&f, NAMES));
+        else
+            assert_int_equal(join(&f, member, next_random(&f, NAMES)), 0);
+        check(&f);
+    }
+    teardown(&f);
+}
+
+/* At each budget, from none to enough: what is refused has changed nothing that can be seen. */
+static void a_full_budget_refuses_and_changes_nothing(void **state)
+{
+    (void)state;
+    for (size_t max = 0; max < 4000; max += 8) {
+        struct fixture f;
+        int refused = 0;
+
+        setup(&f, max);
+        for (int i = 0; i < 30; i++) {
+            int error = join(&f, i % 6, 3 + i % 4);
+
+            assert_true(error == 0 || error == BUF_FULL);
+            refused += error != 0;
+        }
+        assert_true(max > 0 || refused == 30);
+        assert_true(max < 3000 || refused == 0);
+        check(&f);
+        teardown(&f);
+    }
+}
+
+/* The n-th allocation fails, and all after it; then there is memory again. */
+static void out_of_memory_changes_nothing(void **state)
+{
+    (void)state;
+    for (long n = 0; n < 24; n++) {
+        struct fixture f;
+
+        setup(&f, 1 << 20);
+        oom_after(n);
+        for (int i = 0; i < 24; i++) {
+            size_t used = f.budget.used;
+            int error = join(&f, i % 6, 3 + i % 4);
+
+            assert_true(error == 0 || error == BUF_NOMEM);
+            assert_true(error == 0 || f.budget.used >= used);
+        }
+        oom_after(-1);
+        check(&f);
+        for (int i = 0; i < 24; i++)
+            assert_int_equal(join(&f, i % 6, 3 + i % 4), 0);
+        check(&f);
+        teardown(&f);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_room_is_there_while_it_has_members),
+        cmocka_unit_test(joining_twice_is_joining_once),
+        cmocka_unit_test(leaving_where_one_is_not_does_nothing),
+        cmocka_unit_test(names_are_compared_by_all_their_bytes),
+        cmocka_unit_test(many_rooms_are_all_found),
+        cmocka_unit_test(rooms_agree_with_a_naive_model),
+        cmocka_unit_test(a_full_budget_refuses_and_changes_nothing),
+        cmocka_unit_test(out_of_memory_changes_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
