@@ -255,6 +255,116 @@ static void out_of_memory_changes_nothing(void **state)
     check(&b, &budget);
 }
 
+/* --- spares ------------------------------------------------------------------------------------- */
+
+enum { LARGE = BUF_SPARE_MIN };
+
+/* Fill a buffer, so that it owns a block of `n` bytes. */
+static void fill(struct buf *b, struct buf_budget *budget, size_t n)
+{
+    assert_int_equal(buf_reserve(b, budget, n), 0);
+    memset(b->data, 'x', n);
+    b->len = n;
+}
+
+static void a_large_block_is_kept_for_the_next_buffer(void **state)
+{
+    struct buf a = {0}, b = {0};
+    struct buf_budget budget = {.max = 16 * LARGE};
+    const uint8_t *block;
+
+    (void)state;
+    fill(&a, &budget, LARGE);
+    block = a.data;
+    buf_release(&a, &budget);
+    assert_int_equal(budget.used, 0);
+    assert_int_equal(budget.spare_bytes, LARGE);
+    assert_int_equal(buf_append(&b, &budget, "small", 5), 0);
+    assert_ptr_not_equal(b.data, block);
+    assert_int_equal(buf_reserve(&b, &budget, LARGE - 5), 0);
+    assert_ptr_equal(b.data, block);
+    assert_memory_equal(b.data, "small", 5);
+    assert_int_equal(budget.spare_bytes, 0);
+    check(&b, &budget);
+    buf_release(&b, &budget);
+    buf_budget_release(&budget);
+    assert_int_equal(budget.spare_bytes, 0);
+    assert_null(budget.spares);
+}
+
+static void a_small_block_is_not_kept(void **state)
+{
+    struct buf b = {0};
+    struct buf_budget budget = {.max = 2 * LARGE};
+
+    (void)state;
+    fill(&b, &budget, LARGE - 1);
+    buf_release(&b, &budget);
+    assert_null(budget.spares);
+    assert_int_equal(budget.spare_bytes, 0);
+}
+
+static void what_is_kept_has_a_limit(void **state)
+{
+    enum { BLOCK = 3 * LARGE, BLOCKS = BUF_SPARE_TOTAL / BLOCK + 5 };
+    struct buf b[BLOCKS] = {{0}};
+    struct buf_budget budget = {.max = (size_t)2 * BLOCKS * BLOCK};
+
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++)
+        fill(&b[i], &budget, BLOCK);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        buf_release(&b[i], &budget);
+        assert_true(budget.spare_bytes <= BUF_SPARE_TOTAL);
+    }
+    assert_true(budget.spare_bytes > BUF_SPARE_TOTAL - BLOCK);
+    assert_int_equal(budget.used, 0);
+    buf_budget_release(&budget);
+}
+
+/* A spare counts from when it is taken: one that is too large for the rest of the budget is left. */
+static void a_spare_does_not_pass_the_budget(void **state)
+{
+    struct buf a = {0}, b = {0}, c = {0};
+    struct buf_budget budget = {.max = 16 * LARGE};
+
+    (void)state;
+    fill(&a, &budget, 3 * LARGE);
+    buf_release(&a, &budget);
+    fill(&b, &budget, LARGE + 1);
+    assert_int_equal(b.cap, 3 * LARGE);
+    buf_release(&b, &budget);
+    assert_true(buf_budget_take(&budget, 13 * LARGE)); /* 1/16 is not for large blocks */
+    fill(&c, &budget, 2 * LARGE);
+    assert_int_equal(c.cap, 2 * LARGE);
+    assert_int_equal(budget.used, 15 * LARGE);
+    buf_release(&c, &budget);
+    buf_budget_release(&budget);
+}
+
+static void an_expected_message_begins_with_a_spare_or_with_nothing(void **state)
+{
+    struct buf a = {0}, b = {0};
+    struct buf_budget budget = {.max = 16 * LARGE};
+
+    (void)state;
+    buf_expect(&a, &budget, 2 * LARGE);
+    check(&a, &budget);
+    assert_null(a.data);
+    fill(&a, &budget, LARGE);
+    buf_release(&a, &budget);
+    buf_expect(&a, &budget, 2 * LARGE); /* the spare is too small */
+    assert_null(a.data);
+    buf_expect(&a, &budget, LARGE);
+    assert_int_equal(a.cap, LARGE);
+    assert_int_equal(a.len, 0);
+    buf_expect(&b, &budget, SIZE_MAX);
+    assert_null(b.data);
+    check(&a, &budget);
+    buf_release(&a, &budget);
+    buf_budget_release(&budget);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +379,11 @@ int main(void)
         cmocka_unit_test(buffers_share_their_budget),
         cmocka_unit_test(sizes_that_would_wrap_are_refused),
         cmocka_unit_test(out_of_memory_changes_nothing),
+        cmocka_unit_test(a_large_block_is_kept_for_the_next_buffer),
+        cmocka_unit_test(a_small_block_is_not_kept),
+        cmocka_unit_test(what_is_kept_has_a_limit),
+        cmocka_unit_test(a_spare_does_not_pass_the_budget),
+        cmocka_unit_test(an_expected_message_begins_with_a_spare_or_with_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
