@@ -283,7 +283,7 @@ int conn_append_last(struct ws_conn *c, const void *data, size_t len)
 {
     if (!stage_append(c, data, len, NULL, 0) &&
         (conn_outbox(c) == NULL ||
-         output_append_last(&c->outbox->queue, &c->server->pool, data, len) != 0))
+         output_append_last(&c->outbox->queue, data, len) != 0))
         return WS_ERR_NOMEM;
     conn_touch(c);
     return 0;

@@ -113,16 +113,22 @@ static int slices_grow(struct output_pool *pool, struct output *o)
     return 0;
 }
 
-/* Make room for one more slice at the end. Moves the slices to the front only when at least half of
- * the array is free, so that each slice is moved a bounded number of times. */
+static void slices_to_front(struct output *o)
+{
+    memmove(o->slices, o->slices + o->head, o->count * sizeof *o->slices);
+    o->head = 0;
+}
+
+/* Make room for one more slice at the end, and leave one place beside it for output_append_last().
+ * Moves the slices to the front only when at least half of the array is free, so that each slice is
+ * moved a bounded number of times. */
 static int slices_reserve(struct output_pool *pool, struct output *o)
 {
-    if (o->head + o->count < o->cap)
+    if (o->head + o->count + 1 < o->cap)
         return 0;
     if (o->count > o->cap / 2)
         return slices_grow(pool, o);
-    memmove(o->slices, o->slices + o->head, o->count * sizeof *o->slices);
-    o->head = 0;
+    slices_to_front(o);
     return 0;
 }
 
@@ -154,12 +160,13 @@ int output_append(struct output_pool *pool, struct output *o, const void *head, 
                   const void *body, size_t body_len)
 {
     struct output_chunk *chunk;
-    size_t len;
+    size_t len = head_len + body_len;
     int error;
 
-    if (head_len > SIZE_MAX / 2 - body_len % (SIZE_MAX / 2) || body_len > SIZE_MAX / 2)
+    if (body_len > SIZE_MAX - head_len)
         return BUF_FULL;
-    len = head_len + body_len;
+    if (len == 0)
+        return 0; /* every slice has something to send */
     chunk = writable_tail(o, len);
     if (chunk == NULL) {
         if ((error = slices_reserve(pool, o)) != 0)
@@ -176,14 +183,15 @@ int output_append(struct output_pool *pool, struct output *o, const void *head, 
 }
 
 /* Not counted in the budget: one connection can cause only one of these, of some 130 bytes. */
-int output_append_last(struct output *o, struct output_pool *pool, const void *data, size_t len)
+int output_append_last(struct output *o, const void *data, size_t len)
 {
     struct output_chunk *chunk = writable_tail(o, len);
-    int error;
 
     if (chunk == NULL) {
-        if ((error = slices_reserve(pool, o)) != 0)
-            return error;
+        if (o->count == o->cap)
+            return BUF_FULL; /* the place was taken before */
+        if (o->head + o->count == o->cap)
+            slices_to_front(o);
         if ((chunk = malloc(sizeof *chunk + len)) == NULL)
             return BUF_NOMEM;
         *chunk = (struct output_chunk){.refs = 1, .cap = len};
@@ -217,7 +225,7 @@ int output_slice_new(struct output_pool *pool, struct output_slice *slice, const
     struct output_chunk *chunk;
     int error;
 
-    if (body_len > SIZE_MAX / 2)
+    if (body_len > SIZE_MAX - head_len)
         return BUF_FULL;
     chunk = shared_chunk(pool, head_len + body_len, &error);
     if (chunk == NULL)
@@ -271,7 +279,7 @@ size_t output_peek(const struct output *o, struct output_span *spans, size_t max
 void output_sent(struct output_pool *pool, struct output *o, size_t n)
 {
     o->queued -= n;
-    while (n > 0 || (o->count > 0 && o->slices[o->head].start == o->slices[o->head].end)) {
+    while (n > 0) {
         struct output_slice *first = &o->slices[o->head];
         size_t len = first->end - first->start;
 

@@ -48,8 +48,8 @@ struct output {
     size_t queued;               /* bytes, the sum of all slices */
     struct output_slice *slices; /* inline_slices, or owned and counted in the budget */
     size_t head;                 /* first slice in use */
-    size_t count;                /* slices in use */
-    size_t cap;
+    size_t count;                /* slices in use, none of them empty */
+    size_t cap;                  /* more than count until output_append_last() */
     struct output_slice inline_slices[OUTPUT_INLINE];
 };
 
@@ -69,11 +69,11 @@ int output_append(struct output_pool *pool, struct output *o, const void *head, 
                   const void *body, size_t body_len);
 
 /* The same for a few bytes that must go out even when the budget is used up: a closing frame. The
- * caller appends at most one to a queue. */
-int output_append_last(struct output *o, struct output_pool *pool, const void *data, size_t len);
+ * caller appends at most one to a queue. A place for its slice is always kept. */
+int output_append_last(struct output *o, const void *data, size_t len);
 
-/* Encode once: copy `head` and `body` where many queues can refer to them. The slice holds a
- * reference until output_slice_release(). */
+/* Encode once: copy `head` and `body`, not both empty, where many queues can refer to them. The slice
+ * holds a reference until output_slice_release(). */
 int output_slice_new(struct output_pool *pool, struct output_slice *slice, const void *head,
                      size_t head_len, const void *body, size_t body_len);
 void output_slice_release(struct output_pool *pool, struct output_slice *slice);
