@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    SLOW_SLICES = 8, /* a queue that has so many is that of a peer that does not read */
+    SMALL = OUTPUT_CHUNK_SIZE / 16 /* bytes of a frame that it should not keep a chunk alive for */
+};
+
 /* A reused chunk is counted while it is in use; a spare one is not. */
 static struct output_chunk *chunk_new(struct output_pool *pool, size_t size, int *error)
 {
@@ -248,14 +253,19 @@ void output_slice_release(struct output_pool *pool, struct output_slice *slice)
 int output_refer(struct output_pool *pool, struct output *o, const struct output_slice *slice)
 {
     struct output_slice *last = tail(o);
+    size_t len = slice->end - slice->start;
     int error;
 
     /* Frames published one after the other lie one after the other: one slice for all of them. */
     if (last != NULL && last->chunk == slice->chunk && last->end == slice->start) {
         last->end = slice->end;
-        o->queued += slice->end - slice->start;
+        o->queued += len;
         return 0;
     }
+    /* Each few bytes could hold a chunk that nobody else needs any more. Copies lie close together,
+     * so that the memory stays in proportion to what is queued. */
+    if (o->count >= SLOW_SLICES && len < SMALL)
+        return output_append(pool, o, slice->chunk->data + slice->start, len, NULL, 0);
     if ((error = slices_reserve(pool, o)) != 0)
         return error;
     slice->chunk->refs++;

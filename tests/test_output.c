@@ -423,6 +423,41 @@ static void the_last_frame_needs_no_budget(void **state)
     }
 }
 
+/* Queue 0 does not read. What it gets is small, and what others get and send between fills chunks:
+ * it must not keep all of those alive. */
+static void a_slow_peer_holds_memory_in_proportion_to_its_queue(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 24);
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(publish(&f, 1, 10), 0);
+        assert_int_equal(publish(&f, 2, OUTPUT_CHUNK_SIZE - 10), 0);
+        send_some(&f, 1, OUTPUT_CHUNK_SIZE - 10);
+    }
+    check(&f);
+    assert_int_equal(unsent(&f, 0), 5000);
+    assert_true(f.budget.used < 12 * OUTPUT_CHUNK_SIZE);
+    teardown(&f);
+}
+
+/* The same with replies of its own between the frames of a room. */
+static void replies_between_shared_frames_do_not_cost_a_chunk_each(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 24);
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(publish(&f, 1, 10), 0);
+        assert_int_equal(append(&f, 0, 10, 2), 0);
+    }
+    check(&f);
+    assert_true(f.budget.used < 12 * OUTPUT_CHUNK_SIZE);
+    teardown(&f);
+}
+
 /* Allocations fail at once, after the first, or not at all. */
 static void out_of_memory_changes_nothing(void **state)
 {
@@ -543,6 +578,8 @@ int main(void)
         cmocka_unit_test(what_passes_the_budget_is_refused_and_changes_nothing),
         cmocka_unit_test(the_slices_themselves_are_counted),
         cmocka_unit_test(the_last_frame_needs_no_budget),
+        cmocka_unit_test(a_slow_peer_holds_memory_in_proportion_to_its_queue),
+        cmocka_unit_test(replies_between_shared_frames_do_not_cost_a_chunk_each),
         cmocka_unit_test(out_of_memory_changes_nothing),
         cmocka_unit_test(queues_agree_with_a_naive_model),
     };
