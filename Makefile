@@ -33,8 +33,11 @@ LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
 LINK_test_examples = tests/process tests/raw_client
 # So does a fuzzer, by the same names.
+FUZZERS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_CC ?= clang
+FUZZ_SECONDS ?= 20
 
-.PHONY: all run test conformance deps deps-dev lint debug static install clean help
+.PHONY: all run test conformance fuzz deps deps-dev lint debug static install clean help
 all: minnow $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, libminnow.a and the examples
 
 minnow: $(BUILD)/minnow.o $(BUILD)/page.o $(BUILD)/libminnow.a
@@ -78,13 +81,31 @@ $(BUILD)/page.o: $(BUILD)/page.c
 
 OOM_WRAP = -Wl,--wrap=malloc,--wrap=realloc
 
-test: $(TESTS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
-	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%)
+test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
+	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)
 
 .SECONDEXPANSION:
 $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/tests/%.o \
         $$(addsuffix .o,$$(addprefix $(BUILD)/test/,$$(LINK_$$*)))
 	$(CC) $(SANITIZE) $(LDFLAGS) $(if $(filter %/oom.o,$^),$(OOM_WRAP)) -pthread -o $@ $^ -lcmocka
+
+# A fuzzer's objects in a directory: those of the core that the test of the same name needs.
+fuzzed = $(addsuffix .o,$(addprefix $(1)/,$(filter-out tests/%,$(LINK_$(2:fuzz_%=test_%)))))
+
+$(FUZZERS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/tests/fuzz/%.o \
+        $(BUILD)/test/tests/fuzz/main.o $$(call fuzzed,$(BUILD)/test,$$*)
+	$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^
+
+$(FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o \
+        $$(call fuzzed,$(BUILD)/fuzz,$$*)
+	$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^
+
+$(BUILD)/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(STANDARD) $(CPPFLAGS) $(SANITIZE) -fsanitize=fuzzer-no-link -c -o $@ $<
+
+fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for FUZZ_SECONDS, 20 by default; needs clang
+	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run.sh $(FUZZERS:fuzz_%=%)
 
 $(BUILD)/test/%.o: %.c
 	@mkdir -p $(@D)

@@ -1,11 +1,17 @@
 #!/bin/sh
 # Run each test program given, show the output of those that fail, and add up what cmocka counted.
+# A fuzzer's program gets the inputs that are kept for it and counts them in the same way.
 # Usage: sh tests/run.sh PROGRAM...
 passed=0
 failed=0
 for program; do
     log=$program.log
-    "$program" >"$log" 2>&1
+    inputs=
+    case $program in
+    */fuzz_*) inputs=tests/fuzz/regression/${program##*/fuzz_} ;;
+    esac
+    # shellcheck disable=SC2086 # nothing when there are none
+    "$program" ${inputs:+$inputs/*} >"$log" 2>&1
     status=$?
     p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | head -n 1)
     f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | head -n 1)

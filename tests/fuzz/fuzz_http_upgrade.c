@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * * http_upgrade.c: whatever the request, there is a verdict with its reason; and one verdict,
+ * http_upgrade.c: whatever the request, there is a verdict with its reason; and one verdict,
  * whether the head came whole or byte by byte. */
 #include <stdlib.h>
 #include <string.h>
