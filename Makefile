@@ -131,7 +131,7 @@ conformance: ## Check that each test that docs/rfc6455.md names exists and runs
 	@sh tests/conformance.sh
 
 lint: conformance ## Check format, includes and what clang-tidy and cppcheck find
-	@sh tests/lint.sh
+	@PURE="$(PURE)" CORE="$(CORE)" sh tests/lint.sh
 
 debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
 	$(MAKE) BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" $(BUILD)/debug/minnow

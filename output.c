@@ -257,7 +257,7 @@ int output_refer(struct output_pool *pool, struct output *o, const struct output
     int error;
 
     /* Frames published one after the other lie one after the other: one slice for all of them. */
-    if (last != NULL && last->chunk == slice->chunk && last->end == slice->start) {
+    if (o->count > 0 && last->chunk == slice->chunk && last->end == slice->start) {
         last->end = slice->end;
         o->queued += len;
         return 0;

@@ -800,7 +800,7 @@ void ws_server_free(struct ws_server *s)
     while (s->touched != NULL)
         settle_touched(s);
     while (s->app_timers != NULL)
-        ws_timer_cancel(s->app_timers);
+        ws_timer_cancel(s->app_timers); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
     while (s->watches != NULL) {
         s->watches->ended = true;
         watches_free_ended(s);

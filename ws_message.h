@@ -24,10 +24,10 @@ enum ws_message_state { MESSAGE_NONE, MESSAGE_TEXT, MESSAGE_BINARY };
 
 /* An all-zero struct has no message open. */
 struct ws_message {
-    size_t len;                  /* bytes announced for this message so far; <= max_len */
-    uint32_t empty_fragments;    /* frames of it that had no payload and no FIN */
-    struct utf8 utf8;            /* of the text so far */
-    uint8_t state;               /* enum ws_message_state */
+    size_t len;               /* bytes announced for this message so far; <= max_len */
+    uint32_t empty_fragments; /* frames of it that had no payload and no FIN */
+    struct utf8 utf8;         /* of the text so far */
+    uint8_t state;            /* enum ws_message_state */
 };
 
 /* Admit data frame `f` (not a control frame) of a message that may hold `max_len` bytes.

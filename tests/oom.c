@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 void *__real_malloc(size_t size);
 void *__real_realloc(void *p, size_t size);
 void *__wrap_malloc(size_t size);
@@ -36,3 +37,4 @@ void *__wrap_realloc(void *p, size_t size)
 {
     return exhausted() ? NULL : __real_realloc(p, size);
 }
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */

@@ -788,7 +788,7 @@ static _Noreturn void serve_with_few_descriptors(struct fixture *f, int port_out
 
     create(f, options);
     getrlimit(RLIMIT_NOFILE, &few);
-    few.rlim_cur = (rlim_t)(count_descriptors() + 8);
+    few.rlim_cur = (rlim_t)count_descriptors() + 8;
     if (setrlimit(RLIMIT_NOFILE, &few) != 0 ||
         ws_watch(f->server, life_in, EPOLLIN, stop_on_eof, f) != 0 ||
         write(port_out, &f->port, sizeof f->port) != sizeof f->port)

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Silent when everything is fine, else one line for each complaint. `make lint` calls it.
+# Usage: PURE="sha1 base64 ..." CORE="$PURE ws ..." sh tests/lint.sh
+sources=$(git ls-files '*.c') || exit 1
+headers=$(git ls-files '*.h') || exit 1
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Paths have no spaces, and that is one of the rules.
+# shellcheck disable=SC2086
+
+# Format, and a limit of 60 lines for a function among the rest of .clang-tidy.
+clang-format --dry-run --Werror $sources $headers 2>&1 | grep -E '(error|warning):' >>"$log"
+echo "$sources" | xargs -P 2 -n 1 sh -c \
+    'clang-tidy --quiet "$0" -- -std=c11 -D_GNU_SOURCE -I. 2>/dev/null' |
+    grep -E '(error|warning):' | sort -u >>"$log"
+cppcheck --quiet -j 2 --std=c11 --language=c -D_GNU_SOURCE -I. --inline-suppr \
+    --enable=warning,performance,portability --suppress=missingIncludeSystem \
+    --template='{file}:{line}: {severity}: {message} [{id}]' $sources 2>>"$log"
+
+# Pure files know no descriptor and no clock: of C what computes, memory, and each other.
+names() { echo "$@" | tr ' ' '|'; }
+for name in $PURE; do echo "$name.c $name.h"; done |
+    xargs grep -HnE '^ *# *include' |
+    grep -vE '<(assert|limits|std[a-z]*|strings?)\.h>' |
+    grep -vE "\"($(names $PURE ws_protocol))\.h\"" |
+    sed 's/$/: not in a pure file/' >>"$log"
+
+# Programs and socketio/ stand on the public header alone.
+git ls-files minnow.c 'minnow_*' 'examples/*.[ch]' 'socketio/*.[ch]' |
+    xargs grep -HnE "^ *# *include *\"(\.\./)*($(names $CORE))\.h\"" |
+    grep -vE '"(\.\./)*ws\.h"' |
+    sed 's/$/: of the core only ws.h may be included here/' >>"$log"
+
+sed "s|^$(pwd)/||" "$log"
+[ ! -s "$log" ]
