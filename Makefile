@@ -72,6 +72,7 @@ $(BUILD)/page.c: web/index.html web/csp_hash.sh Makefile
 	  echo "\"default-src 'none'; img-src data:; connect-src 'self';\""; \
 	  echo "\" script-src $$(sh web/csp_hash.sh $< script);\""; \
 	  echo "\" style-src $$(sh web/csp_hash.sh $< style);\""; \
+	  echo "\" require-trusted-types-for 'script'; trusted-types 'none';\""; \
 	  echo "\" base-uri 'none'; form-action 'none'; frame-ancestors 'none'\";"; } > $@
 
 $(BUILD)/page.o: $(BUILD)/page.c
