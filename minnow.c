@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -171,21 +172,63 @@ static void respond_text(struct ws_conn *c, int status, const char *text)
     ws_respond(c, status, headers, status == 405 ? 3 : 2, text, strlen(text));
 }
 
+/* Is `etag` in `list`? Compared weakly: W/ in front does not matter. What is no entity tag ends the
+ * list, since a comma may stand inside the quotes. RFC 9110 §8.8.3, §13.1.2 */
+static bool etag_listed(struct ws_str list, const char *etag)
+{
+    const char *at = list.data;
+    const char *end = list.data + list.len;
+    const char *quote;
+    size_t etag_len = strlen(etag);
+
+    while (at < end) {
+        if (*at == ',' || *at == ' ' || *at == '\t') {
+            at++;
+            continue;
+        }
+        if (end - at >= 2 && at[0] == 'W' && at[1] == '/')
+            at += 2;
+        quote = at < end && *at == '"' ? memchr(at + 1, '"', (size_t)(end - at - 1)) : NULL;
+        if (quote == NULL)
+            return false;
+        if ((size_t)(quote + 1 - at) == etag_len && memcmp(at, etag, etag_len) == 0)
+            return true;
+        at = quote + 1;
+    }
+    return false;
+}
+
+/* Does the client have the page as it is? Fields of the same name are one list. */
+static bool is_fresh(const struct ws_request *req, const char *etag)
+{
+    struct ws_header h;
+
+    for (size_t i = 0; ws_request_header_at(req, i, &h); i++) {
+        if (h.name.len == strlen("If-None-Match") &&
+            strncasecmp(h.name.data, "If-None-Match", h.name.len) == 0 &&
+            (ws_str_is(h.value, "*") || etag_listed(h.value, etag)))
+            return true;
+    }
+    return false;
+}
+
 static void respond_page(struct ws_conn *c, const struct ws_request *req)
 {
     const struct program *program = program_of(c);
     const struct ws_header headers[] = {
-        {ws_str("Content-Type"), ws_str("text/html; charset=utf-8")},
+        {ws_str("Cache-Control"), ws_str("no-cache")}, /* keep it, but ask each time */
+        {ws_str("ETag"), ws_str(program->etag)},
         {ws_str("Content-Security-Policy"), ws_str(minnow_page_policy)},
         {ws_str("X-Content-Type-Options"), ws_str("nosniff")},
         {ws_str("Referrer-Policy"), ws_str("no-referrer")},
-        {ws_str("Cache-Control"), ws_str("no-cache")},
-        {ws_str("ETag"), ws_str(program->etag)},
+        {ws_str("Content-Type"), ws_str("text/html; charset=utf-8")}, /* not in a 304 */
     };
-    bool fresh = ws_str_is(ws_request_header(req, "If-None-Match"), program->etag);
+    size_t count = sizeof headers / sizeof headers[0];
 
-    ws_respond(c, fresh ? 304 : 200, headers, sizeof headers / sizeof headers[0], program->page,
-               fresh ? 0 : minnow_page_len);
+    if (is_fresh(req, program->etag))
+        ws_respond(c, 304, headers, count - 1, NULL, 0);
+    else
+        ws_respond(c, 200, headers, count, program->page, minnow_page_len);
 }
 
 static void on_request(struct ws_conn *c, const struct ws_request *req)
