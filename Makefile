@@ -57,23 +57,9 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(STANDARD) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-# The page as an array of bytes, without a tool beside od and sed.
-$(BUILD)/page.c: web/index.html web/csp_hash.sh Makefile
+$(BUILD)/page.c: web/index.html web/embed.sh
 	@mkdir -p $(@D)
-	{ echo '#include <stddef.h>'; \
-	  echo 'extern const unsigned char minnow_page[];'; \
-	  echo 'extern const size_t minnow_page_len;'; \
-	  echo 'const unsigned char minnow_page[] = {'; \
-	  od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; \
-	  echo '};'; \
-	  echo 'const size_t minnow_page_len = sizeof minnow_page;'; \
-	  echo 'extern const char minnow_page_policy[];'; \
-	  echo 'const char minnow_page_policy[] ='; \
-	  echo "\"default-src 'none'; img-src data:; connect-src 'self';\""; \
-	  echo "\" script-src $$(sh web/csp_hash.sh $< script);\""; \
-	  echo "\" style-src $$(sh web/csp_hash.sh $< style);\""; \
-	  echo "\" require-trusted-types-for 'script'; trusted-types 'none';\""; \
-	  echo "\" base-uri 'none'; form-action 'none'; frame-ancestors 'none'\";"; } > $@
+	sh web/embed.sh $< > $@
 
 $(BUILD)/page.o: $(BUILD)/page.c
 	$(CC) -std=c11 $(CFLAGS) -c -o $@ $<
@@ -156,4 +142,5 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 .SECONDARY:
+.DELETE_ON_ERROR:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

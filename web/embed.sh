@@ -1,0 +1,43 @@
+#!/bin/sh
+# Print C that holds the page as an array of bytes, and the Content-Security-Policy for it, which
+# names its <script> and <style> by their hashes (CSP level 3, §2.3.1). Needs no tool beside od, sed,
+# sha256sum and base64. Usage: sh web/embed.sh web/index.html
+set -e
+page=$1
+
+# The text between the tags <$1> and </$1>, which stand alone on their lines; the newline behind the
+# first one belongs to it.
+inside() {
+    echo
+    sed -n "/^<$1>\$/,/^<\/$1>\$/p" "$page" | sed '1d;$d'
+}
+
+# 'sha256-...' of that text.
+hash() {
+    hex=$(inside "$1" | sha256sum | cut -c 1-64)
+    # The program printf knows \x; not every shell's does.
+    printf "'sha256-%s'" "$(env printf "$(echo "$hex" | sed 's/../\\x&/g')" | base64)"
+}
+
+cat <<END
+#include <stddef.h>
+
+extern const unsigned char minnow_page[];
+extern const size_t minnow_page_len;
+extern const char minnow_page_policy[];
+
+const char minnow_page_policy[] =
+    "default-src 'none'; img-src data:; connect-src 'self';"
+    " script-src $(hash script);"
+    " style-src $(hash style);"
+    " require-trusted-types-for 'script'; trusted-types 'none';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const unsigned char minnow_page[] = {
+END
+od -An -v -tx1 "$page" | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'
+cat <<END
+};
+
+const size_t minnow_page_len = sizeof minnow_page;
+END
