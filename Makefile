@@ -37,7 +37,8 @@ FUZZERS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 20
 
-.PHONY: all run test conformance fuzz deps deps-dev lint debug static install clean help
+# Every target with a line of help is one of these.
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' Makefile)
 all: minnow $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, libminnow.a and the examples
 
 minnow: $(BUILD)/minnow.o $(BUILD)/page.o $(BUILD)/libminnow.a
@@ -113,6 +114,18 @@ deps: ## Install what the tests need (cmocka) when it is missing
 
 deps-dev: ## Install what lint, the clang build and the static build need
 	@sh tests/deps.sh clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools
+
+deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and its packages
+	@sh tests/deps.sh chromium curl python3-websockets fonts-noto-color-emoji \
+	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
+	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
+
+e2e: minnow ## Run the tests with real clients: Chromium, node, npm's and Python's WebSocket, curl
+	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
+
+screenshot: minnow ## Take docs/chat.png anew, of a real chat
+	@mkdir -p docs
+	@node tests/e2e/screenshot.js docs/chat.png
 
 conformance: ## Check that each test that docs/rfc6455.md names exists and runs
 	@sh tests/conformance.sh
