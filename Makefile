@@ -121,6 +121,7 @@ deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and it
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
 e2e: minnow ## Run the tests with real clients: Chromium, node, npm's and Python's WebSocket, curl
+	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
 
 screenshot: minnow ## Take docs/chat.png anew, of a real chat
