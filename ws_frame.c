@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "avx2.h"
+
 enum { FIN = 0x80, RSV = 0x70, OPCODE = 0x0f, MASK = 0x80, LEN7 = 0x7f, LEN16 = 126, LEN64 = 127 };
 
 static bool is_known(unsigned opcode)
@@ -81,26 +83,66 @@ size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode o
     return 2 + extended;
 }
 
-/* 32 bytes a step: compilers turn the inner loop into vector instructions. */
-void ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset)
+/* Unmask 8 bytes and return them. */
+static uint64_t unmask_word(uint8_t *data, uint64_t key)
 {
-    uint8_t key[8];
-    uint64_t wide;
+    uint64_t word;
+
+    memcpy(&word, data, sizeof word);
+    word ^= key;
+    memcpy(data, &word, sizeof word);
+    return word;
+}
+
+/* Unmask as much of `data[0..len)` as steps of 64 bytes reach, and gather all of it in `*seen`.
+ * Returns how much. Twice as fast as words of 8 bytes from some 300 bytes on: `make bench-codecs`. */
+USES_AVX2 static size_t unmask_vectors(uint8_t *data, size_t len, uint64_t key, uint64_t *seen)
+{
+    typedef uint64_t vector __attribute__((vector_size(32)));
+    const vector keys = {key, key, key, key};
+    vector a, b, all = {0};
+    uint64_t words[4];
     size_t i = 0;
 
-    for (size_t k = 0; k < sizeof key; k++)
-        key[k] = mask[(k + offset) & 3];
-    memcpy(&wide, key, sizeof wide);
-    for (; len - i >= 32; i += 32) {
-        uint64_t words[4];
-
-        memcpy(words, data + i, sizeof words);
-        for (size_t k = 0; k < 4; k++)
-            words[k] ^= wide;
-        memcpy(data + i, words, sizeof words);
+    for (; len - i >= 64; i += 64) {
+        memcpy(&a, data + i, 32);
+        memcpy(&b, data + i + 32, 32);
+        a ^= keys;
+        b ^= keys;
+        all |= a | b;
+        memcpy(data + i, &a, 32);
+        memcpy(data + i + 32, &b, 32);
     }
-    for (; i < len; i++)
-        data[i] ^= key[i & 7];
+    memcpy(words, &all, sizeof words);
+    *seen |= words[0] | words[1] | words[2] | words[3];
+    return i;
+}
+
+bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset)
+{
+    uint64_t seen = 0, key;
+    uint32_t half;
+    size_t i = 0;
+
+    /* Up to where the mask begins anew: no byte, unless the payload comes in pieces. */
+    for (; len > 0 && offset % 4 != 0; offset++, len--, data++) {
+        *data ^= mask[offset % 4];
+        seen |= *data;
+    }
+    memcpy(&half, mask, sizeof half);
+    key = (uint64_t)half << 32 | half;
+    if (len >= 128 && has_avx2())
+        i = unmask_vectors(data, len, key, &seen);
+    for (; len - i >= 32; i += 32) /* the compiler makes vectors of it, as wide as all CPUs have */
+        for (size_t k = 0; k < 32; k += 8)
+            seen |= unmask_word(data + i + k, key);
+    for (; len - i >= 8; i += 8)
+        seen |= unmask_word(data + i, key);
+    for (; i < len; i++) {
+        data[i] ^= mask[i % 4];
+        seen |= data[i];
+    }
+    return (seen & 0x8080808080808080u) == 0;
 }
 
 const char *ws_opcode_name(enum ws_opcode opcode)

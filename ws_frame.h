@@ -39,8 +39,11 @@ size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode o
                        uint64_t len);
 
 /* Unmask `data[0..len)` in place. `offset` is how many bytes of this frame's payload came before
- * data[0], so that a payload may be unmasked in pieces. RFC 6455 §5.3. */
-void ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset);
+ * data[0], so that a payload may be unmasked in pieces. RFC 6455 §5.3.
+ *
+ * Returns whether all of the unmasked bytes are ASCII, which comes for nothing here and spares a text
+ * the look of utf8_feed(). */
+bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset);
 
 static inline bool ws_opcode_is_control(enum ws_opcode opcode)
 {

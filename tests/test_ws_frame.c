@@ -260,7 +260,7 @@ static void fill(uint8_t *data, size_t len)
  * stay as it was. */
 static void unmasking_is_right_at_every_alignment_length_and_offset(void **state)
 {
-    enum { ROOM = 120 };
+    enum { ROOM = 300 }; /* from 128 bytes on wide vectors may do the most of it */
     static const uint64_t offsets[] = {0, 1, 2, 3, 4, 5, 31, 33, 1000002, UINT64_MAX / 2};
     uint8_t got[ROOM], expected[ROOM];
 
@@ -281,8 +281,8 @@ static void unmasking_is_right_at_every_alignment_length_and_offset(void **state
 static void unmasking_stays_inside_an_exact_buffer(void **state)
 {
     (void)state;
-    for (size_t len = 1; len < 100; len++) {
-        uint8_t expected[100];
+    for (size_t len = 1; len < 300; len++) {
+        uint8_t expected[300];
         uint8_t *got;
 
         fill(expected, len);
@@ -296,7 +296,7 @@ static void unmasking_stays_inside_an_exact_buffer(void **state)
 
 static void a_payload_may_be_unmasked_in_two_pieces_at_every_split(void **state)
 {
-    uint8_t whole[77], pieces[77];
+    uint8_t whole[277], pieces[277];
 
     (void)state;
     for (size_t split = 0; split <= sizeof whole; split++) {
@@ -306,6 +306,36 @@ static void a_payload_may_be_unmasked_in_two_pieces_at_every_split(void **state)
         ws_frame_unmask(pieces, split, key, 0);
         ws_frame_unmask(pieces + split, sizeof pieces - split, key, split);
         assert_memory_equal(whole, pieces, sizeof whole);
+    }
+}
+
+/* Unmask an exact-size copy, at offset `len`. */
+static void expect_ascii(const uint8_t *data, size_t len, bool ascii)
+{
+    uint8_t *copy = exact_copy(data, len);
+
+    assert_int_equal(ws_frame_unmask(copy, len, key, len), ascii);
+    free(copy);
+}
+
+/* Whether all is ASCII is said of the unmasked bytes. One byte that is not must show anywhere, and bytes
+ * around the payload must not. */
+static void unmasking_tells_whether_all_is_ascii(void **state)
+{
+    enum { ROOM = 300 };
+
+    (void)state;
+    for (size_t len = 0; len <= ROOM; len++) {
+        uint8_t text[ROOM];
+
+        memset(text, 0x7f, len);
+        mask_naively(text, len, len);
+        expect_ascii(text, len, true);
+        for (size_t bad = 0; bad < len; bad++) {
+            text[bad] ^= 0x80;
+            expect_ascii(text, len, false);
+            text[bad] ^= 0x80;
+        }
     }
 }
 
@@ -348,6 +378,7 @@ int main(void)
         cmocka_unit_test(unmasking_is_right_at_every_alignment_length_and_offset),
         cmocka_unit_test(unmasking_stays_inside_an_exact_buffer),
         cmocka_unit_test(a_payload_may_be_unmasked_in_two_pieces_at_every_split),
+        cmocka_unit_test(unmasking_tells_whether_all_is_ascii),
         cmocka_unit_test(opcodes_have_names_and_kinds),
     };
 
