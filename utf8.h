@@ -18,6 +18,10 @@ struct utf8 {
  * not be fed again. */
 bool utf8_feed(struct utf8 *u, const uint8_t *data, size_t len);
 
+/* The same, byte by byte on any CPU: what utf8_feed() does with short pieces, and what its fast path is
+ * tested against. */
+bool utf8_feed_bytes(struct utf8 *u, const uint8_t *data, size_t len);
+
 /* True when the text may end here, that is, not inside a character. */
 static inline bool utf8_complete(const struct utf8 *u)
 {
