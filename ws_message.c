@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+/* Bytes that are unmasked before they are looked at: one character that is not ASCII costs a second look
+ * at these, not at a whole megabyte (a quarter of the time, `make bench-codecs`). */
+enum { PIECE = 4096 };
+
 int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_len)
 {
     switch ((enum ws_message_state)m->state) {
@@ -32,6 +36,24 @@ int ws_message_payload(struct ws_message *m, const uint8_t *data, size_t len)
 {
     if (m->state == MESSAGE_TEXT && !utf8_feed(&m->utf8, data, len))
         return -WS_CLOSE_INVALID;
+    return 0;
+}
+
+int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
+                      uint64_t offset)
+{
+    size_t n;
+
+    for (size_t at = 0; at < len; at += n) {
+        bool ascii;
+
+        n = len - at < PIECE ? len - at : PIECE;
+        ascii = ws_frame_unmask(data + at, n, f->mask, offset + at);
+        if (ascii && utf8_complete(&m->utf8))
+            continue;
+        if (ws_message_payload(m, data + at, n) != 0)
+            return -WS_CLOSE_INVALID;
+    }
     return 0;
 }
 

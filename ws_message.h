@@ -4,9 +4,10 @@
  * long a message may become, whether its text is UTF-8, and what a Close frame says. It judges and
  * counts, and holds no payload: the caller keeps the bytes. Pure.
  *
- * For each data frame: ws_message_admit() with its header, ws_message_payload() with the unmasked
- * payload in pieces of any size, ws_message_frame_end() when all of it has come. Control frames may
- * stand between these calls for different frames and do not concern a message. */
+ * For each data frame: ws_message_admit() with its header, ws_message_unmask() with the payload in pieces
+ * of any size (or ws_message_payload(), when something else has unmasked it), ws_message_frame_end() when
+ * all of it has come. Control frames may stand between these calls for different frames and do not
+ * concern a message. */
 #ifndef WS_MESSAGE_H
 #define WS_MESSAGE_H
 
@@ -40,6 +41,11 @@ int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_
 /* Go on with the next unmasked payload bytes, borrowed.
  * Returns 0, or -WS_CLOSE_INVALID at the first byte that cannot be in a text. RFC 6455 §8.1. */
 int ws_message_payload(struct ws_message *m, const uint8_t *data, size_t len);
+
+/* The same with `data` still masked: unmask it in place, and judge it in the same pass where it is ASCII.
+ * `offset` is how many bytes of f's payload came before. */
+int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
+                      uint64_t offset);
 
 /* All payload of data frame `f` has come.
  *

@@ -20,18 +20,39 @@ enum { PROTOCOL = -WS_CLOSE_PROTOCOL, INVALID = -WS_CLOSE_INVALID, TOO_BIG = -WS
 
 /* --- one frame ---------------------------------------------------------------------------------- */
 
+/* Take a piece that begins at `offset` of its frame's payload: masked and as it is, which must not matter
+ * but for the mask. */
+static int feed_piece(struct ws_message *m, const struct ws_frame *f, uint8_t *piece, size_t len,
+                      uint64_t offset)
+{
+    struct ws_message other = *m;
+    uint8_t *masked = exact_copy(piece, len);
+    int error = ws_message_payload(m, piece, len);
+
+    for (size_t i = 0; i < len; i++)
+        masked[i] ^= f->mask[(offset + i) % 4];
+    assert_int_equal(ws_message_unmask(&other, f, masked, len, offset), error);
+    if (error == 0) {
+        assert_memory_equal(masked, piece, len);
+        assert_int_equal(other.utf8.state, m->utf8.state);
+    }
+    free(masked);
+    return error;
+}
+
 /* What becomes of a whole data frame, its payload given in pieces of `step` bytes, each of exact size. */
 static int feed_steps(struct ws_message *m, enum ws_opcode opcode, bool fin, const void *payload,
                       size_t len, size_t step)
 {
-    struct ws_frame f = {.len = len, .opcode = opcode, .fin = fin};
+    struct ws_frame f = {
+        .len = len, .mask = {0x37, 0xfa, 0x21, 0x3d}, .opcode = opcode, .fin = fin};
     int error = ws_message_admit(m, &f, MAX);
 
     for (size_t at = 0; at < len && error == 0; at += step) {
         size_t n = len - at < step ? len - at : step;
         uint8_t *piece = exact_copy((const uint8_t *)payload + at, n);
 
-        error = ws_message_payload(m, piece, n);
+        error = feed_piece(m, &f, piece, n, at);
         free(piece);
     }
     return error != 0 ? error : ws_message_frame_end(m, &f);
@@ -276,6 +297,32 @@ static void text_is_refused_at_its_first_impossible_byte(void **state)
     assert_int_equal(at, 8);
 }
 
+/* A long payload is unmasked and judged 4096 bytes at a time: a character may lie across. */
+static void a_character_may_lie_anywhere_in_a_long_text(void **state)
+{
+    enum { LEN = 3 * 4096 };
+    static uint8_t text[LEN];
+    const struct ws_frame f = {.len = LEN, .mask = {1, 2, 3, 4}, .opcode = WS_OP_TEXT, .fin = true};
+
+    (void)state;
+    for (size_t at = 2 * 4096 - 8; at < 2 * 4096 + 4; at++) {
+        struct ws_message m = {0};
+
+        memset(text, 'x', LEN);
+        memcpy(text + at, "\xf0\x90\x8d\x88", 4);
+        assert_int_equal(ws_message_admit(&m, &f, LEN), 0);
+        assert_int_equal(feed_piece(&m, &f, text, LEN, 0), 0);
+        for (size_t bad = at; bad < at + 4; bad++) {
+            uint8_t was = text[bad];
+
+            text[bad] = 'x';
+            assert_int_equal(feed_piece(&m, &f, text, LEN, 0), INVALID);
+            m.utf8 = (struct utf8){0};
+            text[bad] = was;
+        }
+    }
+}
+
 static void a_continuation_of_a_text_is_text(void **state)
 {
     struct ws_message m = {0};
@@ -449,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_character_may_be_split_anywhere),
         cmocka_unit_test(a_text_that_ends_inside_a_character_is_refused),
         cmocka_unit_test(text_is_refused_at_its_first_impossible_byte),
+        cmocka_unit_test(a_character_may_lie_anywhere_in_a_long_text),
         cmocka_unit_test(a_continuation_of_a_text_is_text),
         cmocka_unit_test(binary_messages_may_hold_anything),
         cmocka_unit_test(the_next_text_starts_between_characters),
