@@ -218,8 +218,7 @@ void conn_payload_came(struct ws_conn *c, size_t n)
 
     if (c->state == CONN_OPEN && n > 0) {
         data = in->payload.data + in->payload.len;
-        ws_frame_unmask(data, n, in->frame.mask, in->frame_got);
-        error = ws_message_payload(&in->message, data, n);
+        error = ws_message_unmask(&in->message, &in->frame, data, n, in->frame_got);
         if (error != 0) {
             conn_fail(c, (unsigned)-error, failure_text(-error));
             return;
@@ -277,10 +276,8 @@ size_t conn_payload_space(struct ws_conn *c, uint8_t **space)
 static void whole_message(struct ws_conn *c, struct ws_message *m, const struct ws_frame *f,
                           uint8_t *payload)
 {
-    int result;
+    int result = ws_message_unmask(m, f, payload, (size_t)f->len, 0);
 
-    ws_frame_unmask(payload, (size_t)f->len, f->mask, 0);
-    result = ws_message_payload(m, payload, (size_t)f->len);
     if (result == 0)
         result = ws_message_frame_end(m, f);
     if (result < 0)
