@@ -273,6 +273,30 @@ static void a_refusal_is_the_same_however_the_head_arrives(void **state)
         expect_same_scan_however_it_arrives(refusals[i].in.data, refusals[i].in.len);
 }
 
+/* RFC 9110 §5.5. Most of a field is looked at 8 bytes at a time: each byte at each place of it. */
+static void a_control_character_is_refused_anywhere_in_a_field(void **state)
+{
+    enum { PLACES = 25 };
+    static const char value[] = LINE HOST "X: 0123456789abcdefghijklmno\r\n\r\n";
+    const size_t start = sizeof LINE HOST "X: " - 1, len = sizeof value - 1;
+
+    (void)state;
+    for (size_t i = 0; i < PLACES * 256; i++) {
+        unsigned c = (unsigned)i % 256;
+        int expected = c == '\t' || (c >= 0x20 && c != 0x7f) ? 0 : -400;
+        struct http_request r;
+        char text[sizeof value];
+        const char *why;
+
+        memcpy(text, value, sizeof value);
+        text[start + i / 256] = (char)c;
+        if (judge(text, len, &why) != expected)
+            fail_msg("0x%02x at %zu: not %d", c, i / 256, expected);
+        assert_int_equal(scan_bytewise(text, len), expected == 0 ? (int)len : expected);
+        assert_int_equal(http_request_parse(&r, text, len, &why), expected);
+    }
+}
+
 static void a_refusal_says_why(void **state)
 {
     static const struct {
@@ -949,6 +973,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_ambiguous_or_malformed_head_is_refused_with_its_status),
         cmocka_unit_test(a_refusal_is_the_same_however_the_head_arrives),
+        cmocka_unit_test(a_control_character_is_refused_anywhere_in_a_field),
         cmocka_unit_test(a_refusal_says_why),
         cmocka_unit_test(the_parser_survives_a_head_that_was_not_scanned),
         cmocka_unit_test(a_head_ends_at_the_same_byte_however_it_arrives),
