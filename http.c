@@ -388,20 +388,26 @@ static int parse_fields(struct http_request *r, struct http_str rest, const char
     return refuse(why, 400, "line without CRLF");
 }
 
+/* Where the next field of this name is, from `from` on; r->field_count when there is none. */
+static size_t field_next(const struct http_request *r, size_t from, const char *name)
+{
+    size_t len = strlen(name);
+
+    while (from < r->field_count &&
+           (r->fields[from].name.len != len || !starts_nocase(r->fields[from].name, name)))
+        from++;
+    return from;
+}
+
 struct http_str http_request_field(const struct http_request *r, const char *name, size_t *count)
 {
-    struct http_str value = {NULL, 0};
-    size_t found = 0;
+    size_t first = field_next(r, 0, name), found = 0;
 
-    for (size_t i = 0; i < r->field_count; i++) {
-        if (!http_str_is_nocase(r->fields[i].name, name))
-            continue;
-        if (found++ == 0)
-            value = r->fields[i].value;
-    }
+    for (size_t i = first; i < r->field_count; i = field_next(r, i + 1, name))
+        found++;
     if (count != NULL)
         *count = found;
-    return value;
+    return first < r->field_count ? r->fields[first].value : (struct http_str){NULL, 0};
 }
 
 bool http_list_next(struct http_str *rest, struct http_str *member)
@@ -436,11 +442,9 @@ static struct http_str member_name(struct http_str member)
 
 bool http_request_has_token(const struct http_request *r, const char *name, const char *token)
 {
-    for (size_t i = 0; i < r->field_count; i++) {
+    for (size_t i = field_next(r, 0, name); i < r->field_count; i = field_next(r, i + 1, name)) {
         struct http_str rest = r->fields[i].value, member;
 
-        if (!http_str_is_nocase(r->fields[i].name, name))
-            continue;
         while (http_list_next(&rest, &member))
             if (http_str_is_nocase(member_name(member), token))
                 return true;
@@ -484,13 +488,12 @@ static bool parse_length(struct http_str s, uint64_t *out)
 /* RFC 9112 §6.3 lets equal Content-Lengths count as one; a list inside one field is refused. */
 static int judge_length(struct http_request *r, const char **why)
 {
-    struct http_str first = http_request_field(r, "Content-Length", NULL);
+    static const char name[] = "Content-Length";
+    struct http_str first = http_request_field(r, name, NULL);
 
-    for (size_t i = 0; i < r->field_count; i++) {
+    for (size_t i = field_next(r, 0, name); i < r->field_count; i = field_next(r, i + 1, name)) {
         struct http_str value = r->fields[i].value;
 
-        if (!http_str_is_nocase(r->fields[i].name, "Content-Length"))
-            continue;
         if (value.len != first.len || memcmp(value.data, first.data, first.len) != 0)
             return refuse(why, 400, "differing Content-Length fields");
     }
