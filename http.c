@@ -47,10 +47,16 @@ static bool is_text(char c)
     return (u >= 0x20 && u != 0x7f) || u == '\t';
 }
 
-/* tchar, RFC 9110 §5.6.2. The NUL is excluded first, since strchr() would find it. */
+/* tchar, RFC 9110 §5.6.2. */
 static bool is_token_char(char c)
 {
-    return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    static const bool mark[256] = {
+        ['!'] = true, ['#'] = true, ['$'] = true,  ['%'] = true, ['&'] = true,
+        ['*'] = true, ['+'] = true, ['-'] = true,  ['.'] = true, ['^'] = true,
+        ['_'] = true, ['`'] = true, ['\''] = true, ['|'] = true, ['~'] = true,
+    };
+
+    return is_alnum(c) || mark[(unsigned char)c];
 }
 
 /* --- text ------------------------------------------------------------------------------------- */
