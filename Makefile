@@ -65,6 +65,8 @@ $(BUILD)/page.c: web/index.html web/embed.sh
 $(BUILD)/page.o: $(BUILD)/page.c
 	$(CC) -std=c11 $(CFLAGS) -c -o $@ $<
 
+include bench/bench.mk
+
 # --- tests ------------------------------------------------------------------------------------------
 
 OOM_WRAP = -Wl,--wrap=malloc,--wrap=realloc

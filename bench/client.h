@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One connection of the load generator: it opens, upgrades, sends its part of the cycle of messages and
+ * holds every byte that comes back against what must come. Used by load.c alone, which owns the epoll
+ * loop, decides when to send, and keeps the time. Whatever goes wrong ends the program with a line that
+ * says what and where: a figure from a server that answers wrongly is worth nothing. */
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stream.h"
+
+enum { CLIENT_BUFFER_SIZE = 256 * 1024 };
+
+enum client_state {
+    CLIENT_CLOSED,
+    CLIENT_CONNECTING,
+    CLIENT_UPGRADING, /* the HTTP request is out */
+    CLIENT_JOINING,   /* Socket.IO: the WebSocket is open, the namespace is not */
+    CLIENT_READY
+};
+
+/* What all connections have in common. */
+struct client_plan {
+    struct sockaddr_in server;
+    enum stream_protocol protocol;
+    const struct stream *stream;
+    int epoll_fd;
+    char request[512]; /* the opening handshake */
+    size_t request_len;
+    size_t shared_start; /* where in the cycle all begin, for a room; SIZE_MAX: each elsewhere */
+    uint8_t buffer[CLIENT_BUFFER_SIZE];
+};
+
+struct client {
+    int fd;
+    uint8_t state; /* enum client_state */
+    bool blocked;  /* the socket took less than all */
+    unsigned index;
+    size_t start;     /* its first message in the cycle */
+    uint64_t started; /* messages to send so far */
+    uint64_t done;    /* messages that came back whole */
+    uint64_t sent;    /* bytes of messages, all in all */
+    uint64_t got;     /* bytes of replies, all in all */
+    uint64_t opened_ns;
+    uint64_t *started_ns; /* when each of those under way was started: a ring, load.c's */
+    uint8_t *carry;       /* received and not yet understood, or NULL */
+    size_t carry_len;
+    uint8_t *pong; /* owed, as a frame, until the message being sent is out; or NULL */
+    size_t pong_len;
+};
+
+/* Write the opening handshake for `path` into the plan. */
+void client_plan_request(struct client_plan *plan, const char *path);
+
+/* Begin to connect, and watch the socket in plan->epoll_fd (edge-triggered, data.ptr = c). */
+void client_open(struct client *c, struct client_plan *plan, unsigned index);
+
+/* Close at once with RST, so that no port stays in TIME_WAIT and the server has nothing to say. */
+void client_close(struct client *c);
+
+/* The socket is ready: move bytes as far as they go. Returns replies that have become whole. */
+uint64_t client_ready(struct client *c, struct client_plan *plan, uint32_t events);
+
+/* Send messages c->sent to c->started, as far as the socket takes them. */
+void client_flush(struct client *c, const struct client_plan *plan);
+
+#endif
