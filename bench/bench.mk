@@ -3,13 +3,31 @@
 LINK_test_hist = bench/hist
 LINK_test_stream = bench/stream ws_frame utf8
 
-BENCH_PROGRAMS = load raw
+BENCH_PROGRAMS = load raw start
 BENCH_load = client stream hist process
 BENCH_BUILDS = $(BENCH_PROGRAMS:%=$(BUILD)/bench/%)
 BENCH_TESTED = $(BENCH_PROGRAMS:%=$(BUILD)/test/bench/%)
+BENCH ?= full
+PYTHON ?= /usr/bin/python3
+
+.PHONY: bench bench-programs deps-bench
+bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other servers; BENCH=quick: 2 minutes
+	$(PYTHON) bench/run.py --build $(BUILD) $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
+
+bench-programs: $(BUILD)/minnow $(BENCH_BUILDS)
 
 $(BENCH_BUILDS) $(BENCH_TESTED): %: %.o $$(foreach o,$$(BENCH_$$(notdir $$*)),$$(dir $$*)$$o.o)
 	$(CC) $(if $(filter $(BUILD)/test/%,$@),$(SANITIZE),$(CFLAGS)) $(LDFLAGS) -o $@ $^
 
 # The test runs these two.
 $(BUILD)/test/test_load: | $(BUILD)/test/bench/load $(BUILD)/test/bench/raw
+
+# Its headers are not clean under our warnings.
+$(BUILD)/bench/lws: bench/peers/lws.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -Wall -O2 -o $@ $< -lwebsockets
+
+deps-bench: ## Install what the benchmark compares with: libwebsockets, websockets, ws, socket.io
+	@sh tests/deps.sh libwebsockets-dev python3-websockets gnuplot-nox
+	@command -v node >/dev/null && command -v npm >/dev/null || sh tests/deps.sh nodejs npm
+	@test -d bench/node_modules/ws || npm ci --prefix bench --no-audit --no-fund

@@ -28,7 +28,7 @@
 enum {
     EVENT_BATCH = 512,
     OPENING_MAX = 128, /* handshakes under way at once while the connections are set up */
-    PATIENCE_S = 20    /* without a single reply: the server is stuck */
+    PATIENCE_S = 10    /* without a single reply: the server is stuck */
 };
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000 };

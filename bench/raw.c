@@ -4,7 +4,7 @@
  * epoll, level-triggered, one recv() per readiness into one shared buffer as large as minnow's.
  *
  *     raw echo PORT      every byte goes back to its sender
- *     raw room PORT      what came in one turn goes to everybody in one send() each
+ *     raw chat PORT      what came in one turn goes to everybody in one send() each
  *
  * The first bytes of a connection go back to their sender in both modes: they stand for a handshake.
  * `--flip N` changes one bit of every Nth piece sent, to see that the load generator notices. */
@@ -238,8 +238,8 @@ int main(int argc, char **argv)
     struct server *s = calloc(1, sizeof *s);
 
     if (s == NULL || (argc != 3 && !(argc == 5 && strcmp(argv[3], "--flip") == 0)))
-        errx(2, "usage: raw echo|room PORT [--flip N]");
-    s->room = strcmp(argv[1], "room") == 0;
+        errx(2, "usage: raw echo|chat PORT [--flip N]");
+    s->room = strcmp(argv[1], "echo") != 0;
     s->flip = argc == 5 ? (unsigned)strtoul(argv[4], NULL, 10) : 0;
     start(s, (unsigned)strtoul(argv[2], NULL, 10));
     serve(s);

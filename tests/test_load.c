@@ -114,7 +114,7 @@ static void right_replies_are_counted(void **state)
 {
     (void)state;
     run_both("echo", "echo", "0", 0, "messages_per_s=");
-    run_both("room", "room", "0", 0, "messages_per_s=");
+    run_both("chat", "room", "0", 0, "messages_per_s=");
     run_both("echo", "connect", "0", 0, "messages_per_s=");
 }
 
@@ -127,13 +127,13 @@ static void one_wrong_bit_in_an_echo_is_found(void **state)
 static void one_wrong_bit_in_a_broadcast_is_found(void **state)
 {
     (void)state;
-    run_both("room", "room", "777", 1, " came for 0x");
+    run_both("chat", "room", "777", 1, " came for 0x");
 }
 
 static void bytes_of_others_are_found(void **state)
 {
     (void)state;
-    run_both("room", "echo", "0", 1, "load: connection ");
+    run_both("chat", "echo", "0", 1, "load: connection ");
 }
 
 int main(int argc, char **argv)

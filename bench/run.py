@@ -1,0 +1,352 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The benchmark: servers in turn (A B C A B C ...), one core for them and one for the load.
+
+    bench/run.py [--quick] [--only PATTERN] [--servers raw,minnow] [--peer NAME='command {port} {mode}']
+
+Prints a Markdown table. The full run also writes docs/performance.md and the plots beside it.
+Figures are medians over rounds; ratios are taken within a round, so that what disturbs a round disturbs
+both sides of the ratio. Anything that a server cannot do is a dash with a reason under the table.
+"""
+
+import argparse
+import os
+import re
+import shlex
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+
+import report
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+
+
+@dataclass
+class Server:
+    """`command` has {port} and {mode}, which is "echo" or "chat"."""
+
+    name: str
+    command: str
+    protocol: str = "ws"
+    no_size: str = ""  # why its program's size says nothing
+
+
+@dataclass
+class Workload:
+    key: str
+    title: str
+    args: str  # of build/bench/load
+    mode: str = "echo"  # of the server
+    value: str = "cpu_us_per_message"
+    unit: str = "us"
+    ratio: bool = True  # compare as raw divided by server
+    target: float = 0  # the ratio to reach, or the value not to pass
+    fresh: bool = False  # wants a new server in every round
+    quick_args: str = ""
+    skip: dict = field(default_factory=dict)  # server name: reason
+
+
+SCRIPT = "not a program of its own, but a script"
+NO_MEMORY = {"raw": "it holds a descriptor and no state"}
+
+# The goals are ratios of processor time per message, raw divided by minnow, or values.
+WORKLOADS = [
+    Workload("echo64", "echo 64 B, 200 connections, 1 in flight", "--connections 200 --size 64", target=1.00),
+    Workload("echo32", "echo 32 B, 50 connections, 64 in flight", "--connections 50 --size 32 --depth 64", target=1.00),
+    Workload("text16k", "echo 16 KiB text, 50 connections", "--connections 50 --size 16384 --text", target=0.99),
+    Workload("binary1m", "echo 1 MiB binary, 8 connections", "--connections 8 --size 1048576", target=1.00),
+    Workload("text1m", "echo 1 MiB text, 8 connections", "--connections 8 --size 1048576 --text", target=0.99),
+    Workload("chinese1m", "echo 1 MiB Chinese text, 8 connections", "--connections 8 --size 1048576 --text=chinese", target=0.99),
+    Workload("echo10k", "echo 64 B, 10,000 connections", "--connections 10000 --size 64", target=1.05,
+             quick_args="--connections 2000 --size 64"),
+    Workload("room1", "room of 500, 64 B, 1 at a time, per delivery", "--mode room --connections 500 --size 64 --text", mode="chat", target=1.00),
+    Workload("room16", "room of 500, 64 B, 16 at a time, per delivery", "--mode room --connections 500 --size 64 --text --depth 16", mode="chat", target=1.00),
+    Workload("idle", "user memory per idle connection, 15,000 of them", "--mode idle --connections 15000 --duration 0.5",
+             value="user_bytes_per_connection", unit="B", ratio=False, target=160, fresh=True, skip=NO_MEMORY,
+             quick_args="--mode idle --connections 2000 --duration 0.1"),
+    Workload("connect", "server CPU per new connection with handshake", "--mode connect --connections 1000 --depth 64", ratio=False, target=20),
+]
+
+RATE = Workload("rate", "echo 64 B, 200 connections, 10,000 messages/s at fixed times", "--connections 200 --size 64 --rate 10000")
+
+
+def built_in_servers(build):
+    python = "/usr/bin/python3"
+    return [
+        Server("raw", f"{build}/bench/raw {{mode}} {{port}}", "raw"),
+        Server("minnow", f"{build}/minnow {{mode}} -q -p {{port}}"),
+        Server("libwebsockets", f"{build}/bench/lws {{port}} {{mode}}", no_size="it is a shared library"),
+        Server("ws", f"node {HERE}/peers/ws.js {{port}} {{mode}}", no_size=SCRIPT),
+        Server("socket.io", f"node {HERE}/peers/socketio.js {{port}} {{mode}}", "socketio", SCRIPT),
+        Server("websockets", f"{python} {HERE}/peers/websockets_server.py {{port}} {{mode}}", no_size=SCRIPT),
+    ]
+
+
+# --- running -----------------------------------------------------------------------------------------
+
+
+class Failed(Exception):
+    """A server or a run that did not work; the text goes under the table."""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Running:
+    """A server that has been started on its core."""
+
+    def __init__(self, bench, server, mode):
+        self.port = free_port()
+        self.log = os.path.join(bench.logs, f"{server.name}.log")
+        command = bench.pin_server + shlex.split(server.command.format(port=self.port, mode=mode))
+        with open(self.log, "w") as log:
+            try:
+                self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+            except OSError as error:
+                raise Failed(str(error)) from error
+        self.wait_until_listening()
+
+    def wait_until_listening(self):
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise Failed(f"ended at once: {self.last_words()}")
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.01)
+        self.stop()
+        raise Failed("does not listen after 20 s")
+
+    def last_words(self):
+        with open(self.log, errors="replace") as log:
+            lines = log.read().strip().splitlines()
+        return lines[-1] if lines else "no output"
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Bench:
+    """One run of the benchmark: what was asked for, and what came out."""
+
+    def __init__(self, options, servers):
+        self.options = options
+        self.servers = servers
+        self.load = f"{options.build}/bench/load"
+        self.logs = os.path.join(options.build, "bench", "logs")
+        self.pin_server = pin(options.server_core, options.priority)
+        self.pin_load = pin(options.load_core, options.priority)
+        self.reasons = {}  # (workload key, server name): why there is no figure
+        self.start = time.monotonic()
+        os.makedirs(self.logs, exist_ok=True)
+
+    def say(self, text):
+        elapsed = int(time.monotonic() - self.start)
+        print(f"[{elapsed // 60:2}:{elapsed % 60:02}] {text}", file=sys.stderr, flush=True)
+
+    def measure(self, running, server, args, warmup, duration):
+        """One run of the load generator. Returns its figures."""
+        command = self.pin_load + [self.load, "--port", str(running.port), "--pid", str(running.process.pid),
+                                   "--protocol", server.protocol, "--warmup", str(warmup),
+                                   "--duration", str(duration)] + shlex.split(args)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if running.process.poll() is not None:
+            raise Failed(f"the server ended: {running.last_words()}")
+        if done.returncode != 0:
+            raise Failed(done.stderr.strip().removeprefix("load: "))
+        figures = dict(line.split("=", 1) for line in done.stdout.splitlines())
+        return {key: float(value) if re.fullmatch(r"-?[\d.]+", value) else value for key, value in figures.items()}
+
+    def rounds(self, key, args, mode, count, warmup, duration, skip=(), fresh=False, until=None):
+        """Run all servers in turn, `count` times. Returns {server name: [figures of each round]}.
+
+        With `until`, no round begins after that time but the first."""
+        running = {}
+        results = {}
+        for server in self.servers:
+            if server.name in skip:
+                self.reasons[key, server.name] = skip[server.name]
+                continue
+            results[server.name] = []
+        for number in range(count):
+            if number > 0 and until is not None and time.monotonic() > until:
+                break
+            for server in self.servers:
+                if server.name not in results:
+                    continue
+                try:
+                    if server.name not in running:
+                        running[server.name] = Running(self, server, mode)
+                    figures = self.measure(running[server.name], server, args, warmup, duration)
+                    results[server.name].append(figures)
+                    if fresh:
+                        running.pop(server.name).stop()
+                except Failed as failure:
+                    self.say(f"{server.name}: {failure}")
+                    self.reasons[key, server.name] = str(failure)
+                    del results[server.name]
+        for server in running.values():
+            server.stop()
+        return results
+
+    def workload(self, w, until=None):
+        o = self.options
+        self.say(report.title(self, w))
+        args = w.quick_args if o.quick and w.quick_args else w.args
+        results = self.rounds(w.key, args, w.mode, 1 if o.quick and w.fresh else o.rounds, o.warmup, o.duration,
+                              w.skip, w.fresh, until)
+        line = ", ".join(f"{name} {report.number(median(rounds, w.value))}" for name, rounds in results.items())
+        self.say(f"    {line} {w.unit}")
+        return results
+
+    def starts(self):
+        """Size on disk without symbols, and time from start to first accept."""
+        rows = {}
+        for server in self.servers:
+            port = free_port()
+            command = shlex.split(server.command.format(port=port, mode="echo"))
+            done = subprocess.run([f"{self.options.build}/bench/start", str(port), "20"] + command,
+                                  capture_output=True, text=True, cwd=ROOT)
+            start = done.stdout.strip().partition("=")[2]
+            size = None if server.no_size else stripped_size(command[0])
+            rows[server.name] = (size, float(start) if start else None)
+        return rows
+
+
+def median(rounds, key):
+    return statistics.median(r[key] for r in rounds)
+
+
+def pin(core, priority):
+    nice = ["nice", "-n", str(priority)] if priority else []
+    return nice + (["taskset", "-c", str(core)] if core >= 0 else [])
+
+
+def stripped_size(path):
+    with tempfile.TemporaryDirectory() as directory:
+        copy = os.path.join(directory, "stripped")
+        subprocess.run(["strip", "-o", copy, path], check=True)
+        return os.path.getsize(copy)
+
+
+# --- plots -------------------------------------------------------------------------------------------
+
+SIZES = [16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576]
+CONNECTIONS = [1, 10, 50, 200, 1000, 3000, 10000]
+DEPTHS = [1, 2, 4, 8, 16, 32, 64, 128]
+IDLE = [1000, 3000, 6000, 10000, 15000]
+
+
+def series(bench, name, points, args, value, fresh=False):
+    """Run `args` with {x} at each point. Returns {server name: [(x, median)]}."""
+    lines = {server.name: [] for server in bench.servers}
+    for x in points:
+        bench.say(f"plot: {name} {x}")
+        results = bench.rounds(f"plot-{name}", args.format(x=x), "echo", 1 if fresh else 3, 0.1, 0.4, fresh=fresh)
+        for server, rounds in results.items():
+            lines[server].append((x, median(rounds, value)))
+    return lines
+
+
+def plots(bench):
+    directory = os.path.join(ROOT, "docs", "performance")
+    os.makedirs(directory, exist_ok=True)
+    data = os.path.join(bench.options.build, "bench", "plots")
+    os.makedirs(data, exist_ok=True)
+    for name, title, x, y, points, args, value, fresh in [
+        ("size", "Echo, 50 connections, 1 in flight", "payload, bytes", "MB/s", SIZES,
+         "--connections 50 --size {x}", "mb_per_s", False),
+        ("connections", "Echo of 64 B, 1 in flight", "connections", "messages/s", CONNECTIONS,
+         "--connections {x} --size 64", "messages_per_s", False),
+        ("depth", "Echo of 32 B, 50 connections", "messages in flight per connection", "messages/s", DEPTHS,
+         "--connections 50 --size 32 --depth {x}", "messages_per_s", False),
+        ("memory", "User memory of idle connections", "connections", "MB", IDLE,
+         "--mode idle --connections {x} --duration 0.1", "anonymous_kb", True),
+    ]:
+        lines = series(bench, name, points, args, value, fresh)
+        if name == "memory":
+            lines = {server: [(px, py / 1000) for px, py in line] for server, line in lines.items()}
+        report.plot(os.path.join(data, name), os.path.join(directory, f"{name}.svg"), title, x, y, lines)
+
+
+# --- the command line --------------------------------------------------------------------------------
+
+
+def parse_options():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--build", default=os.path.join(ROOT, "build"), help="where `make` put the programs")
+    p.add_argument("--quick", action="store_true", help="two minutes: shorter runs, fewer connections, no plots")
+    p.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND",
+                   help="one more WebSocket server on 127.0.0.1; {port} and {mode} (echo or chat) are filled in")
+    p.add_argument("--servers", help="only these, by name, as a,b,c (raw is always there)")
+    p.add_argument("--only", default="", metavar="PATTERN", help="only workloads whose title matches")
+    p.add_argument("--rounds", type=int, default=0)
+    p.add_argument("--warmup", type=float, default=0)
+    p.add_argument("--duration", type=float, default=0)
+    p.add_argument("--server-core", type=int, default=0, help="-1: not pinned")
+    p.add_argument("--load-core", type=int, default=1, help="-1: not pinned")
+    p.add_argument("--priority", type=int, default=0, metavar="NICE",
+                   help="run servers and load at this niceness; below 0 keeps other work off, and needs root")
+    p.add_argument("--write", action="store_true", help="write docs/performance.md also after a partial run")
+    o = p.parse_args()
+    o.command = shlex.join(["bench/run.py"] + sys.argv[1:])
+    o.rounds = o.rounds or (3 if o.quick else 5)
+    o.warmup = o.warmup or (0.1 if o.quick else 0.3)
+    o.duration = o.duration or (0.25 if o.quick else 1)
+    if len(os.sched_getaffinity(0)) < 2:
+        print("run.py: one core only: server and load disturb each other", file=sys.stderr)
+        o.server_core = o.load_core = -1
+    o.full = not (o.quick or o.only or o.servers)
+    return o
+
+
+def choose_servers(o):
+    servers = built_in_servers(o.build)
+    peers = [Server(*peer.split("=", 1)) for peer in o.peer]
+    servers[2:2] = peers
+    if o.servers:
+        wanted = o.servers.split(",") + ["raw"] + [p.name for p in peers]
+        unknown = set(wanted) - {s.name for s in servers}
+        if unknown:
+            sys.exit(f"run.py: no server {', '.join(unknown)}")
+        servers = [s for s in servers if s.name in wanted]
+    return servers
+
+
+def main():
+    options = parse_options()
+    bench = Bench(options, choose_servers(options))
+    chosen = [w for w in WORKLOADS if re.search(options.only, w.title, re.I)]
+    results = {}
+    for number, w in enumerate(chosen):
+        share = 100 * (number + 1) / len(chosen)  # of the two minutes, with some left for the end
+        until = bench.start + share if options.quick else None
+        results[w.key] = bench.workload(w, until)
+    rate = bench.workload(RATE) if options.full else {}
+    starts = bench.starts() if not options.only else {}
+    tables = report.tables(bench, chosen, results, (RATE, rate), starts)
+    print(tables)
+    if options.full:
+        plots(bench)
+    if options.full or options.write:
+        report.write_document(os.path.join(ROOT, "docs", "performance.md"), tables)
+    bench.say("done")
+
+
+if __name__ == "__main__":
+    main()
