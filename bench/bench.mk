@@ -3,21 +3,27 @@
 LINK_test_hist = bench/hist
 LINK_test_stream = bench/stream ws_frame utf8
 
-BENCH_PROGRAMS = load raw start
+BENCH_PROGRAMS = load raw start codecs
 BENCH_load = client stream hist process
+BENCH_codecs = stream
 BENCH_BUILDS = $(BENCH_PROGRAMS:%=$(BUILD)/bench/%)
 BENCH_TESTED = $(BENCH_PROGRAMS:%=$(BUILD)/test/bench/%)
 BENCH ?= full
 PYTHON ?= /usr/bin/python3
 
-.PHONY: bench bench-programs deps-bench
+.PHONY: bench bench-codecs bench-programs deps-bench
 bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other servers; BENCH=quick: 2 minutes
 	$(PYTHON) bench/run.py --build $(BUILD) $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
+
+bench-codecs: $(BUILD)/bench/codecs ## Measure the codecs alone, in GB/s and ns
+	$(BUILD)/bench/codecs
 
 bench-programs: $(BUILD)/minnow $(BENCH_BUILDS)
 
 $(BENCH_BUILDS) $(BENCH_TESTED): %: %.o $$(foreach o,$$(BENCH_$$(notdir $$*)),$$(dir $$*)$$o.o)
 	$(CC) $(if $(filter $(BUILD)/test/%,$@),$(SANITIZE),$(CFLAGS)) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/bench/codecs: $(BUILD)/libminnow.a
 
 # The test runs these two.
 $(BUILD)/test/test_load: | $(BUILD)/test/bench/load $(BUILD)/test/bench/raw
