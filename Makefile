@@ -155,7 +155,7 @@ clean: ## Remove everything that was built
 	rm -rf $(BUILD) minnow
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile bench/bench.mk | expand -t 16
 
 .SECONDARY:
 .DELETE_ON_ERROR:

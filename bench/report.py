@@ -28,6 +28,13 @@ def median(rounds, key):
     return statistics.median(r[key] for r in rounds)
 
 
+def middle_half(values):
+    if len(values) < 2:
+        return values[0], values[0]
+    quarters = statistics.quantiles(values, n=4, method="inclusive")
+    return quarters[0], quarters[2]
+
+
 def ratios(results, name, key):
     """raw divided by server, round by round."""
     return [raw[key] / own[key] for raw, own in zip(results["raw"], results[name]) if own[key] > 0]
@@ -75,7 +82,8 @@ def cell(bench, w, results, name, notes):
         return f"{number(value)} {w.unit}"
     each = ratios(results, name, w.value)
     text = f"{statistics.median(each):.2f}"
-    return f"**{text}** ({min(each):.2f}-{max(each):.2f})" if name == "minnow" else text
+    low, high = middle_half(each)
+    return f"**{text}** ({low:.2f}-{high:.2f})" if name == "minnow" else text
 
 
 def goal(w, results):
@@ -167,6 +175,11 @@ def processor():
     return platform.machine()
 
 
+def congestion_control():
+    with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
+        return f.read().strip()
+
+
 def circumstances(bench):
     o = bench.options
     with open("/proc/meminfo") as f:
@@ -184,7 +197,7 @@ def circumstances(bench):
         f"- Date: {time.strftime('%Y-%m-%d')}; commit {output_of('git', 'rev-parse', '--short', 'HEAD') or 'unknown'}",
         f"- Command: `{o.command}`",
         f"- Machine: {processor()}, {os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}; "
-        f"servers on core {o.server_core}, load on core {o.load_core}; load average at the end {load:.1f}",
+        f"{congestion_control()}; servers on core {o.server_core}, load on core {o.load_core}; load average at the end {load:.1f}",
         f"- {o.rounds} rounds of {o.duration:g} s each after {o.warmup:g} s of warm-up",
         "- Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version),
     ]
@@ -194,7 +207,7 @@ def tables(bench, workloads, results, rate, starts):
     notes = Notes()
     lines = ["### Cost", "",
              "Processor time of the server per message, as raw divided by server: 1.00 is what the kernel takes "
-             "to move the same bytes, more is better. In brackets, the lowest and the highest round.", ""]
+             "to move the same bytes, more is better. In brackets, between which figures half of the rounds lie.", ""]
     lines += cost_table(bench, workloads, results, starts, notes)
     if notes.texts:
         lines += [""] + notes.lines()

@@ -149,8 +149,8 @@ class Bench:
         self.servers = servers
         self.load = f"{options.build}/bench/load"
         self.logs = os.path.join(options.build, "bench", "logs")
-        self.pin_server = pin(options.server_core, options.priority)
-        self.pin_load = pin(options.load_core, options.priority)
+        self.pin_server = pin(options.server_core, options.realtime)
+        self.pin_load = pin(options.load_core, options.realtime)
         self.reasons = {}  # (workload key, server name): why there is no figure
         self.start = time.monotonic()
         os.makedirs(self.logs, exist_ok=True)
@@ -232,9 +232,9 @@ def median(rounds, key):
     return statistics.median(r[key] for r in rounds)
 
 
-def pin(core, priority):
-    nice = ["nice", "-n", str(priority)] if priority else []
-    return nice + (["taskset", "-c", str(core)] if core >= 0 else [])
+def pin(core, realtime):
+    ahead = ["chrt", "--rr", "1"] if realtime else []
+    return ahead + (["taskset", "-c", str(core)] if core >= 0 else [])
 
 
 def stripped_size(path):
@@ -257,7 +257,7 @@ def series(bench, name, points, args, value, fresh=False):
     lines = {server.name: [] for server in bench.servers}
     for x in points:
         bench.say(f"plot: {name} {x}")
-        results = bench.rounds(f"plot-{name}", args.format(x=x), "echo", 1 if fresh else 3, 0.1, 0.4, fresh=fresh)
+        results = bench.rounds(f"plot-{name}", args.format(x=x), "echo", 1 if fresh else 3, 0.1, 0.3, fresh=fresh)
         for server, rounds in results.items():
             lines[server].append((x, median(rounds, value)))
     return lines
@@ -300,19 +300,32 @@ def parse_options():
     p.add_argument("--duration", type=float, default=0)
     p.add_argument("--server-core", type=int, default=0, help="-1: not pinned")
     p.add_argument("--load-core", type=int, default=1, help="-1: not pinned")
-    p.add_argument("--priority", type=int, default=0, metavar="NICE",
-                   help="run servers and load at this niceness; below 0 keeps other work off, and needs root")
+    p.add_argument("--realtime", action="store_true",
+                   help="go ahead of all other work on the machine (needs root); for a machine that is shared")
+    p.add_argument("--plots", action="store_true", help="draw the plots also after a partial run")
     p.add_argument("--write", action="store_true", help="write docs/performance.md also after a partial run")
     o = p.parse_args()
-    o.command = shlex.join(["bench/run.py"] + sys.argv[1:])
-    o.rounds = o.rounds or (3 if o.quick else 5)
-    o.warmup = o.warmup or (0.1 if o.quick else 0.3)
-    o.duration = o.duration or (0.25 if o.quick else 1)
+    o.build = os.path.abspath(o.build)
+    o.command = command_line(o)
+    # Many short rounds tell more than few long ones: what disturbs comes and goes within seconds.
+    o.rounds = o.rounds or (3 if o.quick else 11)
+    o.warmup = o.warmup or 0.1
+    o.duration = o.duration or (0.25 if o.quick else 0.4)
     if len(os.sched_getaffinity(0)) < 2:
         print("run.py: one core only: server and load disturb each other", file=sys.stderr)
         o.server_core = o.load_core = -1
     o.full = not (o.quick or o.only or o.servers)
     return o
+
+
+def command_line(o):
+    """What was typed, without where on this machine the peers lie."""
+    words = ["bench/run.py"]
+    for word in sys.argv[1:]:
+        hidden = [peer for peer in o.peer if word.endswith(peer)]
+        words.append(f"{word.split('=', 1)[0]}=..." if hidden and "--peer=" not in word else word)
+    skip = {"--build", o.build}
+    return " ".join(word for word in words if word not in skip)
 
 
 def choose_servers(o):
@@ -341,7 +354,7 @@ def main():
     starts = bench.starts() if not options.only else {}
     tables = report.tables(bench, chosen, results, (RATE, rate), starts)
     print(tables)
-    if options.full:
+    if options.full or options.plots:
         plots(bench)
     if options.full or options.write:
         report.write_document(os.path.join(ROOT, "docs", "performance.md"), tables)
