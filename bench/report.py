@@ -256,6 +256,7 @@ set title "{name}"
 set xlabel "{x}"
 set ylabel "{y}"
 set logscale xy
+set format x "%.0s%c"
 set format y "%.0s%c"
 set grid
 set key outside right top

@@ -208,11 +208,16 @@ class Bench:
         o = self.options
         self.say(report.title(self, w))
         args = w.quick_args if o.quick and w.quick_args else w.args
-        results = self.rounds(w.key, args, w.mode, 1 if o.quick and w.fresh else o.rounds, o.warmup, o.duration,
+        results = self.rounds(w.key, args, w.mode, self.round_count(w), o.warmup, o.duration,
                               w.skip, w.fresh, until)
         line = ", ".join(f"{name} {report.number(median(rounds, w.value))}" for name, rounds in results.items())
         self.say(f"    {line} {w.unit}")
         return results
+
+    def round_count(self, w):
+        """Memory varies little from round to round, and thousands of connections take their time."""
+        few = 1 if self.options.quick else 3
+        return min(few, self.options.rounds) if w.fresh else self.options.rounds
 
     def starts(self):
         """Size on disk without symbols, and time from start to first accept."""
@@ -220,7 +225,8 @@ class Bench:
         for server in self.servers:
             port = free_port()
             command = shlex.split(server.command.format(port=port, mode="echo"))
-            done = subprocess.run([f"{self.options.build}/bench/start", str(port), "20"] + command,
+            done = subprocess.run(self.pin_load + [f"{self.options.build}/bench/start", str(port), "20"]
+                                  + pin(self.options.server_core, False) + command,
                                   capture_output=True, text=True, cwd=ROOT)
             start = done.stdout.strip().partition("=")[2]
             size = None if server.no_size else stripped_size(command[0])
@@ -275,12 +281,12 @@ def plots(bench):
          "--connections {x} --size 64", "messages_per_s", False),
         ("depth", "Echo of 32 B, 50 connections", "messages in flight per connection", "messages/s", DEPTHS,
          "--connections 50 --size 32 --depth {x}", "messages_per_s", False),
-        ("memory", "User memory of idle connections", "connections", "MB", IDLE,
+        ("memory", "User memory of idle connections", "connections", "bytes", IDLE,
          "--mode idle --connections {x} --duration 0.1", "anonymous_kb", True),
     ]:
         lines = series(bench, name, points, args, value, fresh)
         if name == "memory":
-            lines = {server: [(px, py / 1000) for px, py in line] for server, line in lines.items()}
+            lines = {server: [(px, py * 1024) for px, py in line] for server, line in lines.items()}
         report.plot(os.path.join(data, name), os.path.join(directory, f"{name}.svg"), title, x, y, lines)
 
 
