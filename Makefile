@@ -65,8 +65,6 @@ $(BUILD)/page.c: web/index.html web/embed.sh
 $(BUILD)/page.o: $(BUILD)/page.c
 	$(CC) -std=c11 $(CFLAGS) -c -o $@ $<
 
-include bench/bench.mk
-
 # --- tests ------------------------------------------------------------------------------------------
 
 OOM_WRAP = -Wl,--wrap=malloc,--wrap=realloc
@@ -135,6 +133,8 @@ conformance: ## Check that each test that docs/rfc6455.md names exists and runs
 
 lint: conformance ## Check format, includes and what clang-tidy and cppcheck find
 	@PURE="$(PURE)" CORE="$(CORE)" sh tests/lint.sh
+
+include bench/bench.mk
 
 debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
 	$(MAKE) BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" $(BUILD)/debug/minnow
