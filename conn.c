@@ -401,6 +401,7 @@ static void conn_finish(struct ws_conn *c)
 
 void conn_settle(struct ws_conn *c)
 {
+    c->sent_at_once = false;
     if (!c->blocked)
         conn_flush(c);
     if (c->state == CONN_DEAD)

@@ -35,7 +35,7 @@
 
 enum {
     RECEIVE_SIZE = 128 * 1024, /* bytes read per readiness */
-    STAGE_SIZE = 64 * 1024,    /* bytes staged for one connection */
+    STAGE_SIZE = 96 * 1024,    /* bytes staged for one connection: the high-water mark and some */
     HEAD_SIZE = 16 * 1024,     /* of a response that the application answers with */
     SENTENCE_SIZE = 512        /* of a log line */
 };
@@ -85,8 +85,8 @@ struct pong {
 /* Output that the socket has not taken, or that others have queued. */
 struct outbox {
     struct output queue;
-    int64_t sent;  /* bytes given to the socket since the queue was made */
-    int64_t taken; /* how many of them the peer had acknowledged when a deadline last asked */
+    int64_t sent;      /* bytes given to the socket since the queue was made */
+    int64_t taken;     /* how many of them the peer had acknowledged when a deadline last asked */
     struct pong *pong; /* owned; NULL when there is none */
 };
 
@@ -101,11 +101,12 @@ struct stage {
  * touches comes first. */
 struct ws_conn {
     struct source source;
-    uint8_t state;       /* enum conn_state */
-    bool eof : 1;        /* the peer has shut down its side */
-    bool blocked : 1;    /* the socket took less than all: wait for EPOLLOUT */
-    bool paused : 1;     /* not read: over the high-water mark */
-    bool drain_owed : 1; /* a send returned WS_QUEUED */
+    uint8_t state;         /* enum conn_state */
+    bool eof : 1;          /* the peer has shut down its side */
+    bool blocked : 1;      /* the socket took less than all: wait for EPOLLOUT */
+    bool paused : 1;       /* not read: over the high-water mark */
+    bool sent_at_once : 1; /* a large body has left at once in this turn */
+    bool drain_owed : 1;   /* a send returned WS_QUEUED */
     bool fin_sent : 1;
     bool listed : 1;      /* on the server's list of touched connections */
     bool pinged : 1;      /* and nothing was heard since: the timer waits for a sign of life */

@@ -230,18 +230,18 @@ static bool fits_queue(const struct ws_conn *c, size_t head_len, size_t body_len
 }
 
 /* One connection at a time may stage: the one being served. Saves the queue, and with it 0.1 us of a
- * small echo (`make bench`). Returns false when it is another's turn, or the socket is full. */
+ * small echo (`make bench`). Returns false when it is another's turn, or the socket or the stage full. */
 static bool stage_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                          size_t body_len)
 {
     struct stage *stage = &c->server->stage;
 
-    if (is_staged(c) && head_len + body_len > sizeof stage->data - stage->len)
-        flush_stage(c);
     if (c->outbox != NULL || c->blocked || (stage->owner != NULL && stage->owner != c))
         return false;
     if (stage->owner == NULL)
         stage->len = 0;
+    if (head_len + body_len > sizeof stage->data - stage->len)
+        return false;
     stage->owner = c;
     memcpy(stage->data + stage->len, head, head_len);
     if (body_len != 0)
@@ -250,11 +250,15 @@ static bool stage_append(struct ws_conn *c, const void *head, size_t head_len, c
     return true;
 }
 
+/* The first large body of a turn leaves at once. Those after it are queued, or whoever sends as long as
+ * WS_SENT comes back would not return while the peer reads. */
 static int append_large(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                         size_t body_len)
 {
-    if (!c->blocked)
-        conn_flush(c);
+    if (c->sent_at_once || c->blocked)
+        return queue_append(c, head, head_len, body, body_len);
+    c->sent_at_once = true;
+    conn_flush(c);
     if (c->state == CONN_DEAD)
         return WS_ERR_CLOSED;
     return c->blocked ? queue_append(c, head, head_len, body, body_len)
