@@ -32,6 +32,7 @@ LINK_test_conn_http = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
 LINK_test_examples = tests/process tests/raw_client
+LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 # So does a fuzzer, by the same names.
 FUZZERS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_CC ?= clang
@@ -67,7 +68,8 @@ $(BUILD)/page.o: $(BUILD)/page.c
 
 # --- tests ------------------------------------------------------------------------------------------
 
-OOM_WRAP = -Wl,--wrap=malloc,--wrap=realloc
+OOM_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+FAULTS_WRAP = -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl
 
 test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
 	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)
@@ -75,7 +77,8 @@ test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests u
 .SECONDEXPANSION:
 $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/tests/%.o \
         $$(addsuffix .o,$$(addprefix $(BUILD)/test/,$$(LINK_$$*)))
-	$(CC) $(SANITIZE) $(LDFLAGS) $(if $(filter %/oom.o,$^),$(OOM_WRAP)) -pthread -o $@ $^ -lcmocka
+	$(CC) $(SANITIZE) $(LDFLAGS) $(if $(filter %/oom.o,$^),$(OOM_WRAP)) \
+	    $(if $(filter %/faults.o,$^),$(FAULTS_WRAP)) -pthread -o $@ $^ -lcmocka
 
 # A fuzzer's objects in a directory: those of the core that the test of the same name needs.
 fuzzed = $(addsuffix .o,$(addprefix $(1)/,$(filter-out tests/%,$(LINK_$(2:fuzz_%=test_%)))))

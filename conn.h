@@ -108,6 +108,7 @@ struct ws_conn {
     bool sent_at_once : 1; /* a large body has left at once in this turn */
     bool drain_owed : 1;   /* a send returned WS_QUEUED */
     bool fin_sent : 1;
+    bool broken : 1;      /* a send failed: nothing may follow it, and the next read ends it */
     bool listed : 1;      /* on the server's list of touched connections */
     bool pinged : 1;      /* and nothing was heard since: the timer waits for a sign of life */
     bool opened : 1;      /* on_open was called and on_close was not */

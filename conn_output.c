@@ -87,8 +87,9 @@ int conn_send_result(struct ws_conn *c)
 
 /* --- sending --------------------------------------------------------------------------------------- */
 
-/* One system call. Returns bytes sent, 0 when the socket is full, -1 when the connection is broken. */
-static ssize_t send_spans(const struct ws_conn *c, struct iovec *iov, size_t count)
+/* One system call. Returns bytes sent, 0 when the socket is full, -1 when the connection is broken. Then
+ * something is lost, and nothing may follow it; not every error (ENOBUFS) sees to that by itself. */
+static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, size_t count)
 {
     struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
     ssize_t n;
@@ -99,11 +100,15 @@ static ssize_t send_spans(const struct ws_conn *c, struct iovec *iov, size_t cou
     } while (n < 0 && errno == EINTR);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return 0;
+    if (n < 0) {
+        c->broken = true;
+        shutdown(c->source.fd, SHUT_RDWR);
+    }
     return n;
 }
 
 /* One system call for all that is queued, or as much of it as one call takes. */
-static ssize_t send_gathered(const struct ws_conn *c, const struct output *queue)
+static ssize_t send_gathered(struct ws_conn *c, const struct output *queue)
 {
     struct output_span spans[SPANS_MAX];
     struct iovec iov[SPANS_MAX];
@@ -271,6 +276,8 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
 {
     int error = 0;
 
+    if (c->broken)
+        return WS_ERR_CLOSED;
     if (!fits_queue(c, head_len, body_len))
         return WS_ERR_FULL;
     if (body_len >= LARGE_BODY)
@@ -285,6 +292,8 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
 /* The same for a few bytes that must go out even when the limits are used up: a closing frame. */
 int conn_append_last(struct ws_conn *c, const void *data, size_t len)
 {
+    if (c->broken)
+        return WS_ERR_CLOSED;
     if (!stage_append(c, data, len, NULL, 0) &&
         (conn_outbox(c) == NULL ||
          output_append_last(&c->outbox->queue, data, len) != 0))
@@ -298,6 +307,8 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
 {
     int error;
 
+    if (c->broken)
+        return WS_ERR_CLOSED;
     if (!fits_queue(c, 0, slice->end - slice->start))
         return WS_ERR_FULL;
     if (conn_outbox(c) == NULL)

@@ -91,10 +91,12 @@ int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason, size_
     uint8_t payload[WS_CONTROL_MAX];
     size_t len = ws_close_encode(payload, code, reason, reason_len);
     size_t header_len = ws_frame_encode(frame, WS_OP_CLOSE, len);
+    int error;
 
     memcpy(frame + header_len, payload, len);
-    if (conn_append_last(c, frame, header_len + len) != 0)
-        return WS_ERR_NOMEM;
+    error = conn_append_last(c, frame, header_len + len);
+    if (error != 0)
+        return error;
     if (server_tracing(c->server))
         trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = WS_OP_CLOSE, .fin = true},
                     payload, len);
@@ -425,7 +427,7 @@ static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
 {
     char address[WS_ADDRESS_SIZE];
 
-    if (c->state != CONN_OPEN)
+    if (c->state != CONN_OPEN || c->broken)
         return false;
     if (frame_shared(c, slice) == 0)
         return true;

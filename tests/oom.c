@@ -3,34 +3,63 @@
  * Allocation failures for tests; see oom.h. The names are the linker's, for --wrap. */
 #include "oom.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 void *__real_malloc(size_t size);
 void *__real_realloc(void *p, size_t size);
+void *__real_calloc(size_t count, size_t size);
 void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 
 /* The wrapped functions have no argument to carry it in. */
 static long left = -1;
+static bool once;
+static bool came;
 
 void oom_after(long n)
 {
     left = n;
+    once = false;
+    came = false;
 }
 
-static int exhausted(void)
+void oom_once(long n)
 {
-    if (left > 0)
+    oom_after(n);
+    once = true;
+}
+
+bool oom_came(void)
+{
+    return came;
+}
+
+static bool exhausted(void)
+{
+    if (left > 0) {
         left--;
-    else if (left == 0)
-        return 1;
-    return 0;
+        return false;
+    }
+    if (left < 0)
+        return false;
+    came = true;
+    errno = ENOMEM;
+    if (once)
+        left = -1;
+    return true;
 }
 
 void *__wrap_malloc(size_t size)
 {
     return exhausted() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return exhausted() ? NULL : __real_calloc(count, size);
 }
 
 void *__wrap_realloc(void *p, size_t size)

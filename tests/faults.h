@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * System calls that fail on demand. In a test that links tests/faults, the linker wraps send, sendmsg and
+ * epoll_ctl (see the Makefile). They concern the whole process: a client of such a test uses write(). */
+#ifndef TESTS_FAULTS_H
+#define TESTS_FAULTS_H
+
+#include <stddef.h>
+
+/* As at the start: everything works. */
+void faults_none(void);
+
+/* send and sendmsg take at most `bytes`; with 0 they say EAGAIN. */
+void faults_send_max(size_t bytes);
+
+/* Of the calls from now on, the one behind the next `n` fails with `error`. */
+void faults_send_error(long n, int error);
+void faults_epoll_ctl_error(long n, int error);
+
+#endif

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A server to which things happen that no client can bring about: an allocation fails, a system call
+ * fails or does half its work. One script of everything that a server does is played over and over, each
+ * time with another call failing. Whatever fails, at most the connection that it failed for may suffer.
+ *
+ * Server and clients share one thread, so that the same call fails in the same place. */
+#include "server_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "faults.h"
+#include "oom.h"
+
+enum { ACTORS = 6, RUNS_MAX = 2000, BIG = 200 * KIB };
+
+struct play {
+    struct fixture *f;
+    struct raw_client bystander; /* open all the time, and idle meanwhile */
+    int fds[ACTORS];
+    int ends[2]; /* of a pipe that the server watches */
+    long n;      /* the call that fails */
+};
+
+static void disarm(void)
+{
+    oom_after(-1);
+    faults_none();
+}
+
+/* Turn after turn until nothing is ready. */
+static void let_serve(struct fixture *f)
+{
+    struct pollfd p = {.fd = ws_server_fd(f->server), .events = POLLIN};
+
+    for (int i = 0; i < 1000 && poll(&p, 1, 0) > 0; i++)
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+}
+
+/* Everything that has come for `fd`, thrown away. */
+static void discard(int fd)
+{
+    static uint8_t sink[64 * KIB];
+
+    while (recv(fd, sink, sizeof sink, MSG_DONTWAIT) > 0)
+        continue;
+}
+
+/* Write what the socket takes; a connection that has been ended may refuse. */
+static void say(struct play *p, size_t actor)
+{
+    struct raw_bytes *out = &p->f->out;
+    size_t done = 0;
+
+    for (int i = 0; i < 100 && done < out->len; i++) {
+        ssize_t n = write(p->fds[actor], out->data + done, out->len - done);
+
+        if (n < 0 && errno != EAGAIN)
+            break;
+        done += n > 0 ? (size_t)n : 0;
+        let_serve(p->f);
+        discard(p->fds[actor]);
+    }
+    out->len = 0;
+}
+
+static int dial(uint16_t port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+/* --- the script --------------------------------------------------------------------------------- */
+
+/* "j" joins, "l" leaves, "s" sends to the room, "f" freezes and sends, "c" closes. */
+static void take_order(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    struct fixture *f = of(c);
+    char order = len > 0 ? *(const char *)data : 'j';
+    struct ws_frozen *m;
+
+    switch (order) {
+    case 'j':
+        ws_join(c, ws_str("room"));
+        ws_join(c, ws_str("another room"));
+        break;
+    case 'l':
+        ws_leave(c, ws_str("another room"));
+        break;
+    case 's':
+        ws_publish(f->server, ws_str("room"), NULL, op, data, len);
+        break;
+    case 'f':
+        m = ws_freeze(f->server, op, data, len);
+        if (m != NULL)
+            ws_send_frozen(c, m);
+        ws_thaw(m);
+        break;
+    default:
+        ws_close(c, 4000, "as told");
+        break;
+    }
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void drain_pipe(void *arg, uint32_t ready)
+{
+    char byte;
+
+    if ((ready & EPOLLIN) != 0 && read(((struct play *)arg)->ends[0], &byte, 1) < 0)
+        abort();
+}
+
+static void play_echo(struct play *p, const uint8_t *payload)
+{
+    struct raw_bytes *out = &p->f->out;
+
+    raw_bytes_upgrade(out, "/echo", "");
+    raw_bytes_frame(out, RAW_TEXT, "hello", 5);
+    raw_bytes_frame(out, RAW_PING, "ping", 4);
+    raw_bytes_frame(out, RAW_TEXT_PART, "fra", 3);
+    raw_bytes_add(out, "\x80", 1); /* the beginning of a header waits */
+    say(p, 0);
+    raw_bytes_add(out, "\x84" MASK "gmen", 9);
+    say(p, 0);
+    raw_bytes_header(out, RAW_BINARY, BIG);
+    raw_bytes_payload(out, payload, BIG, 0);
+    say(p, 0);
+    raw_bytes_header(out, RAW_BINARY, 10 * MIB); /* and something that never ends */
+    raw_bytes_payload(out, payload, 5 * KIB, 0);
+    say(p, 0);
+}
+
+static void play_http(struct play *p)
+{
+    struct raw_bytes *out = &p->f->out;
+
+    raw_bytes_text(out, "GET /la");
+    say(p, 1);
+    raw_bytes_text(out, "te?0 HTTP/1.1\r\n" HOST "\r\n"
+                        "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n4\r\nWi");
+    say(p, 1);
+    raw_bytes_text(out, "ki\r\n0\r\n\r\nHEAD /http HTTP/1.1\r\n" HOST "\r\n"
+                        "POST /http HTTP/1.1\r\n" HOST
+                        "Expect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    say(p, 1);
+    raw_bytes_text(out, "bodGET /late?100000 HTTP/1.1\r\n" HOST "\r\nGET /http HTTP/1.1\r\n");
+    say(p, 1);
+    raw_bytes_text(out, GET HOST "\r\n");
+    say(p, 2);
+}
+
+static void play_rooms(struct play *p, const uint8_t *payload)
+{
+    static const char orders[] = "jsflsc";
+    struct raw_bytes *out = &p->f->out;
+
+    for (size_t actor = 3; actor < 5; actor++) {
+        raw_bytes_upgrade(out, "/orders", "");
+        raw_bytes_frame(out, RAW_TEXT, "j", 1);
+        say(p, actor);
+    }
+    for (size_t i = 0; i < sizeof orders - 1; i++) {
+        raw_bytes_frame(out, RAW_TEXT, orders + i, 1);
+        say(p, 3);
+    }
+    raw_bytes_header(out, RAW_BINARY, 20 * KIB);
+    raw_bytes_payload(out, "s", 1, 0);
+    raw_bytes_payload(out, payload + 1, 20 * KIB - 1, 1);
+    say(p, 4);
+    raw_bytes_upgrade(out, "/echo", "");
+    raw_bytes_frame(out, RAW_CLOSE, "\x03\xe8", 2);
+    say(p, 5);
+}
+
+static void play_loop(struct play *p)
+{
+    ws_watch(p->f->server, p->ends[0], EPOLLIN, drain_pipe, p);
+    assert_int_equal(write(p->ends[1], "x", 1), 1);
+    ws_post(p->f->server, nothing, NULL);
+    ws_timer_start(p->f->server, 0, nothing, NULL);
+    let_serve(p->f);
+    ws_watch(p->f->server, p->ends[0], 0, NULL, NULL);
+    let_serve(p->f);
+}
+
+/* --- before and after --------------------------------------------------------------------------- */
+
+static void raise_curtain(struct play *p, const uint8_t *payload)
+{
+    struct fixture *f = p->f;
+    struct raw_response r;
+
+    memset(&f->seen, 0, sizeof f->seen);
+    create(f, (struct ws_options){.handshake_timeout_ms = 10 * PATIENCE_MS});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    serve(f, "/orders", (struct ws_handlers){.on_message = take_order});
+    assert_int_equal(pipe2(p->ends, O_CLOEXEC | O_NONBLOCK), 0);
+    raw_connect(&p->bystander, f->port);
+    p->bystander.label = "the bystander";
+    f->out.len = 0;
+    for (int i = 0; i < 2; i++) /* so that it grows no more when memory is out */
+        raw_bytes_add(&f->out, payload, BIG);
+    f->out.len = 0;
+    raw_bytes_upgrade(&f->out, "/echo", "");
+    assert_int_equal(write(p->bystander.fd, f->out.data, f->out.len), f->out.len);
+    f->out.len = 0;
+    poll_until_readable(f, &p->bystander);
+    raw_expect_upgraded(&p->bystander, &r);
+    for (size_t i = 0; i < ACTORS; i++)
+        p->fds[i] = dial(f->port);
+}
+
+static void expect_bystander_well(struct play *p)
+{
+    raw_bytes_frame(&p->f->out, RAW_TEXT, "and me?", 7);
+    assert_int_equal(write(p->bystander.fd, p->f->out.data, p->f->out.len), p->f->out.len);
+    p->f->out.len = 0;
+    poll_until_readable(p->f, &p->bystander);
+    raw_expect_message(&p->bystander, "and me?");
+}
+
+static void drop_curtain(struct play *p)
+{
+    struct fixture *f = p->f;
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+
+    for (size_t i = 0; i < ACTORS; i++)
+        close(p->fds[i]);
+    while (ws_server_stats(f->server).connections > 1 && raw_now_ms() < deadline)
+        ws_server_step(f->server, 10);
+    if (ws_server_stats(f->server).connections != 1)
+        fail_msg("fault %ld: %zu connections are left", p->n,
+                 ws_server_stats(f->server).connections);
+    assert_int_equal(f->seen.opened, f->seen.closed + 1);
+    assert_in_range(ws_server_stats(f->server).buffered, 0, 4 * KIB); /* buckets of the rooms */
+    raw_close(&p->bystander);
+    close(p->ends[0]);
+    close(p->ends[1]);
+    ws_server_free(f->server);
+    f->server = NULL;
+}
+
+/* Play the script with call number `n` failing as arm(n) has it. Returns whether an allocation did. */
+static bool run_play(struct fixture *f, void (*arm)(long n), long n)
+{
+    struct play p = {.f = f, .n = n};
+    uint8_t *payload = make_payload(BIG, false);
+    bool came;
+
+    raise_curtain(&p, payload);
+    arm(n);
+    play_loop(&p);
+    play_http(&p);
+    play_rooms(&p, payload);
+    play_echo(&p, payload);
+    came = oom_came();
+    disarm();
+    expect_bystander_well(&p);
+    drop_curtain(&p);
+    free(payload);
+    return came;
+}
+
+/* --- memory ------------------------------------------------------------------------------------- */
+
+static void any_single_allocation_may_fail(void **state)
+{
+    long n = 0;
+
+    while (run_play(*state, oom_once, n) && n < RUNS_MAX)
+        n++;
+    assert_in_range(n, 20, RUNS_MAX - 1);
+}
+
+static void memory_may_run_out_at_any_time(void **state)
+{
+    long n = 0;
+
+    while (run_play(*state, oom_after, n) && n < RUNS_MAX)
+        n++;
+    assert_in_range(n, 20, RUNS_MAX - 1);
+}
+
+static void server_that_cannot_be_made_leaves_nothing(void **state)
+{
+    struct ws_server *s = NULL;
+    int descriptors = count_descriptors();
+
+    (void)state;
+    for (long n = 0; s == NULL && n < 100; n++) {
+        oom_once(n);
+        errno = 0;
+        s = ws_server_new(&(struct ws_options){0});
+        if (s == NULL)
+            assert_int_equal(errno, ENOMEM);
+        oom_after(-1);
+        if (s == NULL)
+            assert_int_equal(count_descriptors(), descriptors);
+    }
+    assert_non_null(s);
+    ws_server_free(s);
+    assert_int_equal(count_descriptors(), descriptors);
+}
+
+/* --- system calls ------------------------------------------------------------------------------- */
+
+static void send_fails(long n)
+{
+    faults_send_error(n, ENOBUFS);
+}
+
+static void send_is_interrupted(long n)
+{
+    faults_send_error(n, EINTR);
+}
+
+static void epoll_ctl_fails(long n)
+{
+    faults_epoll_ctl_error(n, ENOMEM);
+}
+
+static void any_system_call_may_fail(void **state)
+{
+    for (long n = 0; n < 60; n++) {
+        run_play(*state, send_fails, n);
+        run_play(*state, send_is_interrupted, n);
+        run_play(*state, epoll_ctl_fails, n);
+    }
+}
+
+/* A server with one upgraded client in p->bystander. */
+static void open_alone(struct play *p, const char *path, struct ws_handlers h)
+{
+    struct raw_response r;
+
+    create(p->f, (struct ws_options){0});
+    serve(p->f, path, h);
+    raw_connect(&p->bystander, p->f->port);
+    raw_bytes_upgrade(&p->f->out, path, "");
+    assert_int_equal(write(p->bystander.fd, p->f->out.data, p->f->out.len), p->f->out.len);
+    p->f->out.len = 0;
+    poll_until_readable(p->f, &p->bystander);
+    raw_expect_upgraded(&p->bystander, &r);
+}
+
+static void write_out(struct play *p)
+{
+    assert_int_equal(write(p->bystander.fd, p->f->out.data, p->f->out.len), p->f->out.len);
+    p->f->out.len = 0;
+    let_serve(p->f);
+}
+
+static void send_until_told(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    static const char block[1 * KIB];
+    int result;
+    int sent = 0;
+
+    (void)data;
+    (void)len;
+    do
+        result = ws_send(c, op, block, sizeof block);
+    while (result == WS_SENT && ++sent < 100000);
+    note_result(of(c), 0, result);
+    note_result(of(c), 1, ws_close(c, 1000, ""));
+}
+
+/* Who sends for as long as it goes well must be told that it does not. */
+static void sender_is_told_that_the_connection_is_broken(void **state)
+{
+    struct fixture *f = *state;
+    struct play p = {.f = f};
+
+    open_alone(&p, "/until", (struct ws_handlers){.on_message = send_until_told});
+    faults_send_error(0, EPIPE);
+    raw_bytes_frame(&f->out, RAW_BINARY, "go", 2);
+    write_out(&p);
+    faults_none();
+    let_serve(f);
+    assert_int_equal(f->seen.result[0], WS_ERR_CLOSED);
+    assert_int_equal(f->seen.result[1], WS_ERR_CLOSED);
+    raw_expect_eof(&p.bystander);
+    raw_close(&p.bystander);
+    let_serve(f);
+    assert_int_equal(f->seen.closed, 1);
+    assert_int_equal(f->seen.close_code, WS_CLOSE_ABNORMAL);
+}
+
+/* Of a message that could not be sent nothing may follow: the peer would not know that one is missing. */
+static void connection_ends_where_its_output_is_lost(void **state)
+{
+    static const size_t sizes[] = {5, 20 * KIB};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        struct play p = {.f = f};
+        uint8_t *payload = make_payload(sizes[i], false);
+
+        open_alone(&p, "/echo", (struct ws_handlers){.on_message = echo});
+        raw_bytes_frame(&f->out, RAW_BINARY, payload, sizes[i]);
+        faults_send_error(0, ENOBUFS);
+        write_out(&p);
+        faults_none();
+        raw_bytes_frame(&f->out, RAW_TEXT, "next", 4);
+        if (write(p.bystander.fd, f->out.data, f->out.len) < 0)
+            assert_int_equal(errno, EPIPE);
+        f->out.len = 0;
+        let_serve(f);
+        raw_expect_eof(&p.bystander);
+        raw_close(&p.bystander);
+        let_serve(f);
+        assert_int_equal(f->seen.closed, (int)i + 1);
+        ws_server_free(f->server);
+        f->server = NULL;
+        free(payload);
+    }
+}
+
+/* The socket takes little at a time: everything comes, in order. */
+static void short_writes_lose_nothing(void **state)
+{
+    static const size_t sizes[] = {5, 300, 20 * KIB, 70 * KIB};
+    struct fixture *f = *state;
+
+    for (size_t max = 1; max < 100000; max = max * 7 + 3) {
+        struct play p = {.f = f};
+
+        open_alone(&p, "/echo", (struct ws_handlers){.on_message = echo});
+        faults_send_max(max);
+        for (size_t i = max < 10 ? 1 : COUNT(sizes); i-- > 0;) {
+            uint8_t *payload = make_payload(sizes[i], false);
+
+            raw_bytes_frame(&f->out, RAW_BINARY, payload, sizes[i]);
+            raw_bytes_frame(&f->out, RAW_PING, "ping", 4);
+            write_out(&p);
+            for (int k = 0; k < 20; k++)
+                let_serve(f);
+            poll_until_readable(f, &p.bystander);
+            raw_expect_frame(&p.bystander, RAW_BINARY, payload, sizes[i]);
+            poll_until_readable(f, &p.bystander);
+            raw_expect_frame(&p.bystander, RAW_PONG, "ping", 4);
+            free(payload);
+        }
+        faults_none();
+        raw_close(&p.bystander);
+        let_serve(f);
+        ws_server_free(f->server);
+        f->server = NULL;
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(any_single_allocation_may_fail),
+        TEST(memory_may_run_out_at_any_time),
+        TEST(server_that_cannot_be_made_leaves_nothing),
+        TEST(any_system_call_may_fail),
+        TEST(sender_is_told_that_the_connection_is_broken),
+        TEST(connection_ends_where_its_output_is_lost),
+        TEST(short_writes_lose_nothing),
+    };
+
+    signal(SIGPIPE, SIG_IGN); /* write() to what the server has ended */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
