@@ -716,6 +716,37 @@ static void address_that_cannot_be_bound_is_named(void **state)
     assert_non_null(strstr(f->seen.log, port));
 }
 
+/* Another server is there, and so busy that its backlog is full: it is alive, and must be let be. */
+static void busy_unix_socket_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    char bind_unix[64];
+    const char *const addresses[] = {bind_unix, NULL};
+    struct ws_options options = {.bind = addresses, .log = keep_log, .log_arg = f};
+    int fds[8];
+    size_t n = 1;
+
+    snprintf(bind_unix, sizeof bind_unix, "unix:/tmp/minnow-test-%d.busy", (int)getpid());
+    snprintf(un.sun_path, sizeof un.sun_path, "%s", bind_unix + strlen("unix:"));
+    fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fds[0], (struct sockaddr *)&un, sizeof un), 0);
+    assert_int_equal(listen(fds[0], 0), 0);
+    do
+        fds[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    while (connect(fds[n++], (struct sockaddr *)&un, sizeof un) == 0 && n < COUNT(fds));
+    assert_int_equal(errno, EAGAIN);
+    alarm(PATIENCE_MS / 1000); /* instead of hanging for ever */
+    errno = 0;
+    assert_null(ws_server_new(&options));
+    alarm(0);
+    assert_int_equal(errno, EADDRINUSE);
+    assert_int_equal(access(un.sun_path, F_OK), 0);
+    while (n > 0)
+        close(fds[--n]);
+    unlink(un.sun_path);
+}
+
 static void clients_over_max_clients_are_not_served_until_one_leaves(void **state)
 {
     struct fixture *f = *state;
@@ -904,6 +935,7 @@ int main(void)
         TEST(free_closes_what_is_open),
         TEST(server_listens_on_ipv4_ipv6_and_unix_at_once),
         TEST(address_that_cannot_be_bound_is_named),
+        TEST(busy_unix_socket_is_not_waited_for),
         TEST(clients_over_max_clients_are_not_served_until_one_leaves),
         TEST(ten_thousand_resets_leak_nothing),
         TEST(descriptors_may_run_out),
