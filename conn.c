@@ -425,13 +425,22 @@ void conn_settle(struct ws_conn *c)
 
 /* --- deadlines ---------------------------------------------------------------------------------- */
 
+/* Is there something to read that this turn has not come to? After a callback that took long the answer
+ * may be there, but behind a batch of others. */
+static bool has_unread(const struct ws_conn *c)
+{
+    char byte;
+
+    return !c->paused && recv(c->source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Silence for ping_interval brings a ping, silence for ping_timeout after it the end. The timer is not
  * moved for every byte; it looks at heard_ms when it fires. RFC 6455 §5.5.2 */
 static void conn_check_alive(struct ws_conn *c)
 {
     const struct ws_options *o = &c->server->options;
 
-    if (c->pinged && conn_takes_output(c)) {
+    if (c->pinged && (conn_takes_output(c) || has_unread(c))) {
         conn_deadline(c, o->ping_timeout_ms);
         return;
     }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- how a connection ends --------------------------------------------------------------------- */
 
@@ -494,6 +495,49 @@ static void peer_that_answers_its_pings_stays(void **state)
     assert_int_equal(f->seen.closed, 0);
 }
 
+/* Read until the ping has come. */
+static void expect_ping_on(int fd)
+{
+    uint8_t bytes[512];
+    size_t len = 0;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    while (len < 2 || memcmp(bytes + len - 2, "\x89\x00", 2) != 0) {
+        ssize_t n = poll(&p, 1, PATIENCE_MS) > 0 ? recv(fd, bytes + len, sizeof bytes - len, 0) : 0;
+
+        if (n <= 0)
+            fail_msg("no ping came");
+        len += (size_t)n;
+    }
+}
+
+/* After a callback that took long there is more to read than one turn reads, and the timeouts of pings have
+ * passed, though their answers are there. */
+static void peers_that_answered_a_stalled_loop_stay(void **state)
+{
+    enum { CROWD = 300 };
+    struct fixture *f = *state;
+    struct hold hold;
+    int fds[CROWD];
+
+    start(f, (struct ws_options){.ping_interval_ms = 200, .ping_timeout_ms = 2000});
+    raw_bytes_upgrade(&f->out, "/echo", "");
+    for (size_t i = 0; i < CROWD; i++)
+        fds[i] = open_one(f->port, &f->out, f->out.len, 2);
+    for (size_t i = 0; i < CROWD; i++)
+        expect_ping_on(fds[i]);
+    hold_loop(f, &hold);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(send(fds[i], "\x8a\x80" MASK, 6, MSG_NOSIGNAL), 6);
+    sleep_ms(2200);
+    sem_post(&hold.go);
+    stats(f);
+    stats(f);
+    assert_int_equal(f->seen.closed, 0);
+    for (size_t i = 0; i < CROWD; i++)
+        close(fds[i]);
+}
+
 /* Talk for longer than the ping interval. False when the machine made us pause for half of it. */
 static bool talk(struct raw_client *c, int interval_ms)
 {
@@ -626,6 +670,7 @@ int main(void)
         TEST(violator_that_stays_is_dropped),
         TEST(silent_peer_is_pinged_and_dropped),
         TEST(peer_that_answers_its_pings_stays),
+        TEST(peers_that_answered_a_stalled_loop_stay),
         TEST(peer_that_talks_is_not_pinged),
         TEST(response_goes_out_as_long_as_the_client_takes_it),
         TEST(slow_reader_is_not_taken_for_a_silent_one),
