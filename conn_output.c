@@ -255,6 +255,33 @@ static bool stage_append(struct ws_conn *c, const void *head, size_t head_len, c
     return true;
 }
 
+/* The stage is another's, and there is no memory for a queue: let what is staged leave now, and stage this.
+ * Costs a system call a connection, but a small message to a peer that reads needs no memory then. */
+static bool stage_instead(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                          size_t body_len)
+{
+    struct ws_conn *owner = c->server->stage.owner;
+
+    if (c->blocked || c->state == CONN_DEAD ||
+        (c->outbox != NULL && (c->outbox->queue.queued > 0 || c->outbox->pong != NULL)))
+        return false;
+    if (owner != NULL)
+        flush_stage(owner);
+    conn_drop_output(c);
+    return stage_append(c, head, head_len, body, body_len);
+}
+
+static int append_small(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                        size_t body_len)
+{
+    int error;
+
+    if (stage_append(c, head, head_len, body, body_len))
+        return 0;
+    error = queue_append(c, head, head_len, body, body_len);
+    return error == 0 || stage_instead(c, head, head_len, body, body_len) ? 0 : error;
+}
+
 /* The first large body of a turn leaves at once. Those after it are queued, or whoever sends as long as
  * WS_SENT comes back would not return while the peer reads. */
 static int append_large(struct ws_conn *c, const void *head, size_t head_len, const void *body,
@@ -274,16 +301,14 @@ static int append_large(struct ws_conn *c, const void *head, size_t head_len, co
 int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                 size_t body_len)
 {
-    int error = 0;
+    int error;
 
     if (c->broken)
         return WS_ERR_CLOSED;
     if (!fits_queue(c, head_len, body_len))
         return WS_ERR_FULL;
-    if (body_len >= LARGE_BODY)
-        error = append_large(c, head, head_len, body, body_len);
-    else if (!stage_append(c, head, head_len, body, body_len))
-        error = queue_append(c, head, head_len, body, body_len);
+    error = body_len >= LARGE_BODY ? append_large(c, head, head_len, body, body_len)
+                                   : append_small(c, head, head_len, body, body_len);
     if (error == 0)
         conn_touch(c);
     return error;
@@ -295,8 +320,7 @@ int conn_append_last(struct ws_conn *c, const void *data, size_t len)
     if (c->broken)
         return WS_ERR_CLOSED;
     if (!stage_append(c, data, len, NULL, 0) &&
-        (conn_outbox(c) == NULL ||
-         output_append_last(&c->outbox->queue, data, len) != 0))
+        (conn_outbox(c) == NULL || output_append_last(&c->outbox->queue, data, len) != 0))
         return WS_ERR_NOMEM;
     conn_touch(c);
     return 0;

@@ -361,6 +361,65 @@ static void whoever_passes_max_memory_is_closed_with_1013(void **state)
 
 enum { TIMEOUT_MS = 300 }; /* long enough to tell it from a stumble of the machine */
 
+static void send_to_all(struct fixture *f, void *arg)
+{
+    int sent = 0;
+
+    for (uint64_t id = 1; id <= CLIENTS; id++) {
+        struct ws_conn *c = ws_conn_find(f->server, id);
+
+        sent += c != NULL && ws_send(c, WS_OP_TEXT, arg, strlen(arg)) == WS_SENT;
+    }
+    note_result(f, 0, sent);
+}
+
+/* A few bytes to each of many clients in one turn are a few bytes, not a chunk for each. */
+static void small_messages_to_many_need_no_memory(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, (struct ws_options){.max_memory = 64 * KIB});
+    for (size_t i = 0; i < CLIENTS; i++)
+        upgraded(f, "/echo");
+    for (int round = 0; round < 3; round++) {
+        on_loop(f, send_to_all, "few");
+        assert_int_equal(f->seen.result[0], CLIENTS);
+        for (size_t i = 0; i < CLIENTS; i++)
+            raw_expect_message(&f->clients[i], "few");
+    }
+}
+
+/* With all memory in use by others, who are in their right, small things still work for everybody. */
+static void exhausted_memory_does_not_stop_small_messages(void **state)
+{
+    static const size_t sizes[] = {230 * KIB, 22 * KIB};
+    struct fixture *f = *state;
+    uint8_t *payload = make_payload(230 * KIB, false);
+    struct hold hold;
+
+    start(f, (struct ws_options){
+                 .max_memory = 256 * KIB, .ping_interval_ms = 500, .ping_timeout_ms = PATIENCE_MS});
+    for (size_t i = 0; i < CLIENTS; i++)
+        upgraded(f, "/echo");
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        f->out.len = 0;
+        raw_bytes_header(&f->out, RAW_BINARY, 1 * MIB);
+        raw_bytes_payload(&f->out, payload, sizes[i], 0);
+        raw_send_bytes(&f->clients[i], &f->out);
+    }
+    for (int64_t begun = raw_now_ms(); stats(f).buffered < 250 * KIB;)
+        if (raw_now_ms() - begun > PATIENCE_MS)
+            fail_msg("the memory is not used up");
+    hold_loop(f, &hold);
+    sleep_ms(700); /* all pings are due in one turn */
+    sem_post(&hold.go);
+    for (size_t i = COUNT(sizes); i < CLIENTS; i++)
+        raw_expect_frame(&f->clients[i], RAW_PING, "", 0);
+    assert_true(stats(f).buffered >= 250 * KIB);
+    assert_int_equal(f->seen.closed, 0);
+    free(payload);
+}
+
 /* Send a byte every 5 ms, the last one over and over, until the server ends it: after the timeout,
  * whatever comes meanwhile. */
 static void expect_drip_ends(struct raw_client *c, const char *text, int64_t begun)
@@ -664,6 +723,8 @@ int main(void)
         TEST(stream_that_refills_itself_starves_nobody),
         TEST(slow_recipient_is_closed_with_1013_and_the_others_lose_nothing),
         TEST(whoever_passes_max_memory_is_closed_with_1013),
+        TEST(small_messages_to_many_need_no_memory),
+        TEST(exhausted_memory_does_not_stop_small_messages),
         TEST(dripping_request_ends_at_the_handshake_timeout),
         TEST(handshake_timeout_ends_with_the_handshake),
         TEST(unanswered_close_ends_at_the_close_timeout),
