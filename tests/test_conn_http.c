@@ -943,7 +943,7 @@ static void client_that_leaves_a_late_request_aborts_it(void **state)
 static void request_dropped_for_lack_of_memory_is_aborted(void **state)
 {
     struct fixture *f = *state;
-    static const size_t sizes[] = {230 * KIB, 20 * KIB}; /* what is left holds less than a head */
+    static const size_t sizes[] = {230 * KIB, 14 * KIB}; /* what is left holds less than a head */
     struct raw_client *late;
     uint8_t *payload = make_payload(230 * KIB, false);
 
