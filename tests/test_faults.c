@@ -371,7 +371,7 @@ static void write_out(struct play *p)
 
 static void send_until_told(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
-    static const char block[1 * KIB];
+    static const char block[16 * KIB]; /* large enough to be sent at once */
     int result;
     int sent = 0;
 
