@@ -57,23 +57,34 @@ NO_MEMORY = {"raw": "it holds a descriptor and no state"}
 
 # The goals are ratios of processor time per message, raw divided by minnow, or values.
 WORKLOADS = [
-    Workload("echo64", "echo 64 B, 200 connections, 1 in flight", "--connections 200 --size 64", target=1.00),
-    Workload("echo32", "echo 32 B, 50 connections, 64 in flight", "--connections 50 --size 32 --depth 64", target=1.00),
-    Workload("text16k", "echo 16 KiB text, 50 connections", "--connections 50 --size 16384 --text", target=0.99),
-    Workload("binary1m", "echo 1 MiB binary, 8 connections", "--connections 8 --size 1048576", target=1.00),
-    Workload("text1m", "echo 1 MiB text, 8 connections", "--connections 8 --size 1048576 --text", target=0.99),
-    Workload("chinese1m", "echo 1 MiB Chinese text, 8 connections", "--connections 8 --size 1048576 --text=chinese", target=0.99),
-    Workload("echo10k", "echo 64 B, 10,000 connections", "--connections 10000 --size 64", target=1.05,
-             quick_args="--connections 2000 --size 64"),
-    Workload("room1", "room of 500, 64 B, 1 at a time, per delivery", "--mode room --connections 500 --size 64 --text", mode="chat", target=1.00),
-    Workload("room16", "room of 500, 64 B, 16 at a time, per delivery", "--mode room --connections 500 --size 64 --text --depth 16", mode="chat", target=1.00),
-    Workload("idle", "user memory per idle connection, 15,000 of them", "--mode idle --connections 15000 --duration 0.5",
-             value="user_bytes_per_connection", unit="B", ratio=False, target=160, fresh=True, skip=NO_MEMORY,
+    Workload("echo64", "echo 64 B, 200 connections, 1 in flight",
+             "--connections 200 --size 64", target=1.00),
+    Workload("echo32", "echo 32 B, 50 connections, 64 in flight",
+             "--connections 50 --size 32 --depth 64", target=1.00),
+    Workload("text16k", "echo 16 KiB text, 50 connections",
+             "--connections 50 --size 16384 --text", target=0.99),
+    Workload("binary1m", "echo 1 MiB binary, 8 connections",
+             "--connections 8 --size 1048576", target=1.00),
+    Workload("text1m", "echo 1 MiB text, 8 connections",
+             "--connections 8 --size 1048576 --text", target=0.99),
+    Workload("chinese1m", "echo 1 MiB Chinese text, 8 connections",
+             "--connections 8 --size 1048576 --text=chinese", target=0.99),
+    Workload("echo10k", "echo 64 B, 10,000 connections",
+             "--connections 10000 --size 64", target=1.05, quick_args="--connections 2000 --size 64"),
+    Workload("room1", "room of 500, 64 B, 1 at a time, per delivery",
+             "--mode room --connections 500 --size 64 --text", mode="chat", target=1.00),
+    Workload("room16", "room of 500, 64 B, 16 at a time, per delivery",
+             "--mode room --connections 500 --size 64 --text --depth 16", mode="chat", target=1.00),
+    Workload("idle", "user memory per idle connection, 15,000 of them",
+             "--mode idle --connections 15000 --duration 0.5", value="user_bytes_per_connection", unit="B",
+             ratio=False, target=160, fresh=True, skip=NO_MEMORY,
              quick_args="--mode idle --connections 2000 --duration 0.1"),
-    Workload("connect", "server CPU per new connection with handshake", "--mode connect --connections 1000 --depth 64", ratio=False, target=20),
+    Workload("connect", "server CPU per new connection with handshake",
+             "--mode connect --connections 1000 --depth 64", ratio=False, target=20),
 ]
 
-RATE = Workload("rate", "echo 64 B, 200 connections, 10,000 messages/s at fixed times", "--connections 200 --size 64 --rate 10000")
+RATE = Workload("rate", "echo 64 B, 200 connections, 10,000 messages/s at fixed times",
+                "--connections 200 --size 64 --rate 10000")
 
 
 def built_in_servers(build):
