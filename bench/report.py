@@ -118,7 +118,8 @@ def start_rows(names, starts, no_size, notes):
         sizes.append(size(program) if program else notes.dash(no_size[name]))
         times.append(f"{number(start)} ms" if start else notes.dash("did not start"))
     program, start = starts.get("minnow", (None, None))
-    reached = [("yes" if value <= limit else "no") if value else "-" for value, limit in ((program, 100e3), (start, 5))]
+    reached = ["-" if not value else "yes" if value <= limit else "no"
+               for value, limit in ((program, 100e3), (start, 5))]
     return [row(["stripped program", *sizes, "100 KB", reached[0]]),
             row(["time from start to first accept", *times, "5 ms", reached[1]])]
 
@@ -196,9 +197,9 @@ def circumstances(bench):
     return [
         f"- Date: {time.strftime('%Y-%m-%d')}; commit {output_of('git', 'rev-parse', '--short', 'HEAD') or 'unknown'}",
         f"- Command: `{o.command}`",
-        f"- Machine: {processor()}, {os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}; "
+        f"- Machine: {processor()}, {os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}, "
         f"{congestion_control()}; servers on core {o.server_core}, load on core {o.load_core}; load average at the end {load:.1f}",
-        f"- {o.rounds} rounds of {o.duration:g} s each after {o.warmup:g} s of warm-up",
+        f"- {o.rounds} rounds at most, of {o.duration:g} s each after {o.warmup:g} s of warm-up",
         "- Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version),
     ]
 

@@ -13,6 +13,7 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import socket
 import statistics
 import subprocess
@@ -186,34 +187,37 @@ class Bench:
     def rounds(self, key, args, mode, count, warmup, duration, skip=(), fresh=False, until=None):
         """Run all servers in turn, `count` times. Returns {server name: [figures of each round]}.
 
-        With `until`, no round begins after that time but the first."""
+        With `until`, no round but the first begins after that time."""
         running = {}
         results = {}
         for server in self.servers:
             if server.name in skip:
                 self.reasons[key, server.name] = skip[server.name]
-                continue
-            results[server.name] = []
-        for number in range(count):
-            if number > 0 and until is not None and time.monotonic() > until:
-                break
-            for server in self.servers:
-                if server.name not in results:
-                    continue
-                try:
-                    if server.name not in running:
-                        running[server.name] = Running(self, server, mode)
-                    figures = self.measure(running[server.name], server, args, warmup, duration)
-                    results[server.name].append(figures)
-                    if fresh:
-                        running.pop(server.name).stop()
-                except Failed as failure:
-                    self.say(f"{server.name}: {failure}")
-                    self.reasons[key, server.name] = str(failure)
-                    del results[server.name]
-        for server in running.values():
-            server.stop()
+            else:
+                results[server.name] = []
+        try:
+            for number in range(count):
+                if number > 0 and until is not None and time.monotonic() > until:
+                    break
+                for server in [s for s in self.servers if s.name in results]:
+                    self.turn(key, server, running, results, args, mode, warmup, duration, fresh)
+        finally:
+            for server in running.values():
+                server.stop()
         return results
+
+    def turn(self, key, server, running, results, args, mode, warmup, duration, fresh):
+        """One server's turn in a round: start it if it does not run, measure, note the figures."""
+        try:
+            if server.name not in running:
+                running[server.name] = Running(self, server, mode)
+            results[server.name].append(self.measure(running[server.name], server, args, warmup, duration))
+            if fresh:
+                running.pop(server.name).stop()
+        except Failed as failure:
+            self.say(f"{server.name}: {failure}")
+            self.reasons[key, server.name] = str(failure)
+            del results[server.name]
 
     def workload(self, w, until=None):
         o = self.options
@@ -274,7 +278,8 @@ def series(bench, name, points, args, value, fresh=False):
     lines = {server.name: [] for server in bench.servers}
     for x in points:
         bench.say(f"plot: {name} {x}")
-        results = bench.rounds(f"plot-{name}", args.format(x=x), "echo", 1 if fresh else 3, 0.1, 0.3, fresh=fresh)
+        results = bench.rounds(f"plot-{name}", args.format(x=x), "echo", 1 if fresh else 3, 0.1, 0.3, fresh=fresh,
+                               until=time.monotonic() + 20)
         for server, rounds in results.items():
             lines[server].append((x, median(rounds, value)))
     return lines
@@ -359,13 +364,16 @@ def choose_servers(o):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `finally` that ends the servers
     options = parse_options()
     bench = Bench(options, choose_servers(options))
     chosen = [w for w in WORKLOADS if re.search(options.only, w.title, re.I)]
     results = {}
     for number, w in enumerate(chosen):
-        share = 100 * (number + 1) / len(chosen)  # of the two minutes, with some left for the end
-        until = bench.start + share if options.quick else None
+        # No new round after a share of the two minutes, with some left for the end, or after a minute and
+        # a half: on a slow machine there are fewer rounds, but there is an end.
+        share = 100 * (number + 1) / len(chosen)
+        until = bench.start + share if options.quick else time.monotonic() + 90
         results[w.key] = bench.workload(w, until)
     rate = bench.workload(RATE) if options.full else {}
     starts = bench.starts() if not options.only else {}
