@@ -198,7 +198,8 @@ def circumstances(bench):
         f"- Date: {time.strftime('%Y-%m-%d')}; commit {output_of('git', 'rev-parse', '--short', 'HEAD') or 'unknown'}",
         f"- Command: `{o.command}`",
         f"- Machine: {processor()}, {os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release()}, "
-        f"{congestion_control()}; servers on core {o.server_core}, load on core {o.load_core}; load average at the end {load:.1f}",
+        f"{congestion_control()}; servers on core {o.server_core}, load on core {o.load_core}; "
+        f"load average at the end {load:.1f}",
         f"- {o.rounds} rounds at most, of {o.duration:g} s each after {o.warmup:g} s of warm-up",
         "- Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version),
     ]

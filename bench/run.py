@@ -116,10 +116,11 @@ def free_port():
 class Running:
     """A server that has been started on its core."""
 
-    def __init__(self, bench, server, mode):
+    def __init__(self, bench, server, mode, key):
         self.port = free_port()
         self.log = os.path.join(bench.logs, f"{server.name}.log")
-        command = bench.pin_server + shlex.split(server.command.format(port=self.port, mode=mode))
+        command = shlex.split(server.command.format(port=self.port, mode=mode))
+        command = bench.pin(bench.options.server_core, key) + command
         with open(self.log, "w") as log:
             try:
                 self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
@@ -161,8 +162,6 @@ class Bench:
         self.servers = servers
         self.load = f"{options.build}/bench/load"
         self.logs = os.path.join(options.build, "bench", "logs")
-        self.pin_server = pin(options.server_core, options.realtime)
-        self.pin_load = pin(options.load_core, options.realtime)
         self.reasons = {}  # (workload key, server name): why there is no figure
         self.start = time.monotonic()
         os.makedirs(self.logs, exist_ok=True)
@@ -171,9 +170,16 @@ class Bench:
         elapsed = int(time.monotonic() - self.start)
         print(f"[{elapsed // 60:2}:{elapsed % 60:02}] {text}", file=sys.stderr, flush=True)
 
-    def measure(self, running, server, args, warmup, duration):
+    def pin(self, core, key):
+        """What to put before a command. A new connection costs twice as much while the kernel's own threads
+        that clean up after old ones have to wait, so that row is never measured ahead of all other work."""
+        ahead = ["chrt", "--rr", "1"] if self.options.realtime and key != "connect" else []
+        return ahead + (["taskset", "-c", str(core)] if core >= 0 else [])
+
+    def measure(self, running, server, key, args, warmup, duration):
         """One run of the load generator. Returns its figures."""
-        command = self.pin_load + [self.load, "--port", str(running.port), "--pid", str(running.process.pid),
+        command = self.pin(self.options.load_core, key) + [self.load, "--port", str(running.port),
+                                   "--pid", str(running.process.pid),
                                    "--protocol", server.protocol, "--warmup", str(warmup),
                                    "--duration", str(duration)] + shlex.split(args)
         done = subprocess.run(command, capture_output=True, text=True)
@@ -182,7 +188,8 @@ class Bench:
         if done.returncode != 0:
             raise Failed(done.stderr.strip().removeprefix("load: "))
         figures = dict(line.split("=", 1) for line in done.stdout.splitlines())
-        return {key: float(value) if re.fullmatch(r"-?[\d.]+", value) else value for key, value in figures.items()}
+        is_number = re.compile(r"-?[\d.]+").fullmatch
+        return {name: float(value) if is_number(value) else value for name, value in figures.items()}
 
     def rounds(self, key, args, mode, count, warmup, duration, skip=(), fresh=False, until=None):
         """Run all servers in turn, `count` times. Returns {server name: [figures of each round]}.
@@ -210,8 +217,8 @@ class Bench:
         """One server's turn in a round: start it if it does not run, measure, note the figures."""
         try:
             if server.name not in running:
-                running[server.name] = Running(self, server, mode)
-            results[server.name].append(self.measure(running[server.name], server, args, warmup, duration))
+                running[server.name] = Running(self, server, mode, key)
+            results[server.name].append(self.measure(running[server.name], server, key, args, warmup, duration))
             if fresh:
                 running.pop(server.name).stop()
         except Failed as failure:
@@ -240,8 +247,8 @@ class Bench:
         for server in self.servers:
             port = free_port()
             command = shlex.split(server.command.format(port=port, mode="echo"))
-            done = subprocess.run(self.pin_load + [f"{self.options.build}/bench/start", str(port), "20"]
-                                  + pin(self.options.server_core, False) + command,
+            start = self.pin(self.options.load_core, "start") + [f"{self.options.build}/bench/start", str(port), "20"]
+            done = subprocess.run(start + self.pin(self.options.server_core, "start") + command,
                                   capture_output=True, text=True, cwd=ROOT)
             start = done.stdout.strip().partition("=")[2]
             size = None if server.no_size else stripped_size(command[0])
@@ -251,11 +258,6 @@ class Bench:
 
 def median(rounds, key):
     return statistics.median(r[key] for r in rounds)
-
-
-def pin(core, realtime):
-    ahead = ["chrt", "--rr", "1"] if realtime else []
-    return ahead + (["taskset", "-c", str(core)] if core >= 0 else [])
 
 
 def stripped_size(path):
@@ -376,7 +378,7 @@ def main():
         until = bench.start + share if options.quick else time.monotonic() + 90
         results[w.key] = bench.workload(w, until)
     rate = bench.workload(RATE) if options.full else {}
-    starts = bench.starts() if not options.only else {}
+    starts = bench.starts() if re.search(options.only, "start and size", re.I) else {}
     tables = report.tables(bench, chosen, results, (RATE, rate), starts)
     print(tables)
     if options.full or options.plots:
