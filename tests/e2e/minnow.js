@@ -46,8 +46,11 @@ export async function startMinnow(...args) {
     const [, http, host, port, ws] =
         /^minnow: (?:chat|echo) on (http:\/\/(.*):(\d+))\/ \((ws:\/\/.*)\/\)$/.exec(first);
 
+    // Once: a second Ctrl-C is for the impatient.
+    let interrupted = false;
     minnow.interrupt = () => {
-        child.kill('SIGINT');
+        if (!interrupted) child.kill('SIGINT');
+        interrupted = true;
     };
     minnow.ended = async () => {
         const [code, signal] = await within(ended, ENDS_WITHIN, 'minnow ends');

@@ -21,7 +21,7 @@ async function say(tab, text) {
     for (const reader of people) await reader.locator('#log .text', { hasText: text }).waitFor();
 }
 
-const ada = await enter('Ada', { viewport: { width: 720, height: 660 }, deviceScaleFactor: 1.5 });
+const ada = await enter('Ada', { viewport: { width: 720, height: 676 }, deviceScaleFactor: 1.5 });
 const [grace, dennis] = [await enter('Grace'), await enter('Dennis')];
 const people = [ada, grace, dennis];
 
