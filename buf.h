@@ -25,7 +25,7 @@ struct buf_spare {
 
 enum {
     BUF_LARGE = 64 * 1024, /* from here on a buffer may not grow into the last 1/16 of a budget */
-    BUF_SPARE_MIN = 256 * 1024,       /* bytes of a block worth keeping */
+    BUF_SPARE_MIN = 64 * 1024,        /* bytes of a block worth keeping */
     BUF_SPARE_TOTAL = 8 * 1024 * 1024 /* bytes kept at most */
 };
 

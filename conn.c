@@ -5,8 +5,6 @@
 #include "conn.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -508,19 +506,16 @@ static void conn_timer_fired(struct timer *t)
 /* --- the beginning ------------------------------------------------------------------------------ */
 
 /* Take over the accepted descriptor `fd`. */
-void conn_new(struct ws_server *s, int fd, bool is_unix)
+void conn_new(struct ws_server *s, int fd)
 {
     struct ws_conn *c = calloc(1, sizeof *c);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
-    int on = 1;
 
     if (c == NULL || !server_add(s, c)) {
         free(c);
         close(fd);
         return;
     }
-    if (!is_unix)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->source = (struct source){.fd = fd, .kind = SOURCE_CONN};
     c->server = s;
     c->state = CONN_HTTP;
@@ -565,6 +560,7 @@ size_t ws_conn_queued(const struct ws_conn *c)
 
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE])
 {
-    listen_peer(c->source.fd, out, WS_ADDRESS_SIZE);
+    /* A dead connection's descriptor is closed, and may be somebody else's by now. */
+    listen_peer(c->state == CONN_DEAD ? -1 : c->source.fd, out, WS_ADDRESS_SIZE);
     return out;
 }

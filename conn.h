@@ -34,7 +34,7 @@
 #include "ws_message.h"
 
 enum {
-    RECEIVE_SIZE = 128 * 1024, /* bytes read per readiness */
+    RECEIVE_SIZE = 256 * 1024, /* bytes read per readiness */
     STAGE_SIZE = 96 * 1024,    /* bytes staged for one connection: the high-water mark and some */
     HEAD_SIZE = 16 * 1024,     /* of a response that the application answers with */
     SENTENCE_SIZE = 512        /* of a log line */
@@ -204,7 +204,7 @@ void server_remove(struct ws_server *s, uint64_t id);
 /* --- conn.c ---------------------------------------------------------------------------------------- */
 
 /* Take over the accepted descriptor `fd`. */
-void conn_new(struct ws_server *s, int fd, bool is_unix);
+void conn_new(struct ws_server *s, int fd);
 void conn_ready(struct ws_conn *c, uint32_t events);
 /* Something is to be done for `c` before the loop sleeps. */
 void conn_touch(struct ws_conn *c);

@@ -89,7 +89,7 @@ int conn_send_result(struct ws_conn *c)
 
 /* One system call. Returns bytes sent, 0 when the socket is full, -1 when the connection is broken. Then
  * something is lost, and nothing may follow it; not every error (ENOBUFS) sees to that by itself. */
-static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, size_t count)
+static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, uint16_t count)
 {
     struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
     ssize_t n;
@@ -117,7 +117,7 @@ static ssize_t send_gathered(struct ws_conn *c, const struct output *queue)
     for (size_t i = 0; i < count; i++)
         iov[i] =
             (struct iovec){.iov_base = (void *)(uintptr_t)spans[i].data, .iov_len = spans[i].len};
-    return send_spans(c, iov, count);
+    return send_spans(c, iov, (uint16_t)count);
 }
 
 static int queue_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,

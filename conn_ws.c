@@ -330,7 +330,7 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
     if (header < 0) {
         if (server_tracing(c->server))
             trace_illegal(c, data, len);
-        conn_fail(c, (unsigned)-header, "not a legal frame");
+        conn_fail(c, (unsigned)-header, ws_frame_fault(data, len));
         return len;
     }
     data += header;
@@ -426,13 +426,15 @@ struct ws_str ws_conn_room(const struct ws_conn *c, size_t index)
 static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
 {
     char address[WS_ADDRESS_SIZE];
+    int error;
 
     if (c->state != CONN_OPEN || c->broken)
         return false;
-    if (frame_shared(c, slice) == 0)
+    error = frame_shared(c, slice);
+    if (error == 0)
         return true;
-    server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: reads too slowly (--max-queue)",
-               (unsigned long long)c->id, ws_conn_address(c, address));
+    server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: %s (--max-queue, --max-memory)",
+               (unsigned long long)c->id, ws_conn_address(c, address), ws_strerror(error));
     c->failed_code = WS_CLOSE_TRY_LATER;
     if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)
         conn_kill(c);

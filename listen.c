@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,7 +57,9 @@ static int open_unix(const char *address, char *why, size_t size)
     int fd;
 
     errno = path[0] == '\0' ? EINVAL : ENAMETOOLONG;
-    if (path[0] == '\0' || strlen(path) >= sizeof un.sun_path)
+    if (path[0] == '\0')
+        return failed(-1, "no path", address, why, size);
+    if (strlen(path) >= sizeof un.sun_path)
         return failed(-1, "path", address, why, size);
     strcpy(un.sun_path, path);
     remove_stale(&un);
@@ -78,6 +81,7 @@ static int open_resolved(const struct addrinfo *ai, const char *name, char *why,
     if (fd < 0)
         return failed(fd, "socket", name, why, size);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* what it accepts inherits this */
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0)

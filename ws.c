@@ -258,7 +258,7 @@ static void listener_ready(struct ws_server *s, struct listener *l)
         if (fd >= 0 && s->conn_count >= s->options.max_clients) {
             accept_refuse(s, fd);
         } else if (fd >= 0) {
-            conn_new(s, fd, l->path[0] != '\0');
+            conn_new(s, fd);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             accept_exhausted(s, l);
             return;

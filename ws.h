@@ -152,9 +152,10 @@ struct ws_handlers {
     void *user;                      /* for ws_user() */
 };
 
-/* Serve paths that begin with `prefix` (plain comparison; the longest prefix wins). Both arguments are
- * copied; of two equal prefixes the later one wins. Connections keep the handlers they began with. Paths without an endpoint get 404.
- * Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for a prefix that does not begin with '/'. */
+/* Serve paths that begin with `prefix` (plain comparison; the longest prefix wins, of equal ones the later
+ * one). Both arguments are copied. Connections keep the handlers they began with. Paths without an
+ * endpoint get 404. Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for a prefix that does not begin with
+ * '/'. */
 int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers);
 
 /* --- requests ------------------------------------------------------------------------------------ */
@@ -187,7 +188,7 @@ int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, s
                const void *body, size_t len);
 
 /* In on_upgrade: accept, with `subprotocol` (one that the client offered, or NULL for none) and more
- * headers in the 101. Borrowed until on_upgrade returns... copied at once, so anything will do.
+ * headers in the 101; copied before return.
  * Returns 0, WS_ERR_INVALID, WS_ERR_CLOSED outside on_upgrade, WS_ERR_NOMEM. RFC 6455 §4.2.2 */
 int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header *headers,
               size_t count);

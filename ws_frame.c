@@ -72,6 +72,23 @@ int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len)
     return (int)(2 + extended + 4);
 }
 
+const char *ws_frame_fault(const uint8_t *buf, size_t len)
+{
+    bool control = (buf[0] & 0x8) != 0;
+
+    if ((buf[0] & RSV) != 0)
+        return "a reserved bit is set without an extension";
+    if (!is_known(buf[0] & OPCODE))
+        return "unknown opcode";
+    if (control && (buf[0] & FIN) == 0)
+        return "a control frame in fragments";
+    if (len >= 2 && (buf[1] & MASK) == 0)
+        return "a client's frame without a mask";
+    if (control)
+        return "a control frame over 125 bytes";
+    return "a length over 2^63, or not in its shortest form";
+}
+
 size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode opcode, uint64_t len)
 {
     size_t extended = len < LEN16 ? 0 : len <= 0xffff ? 2 : 8;

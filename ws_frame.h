@@ -33,6 +33,9 @@ struct ws_frame {
  * without FIN or over 125 bytes. RFC 6455 §5.1, §5.2, §5.5. */
 int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len);
 
+/* What is wrong with a header that ws_frame_decode() refused, in a few words for the peer and the log. */
+const char *ws_frame_fault(const uint8_t *buf, size_t len);
+
 /* Write the header of an unfragmented, unmasked frame with `len` bytes of payload.
  * Returns its length: 2, 4 or 10. RFC 6455 §5.2. */
 size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode opcode,

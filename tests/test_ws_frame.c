@@ -364,6 +364,30 @@ static void opcodes_have_names_and_kinds(void **state)
     assert_string_equal(ws_opcode_name((enum ws_opcode)7), "?");
 }
 
+/* The text names the rule that was broken, also where only the first byte is there. */
+static void fault_names_the_rule(void **state)
+{
+    static const struct {
+        uint8_t wire[4];
+        size_t len;
+        const char *word;
+    } faults[] = {
+        {{0xc1}, 1, "reserved bit"},     {{0x83}, 1, "opcode"},
+        {{0x09}, 1, "fragments"},        {{0x81, 0x05}, 2, "mask"},
+        {{0x89, 0xfe}, 2, "125"},        {{0x82, 0xfe, 0x00, 0x7d}, 4, "shortest"},
+        {{0x82, 0xff, 0x80}, 3, "2^63"},
+    };
+    struct ws_frame f;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        assert_int_equal(ws_frame_decode(&f, faults[i].wire, faults[i].len), -WS_CLOSE_PROTOCOL);
+        if (strstr(ws_frame_fault(faults[i].wire, faults[i].len), faults[i].word) == NULL)
+            fail_msg("no \"%s\" in: %s", faults[i].word,
+                     ws_frame_fault(faults[i].wire, faults[i].len));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_payload_may_be_unmasked_in_two_pieces_at_every_split),
         cmocka_unit_test(unmasking_tells_whether_all_is_ascii),
         cmocka_unit_test(opcodes_have_names_and_kinds),
+        cmocka_unit_test(fault_names_the_rule),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
