@@ -21,7 +21,7 @@ bench-codecs: $(BUILD)/bench/codecs ## Measure the codecs alone, in GB/s and ns
 bench-programs: $(BUILD)/minnow $(BENCH_BUILDS)
 
 $(BENCH_BUILDS) $(BENCH_TESTED): %: %.o $$(foreach o,$$(BENCH_$$(notdir $$*)),$$(dir $$*)$$o.o)
-	$(CC) $(if $(filter $(BUILD)/test/%,$@),$(SANITIZE),$(CFLAGS)) $(LDFLAGS) -o $@ $^
+	$(CC) $(if $(filter $(BUILD)/test/%,$@),$(SANITIZE),$(CFLAGS) $(LTO)) $(LDFLAGS) -o $@ $^
 
 $(BUILD)/bench/codecs: $(BUILD)/libminnow.a
 
