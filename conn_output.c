@@ -158,7 +158,7 @@ static void flush_stage(struct ws_conn *c)
     struct stage *stage = &c->server->stage;
 
     stage->owner = NULL;
-    if (send_at_once(c, stage->data, stage->len, NULL, 0) != 0)
+    if (send_at_once(c, stage->data, stage->len, stage->data, 0) != 0)
         conn_kill(c); /* it was promised, and it cannot be kept */
 }
 
@@ -202,7 +202,7 @@ void conn_flush(struct ws_conn *c)
 {
     if (is_staged(c))
         flush_stage(c);
-    while (!c->blocked && conn_queued(c) > 0)
+    while (!c->blocked && c->outbox != NULL && c->outbox->queue.queued > 0)
         flush_queue(c);
     if (!c->blocked)
         flush_pong(c);

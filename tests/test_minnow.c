@@ -447,7 +447,7 @@ static void rooms_with_the_longest_names_are_kept_apart(void **state)
 
 static unsigned local_port(const struct raw_client *c)
 {
-    struct sockaddr_in a;
+    struct sockaddr_in a = {0};
     socklen_t len = sizeof a;
 
     assert_int_equal(getsockname(c->fd, (struct sockaddr *)&a, &len), 0);
