@@ -58,15 +58,22 @@ $(BUILD)/libminnow.a: $(CORE:%=$(BUILD)/%.o)
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libminnow.a
 	$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(STANDARD) $(CPPFLAGS) $(CFLAGS) $(LTO) -c -o $@ $<
+
+# Changes when the compiler or its flags do, and with it everything that is compiled.
+FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) $(LDFLAGS)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || echo '$(subst ','\'',$(FLAGS))' > $@
+.PHONY: FORCE
 
 $(BUILD)/page.c: web/index.html web/embed.sh
 	@mkdir -p $(@D)
 	sh web/embed.sh $< > $@
 
-$(BUILD)/page.o: $(BUILD)/page.c
+$(BUILD)/page.o: $(BUILD)/page.c $(BUILD)/flags
 	$(CC) -std=c11 $(CFLAGS) -c -o $@ $<
 
 # --- tests ------------------------------------------------------------------------------------------
@@ -101,7 +108,7 @@ $(BUILD)/fuzz/%.o: %.c
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for FUZZ_SECONDS, 20 by default; needs clang
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run.sh $(FUZZERS:fuzz_%=%)
 
-$(BUILD)/test/%.o: %.c
+$(BUILD)/test/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(STANDARD) $(CPPFLAGS) $(SANITIZE) -c -o $@ $<
 
@@ -161,7 +168,7 @@ clean: ## Remove everything that was built
 	rm -rf $(BUILD) minnow
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile bench/bench.mk | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile bench/bench.mk | expand -t 16
 
 .SECONDARY:
 .DELETE_ON_ERROR:
