@@ -42,7 +42,8 @@ size_t conn_queued(const struct ws_conn *c)
     return staged + (c->outbox == NULL ? 0 : c->outbox->queue.queued);
 }
 
-/* The queue, made when there is none; what was staged goes first. NULL when out of memory. */
+/* The queue, made when there is none; what was staged goes first. NULL when out of memory, and then it is
+ * still staged. */
 struct outbox *conn_outbox(struct ws_conn *c)
 {
     struct stage *stage = &c->server->stage;
@@ -56,11 +57,12 @@ struct outbox *conn_outbox(struct ws_conn *c)
     c->outbox->sent = 0;
     c->outbox->taken = INT64_MIN;
     output_init(&c->outbox->queue);
-    if (is_staged(c)) {
+    if (is_staged(c) &&
+        output_append(&c->server->pool, &c->outbox->queue, stage->data, stage->len, NULL, 0) != 0) {
+        free(c->outbox);
+        c->outbox = NULL;
+    } else if (is_staged(c)) {
         stage->owner = NULL;
-        if (output_append(&c->server->pool, &c->outbox->queue, stage->data, stage->len, NULL, 0) !=
-            0)
-            conn_kill(c); /* it was promised, and it cannot be kept */
     }
     return c->outbox;
 }
@@ -336,6 +338,8 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
         return WS_ERR_CLOSED;
     if (!fits_queue(c, 0, slice->end - slice->start))
         return WS_ERR_FULL;
+    if (conn_outbox(c) == NULL && is_staged(c))
+        flush_stage(c); /* no memory to keep it for later: let it leave now */
     if (conn_outbox(c) == NULL)
         return WS_ERR_NOMEM;
     error = output_refer(&c->server->pool, &c->outbox->queue, slice);

@@ -389,35 +389,86 @@ static void small_messages_to_many_need_no_memory(void **state)
     }
 }
 
-/* With all memory in use by others, who are in their right, small things still work for everybody. */
-static void exhausted_memory_does_not_stop_small_messages(void **state)
+/* Let two clients, who are in their right, use up max_memory of 256 KiB. What is left holds no chunk. */
+static void use_up_memory(struct fixture *f)
 {
-    static const size_t sizes[] = {230 * KIB, 14 * KIB}; /* what is left holds no chunk */
-    struct fixture *f = *state;
+    static const size_t sizes[] = {230 * KIB, 14 * KIB};
     uint8_t *payload = make_payload(230 * KIB, false);
-    struct hold hold;
 
-    start(f, (struct ws_options){
-                 .max_memory = 256 * KIB, .ping_interval_ms = 500, .ping_timeout_ms = PATIENCE_MS});
-    for (size_t i = 0; i < CLIENTS; i++)
-        upgraded(f, "/echo");
     for (size_t i = 0; i < COUNT(sizes); i++) {
         f->out.len = 0;
         raw_bytes_header(&f->out, RAW_BINARY, 1 * MIB);
         raw_bytes_payload(&f->out, payload, sizes[i], 0);
-        raw_send_bytes(&f->clients[i], &f->out);
+        raw_send_bytes(upgraded(f, "/echo"), &f->out);
     }
+    free(payload);
     for (int64_t begun = raw_now_ms(); stats(f).buffered < 244 * KIB;)
         if (raw_now_ms() - begun > PATIENCE_MS)
             fail_msg("the memory is not used up");
+}
+
+/* Then small things still work for everybody. */
+static void exhausted_memory_does_not_stop_small_messages(void **state)
+{
+    struct fixture *f = *state;
+    struct hold hold;
+
+    start(f, (struct ws_options){
+                 .max_memory = 256 * KIB, .ping_interval_ms = 500, .ping_timeout_ms = PATIENCE_MS});
+    for (size_t i = 0; i < CLIENTS - 2; i++)
+        upgraded(f, "/echo");
+    use_up_memory(f);
     hold_loop(f, &hold);
     sleep_ms(700); /* all pings are due in one turn */
     sem_post(&hold.go);
-    for (size_t i = COUNT(sizes); i < CLIENTS; i++)
+    for (size_t i = 0; i < CLIENTS - 2; i++)
         raw_expect_frame(&f->clients[i], RAW_PING, "", 0);
     assert_true(stats(f).buffered >= 244 * KIB);
     assert_int_equal(f->seen.closed, 0);
-    free(payload);
+}
+
+static void freeze_something(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)req;
+    ws_set_data(c, ws_freeze(ws_conn_server(c), WS_OP_TEXT, "frozen", 6));
+    count(of(c), &of(c)->seen.opened);
+}
+
+static void send_both(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    note_result(of(c), 0, ws_send(c, op, data, len));
+    note_result(of(c), 1, ws_send_frozen(c, ws_data(c)));
+    count(of(c), &of(c)->seen.messages);
+}
+
+static void thaw_it(struct ws_conn *c, unsigned code, const char *reason, size_t len)
+{
+    ws_thaw(ws_data(c));
+    count_close(c, code, reason, len);
+}
+
+/* A reply that waits for the end of the turn is not given up when something else needs memory to follow. */
+static void exhausted_memory_does_not_undo_what_was_sent(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.max_memory = (256 + 16) * KIB}); /* a chunk for what is frozen */
+    serve(f, "/both",
+          (struct ws_handlers){
+              .on_open = freeze_something, .on_message = send_both, .on_close = thaw_it});
+    run(f);
+    c = upgraded(f, "/both");
+    use_up_memory(f);
+    for (int i = 0; i < 3; i++) {
+        raw_send_message(c, "reply");
+        raw_expect_message(c, "reply");
+        raw_expect_message(c, "frozen");
+    }
+    assert_int_equal(f->seen.result[0], WS_SENT);
+    assert_int_equal(f->seen.result[1], WS_SENT);
+    raw_close(c);
+    wait_connections(f, 2);
 }
 
 /* Send a byte every 5 ms, the last one over and over, until the server ends it: after the timeout,
@@ -557,17 +608,15 @@ static void peer_that_answers_its_pings_stays(void **state)
 /* Read until the ping has come. */
 static void expect_ping_on(int fd)
 {
-    uint8_t bytes[512];
-    size_t len = 0;
+    uint8_t bytes[512] = {0};
     struct pollfd p = {.fd = fd, .events = POLLIN};
+    ssize_t n;
 
-    while (len < 2 || memcmp(bytes + len - 2, "\x89\x00", 2) != 0) {
-        ssize_t n = poll(&p, 1, PATIENCE_MS) > 0 ? recv(fd, bytes + len, sizeof bytes - len, 0) : 0;
-
+    do {
+        n = poll(&p, 1, PATIENCE_MS) > 0 ? recv(fd, bytes, sizeof bytes, 0) : 0;
         if (n <= 0)
             fail_msg("no ping came");
-        len += (size_t)n;
-    }
+    } while (n < 2 || memcmp(bytes + n - 2, "\x89\x00", 2) != 0);
 }
 
 enum { CROWD = 300, STALL_MS = 1500 }; /* more than one turn reads; longer than the ping timeout */
@@ -749,6 +798,7 @@ int main(void)
         TEST(whoever_passes_max_memory_is_closed_with_1013),
         TEST(small_messages_to_many_need_no_memory),
         TEST(exhausted_memory_does_not_stop_small_messages),
+        TEST(exhausted_memory_does_not_undo_what_was_sent),
         TEST(dripping_request_ends_at_the_handshake_timeout),
         TEST(handshake_timeout_ends_with_the_handshake),
         TEST(unanswered_close_ends_at_the_close_timeout),
