@@ -111,28 +111,26 @@ static uint64_t unmask_word(uint8_t *data, uint64_t key)
     return word;
 }
 
-/* Unmask as much of `data[0..len)` as steps of 64 bytes reach, and gather all of it in `*seen`.
- * Returns how much. Twice as fast as words of 8 bytes from some 300 bytes on: `make bench-codecs`. */
-USES_AVX2 static size_t unmask_vectors(uint8_t *data, size_t len, uint64_t key, uint64_t *seen)
+/* Unmask `data[0..len)`, a multiple of 64 bytes, and return what is set in any of its words. Twice as
+ * fast as words of 8 bytes from some 300 bytes on: `make bench-codecs`. */
+USES_AVX2 static uint64_t unmask_vectors(uint8_t *data, size_t len, uint64_t key)
 {
     typedef uint64_t vector __attribute__((vector_size(32)));
     const vector keys = {key, key, key, key};
-    vector a, b, all = {0};
+    vector a, b, seen = {0};
     uint64_t words[4];
-    size_t i = 0;
 
-    for (; len - i >= 64; i += 64) {
+    for (size_t i = 0; i < len; i += 64) {
         memcpy(&a, data + i, 32);
         memcpy(&b, data + i + 32, 32);
         a ^= keys;
         b ^= keys;
-        all |= a | b;
+        seen |= a | b;
         memcpy(data + i, &a, 32);
         memcpy(data + i + 32, &b, 32);
     }
-    memcpy(words, &all, sizeof words);
-    *seen |= words[0] | words[1] | words[2] | words[3];
-    return i;
+    memcpy(words, &seen, sizeof words);
+    return words[0] | words[1] | words[2] | words[3];
 }
 
 bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset)
@@ -148,8 +146,10 @@ bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t 
     }
     memcpy(&half, mask, sizeof half);
     key = (uint64_t)half << 32 | half;
-    if (len >= 128 && has_avx2())
-        i = unmask_vectors(data, len, key, &seen);
+    if (len >= 128 && has_avx2()) {
+        i = len - len % 64;
+        seen |= unmask_vectors(data, i, key);
+    }
     for (; len - i >= 32; i += 32) /* the compiler makes vectors of it, as wide as all CPUs have */
         for (size_t k = 0; k < 32; k += 8)
             seen |= unmask_word(data + i + k, key);

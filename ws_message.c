@@ -39,22 +39,21 @@ int ws_message_payload(struct ws_message *m, const uint8_t *data, size_t len)
     return 0;
 }
 
+static int unmask_piece(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
+                        uint64_t offset)
+{
+    bool ascii = ws_frame_unmask(data, len, f->mask, offset);
+
+    return ascii && utf8_complete(&m->utf8) ? 0 : ws_message_payload(m, data, len);
+}
+
 int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
                       uint64_t offset)
 {
-    size_t n;
-
-    for (size_t at = 0; at < len; at += n) {
-        bool ascii;
-
-        n = len - at < PIECE ? len - at : PIECE;
-        ascii = ws_frame_unmask(data + at, n, f->mask, offset + at);
-        if (ascii && utf8_complete(&m->utf8))
-            continue;
-        if (ws_message_payload(m, data + at, n) != 0)
+    for (; len > PIECE; data += PIECE, len -= PIECE, offset += PIECE)
+        if (unmask_piece(m, f, data, PIECE, offset) != 0)
             return -WS_CLOSE_INVALID;
-    }
-    return 0;
+    return unmask_piece(m, f, data, len, offset);
 }
 
 int ws_message_frame_end(struct ws_message *m, const struct ws_frame *f)
