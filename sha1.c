@@ -41,11 +41,13 @@ static void add_block(uint32_t h[5], const uint8_t *block)
     uint32_t w[80];
     uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
 
+    for (int t = 0; t < 16; t++)
+        w[t] = load_be32(block + 4 * t);
     for (int t = 0; t < 80; t++) {
         uint32_t next;
 
-        w[t] = t < 16 ? load_be32(block + 4 * t)
-                      : rotate(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
+        if (t >= 16)
+            w[t] = rotate(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
         next = rotate(a, 5) + mix(t, b, c, d) + e + w[t];
         e = d;
         d = c;
