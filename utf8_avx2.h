@@ -83,12 +83,12 @@ USES_AVX2 static inline __m256i utf8_load(const uint8_t *data)
     return _mm256_loadu_si256((const __m256i *)(const void *)data);
 }
 
+/* Look up the low half of each byte. */
 USES_AVX2 static inline __m256i utf8_look_up(const uint8_t table[16], __m256i bytes)
 {
     __m128i half = _mm_loadu_si128((const __m128i *)(const void *)table);
-    __m256i low_halves = _mm256_and_si256(bytes, _mm256_set1_epi8(0x0f));
 
-    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(half), low_halves);
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(half), bytes & _mm256_set1_epi8(0x0f));
 }
 
 /* The errors of each of 32 bytes, given the three in front of it. It loads them from memory once for
@@ -96,19 +96,15 @@ USES_AVX2 static inline __m256i utf8_look_up(const uint8_t table[16], __m256i by
 USES_AVX2 static inline __m256i utf8_block_errors(const uint8_t *data)
 {
     __m256i second = utf8_load(data), first = utf8_load(data - 1);
-    __m256i two_before = utf8_load(data - 2), three_before = utf8_load(data - 3);
-    __m256i high = utf8_look_up(utf8_first_high, _mm256_srli_epi16(first, 4));
-    __m256i low = utf8_look_up(utf8_first_low, first);
-    __m256i next = utf8_look_up(utf8_second_high, _mm256_srli_epi16(second, 4));
-    __m256i errors = _mm256_and_si256(_mm256_and_si256(high, low), next);
-    /* The third byte of three and the third and fourth of four: bit 7 where the byte two before is E0
-     * or more, or the one three before F0 or more. There, and only there, CONTINUATIONS must be. */
-    __m256i third = _mm256_subs_epu8(two_before, _mm256_set1_epi8(0xe0 - 0x80));
-    __m256i fourth = _mm256_subs_epu8(three_before, _mm256_set1_epi8(0xf0 - 0x80));
-    __m256i expected =
-        _mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8((char)CONTINUATIONS));
+    __m256i errors = utf8_look_up(utf8_first_high, _mm256_srli_epi16(first, 4)) &
+                     utf8_look_up(utf8_first_low, first) &
+                     utf8_look_up(utf8_second_high, _mm256_srli_epi16(second, 4));
+    /* The third byte of three, and the third and fourth of four: there and only there CONTINUATIONS must
+     * be. A difference has bit 7 where the byte is at least E0 or F0; below 0 it stays 0. */
+    __m256i third = _mm256_subs_epu8(utf8_load(data - 2), _mm256_set1_epi8(0xe0 - 0x80));
+    __m256i fourth = _mm256_subs_epu8(utf8_load(data - 3), _mm256_set1_epi8(0xf0 - 0x80));
 
-    return _mm256_xor_si256(errors, expected);
+    return errors ^ ((third | fourth) & _mm256_set1_epi8((char)CONTINUATIONS));
 }
 
 /* Is data[3..len) right behind data[0..3), as far as it goes? What is still open at the end, or cannot
@@ -116,10 +112,9 @@ USES_AVX2 static inline __m256i utf8_block_errors(const uint8_t *data)
 USES_AVX2 static bool utf8_wide_check(const uint8_t *data, size_t len)
 {
     __m256i errors = utf8_block_errors(data + len - UTF8_WIDE_BLOCK);
-    size_t i = UTF8_WIDE_BEFORE;
 
-    for (; len - i > UTF8_WIDE_BLOCK; i += UTF8_WIDE_BLOCK)
-        errors = _mm256_or_si256(errors, utf8_block_errors(data + i));
+    for (size_t i = UTF8_WIDE_BEFORE; len - i > UTF8_WIDE_BLOCK; i += UTF8_WIDE_BLOCK)
+        errors |= utf8_block_errors(data + i);
     return _mm256_testz_si256(errors, errors) != 0;
 }
 
