@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * SHA-1 by RFC 3174, method 1 (§6.1). A ring of 16 words instead of 80 (method 2) takes a fifth
- * longer: `make bench-codecs`. */
+ * longer. */
 #include "sha1.h"
 
 #include <string.h>

@@ -16,6 +16,7 @@
 #include "stream.h"
 #include "utf8.h"
 #include "ws_frame.h"
+#include "ws_message.h"
 
 #if defined(__x86_64__)
 #include <x86intrin.h>
@@ -67,6 +68,26 @@ static uint64_t run_utf8(struct subject *s)
     if (!utf8_feed(&u, s->data, s->size) || !utf8_complete(&u))
         errx(EXIT_FAILURE, "%s: not UTF-8?", s->name);
     return u.state;
+}
+
+static uint64_t run_utf8_bytes(struct subject *s)
+{
+    struct utf8 u = {0};
+
+    if (!utf8_feed_bytes(&u, s->data, s->size) || !utf8_complete(&u))
+        errx(EXIT_FAILURE, "%s: not UTF-8?", s->name);
+    return u.state;
+}
+
+/* What becomes of a text. The mask is all zero, so that the text is the same the next time. */
+static uint64_t run_text(struct subject *s)
+{
+    static const struct ws_frame f = {.opcode = WS_OP_TEXT, .fin = true};
+    struct ws_message m = {.state = MESSAGE_TEXT};
+
+    if (ws_message_unmask(&m, &f, s->data, s->size, 0) != 0)
+        errx(EXIT_FAILURE, "%s: refused?", s->name);
+    return m.utf8.state;
 }
 
 static uint64_t run_decode(struct subject *s)
@@ -201,6 +222,18 @@ static void show_bytes(const char *name, uint64_t (*run)(struct subject *), size
     free(s.data);
 }
 
+/* ASCII but for one character in 32 KiB. */
+static void show_nearly_ascii(const char *name, size_t size)
+{
+    struct subject s = {.name = name, .run = run_text, .size = size};
+
+    s.data = bytes_of(size, STREAM_ASCII);
+    for (size_t i = 0; i + 2 <= size; i += 32 << 10)
+        memcpy(s.data + i, "\xc3\xa4", 2);
+    show(&s);
+    free(s.data);
+}
+
 static void show_operation(const char *name, uint64_t (*run)(struct subject *), const void *data,
                            size_t size)
 {
@@ -269,6 +302,11 @@ int main(void)
     show_bytes("UTF-8 Chinese, 16 KiB", run_utf8, 16 << 10, STREAM_CHINESE);
     show_bytes("UTF-8 Chinese, 1 MiB", run_utf8, 1 << 20, STREAM_CHINESE);
     show_bytes("UTF-8 mixed, 16 KiB", run_utf8, 16 << 10, STREAM_MIXED);
+    show_bytes("UTF-8 mixed, byte by byte, 16 KiB", run_utf8_bytes, 16 << 10, STREAM_MIXED);
+    show_bytes("a text: ASCII, 64 B", run_text, 64, STREAM_ASCII);
+    show_bytes("a text: ASCII, 1 MiB", run_text, 1 << 20, STREAM_ASCII);
+    show_nearly_ascii("a text: nearly ASCII, 1 MiB", 1 << 20);
+    show_bytes("a text: Chinese, 1 MiB", run_text, 1 << 20, STREAM_CHINESE);
     show_frames();
     show_bytes("SHA-1, 16 KiB", run_sha1, 16 << 10, STREAM_BINARY);
     show_operation("SHA-1 of a handshake, 60 B", run_sha1, NULL, 60);
