@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine.IO, protocol 4, on ws.h: sessions that outlive connections. A session begins on HTTP long
+ * polling or on a WebSocket, may move from the first to the second, and carries messages, text or
+ * binary, in order and without loss, until either side ends it or the heartbeat fails.
+ * Socket.IO (sio.h) is built on this; it can be used alone as well:
+ *
+ *     static void echo(struct eio_session *s, enum ws_opcode op, const void *data, size_t len)
+ *     {
+ *         eio_send(s, op, data, len, 0);
+ *     }
+ *
+ *     struct ws_server *ws = ws_server_new(&(struct ws_options){.port = 8080});
+ *     struct eio_server *e = eio_server_new(ws, "/engine.io/", &(struct eio_options){0},
+ *                                           &(struct eio_handlers){.on_message = echo});
+ *     ws_server_run(ws);
+ *     ws_server_free(ws);
+ *     eio_server_free(e);
+ *
+ * The rules of ws.h hold here too. Everything runs on the loop's thread. Any function may be called
+ * from any callback; none of them calls back, and none frees a session: a `struct eio_session *` is
+ * valid from on_open until on_close returns. Functions return 0 or more on success, a WS_ERR_ below 0
+ * on failure.
+ *
+ * Left out on purpose: protocol 3 (refused with code 5), JSONP, WebTransport, compression of
+ * responses. */
+#ifndef SOCKETIO_ENGINEIO_H
+#define SOCKETIO_ENGINEIO_H
+
+#include "../ws.h"
+
+struct eio_server;
+struct eio_session;
+struct eio_packet;
+
+/* --- server ------------------------------------------------------------------------------------- */
+
+/* For eio_options.transports. */
+enum eio_transport { EIO_POLLING = 1, EIO_WEBSOCKET = 2 };
+
+/* All zero is the reference's defaults. Borrowed until eio_server_new() returns, but for the lists and
+ * strings, which must live as long as the server. */
+struct eio_options {
+    unsigned ping_interval_ms;   /* from the open packet, or a pong, to the next ping; 0: 25 s */
+    unsigned ping_timeout_ms;    /* for the pong to come; 0: 20 s */
+    unsigned upgrade_timeout_ms; /* for a WebSocket to take over from polling; 0: 10 s */
+    unsigned connect_timeout_ms; /* for the application to call eio_keep(); 0: no such limit */
+    size_t max_payload;          /* bytes of one request body and of one message; 0: 1,000,000 */
+    size_t max_output;           /* unsent bytes of one session; 0: max_payload + 1 MiB */
+    size_t high_water;           /* unsent bytes above which sends return WS_QUEUED, and POSTs are
+                                    answered only when the client has read some; 0: 64 KiB */
+    size_t max_sessions;         /* on polling and WebSocket together; 0: twice the connections that
+                                    the ws_server allows. Over it a handshake gets 503 */
+    unsigned transports;         /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
+    bool no_upgrade;             /* sessions stay on the transport that they began with */
+
+    /* CORS, and with it the browser origins that may open a WebSocket. NULL: no CORS headers, and the
+     * ws_server's own origins hold for WebSockets. A request from another origin is served, but its
+     * page gets no permission to read the answer. */
+    const char *const *origins;       /* "https://example.org", or "*" for any; ends with NULL */
+    const char *cors_methods;         /* NULL: "GET,HEAD,PUT,PATCH,POST,DELETE" */
+    const char *cors_headers;         /* that a page may send; NULL: those that it asks for */
+    const char *cors_exposed_headers; /* that a page may read; NULL: none more */
+    bool cors_credentials;            /* pages may send cookies */
+    unsigned cors_max_age_s;          /* of a preflight's answer; 0: left to the browser */
+
+    /* Set-Cookie with the session id, in the answer to a handshake on polling. */
+    const char *cookie;            /* its name; NULL: none */
+    const char *cookie_attributes; /* NULL: "Path=/; HttpOnly; SameSite=Lax" */
+
+    void *user; /* for eio_user() */
+};
+
+/* The request that a session begins with. All of it is valid until the callback returns. */
+struct eio_handshake {
+    const struct ws_request *request; /* path, query, headers */
+    const char *address;              /* of the peer, as ws_conn_address() writes it */
+};
+
+/* Why a session ended. The texts are those of the reference, which applications show and compare. */
+enum eio_reason {
+    EIO_TRANSPORT_CLOSE,     /* the client closed, or its connection was cut */
+    EIO_TRANSPORT_ERROR,     /* it broke the rules of the transport */
+    EIO_PING_TIMEOUT,        /* no pong in time */
+    EIO_PARSE_ERROR,         /* not an Engine.IO packet */
+    EIO_FORCED_CLOSE,        /* eio_close(), and the client could be told at once */
+    EIO_FORCED_SERVER_CLOSE, /* eio_close() between two polls: the client hears of it later */
+    EIO_SHUTTING_DOWN        /* eio_server_close() */
+};
+const char *eio_reason_text(enum eio_reason reason); /* "transport close" and so on */
+
+/* Each may be NULL. */
+struct eio_handlers {
+    /* May this client have a session? NULL lets it in; a text (valid until the next call) refuses it
+     * with 403 and becomes the message of the error; "" stands for "Forbidden". */
+    const char *(*on_handshake)(struct eio_server *e, const struct eio_handshake *h);
+
+    /* The open packet is on its way. What is sent from here comes right after it. */
+    void (*on_open)(struct eio_session *s, const struct eio_handshake *h);
+
+    /* A message, text already checked to be UTF-8. `data` is valid until return. */
+    void (*on_message)(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len);
+
+    /* After a send returned WS_QUEUED: the output has fallen below half the high-water mark. */
+    void (*on_drain)(struct eio_session *s);
+
+    /* The session has ended, exactly once per on_open; `s` is freed after return. */
+    void (*on_close)(struct eio_session *s, enum eio_reason reason);
+};
+
+/* Serve Engine.IO at paths that begin with `prefix`, which ends with '/' by custom ("/engine.io/").
+ * The prefix and the two structs are copied. NULL when out of memory or for a prefix that does not
+ * begin with '/'. eio_server_free() when done. */
+struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
+                                  const struct eio_options *options,
+                                  const struct eio_handlers *handlers);
+
+/* End every session with EIO_SHUTTING_DOWN and take no new ones. Unsent messages are discarded. The
+ * clients are told at once, the on_close follow. For a clean end call it before ws_server_stop(). */
+void eio_server_close(struct eio_server *e);
+
+/* After ws_server_free(), never before: until then connections may still report. Sessions that are
+ * left get their on_close from here, in which no function of ws.h may be called any more. */
+void eio_server_free(struct eio_server *e);
+
+void *eio_user(const struct eio_server *e);
+struct ws_server *eio_ws_server(const struct eio_server *e);
+size_t eio_session_count(const struct eio_server *e); /* opened, and on_close still to come */
+
+/* --- sessions ------------------------------------------------------------------------------------ */
+
+enum {
+    EIO_VOLATILE = 1, /* flag: drop it when it cannot leave at once, see eio_writable() */
+    EIO_DROPPED = 2   /* result: a volatile message was dropped */
+};
+
+/* Send one message.
+ *
+ *   opcode      WS_OP_TEXT (UTF-8, the caller vouches for it; without the byte 0x1e, which separates
+ *               packets on polling) or WS_OP_BINARY
+ *   data, len   copied before return
+ *   flags       0 or EIO_VOLATILE
+ *
+ * All that is sent to a session in one turn of the loop leaves together. Returns WS_SENT, WS_QUEUED
+ * (over the high-water mark: better wait for on_drain), EIO_DROPPED; else nothing was taken:
+ * WS_ERR_CLOSED, WS_ERR_FULL (max_output or the server's max_memory), WS_ERR_NOMEM,
+ * WS_ERR_INVALID. */
+int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len,
+             unsigned flags);
+
+/* Would a volatile message be sent now? On polling: a GET is held and nothing is queued. On a
+ * WebSocket: everything sent before has left. A message of several parts asks this once and then
+ * sends all its parts without the flag. */
+bool eio_writable(const struct eio_session *s);
+
+/* End the session. What was sent before is still delivered; what the client sends from now on is
+ * dropped. The reason will be EIO_FORCED_CLOSE, or EIO_FORCED_SERVER_CLOSE on polling while no GET is
+ * held. on_close follows soon, never from inside this call. A second call does nothing. */
+void eio_close(struct eio_session *s);
+
+/* The client has done what connect_timeout_ms waits for. */
+void eio_keep(struct eio_session *s);
+
+void eio_set_data(struct eio_session *s, void *data); /* yours; NULL at first; never freed */
+void *eio_data(const struct eio_session *s);
+struct eio_server *eio_session_server(const struct eio_session *s);
+bool eio_is_open(const struct eio_session *s); /* not closed by either side */
+enum eio_transport eio_session_transport(const struct eio_session *s);
+const char *eio_transport_name(enum eio_transport transport); /* "polling", "websocket" */
+size_t eio_queued(const struct eio_session *s);               /* unsent bytes */
+
+/* The session's id, NUL-terminated. Who knows it is the client: it is a secret of the two. */
+const char *eio_session_id(const struct eio_session *s);
+
+/* Walk the open sessions: eio_first(), then eio_next() until NULL. Sending and closing on the way is
+ * allowed. */
+struct eio_session *eio_first(const struct eio_server *e);
+struct eio_session *eio_next(const struct eio_session *s);
+
+/* --- broadcasts ---------------------------------------------------------------------------------- */
+
+/* A message that goes to many: encoded once for each transport, when the first session needs it.
+ * `data` is copied. One reference is the caller's. NULL when out of memory, or for what eio_send()
+ * calls WS_ERR_INVALID. */
+struct eio_packet *eio_packet_new(struct eio_server *e, enum ws_opcode opcode, const void *data,
+                                  size_t len);
+
+/* As eio_send(). Many calls with one packet cost one encoding. The packet stays the caller's. */
+int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags);
+
+struct eio_packet *eio_packet_keep(struct eio_packet *p); /* one more reference; returns `p` */
+void eio_packet_release(struct eio_packet *p);            /* one less; NULL is allowed */
+
+/* --- services ------------------------------------------------------------------------------------ */
+
+/* A new unguessable id: 20 characters of base64url and a NUL. False when the system has no random
+ * bytes to give. */
+enum { EIO_ID_LEN = 20, EIO_ID_SIZE = EIO_ID_LEN + 1 };
+bool eio_id_new(char out[EIO_ID_SIZE]);
+
+/* Take the next parameter off the query string `*rest`. Name and value are still encoded. False when
+ * there is none left; empty ones ("&&") are passed over. */
+bool eio_query_next(struct ws_str *rest, struct ws_str *name, struct ws_str *value);
+
+/* Decode "%41" and '+' into `out`, which has room for raw.len bytes. A '%' without two hex digits
+ * stands for itself. Returns the length; the result may hold any bytes, NUL and bad UTF-8 too. */
+size_t eio_query_decode(char *out, struct ws_str raw);
+
+/* Parameter `name`, the last one of that name, decoded, with a NUL. Returns its length, or -1 when
+ * there is none, or it does not fit `size`. */
+ptrdiff_t eio_query_get(struct ws_str query, const char *name, char *out, size_t size);
+
+#endif
