@@ -27,8 +27,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base64.h"
 #include "conn.h"
 #include "listen.h"
+#include "utf8.h"
 
 enum {
     ACCEPT_BATCH = 64,    /* connections accepted per turn and listener */
@@ -93,6 +95,35 @@ struct ws_str ws_str(const char *text)
 bool ws_str_is(struct ws_str s, const char *text)
 {
     return http_str_is((struct http_str){s.data, s.len}, text);
+}
+
+size_t ws_base64_encode(char *out, const void *data, size_t len)
+{
+    return base64_encode(out, data, len);
+}
+
+ptrdiff_t ws_base64_decode(void *out, const char *text, size_t len)
+{
+    ptrdiff_t n = base64_decode(out, text, len);
+
+    return n >= 0 ? n : WS_ERR_INVALID;
+}
+
+bool ws_utf8_valid(const void *text, size_t len)
+{
+    struct utf8 u = {0};
+
+    return utf8_feed(&u, text, len) && utf8_complete(&u);
+}
+
+bool ws_memory_take(struct ws_server *s, size_t n)
+{
+    return buf_budget_take(&s->budget, n);
+}
+
+void ws_memory_give(struct ws_server *s, size_t n)
+{
+    buf_budget_give(&s->budget, n);
 }
 
 static uint64_t clock_ms(void)

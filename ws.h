@@ -253,6 +253,23 @@ struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const vo
 int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m);
 void ws_thaw(struct ws_frozen *m);
 
+/* --- services ------------------------------------------------------------------------------------ */
+
+/* What the core has anyway and protocols on top of it need as well. Base64 is RFC 4648 §4: encoding
+ * writes WS_BASE64_SIZE(len) characters and no NUL; decoding is strict, writes at most len / 4 * 3
+ * bytes, allows `out` to be `text` itself, and returns their number, or WS_ERR_INVALID. */
+#define WS_BASE64_SIZE(n) (((n) + 2) / 3 * 4)
+size_t ws_base64_encode(char *out, const void *data, size_t len);
+ptrdiff_t ws_base64_decode(void *out, const char *text, size_t len);
+
+/* Is this a whole UTF-8 text? RFC 3629 */
+bool ws_utf8_valid(const void *text, size_t len);
+
+/* Count `n` bytes that you buffer for peers in max_memory. False, and nothing is counted, when they
+ * are not there; give back what was taken, before ws_server_free(). */
+bool ws_memory_take(struct ws_server *s, size_t n);
+void ws_memory_give(struct ws_server *s, size_t n);
+
 /* --- the loop -------------------------------------------------------------------------------------- */
 
 /* Run fn(arg) on the loop. Allowed in any thread. Posts run in the order they were made; those that

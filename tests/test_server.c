@@ -910,6 +910,37 @@ static void idle_server_uses_no_cpu(void **state)
     assert_in_range(loop_cpu_ms(f) - before, 0, 30);
 }
 
+/* What protocols above ws.h share with the core. The codecs have tests of their own. */
+static void base64_and_utf8_are_served(void **state)
+{
+    char text[WS_BASE64_SIZE(4)];
+    char data[8];
+    (void)state;
+
+    assert_int_equal(ws_base64_encode(text, "\1\2\3\4", 4), 8);
+    assert_memory_equal(text, "AQIDBA==", 8);
+    assert_int_equal(ws_base64_decode(data, text, 8), 4);
+    assert_memory_equal(data, "\1\2\3\4", 4);
+    assert_int_equal(ws_base64_decode(data, "AQIDBA", 6), WS_ERR_INVALID);
+    assert_true(ws_utf8_valid("\xe2\x82\xac", 3));
+    assert_true(ws_utf8_valid("", 0));
+    assert_false(ws_utf8_valid("\xe2\x82", 2));
+    assert_false(ws_utf8_valid("\xff", 1));
+}
+
+static void memory_of_the_application_counts_in_max_memory(void **state)
+{
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){.max_memory = 1000});
+    assert_true(ws_memory_take(f->server, 600));
+    assert_false(ws_memory_take(f->server, 401));
+    assert_int_equal(ws_server_stats(f->server).buffered, 600);
+    ws_memory_give(f->server, 600);
+    assert_true(ws_memory_take(f->server, 1000));
+    ws_memory_give(f->server, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -940,6 +971,8 @@ int main(void)
         TEST(ten_thousand_resets_leak_nothing),
         TEST(descriptors_may_run_out),
         TEST(idle_server_uses_no_cpu),
+        TEST(base64_and_utf8_are_served),
+        TEST(memory_of_the_application_counts_in_max_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
