@@ -46,9 +46,11 @@ struct eio_options {
     unsigned upgrade_timeout_ms; /* for a WebSocket to take over from polling; 0: 10 s */
     unsigned connect_timeout_ms; /* for the application to call eio_keep(); 0: no such limit */
     size_t max_payload;          /* bytes of one request body and of one message; 0: 1,000,000 */
-    size_t max_output;           /* unsent bytes of one session; 0: max_payload + 1 MiB */
-    size_t high_water;           /* unsent bytes above which sends return WS_QUEUED, and POSTs are
-                                    answered only when the client has read some; 0: 64 KiB */
+    size_t max_output;           /* unsent bytes of one session; 0: max_payload + 1 MiB. At most
+                                    ws_options.max_queue makes sense */
+    size_t high_water;           /* unsent bytes on polling above which sends return WS_QUEUED, and
+                                    POSTs are answered only when the client has read some; 0: 64 KiB.
+                                    On a WebSocket that of ws_options does the same */
     size_t max_sessions;         /* on polling and WebSocket together; 0: twice the connections that
                                     the ws_server allows. Over it a handshake gets 503 */
     unsigned transports;         /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
@@ -141,7 +143,7 @@ enum {
  *   data, len   copied before return
  *   flags       0 or EIO_VOLATILE
  *
- * All that is sent to a session in one turn of the loop leaves together. Returns WS_SENT, WS_QUEUED
+ * All that is sent to a session from one callback leaves together. Returns WS_SENT, WS_QUEUED
  * (over the high-water mark: better wait for on_drain), EIO_DROPPED; else nothing was taken:
  * WS_ERR_CLOSED, WS_ERR_FULL (max_output or the server's max_memory), WS_ERR_NOMEM,
  * WS_ERR_INVALID. */
@@ -180,8 +182,8 @@ struct eio_session *eio_next(const struct eio_session *s);
 /* --- broadcasts ---------------------------------------------------------------------------------- */
 
 /* A message that goes to many: encoded once for each transport, when the first session needs it.
- * `data` is copied. One reference is the caller's. NULL when out of memory, or for what eio_send()
- * calls WS_ERR_INVALID. */
+ * `data` is copied. One reference is the caller's, to be given up before ws_server_free(). NULL when
+ * out of memory, or for what eio_send() calls WS_ERR_INVALID. */
 struct eio_packet *eio_packet_new(struct eio_server *e, enum ws_opcode opcode, const void *data,
                                   size_t len);
 
@@ -202,12 +204,12 @@ bool eio_id_new(char out[EIO_ID_SIZE]);
  * there is none left; empty ones ("&&") are passed over. */
 bool eio_query_next(struct ws_str *rest, struct ws_str *name, struct ws_str *value);
 
-/* Decode "%41" and '+' into `out`, which has room for raw.len bytes. A '%' without two hex digits
- * stands for itself. Returns the length; the result may hold any bytes, NUL and bad UTF-8 too. */
-size_t eio_query_decode(char *out, struct ws_str raw);
+/* Decode "%41" and '+'. A '%' without two hex digits stands for itself. Returns the length, at most
+ * raw.len, of which as much as fits `size` was written; any bytes may come out, NUL and bad UTF-8 too. */
+size_t eio_query_decode(char *out, size_t size, struct ws_str raw);
 
-/* Parameter `name`, the last one of that name, decoded, with a NUL. Returns its length, or -1 when
- * there is none, or it does not fit `size`. */
+/* Parameter `name`, the last one of that name, decoded. As much of it as fits `size` (at least 1) is
+ * written, with a NUL. Returns its whole length, or -1 when there is none. */
 ptrdiff_t eio_query_get(struct ws_str query, const char *name, char *out, size_t size);
 
 #endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Requests and answers of Engine.IO. The headers are those of the reference, whose clients and test
+ * suites look at them. */
+#include "eio_http.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    HEADERS_MAX = 12,
+    MAX_AGE_SIZE = 16,
+    MESSAGE_MAX = 256,                     /* bytes of an application's refusal */
+    ERROR_BODY_SIZE = 6 * MESSAGE_MAX + 64 /* with each of them as \u00xx */
+};
+
+/* --- requests ------------------------------------------------------------------------------------ */
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool eio_query_next(struct ws_str *rest, struct ws_str *name, struct ws_str *value)
+{
+    while (rest->len > 0) {
+        const char *end = memchr(rest->data, '&', rest->len);
+        size_t len = end == NULL ? rest->len : (size_t)(end - rest->data);
+        const char *equals = memchr(rest->data, '=', len);
+        size_t name_len = equals == NULL ? len : (size_t)(equals - rest->data);
+        size_t value_at = equals == NULL ? len : name_len + 1;
+
+        *name = (struct ws_str){rest->data, name_len};
+        *value = (struct ws_str){rest->data + value_at, len - value_at};
+        rest->data += end == NULL ? len : len + 1;
+        rest->len -= end == NULL ? len : len + 1;
+        if (len > 0)
+            return true;
+    }
+    return false;
+}
+
+size_t eio_query_decode(char *out, size_t size, struct ws_str raw)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < raw.len; i++, n++) {
+        char c = raw.data[i] == '+' ? ' ' : raw.data[i];
+
+        if (c == '%' && raw.len - i > 2 && hex_value(raw.data[i + 1]) >= 0 &&
+            hex_value(raw.data[i + 2]) >= 0) {
+            c = (char)(hex_value(raw.data[i + 1]) << 4 | hex_value(raw.data[i + 2]));
+            i += 2;
+        }
+        if (n < size)
+            out[n] = c;
+    }
+    return n;
+}
+
+ptrdiff_t eio_query_get(struct ws_str query, const char *name, char *out, size_t size)
+{
+    struct ws_str raw_name;
+    struct ws_str value;
+    ptrdiff_t len = -1;
+
+    while (eio_query_next(&query, &raw_name, &value)) {
+        char decoded[32];
+        size_t name_len = eio_query_decode(decoded, sizeof decoded, raw_name);
+
+        if (name_len > sizeof decoded || !ws_str_is((struct ws_str){decoded, name_len}, name))
+            continue;
+        len = (ptrdiff_t)eio_query_decode(out, size - 1, value);
+        out[(size_t)len < size - 1 ? (size_t)len : size - 1] = '\0';
+    }
+    return len;
+}
+
+static enum eio_method read_method(const struct ws_request *req)
+{
+    struct ws_str method = ws_request_method(req);
+
+    if (ws_str_is(method, "GET"))
+        return EIO_GET;
+    if (ws_str_is(method, "POST"))
+        return EIO_POST;
+    return ws_str_is(method, "OPTIONS") ? EIO_OPTIONS : EIO_OTHER_METHOD;
+}
+
+/* The values are compared whole and by length: a NUL in one ends nothing. */
+static bool query_is(struct ws_str query, const char *name, const char *value)
+{
+    char text[16];
+    ptrdiff_t len = eio_query_get(query, name, text, sizeof text);
+
+    return len >= 0 && (size_t)len < sizeof text &&
+           ws_str_is((struct ws_str){text, (size_t)len}, value);
+}
+
+void eio_request_read(struct eio_request *r, const struct ws_request *req)
+{
+    struct ws_str query = ws_request_query(req);
+    ptrdiff_t sid_len = eio_query_get(query, "sid", r->sid, sizeof r->sid);
+    char flag[2];
+
+    r->method = read_method(req);
+    r->transport = query_is(query, "transport", "polling")     ? (unsigned)EIO_POLLING
+                   : query_is(query, "transport", "websocket") ? (unsigned)EIO_WEBSOCKET
+                                                               : 0;
+    r->protocol_4 = query_is(query, "EIO", "4");
+    r->no_binary = eio_query_get(query, "b64", flag, sizeof flag) > 0;
+    r->has_sid = sid_len > 0;
+    if (sid_len != EIO_ID_LEN || strlen(r->sid) != EIO_ID_LEN)
+        r->sid[0] = '\0';
+}
+
+/* --- headers ------------------------------------------------------------------------------------- */
+
+struct headers {
+    struct ws_header list[HEADERS_MAX];
+    size_t count;
+    char max_age[MAX_AGE_SIZE];
+};
+
+static void add(struct headers *h, const char *name, struct ws_str value)
+{
+    h->list[h->count++] = (struct ws_header){ws_str(name), value};
+}
+
+/* The item of the allowed origins that fits the request's own, or NULL. */
+static const char *allowed_origin(const struct eio_options *o, struct ws_str origin)
+{
+    for (const char *const *item = o->origins; item != NULL && *item != NULL; item++) {
+        if (strcmp(*item, "*") == 0 || (origin.data != NULL && ws_str_is(origin, *item)))
+            return *item;
+    }
+    return NULL;
+}
+
+static bool contains(struct ws_str text, const char *part)
+{
+    return text.len != 0 && memmem(text.data, text.len, part, strlen(part)) != NULL;
+}
+
+struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
+                           const struct ws_request *req)
+{
+    struct ws_str agent = ws_request_header(req, "User-Agent");
+
+    return (struct eio_asker){.conn = c,
+                              .origin = allowed_origin(o, ws_request_header(req, "Origin")),
+                              .old_browser =
+                                  contains(agent, ";MSIE") || contains(agent, "Trident/")};
+}
+
+/* What every answer says where CORS is on. An answer that depends on the Origin says so to caches,
+ * also when this Origin gets no permission. */
+static void add_cors(struct headers *h, const struct eio_options *o, const struct eio_asker *to)
+{
+    if (o->origins == NULL)
+        return;
+    if (to->origin != NULL)
+        add(h, "Access-Control-Allow-Origin", ws_str(to->origin));
+    if (to->origin == NULL || strcmp(to->origin, "*") != 0)
+        add(h, "Vary", ws_str("Origin"));
+    if (o->cors_credentials)
+        add(h, "Access-Control-Allow-Credentials", ws_str("true"));
+    if (o->cors_exposed_headers != NULL)
+        add(h, "Access-Control-Expose-Headers", ws_str(o->cors_exposed_headers));
+}
+
+static void add_common(struct headers *h, const struct eio_options *o, const struct eio_asker *to)
+{
+    add(h, "Cache-Control", ws_str("no-store"));
+    if (to->old_browser)
+        add(h, "X-XSS-Protection", ws_str("0"));
+    add_cors(h, o, to);
+}
+
+/* An answer with a header that is not legal (the application's own, or more than fits) must not leave
+ * the client waiting. */
+static int respond(const struct eio_asker *to, int status, const struct headers *h,
+                   const void *body, size_t len)
+{
+    int result = ws_respond(to->conn, status, h->list, h->count, body, len);
+
+    return result == WS_ERR_INVALID ? ws_respond(to->conn, 500, NULL, 0, NULL, 0) : result;
+}
+
+/* --- answers ------------------------------------------------------------------------------------- */
+
+static const char *content_type(enum eio_body type)
+{
+    switch (type) {
+    case EIO_BODY_TEXT:
+        return "text/plain; charset=UTF-8";
+    case EIO_BODY_HTML:
+        return "text/html";
+    case EIO_BODY_JSON:
+        return "application/json";
+    case EIO_BODY_NONE:
+        break;
+    }
+    return NULL;
+}
+
+int eio_reply(const struct eio_options *o, const struct eio_asker *to, int status,
+              enum eio_body type, const void *body, size_t len, const struct ws_header *extra)
+{
+    struct headers h = {.count = 0};
+
+    if (type != EIO_BODY_NONE)
+        add(&h, "Content-Type", ws_str(content_type(type)));
+    add_common(&h, o, to);
+    if (extra != NULL)
+        h.list[h.count++] = *extra;
+    return respond(to, status, &h, body, len);
+}
+
+static const char *error_message(enum eio_error error, const char *text)
+{
+    switch (error) {
+    case EIO_UNKNOWN_TRANSPORT:
+        return "Transport unknown";
+    case EIO_UNKNOWN_SID:
+        return "Session ID unknown";
+    case EIO_BAD_METHOD:
+        return "Bad handshake method";
+    case EIO_FORBIDDEN:
+        return text != NULL && text[0] != '\0' ? text : "Forbidden";
+    case EIO_UNSUPPORTED_PROTOCOL:
+        return "Unsupported protocol version";
+    case EIO_BAD_REQUEST:
+    case EIO_OK:
+        break;
+    }
+    return "Bad request";
+}
+
+/* `text` inside a JSON string, cut at MESSAGE_MAX bytes. Returns its length. */
+static size_t json_escape(char *out, const char *text)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < MESSAGE_MAX && text[i] != '\0'; i++) {
+        unsigned char c = (unsigned char)text[i];
+
+        if (c < 0x20) {
+            n += (size_t)sprintf(out + n, "\\u%04x", c);
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            out[n++] = '\\';
+        out[n++] = (char)c;
+    }
+    return n;
+}
+
+int eio_reply_error(const struct eio_options *o, const struct eio_asker *to, enum eio_error error,
+                    const char *text)
+{
+    char body[ERROR_BODY_SIZE];
+    size_t len = (size_t)sprintf(body, "{\"code\":%d,\"message\":\"", (int)error);
+
+    len += json_escape(body + len, error_message(error, text));
+    body[len++] = '"';
+    body[len++] = '}';
+    return eio_reply(o, to, error == EIO_FORBIDDEN ? 403 : 400, EIO_BODY_JSON, body, len, NULL);
+}
+
+int eio_reply_preflight(const struct eio_options *o, const struct eio_asker *to,
+                        const struct ws_request *req)
+{
+    struct ws_str asked = ws_request_header(req, "Access-Control-Request-Headers");
+    struct headers h = {.count = 0};
+
+    add_cors(&h, o, to);
+    add(&h, "Access-Control-Allow-Methods",
+        ws_str(o->cors_methods != NULL ? o->cors_methods : "GET,HEAD,PUT,PATCH,POST,DELETE"));
+    if (o->cors_headers != NULL) {
+        add(&h, "Access-Control-Allow-Headers", ws_str(o->cors_headers));
+    } else {
+        add(&h, "Vary", ws_str("Access-Control-Request-Headers"));
+        if (asked.len != 0)
+            add(&h, "Access-Control-Allow-Headers", asked);
+    }
+    if (o->cors_max_age_s != 0) {
+        snprintf(h.max_age, sizeof h.max_age, "%u", o->cors_max_age_s);
+        add(&h, "Access-Control-Max-Age", ws_str(h.max_age));
+    }
+    return respond(to, 204, &h, NULL, 0);
+}
+
+int eio_refuse_upgrade(const struct eio_options *o, const struct eio_asker *to,
+                       enum eio_error error, const char *text)
+{
+    const char *message = error_message(error, text);
+
+    return eio_reply(o, to, 400, EIO_BODY_HTML, message, strlen(message), NULL);
+}
+
+/* The first item of Sec-WebSocket-Protocol, or NULL. One that is longer than `size` is none. */
+static const char *first_subprotocol(const struct ws_request *req, char *out, size_t size)
+{
+    struct ws_str offered = ws_request_header(req, "Sec-WebSocket-Protocol");
+    size_t start = 0;
+    size_t len = 0;
+
+    while (start < offered.len && (offered.data[start] == ' ' || offered.data[start] == '\t'))
+        start++;
+    while (start + len < offered.len && strchr(", \t", offered.data[start + len]) == NULL)
+        len++;
+    if (len == 0 || len >= size)
+        return NULL;
+    memcpy(out, offered.data + start, len);
+    out[len] = '\0';
+    return out;
+}
+
+int eio_accept_upgrade(const struct eio_options *o, const struct eio_asker *to,
+                       const struct ws_request *req)
+{
+    struct headers h = {.count = 0};
+    char subprotocol[128];
+
+    add_cors(&h, o, to);
+    return ws_accept(to->conn, first_subprotocol(req, subprotocol, sizeof subprotocol), h.list,
+                     h.count);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The HTTP side of Engine.IO: what a request asks for, and the answers with their headers, CORS
+ * (the Fetch standard) and cookie included. Knows nothing of sessions; engineio.c decides. */
+#ifndef SOCKETIO_EIO_HTTP_H
+#define SOCKETIO_EIO_HTTP_H
+
+#include "engineio.h"
+
+enum eio_method { EIO_GET, EIO_POST, EIO_OPTIONS, EIO_OTHER_METHOD };
+
+/* The query of a request as far as Engine.IO reads it. */
+struct eio_request {
+    enum eio_method method;
+    unsigned transport; /* of enum eio_transport; 0: none that we know */
+    bool protocol_4;    /* EIO=4 */
+    bool no_binary;     /* b64: the client takes no binary data */
+    bool has_sid;
+    char sid[EIO_ID_SIZE]; /* "" also for one that cannot be an id */
+};
+
+void eio_request_read(struct eio_request *r, const struct ws_request *req);
+
+/* The codes of the reference, which clients get in the body of an error. */
+enum eio_error {
+    EIO_OK = -1,
+    EIO_UNKNOWN_TRANSPORT = 0,
+    EIO_UNKNOWN_SID = 1,
+    EIO_BAD_METHOD = 2,
+    EIO_BAD_REQUEST = 3,
+    EIO_FORBIDDEN = 4,
+    EIO_UNSUPPORTED_PROTOCOL = 5
+};
+
+/* Whom an answer goes to, and what of the request its headers depend on: an answer may leave long
+ * after the request is gone. */
+struct eio_asker {
+    struct ws_conn *conn; /* NULL: nobody waits */
+    const char *origin;   /* for Access-Control-Allow-Origin, an item of the options; or NULL */
+    bool old_browser;     /* wants X-XSS-Protection */
+};
+
+struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
+                           const struct ws_request *req);
+
+enum eio_body { EIO_BODY_NONE, EIO_BODY_TEXT, EIO_BODY_HTML, EIO_BODY_JSON };
+
+/* Answer, with one header more when `extra` is not NULL. Returns as ws_respond(). */
+int eio_reply(const struct eio_options *o, const struct eio_asker *to, int status,
+              enum eio_body type, const void *body, size_t len, const struct ws_header *extra);
+
+/* {"code":1,"message":"..."}; `text` (or NULL) stands in for the message of EIO_FORBIDDEN. */
+int eio_reply_error(const struct eio_options *o, const struct eio_asker *to, enum eio_error error,
+                    const char *text);
+
+/* The answer to OPTIONS. */
+int eio_reply_preflight(const struct eio_options *o, const struct eio_asker *to,
+                        const struct ws_request *req);
+
+/* Refuse a WebSocket's handshake: the bare message is the body. */
+int eio_refuse_upgrade(const struct eio_options *o, const struct eio_asker *to,
+                       enum eio_error error, const char *text);
+
+/* Accept it, with the first subprotocol that is offered: a browser fails when none comes back. */
+int eio_accept_upgrade(const struct eio_options *o, const struct eio_asker *to,
+                       const struct ws_request *req);
+
+#endif

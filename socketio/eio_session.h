@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A session and the server it lives in: what the files of Engine.IO share, and nobody else.
+ *
+ *   engineio.c     the server: requests and connections in, sessions found or made
+ *   eio_session.c  the life of a session, its output, its heartbeat
+ *   eio_http.c     the HTTP side, without sessions
+ *   eio_codec.c    packets and payloads
+ *
+ * A session is on one of two transports. On polling it has no connection of its own: it owns a queue,
+ * and now and then a GET that is held until there is something to say, and a POST that is held until
+ * the client has read some of it. On a WebSocket it has that, and the queue is the connection's own.
+ *
+ * Functions of the API never call back and never free: they mark. So does everything below. Marked
+ * sessions are settled when the outermost callback from ws.h returns (eio_leave), or by a ws_post()
+ * when it all began outside: held GETs are answered, on_close is called, memory is freed. */
+#ifndef SOCKETIO_EIO_SESSION_H
+#define SOCKETIO_EIO_SESSION_H
+
+#include "eio_codec.h"
+#include "eio_http.h"
+
+struct eio_session {
+    struct eio_server *server;
+    struct eio_session *next_in_bucket; /* of the table of ids, while `known` */
+    struct eio_session *next;           /* of all sessions, in order of opening */
+    struct eio_session *previous;
+    struct eio_session *next_marked;
+    struct ws_conn *ws;         /* what carries the session; NULL on polling, and after the end */
+    struct ws_conn *probe;      /* a WebSocket that wants to take over from polling */
+    struct eio_asker poll;      /* the GET that is held */
+    struct eio_asker post;      /* the POST that is held */
+    struct ws_timer *heartbeat; /* to the next ping; or to the last moment for the pong; or, after
+                                   the end, to when nobody comes any more for the last words */
+    struct ws_timer *upgrade_timer;
+    struct ws_timer *connect_timer;
+    void *data;
+    char *out; /* on polling: the payload that waits, counted in the server's max_memory */
+    size_t out_len;
+    size_t out_cap;
+    uint8_t reason; /* enum eio_reason, once `ended` */
+    bool on_websocket : 1;
+    bool no_binary : 1;   /* the client wants base64 on a WebSocket too */
+    bool upgrading : 1;   /* `probe` was answered: a GET is not held any more */
+    bool pinged : 1;      /* a pong is awaited */
+    bool extended : 1;    /* and something else has come, which bought it more time once */
+    bool drain_owed : 1;  /* a send returned WS_QUEUED */
+    bool ended : 1;       /* nothing goes in or out any more, but for what was queued */
+    bool report_owed : 1; /* on_open was called and on_close was not */
+    bool known : 1;       /* requests find it by its id */
+    bool marked : 1;
+    char id[EIO_ID_SIZE];
+};
+
+struct eio_server {
+    struct ws_server *ws;       /* NULL once it may be gone */
+    struct eio_options options; /* every default filled in */
+    struct eio_handlers handlers;
+    struct eio_session **buckets; /* by hash of the id */
+    size_t bucket_count;          /* a power of two */
+    size_t session_count;         /* in memory, whatever their state */
+    size_t open_count;            /* on_open was called, on_close was not */
+    struct eio_session *first;
+    struct eio_session *last;
+    struct eio_session *marked;
+    unsigned depth; /* callbacks from ws.h that run */
+    bool posted;    /* a ws_post() is under way that will settle what is marked */
+    bool closing;
+};
+
+/* --- engineio.c ---------------------------------------------------------------------------------- */
+
+/* Around every callback from ws.h. The outermost eio_leave() settles what was marked. */
+void eio_enter(struct eio_server *e);
+void eio_leave(struct eio_server *e);
+
+/* List the session and make it findable. */
+void eio_server_add(struct eio_server *e, struct eio_session *s);
+void eio_server_forget(struct eio_session *s); /* not findable any more; twice is once */
+void eio_server_remove(struct eio_session *s); /* not listed any more; it is about to be freed */
+
+/* --- eio_session.c ------------------------------------------------------------------------------- */
+
+/* A session with a new id whose first ping is on its way. NULL: no room for it. */
+struct eio_session *eio_session_new(struct eio_server *e, const struct eio_request *r);
+
+/* Write the open packet; returns its length. */
+enum { EIO_OPEN_PACKET_SIZE = 192 };
+size_t eio_session_open_packet(const struct eio_session *s, char out[EIO_OPEN_PACKET_SIZE]);
+
+/* The open packet has been sent: tell the application. */
+void eio_session_opened(struct eio_session *s, const struct eio_handshake *h);
+
+/* It is over, now. Whoever waits for an answer gets one, what is queued is dropped. */
+void eio_session_end(struct eio_session *s, enum eio_reason reason);
+
+/* Settle `s` at the end of a callback; it may be freed by it. */
+void eio_session_mark(struct eio_session *s);
+void eio_session_settle(struct eio_session *s);
+void eio_session_free(struct eio_session *s);
+void eio_session_report(struct eio_session *s); /* on_close, when it is owed */
+
+/* The output has fallen low enough: tell who waits for it. */
+void eio_session_drained(struct eio_session *s);
+
+/* A packet has come. `checked`: its text is known to be UTF-8. */
+void eio_session_packet(struct eio_session *s, struct ws_str packet, bool checked);
+void eio_session_binary(struct eio_session *s, const void *data, size_t len);
+
+/* A GET or a POST of this session has come. It is answered now or held. */
+void eio_session_poll(struct eio_session *s, const struct eio_asker *to);
+void eio_session_post(struct eio_session *s, const struct eio_asker *to,
+                      const struct ws_request *req);
+
+/* A WebSocket carries the session from the start. */
+void eio_session_carry(struct eio_session *s, struct ws_conn *c);
+
+/* A WebSocket wants to take over; it has spoken; it has gone or is sent away. */
+bool eio_session_probe(struct eio_session *s, struct ws_conn *c);
+void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet);
+void eio_session_unprobe(struct eio_session *s);
+
+#endif

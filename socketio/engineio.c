@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine.IO 4: the server. Requests and WebSockets come in from ws.h, are checked in the order of the
+ * reference, and go to a session that is found by its id or made. */
+#include "engineio.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "eio_session.h"
+
+enum { BUCKETS_MIN = 64 };
+
+/* --- ids ----------------------------------------------------------------------------------------- */
+
+/* 15 random bytes are 20 digits of base64url without padding. RFC 4648 §5 */
+bool eio_id_new(char out[EIO_ID_SIZE])
+{
+    unsigned char bytes[EIO_ID_LEN / 4 * 3];
+
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+        return false;
+    ws_base64_encode(out, bytes, sizeof bytes);
+    out[EIO_ID_LEN] = '\0';
+    for (char *p = out; *p != '\0'; p++)
+        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+    return true;
+}
+
+/* FNV-1a. The ids in the table are ours and random: nobody can choose them to collide. */
+static size_t hash(const char *id)
+{
+    uint64_t h = 14695981039346656037u;
+
+    for (const char *p = id; *p != '\0'; p++)
+        h = (h ^ (unsigned char)*p) * 1099511628211u;
+    return (size_t)(h ^ h >> 32);
+}
+
+static struct eio_session **bucket(const struct eio_server *e, const char *id)
+{
+    return &e->buckets[hash(id) & (e->bucket_count - 1)];
+}
+
+static struct eio_session *find(const struct eio_server *e, const char *id)
+{
+    struct eio_session *s = *bucket(e, id);
+
+    while (s != NULL && strcmp(s->id, id) != 0)
+        s = s->next_in_bucket;
+    return s;
+}
+
+/* Twice the buckets; when there is no memory for them, the old ones do, more slowly. */
+static void table_grow(struct eio_server *e)
+{
+    size_t count = e->bucket_count * 2;
+    struct eio_session **buckets = calloc(count, sizeof(struct eio_session *));
+
+    if (buckets == NULL)
+        return;
+    free(e->buckets);
+    e->buckets = buckets;
+    e->bucket_count = count;
+    for (struct eio_session *s = e->first; s != NULL; s = s->next) {
+        struct eio_session **place = bucket(e, s->id);
+
+        if (!s->known)
+            continue;
+        s->next_in_bucket = *place;
+        *place = s;
+    }
+}
+
+void eio_server_add(struct eio_server *e, struct eio_session *s)
+{
+    struct eio_session **place;
+
+    if (e->session_count >= e->bucket_count)
+        table_grow(e);
+    place = bucket(e, s->id);
+    s->next_in_bucket = *place;
+    *place = s;
+    s->known = true;
+    s->previous = e->last;
+    *(e->last == NULL ? &e->first : &e->last->next) = s;
+    e->last = s;
+    e->session_count++;
+}
+
+void eio_server_forget(struct eio_session *s)
+{
+    struct eio_session **link = bucket(s->server, s->id);
+
+    if (!s->known)
+        return;
+    while (*link != s)
+        link = &(*link)->next_in_bucket;
+    *link = s->next_in_bucket;
+    s->known = false;
+}
+
+void eio_server_remove(struct eio_session *s)
+{
+    struct eio_server *e = s->server;
+
+    *(s->previous == NULL ? &e->first : &s->previous->next) = s->next;
+    *(s->next == NULL ? &e->last : &s->next->previous) = s->previous;
+    e->session_count--;
+}
+
+struct eio_session *eio_first(const struct eio_server *e)
+{
+    struct eio_session *s = e->first;
+
+    return s == NULL || !s->ended ? s : eio_next(s);
+}
+
+struct eio_session *eio_next(const struct eio_session *s)
+{
+    struct eio_session *next = s->next;
+
+    while (next != NULL && next->ended)
+        next = next->next;
+    return next;
+}
+
+/* --- callbacks ----------------------------------------------------------------------------------- */
+
+void eio_enter(struct eio_server *e)
+{
+    e->depth++;
+}
+
+/* Settling may mark others, and the same again. */
+void eio_leave(struct eio_server *e)
+{
+    while (e->depth == 1 && e->marked != NULL) {
+        struct eio_session *s = e->marked;
+
+        e->marked = s->next_marked;
+        s->marked = false;
+        eio_session_settle(s);
+    }
+    e->depth--;
+}
+
+/* --- checks -------------------------------------------------------------------------------------- */
+
+/* A request that names a session. */
+static enum eio_error check_sid(const struct eio_server *e, const struct eio_request *r,
+                                bool upgrade, struct eio_session **found)
+{
+    struct eio_session *s = find(e, r->sid);
+
+    if (s == NULL)
+        return EIO_UNKNOWN_SID;
+    if (upgrade && (r->transport != EIO_WEBSOCKET || e->options.no_upgrade || s->ended))
+        return EIO_BAD_REQUEST;
+    if (!upgrade && (r->transport != EIO_POLLING || s->on_websocket))
+        return EIO_BAD_REQUEST;
+    if (!r->protocol_4) /* sessions of other protocols there are none */
+        return EIO_BAD_REQUEST;
+    *found = s;
+    return EIO_OK;
+}
+
+/* A request that wants a new session. `*text` is what the application says to a client it refuses. */
+static enum eio_error check_new(struct eio_server *e, const struct eio_request *r, bool upgrade,
+                                const struct eio_handshake *h, const char **text)
+{
+    if (r->method != EIO_GET)
+        return EIO_BAD_METHOD;
+    if ((r->transport == EIO_WEBSOCKET) != upgrade)
+        return EIO_BAD_REQUEST;
+    if (e->handlers.on_handshake != NULL)
+        *text = e->handlers.on_handshake(e, h);
+    if (*text != NULL)
+        return EIO_FORBIDDEN;
+    return r->protocol_4 ? EIO_OK : EIO_UNSUPPORTED_PROTOCOL;
+}
+
+/* In the order of the reference: the first that fails is the answer. */
+static enum eio_error check(struct eio_server *e, const struct eio_request *r, bool upgrade,
+                            const struct eio_handshake *h, const char **text,
+                            struct eio_session **found)
+{
+    *text = NULL;
+    *found = NULL;
+    if ((r->transport & e->options.transports) == 0)
+        return EIO_UNKNOWN_TRANSPORT;
+    return r->has_sid ? check_sid(e, r, upgrade, found) : check_new(e, r, upgrade, h, text);
+}
+
+/* --- polling ------------------------------------------------------------------------------------- */
+
+static void session_request(struct eio_session *s, const struct eio_request *r,
+                            const struct eio_asker *to, const struct ws_request *req)
+{
+    switch (r->method) {
+    case EIO_GET:
+        eio_session_poll(s, to);
+        break;
+    case EIO_POST:
+        eio_session_post(s, to, req);
+        break;
+    case EIO_OPTIONS:
+    case EIO_OTHER_METHOD:
+        eio_reply(&s->server->options, to, 500, EIO_BODY_NONE, NULL, 0, NULL);
+        break;
+    }
+}
+
+/* The open packet alone is the answer, with the cookie if there is one. */
+static int open_reply(const struct eio_session *s, const struct eio_asker *to)
+{
+    const struct eio_options *o = &s->server->options;
+    const char *attributes =
+        o->cookie_attributes != NULL ? o->cookie_attributes : "Path=/; HttpOnly; SameSite=Lax";
+    struct ws_header cookie = {ws_str("Set-Cookie"), {NULL, 0}};
+    char packet[EIO_OPEN_PACKET_SIZE];
+    char value[512];
+    int len;
+
+    if (o->cookie != NULL) {
+        len = snprintf(value, sizeof value, "%s=%s; %s", o->cookie, s->id, attributes);
+        if (len < (int)sizeof value)
+            cookie.value = (struct ws_str){value, (size_t)len};
+    }
+    return eio_reply(o, to, 200, EIO_BODY_TEXT, packet, eio_session_open_packet(s, packet),
+                     cookie.value.data != NULL ? &cookie : NULL);
+}
+
+static void polling_handshake(struct eio_server *e, const struct eio_request *r,
+                              const struct eio_asker *to, const struct eio_handshake *h)
+{
+    struct eio_session *s = eio_session_new(e, r);
+
+    if (s == NULL)
+        eio_reply(&e->options, to, 503, EIO_BODY_NONE, NULL, 0, NULL);
+    else if (open_reply(s, to) < 0)
+        eio_session_end(s, EIO_TRANSPORT_ERROR);
+    else
+        eio_session_opened(s, h);
+}
+
+static void request_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
+{
+    struct eio_asker to = eio_asker(&e->options, c, req);
+    char address[WS_ADDRESS_SIZE];
+    struct eio_handshake h = {req, ws_conn_address(c, address)};
+    struct eio_request r;
+    struct eio_session *s;
+    const char *text;
+    enum eio_error error;
+
+    eio_request_read(&r, req);
+    if (r.method == EIO_OPTIONS && e->options.origins != NULL) {
+        eio_reply_preflight(&e->options, &to, req);
+        return;
+    }
+    error = check(e, &r, false, &h, &text, &s);
+    if (error != EIO_OK)
+        eio_reply_error(&e->options, &to, error, text);
+    else if (s != NULL)
+        session_request(s, &r, &to, req);
+    else
+        polling_handshake(e, &r, &to, &h);
+}
+
+static void on_request(struct ws_conn *c, const struct ws_request *req)
+{
+    struct eio_server *e = ws_user(c);
+
+    eio_enter(e);
+    ws_set_data(c, NULL); /* the connection may have had a request of another session before */
+    request_received(e, c, req);
+    eio_leave(e);
+}
+
+/* The client left a request that was held. */
+static void on_abort(struct ws_conn *c)
+{
+    struct eio_server *e = ws_user(c);
+    struct eio_session *s = ws_data(c);
+
+    if (s == NULL)
+        return;
+    eio_enter(e);
+    *(s->poll.conn == c ? &s->poll.conn : &s->post.conn) = NULL;
+    eio_session_end(s, EIO_TRANSPORT_ERROR);
+    eio_leave(e);
+}
+
+/* --- WebSocket ----------------------------------------------------------------------------------- */
+
+/* The request asks for a session that another WebSocket carries or is about to. It is let in and sent
+ * away: clients of the reference and its test suite fail on a plain refusal. */
+static bool is_taken(const struct eio_session *s, const struct eio_request *r)
+{
+    return r->has_sid && (s->on_websocket || s->probe != NULL);
+}
+
+/* Accept a WebSocket for session `s`, which exists or has just been made. */
+static void websocket_accept(struct eio_session *s, const struct eio_request *r,
+                             const struct eio_asker *to, const struct ws_request *req)
+{
+    bool ready = true;
+
+    if (is_taken(s, r)) {
+        eio_accept_upgrade(&s->server->options, to, req);
+        return;
+    }
+    if (r->has_sid)
+        ready = eio_session_probe(s, to->conn);
+    else
+        eio_session_carry(s, to->conn);
+    if (ready && eio_accept_upgrade(&s->server->options, to, req) == 0)
+        return;
+    ws_set_data(to->conn, NULL);
+    eio_refuse_upgrade(&s->server->options, to, EIO_BAD_REQUEST, NULL);
+    if (r->has_sid)
+        eio_session_unprobe(s);
+    else
+        eio_session_end(s, EIO_TRANSPORT_ERROR);
+}
+
+static void upgrade_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
+{
+    struct eio_asker to = eio_asker(&e->options, c, req);
+    char address[WS_ADDRESS_SIZE];
+    struct eio_handshake h = {req, ws_conn_address(c, address)};
+    struct eio_request r;
+    struct eio_session *s;
+    const char *text;
+    enum eio_error error;
+
+    eio_request_read(&r, req);
+    error = check(e, &r, true, &h, &text, &s);
+    if (error == EIO_OK && s == NULL)
+        s = eio_session_new(e, &r);
+    if (error != EIO_OK)
+        eio_refuse_upgrade(&e->options, &to, error, text);
+    else if (s == NULL)
+        eio_reply(&e->options, &to, 503, EIO_BODY_NONE, NULL, 0, NULL);
+    else
+        websocket_accept(s, &r, &to, req);
+}
+
+static void on_upgrade(struct ws_conn *c, const struct ws_request *req)
+{
+    struct eio_server *e = ws_user(c);
+
+    eio_enter(e);
+    ws_set_data(c, NULL);
+    upgrade_received(e, c, req);
+    eio_leave(e);
+}
+
+/* The open packet comes first, and what the application sends behind it. */
+static void websocket_opened(struct eio_session *s, const struct ws_request *req)
+{
+    char address[WS_ADDRESS_SIZE];
+    char packet[EIO_OPEN_PACKET_SIZE];
+    struct eio_handshake h = {req, ws_conn_address(s->ws, address)};
+
+    if (ws_send(s->ws, WS_OP_TEXT, packet, eio_session_open_packet(s, packet)) < 0)
+        eio_session_end(s, EIO_TRANSPORT_ERROR);
+    else
+        eio_session_opened(s, &h);
+}
+
+static void on_open(struct ws_conn *c, const struct ws_request *req)
+{
+    struct eio_server *e = ws_user(c);
+    struct eio_session *s = ws_data(c);
+
+    eio_enter(e);
+    if (s == NULL)
+        ws_close(c, WS_CLOSE_NONE, NULL);
+    else if (s->ws == c)
+        websocket_opened(s, req);
+    eio_leave(e);
+}
+
+static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
+{
+    struct eio_server *e = ws_user(c);
+    struct eio_session *s = ws_data(c);
+    struct ws_str packet = {data, len};
+
+    eio_enter(e);
+    if (s == NULL)
+        ws_close(c, WS_CLOSE_NONE, NULL); /* memory was out when we tried before */
+    else if (c == s->probe)
+        eio_session_probed(s, opcode, packet);
+    else if (opcode == WS_OP_BINARY)
+        eio_session_binary(s, data, len);
+    else
+        eio_session_packet(s, packet, true);
+    eio_leave(e);
+}
+
+static void on_drain(struct ws_conn *c)
+{
+    struct eio_server *e = ws_user(c);
+    struct eio_session *s = ws_data(c);
+
+    eio_enter(e);
+    if (s != NULL && c == s->ws)
+        eio_session_drained(s);
+    eio_leave(e);
+}
+
+/* A connection that we failed has broken the rules; any other end is just one. */
+static enum eio_reason reason_of(unsigned code)
+{
+    switch (code) {
+    case WS_CLOSE_PROTOCOL:
+    case WS_CLOSE_INVALID:
+    case WS_CLOSE_TOO_BIG:
+    case WS_CLOSE_TRY_LATER:
+        return EIO_TRANSPORT_ERROR;
+    default:
+        return EIO_TRANSPORT_CLOSE;
+    }
+}
+
+static void on_close(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len)
+{
+    struct eio_server *e = ws_user(c);
+    struct eio_session *s = ws_data(c);
+
+    (void)reason;
+    (void)reason_len;
+    if (s == NULL)
+        return;
+    eio_enter(e);
+    if (c == s->probe) {
+        s->probe = NULL;
+        eio_session_unprobe(s);
+    } else {
+        s->ws = NULL;
+        eio_session_end(s, reason_of(code));
+    }
+    eio_leave(e);
+}
+
+/* --- making and freeing -------------------------------------------------------------------------- */
+
+static void default_ms(unsigned *option, unsigned value)
+{
+    if (*option == 0)
+        *option = value;
+}
+
+static void default_size(size_t *option, size_t value)
+{
+    if (*option == 0)
+        *option = value;
+}
+
+static void fill_in_defaults(struct eio_options *o, const struct ws_server *ws)
+{
+    size_t clients = ws_server_stats(ws).max_clients;
+
+    default_ms(&o->ping_interval_ms, 25000);
+    default_ms(&o->ping_timeout_ms, 20000);
+    default_ms(&o->upgrade_timeout_ms, 10000);
+    default_size(&o->max_payload, 1000000);
+    default_size(&o->max_output, o->max_payload + (1u << 20));
+    default_size(&o->high_water, 64u << 10);
+    default_size(&o->max_sessions, clients < SIZE_MAX / 2 ? clients * 2 : SIZE_MAX);
+    if (o->transports == 0)
+        o->transports = EIO_POLLING | EIO_WEBSOCKET;
+}
+
+struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
+                                  const struct eio_options *options,
+                                  const struct eio_handlers *handlers)
+{
+    struct eio_server *e = calloc(1, sizeof *e);
+    struct ws_handlers h = {.on_request = on_request,
+                            .on_abort = on_abort,
+                            .on_upgrade = on_upgrade,
+                            .on_open = on_open,
+                            .on_message = on_message,
+                            .on_drain = on_drain,
+                            .on_close = on_close,
+                            .user = e};
+
+    if (e == NULL)
+        return NULL;
+    e->ws = ws;
+    e->options = *options;
+    e->handlers = *handlers;
+    fill_in_defaults(&e->options, ws);
+    e->bucket_count = BUCKETS_MIN;
+    e->buckets = calloc(e->bucket_count, sizeof(struct eio_session *));
+    h.max_message = e->options.max_payload;
+    h.origins = e->options.origins;
+    if (e->buckets != NULL && ws_server_handle(ws, prefix, &h) == 0)
+        return e;
+    free(e->buckets);
+    free(e);
+    return NULL;
+}
+
+void eio_server_close(struct eio_server *e)
+{
+    e->closing = true;
+    for (struct eio_session *s = e->first; s != NULL; s = s->next)
+        eio_session_end(s, EIO_SHUTTING_DOWN);
+}
+
+/* The connections have reported and the timers are gone with the ws_server: only memory is left. */
+void eio_server_free(struct eio_server *e)
+{
+    if (e == NULL)
+        return;
+    e->ws = NULL;
+    for (struct eio_session *s = e->first; s != NULL; s = s->next) {
+        if (!s->ended)
+            s->reason = EIO_SHUTTING_DOWN;
+        s->ended = true;
+    }
+    for (struct eio_session *s = e->first; s != NULL; s = s->next)
+        eio_session_report(s);
+    while (e->first != NULL)
+        eio_session_free(e->first);
+    free(e->buckets);
+    free(e);
+}
+
+void *eio_user(const struct eio_server *e)
+{
+    return e->options.user;
+}
+
+struct ws_server *eio_ws_server(const struct eio_server *e)
+{
+    return e->ws;
+}
+
+size_t eio_session_count(const struct eio_server *e)
+{
+    return e->open_count;
+}
+
+const char *eio_reason_text(enum eio_reason reason)
+{
+    switch (reason) {
+    case EIO_TRANSPORT_CLOSE:
+        return "transport close";
+    case EIO_TRANSPORT_ERROR:
+        return "transport error";
+    case EIO_PING_TIMEOUT:
+        return "ping timeout";
+    case EIO_PARSE_ERROR:
+        return "parse error";
+    case EIO_FORCED_CLOSE:
+        return "forced close";
+    case EIO_FORCED_SERVER_CLOSE:
+        return "forced server close";
+    case EIO_SHUTTING_DOWN:
+        return "server shutting down";
+    }
+    return "transport close";
+}
