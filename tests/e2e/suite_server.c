@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The server that the official Engine.IO and Socket.IO protocol test suites expect, with their short
+ * times: suite_server PORT. PING_INTERVAL and PING_TIMEOUT in the environment override two of them.
+ *
+ *   /engine.io/   every message comes back */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../socketio/engineio.h"
+
+enum { PING_INTERVAL_MS = 300, PING_TIMEOUT_MS = 200 };
+
+static void echo(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len)
+{
+    eio_send(s, opcode, data, len, 0);
+}
+
+static void log_line(void *arg, enum ws_log_level level, const char *line)
+{
+    (void)arg;
+    (void)level;
+    fprintf(stderr, "%s\n", line);
+}
+
+/* The number in `text`, from 1 to `max`; 0 when it is none. */
+static unsigned number(const char *text, unsigned long max)
+{
+    char *end = NULL;
+    unsigned long n;
+
+    errno = 0;
+    n = strtoul(text, &end, 10);
+    return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0' && n <= max ? (unsigned)n : 0;
+}
+
+static unsigned from_environment(const char *name, unsigned otherwise)
+{
+    const char *text = getenv(name);
+    unsigned n = text == NULL ? 0 : number(text, INT_MAX);
+
+    return n != 0 ? n : otherwise;
+}
+
+/* The one variable of this file: a signal handler has no argument of its own. */
+static struct ws_server *signalled;
+
+static void stop(int signal_number)
+{
+    (void)signal_number;
+    ws_server_stop(signalled);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const any[] = {"*", NULL};
+    struct ws_options options = {.log = log_line};
+    const struct eio_options engine = {
+        .ping_interval_ms = from_environment("PING_INTERVAL", PING_INTERVAL_MS),
+        .ping_timeout_ms = from_environment("PING_TIMEOUT", PING_TIMEOUT_MS),
+        .max_payload = 1000000,
+        .origins = any,
+    };
+    struct ws_server *ws;
+    struct eio_server *e;
+    int result;
+
+    if (argc != 2 || (options.port = (uint16_t)number(argv[1], UINT16_MAX)) == 0) {
+        fprintf(stderr, "usage: suite_server PORT\n");
+        return 2;
+    }
+    ws = ws_server_new(&options);
+    if (ws == NULL)
+        return 1;
+    e = eio_server_new(ws, "/engine.io/", &engine, &(struct eio_handlers){.on_message = echo});
+    if (e == NULL) {
+        fprintf(stderr, "out of memory\n");
+        return 1;
+    }
+    signalled = ws;
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
+    printf("listening on http://127.0.0.1:%u\n", ws_server_port(ws));
+    fflush(stdout);
+    result = ws_server_run(ws);
+    ws_server_free(ws);
+    eio_server_free(e);
+    return result == 0 ? 0 : 1;
+}
