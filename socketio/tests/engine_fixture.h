@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An Engine.IO server at /engine.io/ on the server of tests/server_fixture.h, and clients that speak to
+ * it in raw requests and frames. What its callbacks see is counted into the same `struct seen`. */
+#ifndef ENGINE_FIXTURE_H
+#define ENGINE_FIXTURE_H
+
+#include "../../tests/server_fixture.h"
+#include "../engineio.h"
+
+#define RS "\x1e" /* between the packets of a payload */
+
+#define ENGINE_TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
+
+struct engine {
+    struct fixture *f;
+    struct eio_server *server;
+    struct eio_session *session; /* for the loop's thread: the one that opened last */
+};
+
+int engine_setup(void **state);
+int engine_teardown(void **state);
+
+/* Start it. Callbacks that are not given count; without on_message every message comes back. */
+void engine_start(struct engine *e, struct eio_options options, struct eio_handlers handlers,
+                  struct ws_options ws);
+void engine_echo(struct engine *e, struct eio_options options); /* with nothing special */
+
+struct engine *engine_of(const struct eio_session *s);
+void engine_count_open(struct eio_session *s, const struct eio_handshake *h);
+
+/* Wait for `n` ended sessions; the last one's reason is `reason`. */
+void expect_reason(struct engine *e, int n, enum eio_reason reason);
+/* Nothing is left: no session, no connection, no byte of max_memory. */
+void expect_nothing_left(struct engine *e);
+/* Run fn(e, arg) on the loop, and wait for its end. */
+void on_engine(struct engine *e, void (*fn)(struct engine *e, void *arg), void *arg);
+
+/* --- requests ---------------------------------------------------------------------------------- */
+
+/* Send a request for /engine.io/?<query>, with more header lines ("A: b\r\n") or "". */
+void ask(struct raw_client *c, const char *method, const char *query, const char *more,
+         const void *body, size_t len);
+void get(struct raw_client *c, const char *sid);
+void post(struct raw_client *c, const char *sid, const char *payload);
+void expect(struct raw_client *c, int status, const char *body);
+/* Send a GET for the session that opened last, and wait until it is held. */
+void get_held(struct engine *e, struct raw_client *c, const char *sid);
+
+/* A new session on polling. */
+void open_polling(struct raw_client *c, char sid[EIO_ID_SIZE]);
+/* A new session on a WebSocket, with more parameters ("&b64=1") or "". */
+struct raw_client *open_websocket(struct engine *e, const char *more);
+/* A WebSocket that asks for session `sid`; it has not spoken yet. */
+struct raw_client *open_probe(struct engine *e, const char *sid);
+/* Both handshakes of an upgrade, to the end. */
+struct raw_client *upgrade(struct engine *e, const char *sid);
+
+#endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The HTTP side of Engine.IO: query strings, headers of answers, CORS, cookie. */
+#include "engine_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../tests/exact.h"
+
+/* --- query strings ------------------------------------------------------------------------------- */
+
+/* Every parameter of `query` as "<name=value>". */
+static const char *list(char out[256], const char *query)
+{
+    char *copy = exact_copy(query, strlen(query));
+    struct ws_str rest = {copy, strlen(query)};
+    struct ws_str name;
+    struct ws_str value;
+    size_t n = 0;
+
+    out[0] = '\0';
+    while (eio_query_next(&rest, &name, &value))
+        n += (size_t)snprintf(out + n, 256 - n, "<%.*s=%.*s>", (int)name.len, name.data,
+                              (int)value.len, value.data);
+    free(copy);
+    return out;
+}
+
+static void query_is_taken_apart(void **state)
+{
+    char out[256];
+    (void)state;
+
+    assert_string_equal(list(out, "EIO=4&transport=polling"), "<EIO=4><transport=polling>");
+    assert_string_equal(list(out, ""), "");
+    assert_string_equal(list(out, "a"), "<a=>");
+    assert_string_equal(list(out, "a="), "<a=>");
+    assert_string_equal(list(out, "=b"), "<=b>");
+    assert_string_equal(list(out, "a=b=c"), "<a=b=c>");
+    assert_string_equal(list(out, "&&a=1&&b=2&"), "<a=1><b=2>");
+}
+
+static void parameters_are_decoded(void **state)
+{
+    static const struct {
+        const char *raw;
+        const char *decoded;
+    } cases[] = {
+        {"a+b", "a b"}, {"%41%4a%4A", "AJJ"}, {"%", "%"}, {"%4", "%4"},     {"%4g", "%4g"},
+        {"%%41", "%A"}, {"%e2%82%ac", "€"},   {"", ""},   {"a%2Bb", "a+b"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        size_t len = strlen(cases[i].raw);
+        char *raw = exact_copy(cases[i].raw, len);
+        char *out = malloc(len);
+
+        assert_int_equal(eio_query_decode(out, len, (struct ws_str){raw, len}),
+                         strlen(cases[i].decoded));
+        assert_memory_equal(out, cases[i].decoded, strlen(cases[i].decoded));
+        free(out);
+        free(raw);
+    }
+}
+
+static void parameter_is_cut_to_its_place(void **state)
+{
+    char out[4];
+    (void)state;
+
+    assert_int_equal(eio_query_get(ws_str("a=12345"), "a", out, sizeof out), 5);
+    assert_string_equal(out, "123");
+    assert_int_equal(eio_query_get(ws_str("a=123"), "a", out, sizeof out), 3);
+    assert_string_equal(out, "123");
+    assert_int_equal(eio_query_get(ws_str("a=1"), "a", out, 1), 1);
+    assert_string_equal(out, "");
+}
+
+static void last_parameter_of_a_name_wins(void **state)
+{
+    char out[8];
+    (void)state;
+
+    assert_int_equal(eio_query_get(ws_str("a=1&b=2&a=3&%61=4"), "a", out, sizeof out), 1);
+    assert_string_equal(out, "4");
+    assert_int_equal(eio_query_get(ws_str("a=1"), "c", out, sizeof out), -1);
+    assert_int_equal(eio_query_get(ws_str("aa=1"), "a", out, sizeof out), -1);
+    assert_int_equal(eio_query_get(ws_str("a"), "a", out, sizeof out), 0);
+}
+
+/* --- headers ------------------------------------------------------------------------------------- */
+
+static const char *const any[] = {"*", NULL};
+static const char *const friends[] = {"https://a.example", "https://b.example:8443", NULL};
+
+static void expect_header(const struct raw_response *r, const char *name, const char *value)
+{
+    char found[256] = "(none)";
+
+    if (raw_header(r, name, found, sizeof found) ? value != NULL && strcmp(found, value) == 0
+                                                 : value == NULL)
+        return;
+    print_error("ERROR: %s is '%s', not '%s' in:\n%s", name, found,
+                value != NULL ? value : "(none)", r->head);
+    fail();
+}
+
+/* The answer to a handshake with more header lines. */
+static void handshake(struct engine *e, const char *more, struct raw_response *r)
+{
+    struct raw_client *c = client(e->f, more);
+
+    ask(c, "GET", "EIO=4&transport=polling", more, NULL, 0);
+    raw_expect_status(c, r, 200);
+}
+
+static void answers_are_not_stored_and_say_their_type(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_response r;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    handshake(e, "", &r);
+    expect_header(&r, "Cache-Control", "no-store");
+    expect_header(&r, "Content-Type", "text/plain; charset=UTF-8");
+    expect_header(&r, "Set-Cookie", NULL);
+    expect_header(&r, "X-XSS-Protection", NULL);
+    expect_header(&r, "Access-Control-Allow-Origin", NULL);
+    expect_header(&r, "Vary", NULL);
+    c = client(e->f, "types");
+    open_polling(c, sid);
+    post(c, sid, "4x");
+    raw_expect_status(c, &r, 200);
+    expect_header(&r, "Content-Type", "text/html");
+    expect_header(&r, "Cache-Control", "no-store");
+    get(c, sid);
+    raw_expect_status(c, &r, 200);
+    expect_header(&r, "Content-Type", "text/plain; charset=UTF-8");
+    ask(c, "GET", "", "", NULL, 0);
+    raw_expect_status(c, &r, 400);
+    expect_header(&r, "Content-Type", "application/json");
+    expect_header(&r, "Cache-Control", "no-store");
+}
+
+static void old_browsers_are_told_not_to_filter(void **state)
+{
+    struct engine *e = *state;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){0});
+    handshake(e, "User-Agent: Mozilla/4.0 (compatible;MSIE 8.0)\r\n", &r);
+    expect_header(&r, "X-XSS-Protection", "0");
+    handshake(e, "User-Agent: Mozilla/5.0 (Trident/7.0; rv:11.0)\r\n", &r);
+    expect_header(&r, "X-XSS-Protection", "0");
+    handshake(e, "User-Agent: Mozilla/5.0 (X11) Firefox/150.0\r\n", &r);
+    expect_header(&r, "X-XSS-Protection", NULL);
+}
+
+static void cookie_holds_the_session_id(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_response r;
+    char expected[128];
+
+    engine_echo(e, (struct eio_options){.cookie = "io"});
+    handshake(e, "", &r);
+    snprintf(expected, sizeof expected, "io=%.20s; Path=/; HttpOnly; SameSite=Lax",
+             (const char *)r.body + 9);
+    expect_header(&r, "Set-Cookie", expected);
+    c = client(e->f, "websocket");
+    ask(c, "GET", "EIO=4&transport=websocket", UPGRADE KEY VERSION, NULL, 0);
+    raw_expect_upgraded(c, &r);
+    expect_header(&r, "Set-Cookie", NULL);
+}
+
+static void cookie_may_have_other_attributes(void **state)
+{
+    struct engine *e = *state;
+    struct raw_response r;
+    char expected[128];
+
+    engine_echo(e, (struct eio_options){.cookie = "id", .cookie_attributes = "Secure"});
+    handshake(e, "", &r);
+    snprintf(expected, sizeof expected, "id=%.20s; Secure", (const char *)r.body + 9);
+    expect_header(&r, "Set-Cookie", expected);
+}
+
+/* A header that cannot be sent is the application's mistake; the client must not wait for it. */
+static void illegal_header_of_the_application_is_a_500(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+
+    engine_echo(e, (struct eio_options){.cookie = "io\r\nX: y"});
+    c = client(e->f, "bad cookie");
+    ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
+    expect(c, 500, "");
+}
+
+/* --- CORS ---------------------------------------------------------------------------------------- */
+
+#define ORIGIN_A     "Origin: https://a.example\r\n"
+#define ORIGIN_OTHER "Origin: https://other.example\r\n"
+
+static void any_origin_is_a_star(void **state)
+{
+    struct engine *e = *state;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){.origins = any});
+    handshake(e, ORIGIN_OTHER, &r);
+    expect_header(&r, "Access-Control-Allow-Origin", "*");
+    expect_header(&r, "Vary", NULL);
+    expect_header(&r, "Access-Control-Allow-Credentials", NULL);
+    handshake(e, "", &r);
+    expect_header(&r, "Access-Control-Allow-Origin", "*");
+}
+
+/* Whoever is not on the list is served all the same; only the page may not read it. */
+static void listed_origins_are_echoed_and_others_get_nothing(void **state)
+{
+    static const struct {
+        const char *origin;
+        const char *allowed;
+    } cases[] = {
+        {ORIGIN_A, "https://a.example"},
+        {"Origin: https://b.example:8443\r\n", "https://b.example:8443"},
+        {ORIGIN_OTHER, NULL},
+        {"Origin: https://a.example.evil\r\n", NULL},
+        {"Origin: https://a.example:444\r\n", NULL},
+        {"Origin: http://a.example\r\n", NULL},
+        {"Origin: null\r\n", NULL},
+        {"Origin: *\r\n", NULL},
+        {"", NULL},
+    };
+    struct engine *e = *state;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){.origins = friends, .cors_credentials = true});
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        handshake(e, cases[i].origin, &r);
+        expect_header(&r, "Access-Control-Allow-Origin", cases[i].allowed);
+        expect_header(&r, "Access-Control-Allow-Credentials", "true");
+        expect_header(&r, "Vary", "Origin");
+    }
+}
+
+static void every_answer_has_its_cors_headers(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *held;
+    struct raw_response r;
+    char sid[EIO_ID_SIZE];
+    char query[64];
+
+    engine_echo(e, (struct eio_options){.origins = friends, .cors_exposed_headers = "X-One,X-Two"});
+    c = client(e->f, "cors");
+    open_polling(c, sid);
+    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+    ask(c, "GET", "transport=polling", ORIGIN_A, NULL, 0);
+    raw_expect_status(c, &r, 400);
+    expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
+    expect_header(&r, "Access-Control-Expose-Headers", "X-One,X-Two");
+    ask(c, "PUT", query, ORIGIN_A, NULL, 0);
+    raw_expect_status(c, &r, 500);
+    expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
+    /* A held GET is answered long after its request is gone. */
+    held = client(e->f, "held");
+    ask(held, "GET", query, ORIGIN_A, NULL, 0);
+    ask(c, "POST", query, ORIGIN_A, "4x", 2);
+    raw_expect_status(c, &r, 200);
+    expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
+    raw_expect_status(held, &r, 200);
+    expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
+}
+
+static void websocket_of_a_listed_origin_alone_is_accepted(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){.origins = friends});
+    c = client(e->f, "friend");
+    ask(c, "GET", "EIO=4&transport=websocket", ORIGIN_A UPGRADE KEY VERSION, NULL, 0);
+    raw_expect_upgraded(c, &r);
+    expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
+    c = client(e->f, "stranger");
+    ask(c, "GET", "EIO=4&transport=websocket", ORIGIN_OTHER UPGRADE KEY VERSION, NULL, 0);
+    raw_expect_status(c, &r, 403);
+}
+
+static void preflight(struct engine *e, const char *query, const char *more, struct raw_response *r)
+{
+    struct raw_client *c = client(e->f, "preflight");
+
+    ask(c, "OPTIONS", query, more, NULL, 0);
+    raw_expect_status(c, r, 204);
+    assert_int_equal(r->body_len, 0);
+}
+
+/* It is answered before any check, so that the page hears of the error that the request gets. */
+static void preflight_is_answered_whatever_it_asks_for(void **state)
+{
+    struct engine *e = *state;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){.origins = any});
+    preflight(e, "", "", &r);
+    expect_header(&r, "Access-Control-Allow-Origin", "*");
+    expect_header(&r, "Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE");
+    expect_header(&r, "Access-Control-Allow-Headers", NULL);
+    expect_header(&r, "Vary", "Access-Control-Request-Headers");
+    preflight(e, "EIO=4&transport=polling&sid=none",
+              ORIGIN_A "Access-Control-Request-Headers: x-a, x-b\r\n", &r);
+    expect_header(&r, "Access-Control-Allow-Headers", "x-a, x-b");
+    expect_header(&r, "Access-Control-Max-Age", NULL);
+}
+
+static void preflight_tells_what_is_configured(void **state)
+{
+    struct engine *e = *state;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){.origins = friends,
+                                        .cors_methods = "GET,POST",
+                                        .cors_headers = "my-custom-header",
+                                        .cors_exposed_headers = "x-seen",
+                                        .cors_credentials = true,
+                                        .cors_max_age_s = 600});
+    preflight(e, "EIO=4", ORIGIN_A "Access-Control-Request-Headers: x-other\r\n", &r);
+    expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
+    expect_header(&r, "Access-Control-Allow-Credentials", "true");
+    expect_header(&r, "Access-Control-Allow-Methods", "GET,POST");
+    expect_header(&r, "Access-Control-Allow-Headers", "my-custom-header");
+    expect_header(&r, "Access-Control-Expose-Headers", "x-seen");
+    expect_header(&r, "Access-Control-Max-Age", "600");
+    expect_header(&r, "Vary", "Origin");
+    preflight(e, "EIO=4", ORIGIN_OTHER, &r);
+    expect_header(&r, "Access-Control-Allow-Origin", NULL);
+}
+
+static void options_without_cors_is_a_bad_method(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "OPTIONS");
+    ask(c, "OPTIONS", "EIO=4&transport=polling", "", NULL, 0);
+    expect(c, 400, "{\"code\":2,\"message\":\"Bad handshake method\"}");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(query_is_taken_apart),
+        cmocka_unit_test(parameters_are_decoded),
+        cmocka_unit_test(parameter_is_cut_to_its_place),
+        cmocka_unit_test(last_parameter_of_a_name_wins),
+        ENGINE_TEST(answers_are_not_stored_and_say_their_type),
+        ENGINE_TEST(old_browsers_are_told_not_to_filter),
+        ENGINE_TEST(cookie_holds_the_session_id),
+        ENGINE_TEST(cookie_may_have_other_attributes),
+        ENGINE_TEST(illegal_header_of_the_application_is_a_500),
+        ENGINE_TEST(any_origin_is_a_star),
+        ENGINE_TEST(listed_origins_are_echoed_and_others_get_nothing),
+        ENGINE_TEST(every_answer_has_its_cors_headers),
+        ENGINE_TEST(websocket_of_a_listed_origin_alone_is_accepted),
+        ENGINE_TEST(preflight_is_answered_whatever_it_asks_for),
+        ENGINE_TEST(preflight_tells_what_is_configured),
+        ENGINE_TEST(options_without_cors_is_a_bad_method),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
