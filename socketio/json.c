@@ -1,0 +1,826 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * JSON by RFC 8259; see json.h. The first part is the grammar: each function is a rule of it, takes
+ * where the rule begins, and returns where it ends, or NULL when the text does not follow it. */
+#include "json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the grammar ------------------------------------------------------------------------------------ */
+
+static const char *value_end(const char *p, const char *end, unsigned depth);
+
+static const char *skip_space(const char *p, const char *end) /* §2 */
+{
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+        p++;
+    return p;
+}
+
+static const char *digits_end(const char *p, const char *end)
+{
+    const char *start = p;
+
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    return p == start ? NULL : p;
+}
+
+static const char *number_end(const char *p, const char *end) /* §6 */
+{
+    if (p < end && *p == '-')
+        p++;
+    p = p < end && *p == '0' ? p + 1 : digits_end(p, end); /* nothing follows a leading zero */
+    if (p != NULL && p < end && *p == '.')
+        p = digits_end(p + 1, end);
+    if (p == NULL || p == end || (*p != 'e' && *p != 'E'))
+        return p;
+    p++;
+    if (p < end && (*p == '+' || *p == '-'))
+        p++;
+    return digits_end(p, end);
+}
+
+/* The continuation byte at p[i] as 6 bits, or false. */
+static bool continuation(const uint8_t *p, size_t len, size_t i, uint32_t *c)
+{
+    if (i >= len || (p[i] & 0xc0) != 0x80)
+        return false;
+    *c = *c << 6 | (p[i] & 0x3f);
+    return true;
+}
+
+size_t json_character(struct ws_str text, uint32_t *character)
+{
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000}; /* shorter forms exist below */
+    const uint8_t *p = (const uint8_t *)text.data;
+    size_t n;
+    uint32_t c;
+
+    if (text.len == 0)
+        return 0;
+    n = p[0] < 0x80 ? 1 : p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf8 ? 4 : 0;
+    c = n < 2 ? p[0] : p[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++)
+        if (!continuation(p, text.len, i, &c))
+            return 0;
+    if (n == 0 || c < smallest[n] || c > 0x10ffff)
+        return 0;
+    *character = c;
+    return n;
+}
+
+static bool is_surrogate(uint32_t c)
+{
+    return c >= 0xd800 && c <= 0xdfff;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Four digits at `p`; -1 when they are not there. */
+static int32_t hex4(const char *p, const char *end)
+{
+    int32_t n = 0;
+
+    if (end - p < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        if (hex_digit(p[i]) < 0)
+            return -1;
+        n = n << 4 | hex_digit(p[i]);
+    }
+    return n;
+}
+
+static const char *escape_end(const char *p, const char *end) /* behind the backslash */
+{
+    if (p == end)
+        return NULL;
+    switch (*p) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return p + 1;
+    case 'u':
+        return hex4(p + 1, end) < 0 ? NULL : p + 5;
+    default:
+        return NULL;
+    }
+}
+
+/* One character of a string that is neither its end nor plain ASCII. */
+static const char *special_end(const char *p, const char *end)
+{
+    uint32_t c;
+    size_t n;
+
+    if (*p == '\\')
+        return escape_end(p + 1, end);
+    if ((uint8_t)*p < 0x20)
+        return NULL;
+    n = json_character((struct ws_str){p, (size_t)(end - p)}, &c);
+    return n == 0 || is_surrogate(c) ? NULL : p + n;
+}
+
+static const char *string_end(const char *p, const char *end) /* §7 */
+{
+    if (p == end || *p != '"')
+        return NULL;
+    p++;
+    while (p != NULL && p < end && *p != '"') {
+        if ((uint8_t)*p >= 0x20 && (uint8_t)*p < 0x80 && *p != '\\')
+            p++;
+        else
+            p = special_end(p, end);
+    }
+    return p == NULL || p == end ? NULL : p + 1;
+}
+
+static const char *word_end(const char *p, const char *end, const char *word)
+{
+    size_t len = strlen(word);
+
+    return (size_t)(end - p) >= len && memcmp(p, word, len) == 0 ? p + len : NULL;
+}
+
+/* A name and its colon, up to the value. */
+static const char *name_end(const char *p, const char *end) /* §4 */
+{
+    p = string_end(p, end);
+    if (p == NULL)
+        return NULL;
+    p = skip_space(p, end);
+    return p < end && *p == ':' ? skip_space(p + 1, end) : NULL;
+}
+
+/* An array (close is ']') or object ('}') from its opening bracket. */
+static const char *container_end(const char *p, const char *end, char close, unsigned depth)
+{
+    if (depth == JSON_DEPTH_MAX)
+        return NULL;
+    p = skip_space(p + 1, end);
+    if (p < end && *p == close)
+        return p + 1;
+    for (;;) {
+        if (close == '}')
+            p = name_end(p, end);
+        p = p == NULL ? NULL : value_end(p, end, depth + 1);
+        if (p == NULL)
+            return NULL;
+        p = skip_space(p, end);
+        if (p == end || (*p != ',' && *p != close))
+            return NULL;
+        if (*p == close)
+            return p + 1;
+        p = skip_space(p + 1, end);
+    }
+}
+
+static const char *value_end(const char *p, const char *end, unsigned depth) /* §3 */
+{
+    if (p == end)
+        return NULL;
+    switch (*p) {
+    case '"':
+        return string_end(p, end);
+    case '[':
+        return container_end(p, end, ']', depth);
+    case '{':
+        return container_end(p, end, '}', depth);
+    case 't':
+        return word_end(p, end, "true");
+    case 'f':
+        return word_end(p, end, "false");
+    case 'n':
+        return word_end(p, end, "null");
+    default:
+        return number_end(p, end);
+    }
+}
+
+/* --- slices ------------------------------------------------------------------------------------------- */
+
+static struct ws_str slice(const char *p, const char *end)
+{
+    return (struct ws_str){p, (size_t)(end - p)};
+}
+
+static const struct ws_str none = {NULL, 0};
+
+struct ws_str json_parse(struct ws_str text)
+{
+    const char *end;
+    const char *p;
+    const char *behind;
+
+    if (text.len == 0)
+        return none;
+    end = text.data + text.len;
+    p = skip_space(text.data, end);
+    behind = value_end(p, end, 0);
+    return behind == NULL || skip_space(behind, end) != end ? none : slice(p, behind);
+}
+
+bool json_is_list(struct ws_str text)
+{
+    struct ws_str value;
+
+    if (text.len == 0 || skip_space(text.data, text.data + text.len) == text.data + text.len)
+        return true;
+    while (json_next(&text, &value))
+        if (text.len == 0) /* the last value, and no comma behind it */
+            return true;
+    return false;
+}
+
+enum json_type json_type(struct ws_str value)
+{
+    if (value.len == 0)
+        return JSON_INVALID;
+    switch (value.data[0]) {
+    case '"':
+        return JSON_STRING;
+    case '[':
+        return JSON_ARRAY;
+    case '{':
+        return JSON_OBJECT;
+    case 't':
+    case 'f':
+        return JSON_BOOL;
+    case 'n':
+        return JSON_NULL;
+    default:
+        return JSON_NUMBER;
+    }
+}
+
+struct ws_str json_inside(struct ws_str value)
+{
+    enum json_type type = json_type(value);
+
+    if ((type != JSON_ARRAY && type != JSON_OBJECT) || value.len < 2)
+        return none;
+    return (struct ws_str){value.data + 1, value.len - 2};
+}
+
+/* Behind the value that ends at `p` comes a comma and the rest of the list, or nothing. */
+static bool take(struct ws_str *list, const char *p)
+{
+    const char *end = list->data + list->len;
+
+    p = skip_space(p, end);
+    if (p == end) {
+        *list = slice(end, end);
+        return true;
+    }
+    if (*p != ',')
+        return false;
+    *list = slice(p + 1, end);
+    /* A comma with nothing behind it ends no list: leave something that is no value. */
+    if (list->len == 0)
+        *list = slice(p, end);
+    return true;
+}
+
+bool json_next(struct ws_str *list, struct ws_str *value)
+{
+    const char *end;
+    const char *p;
+    const char *behind;
+
+    if (list->len == 0)
+        return false;
+    end = list->data + list->len;
+    p = skip_space(list->data, end);
+    behind = value_end(p, end, 0);
+    if (behind == NULL || !take(list, behind))
+        return false;
+    *value = slice(p, behind);
+    return true;
+}
+
+bool json_next_member(struct ws_str *list, struct ws_str *name, struct ws_str *value)
+{
+    const char *end;
+    const char *p;
+    const char *at;
+    const char *behind;
+
+    if (list->len == 0)
+        return false;
+    end = list->data + list->len;
+    p = skip_space(list->data, end);
+    at = name_end(p, end);
+    behind = at == NULL ? NULL : value_end(at, end, 0);
+    if (behind == NULL || !take(list, behind))
+        return false;
+    *name = slice(p, string_end(p, end));
+    *value = slice(at, behind);
+    return true;
+}
+
+struct ws_str json_at(struct ws_str list, size_t index)
+{
+    struct ws_str value;
+
+    while (json_next(&list, &value))
+        if (index-- == 0)
+            return value;
+    return none;
+}
+
+struct ws_str json_member(struct ws_str object, const char *name)
+{
+    struct ws_str list = json_inside(object);
+    struct ws_str found = none;
+    struct ws_str key;
+    struct ws_str value;
+
+    if (json_type(object) != JSON_OBJECT)
+        return none;
+    while (json_next_member(&list, &key, &value))
+        if (json_string_is(key, name))
+            found = value;
+    return found;
+}
+
+/* --- scalars ------------------------------------------------------------------------------------------ */
+
+bool json_bool(struct ws_str value, bool *out)
+{
+    bool is_true = value.len == 4 && memcmp(value.data, "true", 4) == 0;
+
+    if (!is_true && !(value.len == 5 && memcmp(value.data, "false", 5) == 0))
+        return false;
+    *out = is_true;
+    return true;
+}
+
+/* Significant digits of a number, and where its decimal point stands. No point halfway between two
+ * doubles has more than 767 digits, so that of those beyond DIGITS_MAX it only matters whether all are
+ * zero: if not, the last one that is kept is not zero either. */
+enum { DIGITS_MAX = 800 };
+
+struct decimal {
+    char digits[DIGITS_MAX];
+    size_t count;
+    long point; /* the value is 0.digits * 10^point */
+    bool negative;
+};
+
+static void decimal_digit(struct decimal *d, char digit)
+{
+    if (d->count == 0 && digit == '0')
+        return;
+    if (d->count < DIGITS_MAX)
+        d->digits[d->count++] = digit;
+    else if (digit != '0' && d->digits[DIGITS_MAX - 1] == '0')
+        d->digits[DIGITS_MAX - 1] = '1';
+}
+
+/* The exponent at `p`, clamped to where any further digit changes nothing. */
+static long exponent(const char *p, const char *end)
+{
+    const long limit = 100000000;
+    bool negative = p < end && *p == '-';
+    long n = 0;
+
+    if (p < end && (*p == '-' || *p == '+'))
+        p++;
+    for (; p < end && n < limit; p++)
+        n = n * 10 + (*p - '0');
+    return negative ? -n : n;
+}
+
+static void decimal_read(struct decimal *d, const char *p, const char *end)
+{
+    bool fraction = false;
+
+    *d = (struct decimal){.negative = *p == '-'};
+    for (p += d->negative; p < end && *p != 'e' && *p != 'E'; p++) {
+        if (*p == '.') {
+            fraction = true;
+            continue;
+        }
+        decimal_digit(d, *p);
+        /* Digits before the point move it to the right; zeros behind it, before the first digit that
+         * counts, to the left. */
+        if (!fraction && d->count != 0)
+            d->point++;
+        else if (fraction && d->count == 0)
+            d->point--;
+    }
+    if (p < end)
+        d->point += exponent(p + 1, end);
+}
+
+bool json_number(struct ws_str value, double *out)
+{
+    struct decimal d;
+    char text[DIGITS_MAX + 32];
+
+    if (value.len == 0 || number_end(value.data, value.data + value.len) != value.data + value.len)
+        return false;
+    decimal_read(&d, value.data, value.data + value.len);
+    /* As an integer times a power of ten, strtod() does not depend on the locale's decimal point. */
+    snprintf(text, sizeof text, "%s%.*se%ld", d.negative ? "-" : "", (int)d.count, d.digits,
+             d.point - (long)d.count);
+    *out = d.count == 0 ? (d.negative ? -0.0 : 0.0) : strtod(text, NULL);
+    return true;
+}
+
+/* Within +-(2^53 - 1), and no fraction. */
+static bool is_integer(double number)
+{
+    return fabs(number) <= 9007199254740991.0 && (double)(int64_t)number == number;
+}
+
+bool json_integer(struct ws_str value, int64_t *out)
+{
+    double number;
+
+    if (!json_number(value, &number) || !is_integer(number))
+        return false;
+    *out = (int64_t)number;
+    return true;
+}
+
+/* --- strings ------------------------------------------------------------------------------------------ */
+
+static size_t put_character(char out[4], uint32_t c)
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (char)(0xc0 | c >> 6);
+        out[1] = (char)(0x80 | (c & 0x3f));
+        return 2;
+    }
+    if (c < 0x10000) {
+        out[0] = (char)(0xe0 | c >> 12);
+        out[1] = (char)(0x80 | (c >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (c & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | c >> 18);
+    out[1] = (char)(0x80 | (c >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (c >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (c & 0x3f));
+    return 4;
+}
+
+static void drop(struct ws_str *text, size_t n)
+{
+    text->data += n;
+    text->len -= n;
+}
+
+/* The code unit of a \uXXXX at the start of `text`; 0 when there is no such escape. */
+static uint32_t code_unit(struct ws_str text)
+{
+    if (text.len < 6 || text.data[0] != '\\' || text.data[1] != 'u')
+        return 0;
+    return (uint32_t)hex4(text.data + 2, text.data + 6);
+}
+
+/* Take the character of a \uXXXX off `rest`, with the second half of a surrogate pair. */
+static uint32_t take_unicode_escape(struct ws_str *rest)
+{
+    uint32_t c = code_unit(*rest);
+    uint32_t low;
+
+    drop(rest, 6);
+    if (!is_surrogate(c))
+        return c;
+    low = code_unit(*rest);
+    if (c > 0xdbff || low < 0xdc00 || low > 0xdfff)
+        return 0xfffd;
+    drop(rest, 6);
+    return 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+}
+
+/* Take the next piece off the inside of a valid string: bytes as they are, or one escape resolved into
+ * `room`. Returns its length, 0 at the end. */
+static size_t next_piece(struct ws_str *rest, const char **piece, char room[4])
+{
+    static const char short_escapes[] = "b\bf\fn\nr\rt\t";
+    const char *found;
+    size_t plain = 0;
+
+    *piece = rest->data;
+    while (plain < rest->len && rest->data[plain] != '\\')
+        plain++;
+    if (plain != 0 || rest->len == 0) {
+        drop(rest, plain);
+        return plain;
+    }
+    *piece = room;
+    if (rest->data[1] == 'u')
+        return put_character(room, take_unicode_escape(rest));
+    found = strchr(short_escapes, rest->data[1]);
+    room[0] = found == NULL ? rest->data[1] : found[1];
+    drop(rest, 2);
+    return 1;
+}
+
+/* What stands between the quotes; data is NULL when the value is no string. */
+static struct ws_str inside_string(struct ws_str value)
+{
+    if (value.len == 0 || string_end(value.data, value.data + value.len) != value.data + value.len)
+        return none;
+    return (struct ws_str){value.data + 1, value.len - 2};
+}
+
+ptrdiff_t json_string(struct ws_str value, char *out, size_t size)
+{
+    struct ws_str rest = inside_string(value);
+    const char *piece;
+    char room[4];
+    size_t len = 0;
+    size_t n;
+
+    if (rest.data == NULL || size == 0)
+        return -1;
+    while ((n = next_piece(&rest, &piece, room)) != 0) {
+        if (n >= size - len)
+            return -1;
+        memcpy(out + len, piece, n);
+        len += n;
+    }
+    out[len] = '\0';
+    return (ptrdiff_t)len;
+}
+
+bool json_string_is(struct ws_str value, const char *text)
+{
+    struct ws_str rest = inside_string(value);
+    size_t left = strlen(text);
+    const char *piece;
+    char room[4];
+    size_t n;
+
+    if (rest.data == NULL)
+        return false;
+    while ((n = next_piece(&rest, &piece, room)) != 0) {
+        if (n > left || memcmp(text, piece, n) != 0)
+            return false;
+        text += n;
+        left -= n;
+    }
+    return left == 0;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------ */
+
+static void fail(struct json_writer *w)
+{
+    free(w->data);
+    *w = (struct json_writer){.failed = true};
+}
+
+static bool reserve(struct json_writer *w, size_t n)
+{
+    size_t cap = w->cap < 64 ? 64 : w->cap;
+    char *data;
+
+    if (w->failed)
+        return false;
+    if (n <= w->cap - w->len)
+        return true;
+    while (cap - w->len < n) {
+        if (cap > SIZE_MAX / 2) {
+            fail(w);
+            return false;
+        }
+        cap *= 2;
+    }
+    data = realloc(w->data, cap);
+    if (data == NULL) {
+        fail(w);
+        return false;
+    }
+    w->data = data;
+    w->cap = cap;
+    return true;
+}
+
+static void append(struct json_writer *w, const char *text, size_t len)
+{
+    if (len == 0 || !reserve(w, len))
+        return;
+    memcpy(w->data + w->len, text, len);
+    w->len += len;
+}
+
+/* A value begins: put a comma unless it is the first in its container. The last byte tells, since a
+ * string always ends with its quote. */
+static void separate(struct json_writer *w)
+{
+    if (w->len != 0 && strchr("[{:,", w->data[w->len - 1]) == NULL)
+        append(w, ",", 1);
+}
+
+static void write_value(struct json_writer *w, const char *text, size_t len)
+{
+    separate(w);
+    append(w, text, len);
+}
+
+void json_write_null(struct json_writer *w)
+{
+    write_value(w, "null", 4);
+}
+
+void json_write_bool(struct json_writer *w, bool value)
+{
+    write_value(w, value ? "true" : "false", value ? 4 : 5);
+}
+
+void json_write_integer(struct json_writer *w, int64_t value)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%lld", (long long)value);
+
+    write_value(w, text, (size_t)len);
+}
+
+/* The fewest digits that read back as `value` (> 0), without a point; returns how many. The value is
+ * 0.digits * 10^*point. */
+static int shortest_digits(double value, char digits[18], int *point)
+{
+    char text[40];
+    int count = 1;
+    const char *e;
+
+    for (; count < 17; count++) {
+        snprintf(text, sizeof text, "%.*e", count - 1, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    snprintf(text, sizeof text, "%.*e", count - 1, value);
+    e = strchr(text, 'e');
+    *point = (int)strtol(e + 1, NULL, 10) + 1;
+    digits[0] = text[0];
+    /* Between the first digit and the others stands the locale's decimal point, of any length. */
+    memcpy(digits + 1, e - (count - 1), (size_t)(count - 1));
+    return count;
+}
+
+/* ECMA-262 §6.1.6.1.20, Number::toString. */
+static void write_positive(struct json_writer *w, double value)
+{
+    char digits[18];
+    int point;
+    int count = shortest_digits(value, digits, &point);
+    char exponent_text[8];
+    int n;
+
+    if (point > 21 || point < -5) {
+        n = snprintf(exponent_text, sizeof exponent_text, "e%+d", point - 1);
+        append(w, digits, 1);
+        append(w, ".", count > 1);
+        append(w, digits + 1, (size_t)(count - 1));
+        append(w, exponent_text, (size_t)n);
+    } else if (point <= 0) {
+        append(w, "0.00000", (size_t)(2 - point));
+        append(w, digits, (size_t)count);
+    } else if (point < count) {
+        append(w, digits, (size_t)point);
+        append(w, ".", 1);
+        append(w, digits + point, (size_t)(count - point));
+    } else {
+        append(w, digits, (size_t)count);
+        append(w, "00000000000000000000", (size_t)(point - count));
+    }
+}
+
+void json_write_number(struct json_writer *w, double value)
+{
+    if (!isfinite(value)) {
+        json_write_null(w);
+    } else if (is_integer(value)) {
+        json_write_integer(w, (int64_t)value); /* -0 too becomes 0 */
+    } else {
+        separate(w);
+        append(w, "-", value < 0);
+        write_positive(w, fabs(value));
+    }
+}
+
+static void write_escaped(struct json_writer *w, uint32_t c)
+{
+    static const char short_escapes[] = "\bb\ff\nn\rr\tt\"\"\\\\";
+    const char *found = c == 0 || c > 0x7f ? NULL : strchr(short_escapes, (int)c);
+    char text[8];
+    int len;
+
+    if (found != NULL) {
+        /* A letter of the table is not itself escaped: only its left neighbour is. */
+        text[0] = '\\';
+        text[1] = found[1];
+        append(w, text, 2);
+        return;
+    }
+    len = snprintf(text, sizeof text, "\\u%04x", (unsigned)c);
+    append(w, text, (size_t)len);
+}
+
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* One character that is not plain; returns how many bytes of the text it takes. */
+static size_t write_special(struct json_writer *w, const char *text, size_t len)
+{
+    uint32_t c;
+    size_t n = json_character((struct ws_str){text, len}, &c);
+
+    if (n == 0) {
+        append(w, "\xef\xbf\xbd", 3);
+        return 1;
+    }
+    if (n == 1 || is_surrogate(c))
+        write_escaped(w, c);
+    else
+        append(w, text, n);
+    return n;
+}
+
+void json_write_string(struct json_writer *w, const char *text, size_t len)
+{
+    size_t at = 0;
+
+    write_value(w, "\"", 1);
+    while (at < len) {
+        size_t start = at;
+
+        while (at < len && is_plain((uint8_t)text[at]))
+            at++;
+        append(w, text + start, at - start);
+        if (at < len)
+            at += write_special(w, text + at, len - at);
+    }
+    append(w, "\"", 1);
+}
+
+void json_write_raw(struct json_writer *w, struct ws_str text)
+{
+    if (text.len != 0)
+        write_value(w, text.data, text.len);
+}
+
+void json_begin_array(struct json_writer *w)
+{
+    write_value(w, "[", 1);
+}
+
+void json_end_array(struct json_writer *w)
+{
+    append(w, "]", 1);
+}
+
+void json_begin_object(struct json_writer *w)
+{
+    write_value(w, "{", 1);
+}
+
+void json_write_name(struct json_writer *w, const char *name)
+{
+    json_write_string(w, name, strlen(name));
+    append(w, ":", 1);
+}
+
+void json_end_object(struct json_writer *w)
+{
+    append(w, "}", 1);
+}
+
+struct ws_str json_written(const struct json_writer *w)
+{
+    /* Nothing written is the empty list, not a failure. */
+    return (struct ws_str){w->data != NULL || w->failed ? w->data : "", w->len};
+}
+
+void json_writer_release(struct json_writer *w)
+{
+    free(w->data);
+    *w = (struct json_writer){0};
+}
