@@ -334,6 +334,26 @@ bool json_next_member(struct ws_str *list, struct ws_str *name, struct ws_str *v
     return true;
 }
 
+bool json_token(struct ws_str *rest, struct ws_str *token)
+{
+    const char *end;
+    const char *p;
+    const char *behind;
+
+    if (rest->len == 0)
+        return false;
+    end = rest->data + rest->len;
+    p = skip_space(rest->data, end);
+    if (p == end)
+        return false;
+    behind = memchr("[]{},:", *p, 6) != NULL ? p + 1 : value_end(p, end, 0);
+    if (behind == NULL)
+        return false;
+    *token = slice(p, behind);
+    *rest = slice(behind, end);
+    return true;
+}
+
 struct ws_str json_at(struct ws_str list, size_t index)
 {
     struct ws_str value;
@@ -621,7 +641,7 @@ static bool reserve(struct json_writer *w, size_t n)
     return true;
 }
 
-static void append(struct json_writer *w, const char *text, size_t len)
+void json_write_text(struct json_writer *w, const char *text, size_t len)
 {
     if (len == 0 || !reserve(w, len))
         return;
@@ -634,13 +654,13 @@ static void append(struct json_writer *w, const char *text, size_t len)
 static void separate(struct json_writer *w)
 {
     if (w->len != 0 && strchr("[{:,", w->data[w->len - 1]) == NULL)
-        append(w, ",", 1);
+        json_write_text(w, ",", 1);
 }
 
 static void write_value(struct json_writer *w, const char *text, size_t len)
 {
     separate(w);
-    append(w, text, len);
+    json_write_text(w, text, len);
 }
 
 void json_write_null(struct json_writer *w)
@@ -694,20 +714,20 @@ static void write_positive(struct json_writer *w, double value)
 
     if (point > 21 || point < -5) {
         n = snprintf(exponent_text, sizeof exponent_text, "e%+d", point - 1);
-        append(w, digits, 1);
-        append(w, ".", count > 1);
-        append(w, digits + 1, (size_t)(count - 1));
-        append(w, exponent_text, (size_t)n);
+        json_write_text(w, digits, 1);
+        json_write_text(w, ".", count > 1);
+        json_write_text(w, digits + 1, (size_t)(count - 1));
+        json_write_text(w, exponent_text, (size_t)n);
     } else if (point <= 0) {
-        append(w, "0.00000", (size_t)(2 - point));
-        append(w, digits, (size_t)count);
+        json_write_text(w, "0.00000", (size_t)(2 - point));
+        json_write_text(w, digits, (size_t)count);
     } else if (point < count) {
-        append(w, digits, (size_t)point);
-        append(w, ".", 1);
-        append(w, digits + point, (size_t)(count - point));
+        json_write_text(w, digits, (size_t)point);
+        json_write_text(w, ".", 1);
+        json_write_text(w, digits + point, (size_t)(count - point));
     } else {
-        append(w, digits, (size_t)count);
-        append(w, "00000000000000000000", (size_t)(point - count));
+        json_write_text(w, digits, (size_t)count);
+        json_write_text(w, "00000000000000000000", (size_t)(point - count));
     }
 }
 
@@ -719,7 +739,7 @@ void json_write_number(struct json_writer *w, double value)
         json_write_integer(w, (int64_t)value); /* -0 too becomes 0 */
     } else {
         separate(w);
-        append(w, "-", value < 0);
+        json_write_text(w, "-", value < 0);
         write_positive(w, fabs(value));
     }
 }
@@ -735,11 +755,11 @@ static void write_escaped(struct json_writer *w, uint32_t c)
         /* A letter of the table is not itself escaped: only its left neighbour is. */
         text[0] = '\\';
         text[1] = found[1];
-        append(w, text, 2);
+        json_write_text(w, text, 2);
         return;
     }
     len = snprintf(text, sizeof text, "\\u%04x", (unsigned)c);
-    append(w, text, (size_t)len);
+    json_write_text(w, text, (size_t)len);
 }
 
 static bool is_plain(uint8_t c)
@@ -754,13 +774,13 @@ static size_t write_special(struct json_writer *w, const char *text, size_t len)
     size_t n = json_character((struct ws_str){text, len}, &c);
 
     if (n == 0) {
-        append(w, "\xef\xbf\xbd", 3);
+        json_write_text(w, "\xef\xbf\xbd", 3);
         return 1;
     }
     if (n == 1 || is_surrogate(c))
         write_escaped(w, c);
     else
-        append(w, text, n);
+        json_write_text(w, text, n);
     return n;
 }
 
@@ -774,11 +794,11 @@ void json_write_string(struct json_writer *w, const char *text, size_t len)
 
         while (at < len && is_plain((uint8_t)text[at]))
             at++;
-        append(w, text + start, at - start);
+        json_write_text(w, text + start, at - start);
         if (at < len)
             at += write_special(w, text + at, len - at);
     }
-    append(w, "\"", 1);
+    json_write_text(w, "\"", 1);
 }
 
 void json_write_raw(struct json_writer *w, struct ws_str text)
@@ -794,7 +814,7 @@ void json_begin_array(struct json_writer *w)
 
 void json_end_array(struct json_writer *w)
 {
-    append(w, "]", 1);
+    json_write_text(w, "]", 1);
 }
 
 void json_begin_object(struct json_writer *w)
@@ -805,18 +825,24 @@ void json_begin_object(struct json_writer *w)
 void json_write_name(struct json_writer *w, const char *name)
 {
     json_write_string(w, name, strlen(name));
-    append(w, ":", 1);
+    json_write_text(w, ":", 1);
 }
 
 void json_end_object(struct json_writer *w)
 {
-    append(w, "}", 1);
+    json_write_text(w, "}", 1);
 }
 
 struct ws_str json_written(const struct json_writer *w)
 {
     /* Nothing written is the empty list, not a failure. */
     return (struct ws_str){w->data != NULL || w->failed ? w->data : "", w->len};
+}
+
+void json_writer_clear(struct json_writer *w)
+{
+    w->len = 0;
+    w->failed = false;
 }
 
 void json_writer_release(struct json_writer *w)

@@ -56,6 +56,10 @@ bool json_next(struct ws_str *list, struct ws_str *value);
 /* The same for the inside of an object; `name` is a JSON string with its quotes. */
 bool json_next_member(struct ws_str *list, struct ws_str *name, struct ws_str *value);
 
+/* Take the next token off `rest`: a bracket, a comma or a colon alone, or a whole scalar. False at the
+ * end, or at what is none. Which token may follow which is not checked. */
+bool json_token(struct ws_str *rest, struct ws_str *token);
+
 /* Value number `index` of a list, from 0; data is NULL when there is none. */
 struct ws_str json_at(struct ws_str list, size_t index);
 
@@ -107,6 +111,9 @@ void json_write_string(struct json_writer *w, const char *text, size_t len);
 /* A value or a list as it is; the caller vouches for it. Empty writes nothing. */
 void json_write_raw(struct json_writer *w, struct ws_str text);
 
+/* Any characters as they are, and no comma before them: for text around the JSON. */
+void json_write_text(struct json_writer *w, const char *text, size_t len);
+
 void json_begin_array(struct json_writer *w);
 void json_end_array(struct json_writer *w);
 void json_begin_object(struct json_writer *w);
@@ -115,6 +122,7 @@ void json_end_object(struct json_writer *w);
 
 /* What was written, valid until the next write; data is NULL after a failure. */
 struct ws_str json_written(const struct json_writer *w);
+void json_writer_clear(struct json_writer *w);   /* empty, but the memory stays */
 void json_writer_release(struct json_writer *w); /* back to all zero */
 
 #endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The packets of Socket.IO, protocol 5, as text:
+ *
+ *     packet = type [ attachments "-" ] [ namespace "," ] [ id ] [ JSON ]
+ *
+ * Binary values stand in the JSON as {"_placeholder":true,"num":i}; the i-th attachment follows as the
+ * i-th binary message behind the packet. Pure: messages come in as slices and go out as text. */
+#ifndef SIO_PACKET_H
+#define SIO_PACKET_H
+
+#include "json.h"
+
+enum {
+    SIO_ATTACHMENTS_MAX = 10, /* of one packet; clients enforce the same limit */
+    SIO_NAME_MAX = 1024       /* bytes of a namespace, of a room, and of an event as JSON */
+};
+
+enum sio_type {
+    SIO_CONNECT,
+    SIO_DISCONNECT,
+    SIO_EVENT,
+    SIO_ACK,
+    SIO_CONNECT_ERROR,
+    SIO_BINARY_EVENT,
+    SIO_BINARY_ACK
+};
+
+/* Why a packet is refused; all are below 0. */
+enum sio_packet_error {
+    SIO_BAD_TYPE = -1,
+    SIO_BAD_ATTACHMENTS = -2, /* their number is missing, 0, over the limit, or no number */
+    SIO_BAD_NAMESPACE = -3,   /* too long, or with control characters */
+    SIO_BAD_ID = -4,          /* over 2^53 - 1 */
+    SIO_BAD_JSON = -5,        /* not one valid value up to the end */
+    SIO_BAD_PAYLOAD = -6,     /* not what the type asks for, or a reserved event */
+    SIO_BAD_PLACEHOLDER = -7, /* names no attachment of the packet */
+    SIO_BAD_ORDER = -8,       /* text while attachments are due, or binary while none are */
+    SIO_TOO_LARGE = -9,
+    SIO_PACKET_NOMEM = -10
+};
+
+enum { SIO_NO_ID = -1 };
+
+struct sio_packet {
+    enum sio_type type;
+    unsigned attachments; /* how many binary messages follow */
+    struct ws_str nsp;    /* "/" when the packet names none */
+    int64_t id;           /* of the acknowledgement that is wanted or given, or SIO_NO_ID */
+    struct ws_str json;   /* the payload, valid for its type; data is NULL when there is none */
+};
+
+/* Read one packet; its slices point into `text`. Returns 0 or a sio_packet_error. An event without any
+ * payload is let through, since the reference ignores it. */
+int sio_packet_decode(struct sio_packet *p, struct ws_str text);
+
+/* Write the beginning of a packet up to its JSON, which the caller writes behind it. */
+void sio_packet_begin(struct json_writer *w, enum sio_type type, unsigned attachments,
+                      struct ws_str nsp, int64_t id);
+
+/* Is it a name (as JSON) that clients and servers keep for themselves, "connect" for example? */
+bool sio_name_is_reserved(struct ws_str name);
+
+/* The attachment that a value stands for, or -1 when it stands for none. */
+int sio_placeholder(struct ws_str value);
+
+/* Does every placeholder in a list of values, however deep, name one of `attachments`? */
+bool sio_placeholders_fit(struct ws_str list, unsigned attachments);
+
+/* --- attachments ------------------------------------------------------------------------------------- */
+
+/* A packet whose attachments are still to come: the packet and what has come of them lie behind each
+ * other in one allocation of exactly `len` bytes, which grows with what came, never with what was
+ * announced. All zero is empty. */
+struct sio_assembly {
+    char *data; /* owned */
+    size_t len;
+    size_t ends[SIO_ATTACHMENTS_MAX + 1]; /* of the packet and each attachment */
+    unsigned have;                        /* attachments that are there */
+    unsigned want;
+};
+
+/* Begin with the text of a packet that has attachments; it is copied. Returns 0 or SIO_PACKET_NOMEM. */
+int sio_assembly_begin(struct sio_assembly *a, struct ws_str text, unsigned attachments);
+
+/* Add the next attachment. Returns 1 when it was the last one, 0 when more are due, or
+ * SIO_PACKET_NOMEM with nothing changed. */
+int sio_assembly_add(struct sio_assembly *a, const void *data, size_t len);
+
+struct ws_str sio_assembly_text(const struct sio_assembly *a);
+struct ws_str sio_assembly_attachment(const struct sio_assembly *a, unsigned index);
+void sio_assembly_release(struct sio_assembly *a);
+
+#endif
