@@ -803,7 +803,7 @@ void json_write_string(struct json_writer *w, const char *text, size_t len)
 
 void json_write_raw(struct json_writer *w, struct ws_str text)
 {
-    if (text.len != 0)
+    if (text.len != 0 && skip_space(text.data, text.data + text.len) != text.data + text.len)
         write_value(w, text.data, text.len);
 }
 

@@ -108,7 +108,7 @@ void json_write_integer(struct json_writer *w, int64_t value);
  * surrogate in its three bytes becomes \udxxx, other bytes that are not UTF-8 become U+FFFD. */
 void json_write_string(struct json_writer *w, const char *text, size_t len);
 
-/* A value or a list as it is; the caller vouches for it. Empty writes nothing. */
+/* A value or a list as it is; the caller vouches for it. An empty list writes nothing. */
 void json_write_raw(struct json_writer *w, struct ws_str text);
 
 /* Any characters as they are, and no comma before them: for text around the JSON. */

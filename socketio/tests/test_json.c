@@ -708,7 +708,8 @@ static void commas_come_by_themselves(void **state)
     json_begin_object(&w);
     json_end_object(&w);
     json_end_object(&w);
-    json_write_raw(&w, (struct ws_str){"", 0});
+    json_write_raw(&w, (struct ws_str){NULL, 0});
+    json_write_raw(&w, text(" \n"));
     json_write_raw(&w, text("7,8"));
     expect_written(&w, "\"a,\",\"[\",-5,[null,[],true],{\"x:\":false,\"y\":{}},7,8");
 }

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A hash table of things that have a name: sockets, namespaces, rooms. Whatever goes in has a
+ * `struct name_entry` as its first member; the table allocates nothing but its buckets. Pure. */
+#ifndef NAME_TABLE_H
+#define NAME_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../ws.h" /* struct ws_str */
+
+struct name_entry {
+    struct name_entry *next; /* in the same bucket */
+    const char *name;        /* borrowed for as long as the entry is in the table */
+    uint32_t len;
+    uint32_t hash;
+};
+
+/* All zero but for the seed is empty. */
+struct name_table {
+    struct name_entry **buckets; /* owned; NULL while there has been no entry */
+    size_t size;                 /* a power of two, or 0 */
+    size_t count;
+    uint64_t seed; /* secret, so that a peer cannot choose names that collide */
+};
+
+/* NULL when there is none of that name. */
+struct name_entry *name_table_find(const struct name_table *t, struct ws_str name);
+
+/* Add an entry whose name (shorter than 4 GiB) is not in the table. False when out of memory, which
+ * only the first entry can run into: later ones go without more buckets. */
+bool name_table_add(struct name_table *t, struct name_entry *e, struct ws_str name);
+
+void name_table_remove(struct name_table *t, struct name_entry *e);
+
+void name_table_release(struct name_table *t); /* the entries are the caller's */
+
+#endif

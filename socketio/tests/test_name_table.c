@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../tests/exact.h"
+#include "../name_table.h"
+
+struct thing {
+    struct name_entry entry;
+    char name[16];
+};
+
+static struct ws_str text(const char *s)
+{
+    return (struct ws_str){s, strlen(s)};
+}
+
+static void an_empty_table_has_nothing(void **state)
+{
+    struct name_table t = {.seed = 1};
+
+    (void)state;
+    assert_null(name_table_find(&t, text("a")));
+    assert_null(name_table_find(&t, (struct ws_str){NULL, 0}));
+    name_table_release(&t);
+}
+
+static void entries_are_found_while_they_are_in_the_table(void **state)
+{
+    enum { COUNT = 1000 };
+    struct name_table t = {.seed = 7};
+    struct thing *things = calloc(COUNT, sizeof *things);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(things[i].name, sizeof things[i].name, "thing %zu", i);
+        assert_true(name_table_add(&t, &things[i].entry, text(things[i].name)));
+    }
+    assert_int_equal(t.count, COUNT);
+    for (size_t i = 0; i < COUNT; i += 2)
+        name_table_remove(&t, &things[i].entry);
+    assert_int_equal(t.count, COUNT / 2);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_ptr_equal(name_table_find(&t, text(things[i].name)),
+                         i % 2 == 0 ? NULL : &things[i].entry);
+    free(things);
+    name_table_release(&t);
+}
+
+static void names_are_compared_whole(void **state)
+{
+    struct name_table t = {.seed = 0};
+    struct thing empty = {0};
+    struct thing ab = {0};
+    char *name = exact_copy("ab", 2);
+    char *other = exact_copy("a\0b", 3);
+
+    (void)state;
+    assert_true(name_table_add(&t, &empty.entry, (struct ws_str){"", 0}));
+    assert_true(name_table_add(&t, &ab.entry, (struct ws_str){name, 2}));
+    assert_ptr_equal(name_table_find(&t, (struct ws_str){NULL, 0}), &empty.entry);
+    assert_ptr_equal(name_table_find(&t, text("ab")), &ab.entry);
+    assert_null(name_table_find(&t, text("a")));
+    assert_null(name_table_find(&t, text("abc")));
+    assert_null(name_table_find(&t, (struct ws_str){other, 3}));
+    name_table_release(&t);
+    free(name);
+    free(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_table_has_nothing),
+        cmocka_unit_test(entries_are_found_while_they_are_in_the_table),
+        cmocka_unit_test(names_are_compared_whole),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
