@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Socket.IO, protocol 5, on engineio.h: events with arguments, acknowledgements, rooms and namespaces
+ * for unmodified Socket.IO v4 clients. A chat room for everybody:
+ *
+ *     static void on_event(struct sio_socket *s, const struct sio_event *e)
+ *     {
+ *         if (sio_event_is(e, "message"))
+ *             sio_emit_all(sio_socket_namespace(s), "message", e->args);
+ *     }
+ *
+ *     struct ws_server *ws = ws_server_new(&(struct ws_options){.port = 3000});
+ *     struct sio_server *io = sio_server_new(ws, &(struct sio_options){0});
+ *     sio_namespace_new(io, "/", &(struct sio_handlers){.on_event = on_event});
+ *     ws_server_run(ws);
+ *     ws_server_free(ws);
+ *     sio_server_free(io);
+ *
+ * The rules of ws.h hold here too. Everything runs on the loop's thread. Any function may be called
+ * from any callback; none of them calls back, and none frees a socket. Functions return 0 or more on
+ * success, a WS_ERR_ or SIO_ERR_ below 0 on failure.
+ *
+ * A `struct sio_socket *` is one client in one namespace: a client that joins three namespaces is
+ * three sockets on one connection. It is valid from on_auth (or else on_connect) until on_disconnect
+ * or on_abort returns.
+ *
+ * Left out on purpose: several servers as one (adapters), the msgpack parser, the client's bundle. */
+#ifndef SOCKETIO_SIO_H
+#define SOCKETIO_SIO_H
+
+#include "engineio.h"
+#include "json.h"
+
+struct sio_server;
+struct sio_namespace;
+struct sio_socket;
+
+enum sio_result {
+    SIO_ERR_TIMEOUT = -16, /* not acknowledged in time */
+};
+
+/* --- arguments ------------------------------------------------------------------------------------ */
+
+/* What an event or an acknowledgement carries: a list of JSON values, "1,\"two\",{\"three\":3}", and
+ * the binary values that {"_placeholder":true,"num":0} and so on in it stand for. json.h reads such
+ * lists and writes them. */
+struct sio_args {
+    struct ws_str list;
+    const struct ws_str *attachments; /* NULL: none */
+    size_t attachment_count;          /* at most 10: clients take no more */
+};
+
+struct sio_args sio_args(const char *list); /* borrowed, without attachments */
+
+/* What was written, borrowed until the next write. When the writer ran out of memory, emitting it
+ * returns WS_ERR_INVALID. */
+struct sio_args sio_args_written(const struct json_writer *w);
+
+struct ws_str sio_arg(const struct sio_args *args, size_t index); /* data is NULL: no such */
+
+/* The bytes of a binary argument; data is NULL when `value` is no such. */
+struct ws_str sio_binary(const struct sio_args *args, struct ws_str value);
+
+/* Write the placeholder for attachment `num`. */
+void sio_write_binary(struct json_writer *w, unsigned num);
+
+/* An acknowledgement that a client waits for. It may be copied, and answered much later: when the
+ * socket has ended in the meantime, nothing happens. */
+struct sio_ack {
+    struct sio_server *server; /* NULL: the client wants none, or it was answered */
+    int64_t id;
+    char socket_id[EIO_ID_SIZE];
+};
+
+/* An event that a client emitted. All of it is valid until the callback returns; to answer later, copy
+ * `ack`. */
+struct sio_event {
+    struct ws_str name; /* as JSON: a string with its quotes; or a number, if the client wants so */
+    struct sio_args args; /* without the name */
+    struct sio_args all;  /* with the name as first value: sio_emit(s, NULL, e->all) sends it on */
+    struct sio_ack *ack;  /* sio_answer() it if ack->server is not NULL; never NULL itself */
+};
+
+bool sio_event_is(const struct sio_event *e, const char *name);
+
+/* Acknowledge an event with `args`, once: it sets ack->server to NULL. Returns as sio_emit(), or
+ * WS_ERR_CLOSED when there is nobody (any more) who waits. */
+int sio_answer(struct sio_ack *ack, struct sio_args args);
+
+/* --- server --------------------------------------------------------------------------------------- */
+
+/* All zero is the reference's defaults. Borrowed until sio_server_new() returns, but for lists and
+ * strings, which must live as long as the server. */
+struct sio_options {
+    const char *path;            /* NULL: "/socket.io/" */
+    struct eio_options engine;   /* transport, heartbeat, CORS; its `user` and connect_timeout_ms
+                                      are not used */
+    unsigned connect_timeout_ms; /* for a client to join its first namespace; 0: 45 s */
+    unsigned recovery_ms;        /* how long a connection that was cut may be taken up again with
+                                      all that it missed; 0: not at all */
+    bool recovery_asks;          /* call on_auth for recovered sockets too */
+    size_t recovery_bytes;       /* of events kept for them, in each namespace; 0: 1 MiB */
+    size_t max_binary;           /* bytes of one packet with all attachments; 0: 10 MiB */
+    size_t max_namespaces;       /* that one client may be in; 0: 64 */
+    size_t max_rooms;            /* that one socket may be in; 0: 1024 */
+    size_t max_acks;             /* that one socket may owe; 0: 1024 */
+    const char *const *keep_headers; /* of the request that a client began with, for
+                                        sio_socket_header(); ends with NULL; NULL: none */
+
+    /* May this client have a connection? As on_handshake in engineio.h. */
+    const char *(*on_handshake)(struct sio_server *io, const struct eio_handshake *h);
+    void *user; /* for sio_user() */
+};
+
+/* Serve Socket.IO. It has no namespace yet, not even "/". NULL when out of memory or for a path that
+ * does not begin with '/'. sio_server_free() when done. */
+struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options *options);
+
+/* End every connection with "server shutting down" and take no new ones. on_disconnect follows. For a
+ * clean end call it before ws_server_stop(). */
+void sio_server_close(struct sio_server *io);
+
+/* After ws_server_free(), never before. Sockets that are left get their on_disconnect from here, in
+ * which no function of ws.h may be called any more. */
+void sio_server_free(struct sio_server *io);
+
+void *sio_user(const struct sio_server *io);
+struct ws_server *sio_ws_server(const struct sio_server *io);
+struct eio_server *sio_engine(const struct sio_server *io);
+
+/* --- namespaces ----------------------------------------------------------------------------------- */
+
+/* What happens in a namespace. Each may be NULL. */
+struct sio_handlers {
+    /* May this socket connect? Say so by sio_accept() or sio_refuse(), now or later. Until then it
+     * gets and sends no events, but may join rooms and have data. `auth` is the object that the client
+     * sent, "{}" when it sent none. Without this callback everybody may. */
+    void (*on_auth)(struct sio_socket *s, struct ws_str auth);
+
+    /* The client went away before the answer; `s` ends here. */
+    void (*on_abort)(struct sio_socket *s);
+
+    /* The socket is connected and its client knows. */
+    void (*on_connect)(struct sio_socket *s, struct ws_str auth);
+
+    void (*on_event)(struct sio_socket *s, const struct sio_event *e);
+
+    /* The socket has ended, exactly once per on_connect. Its rooms are still there; `s` is freed after
+     * return. `reason` is a text of the reference: "transport close", "ping timeout", "client
+     * namespace disconnect", "server namespace disconnect" and so on. */
+    void (*on_disconnect)(struct sio_socket *s, const char *reason);
+
+    /* Gets the data that a socket still had after its end, so that it can be freed: at once, or when
+     * the socket cannot be recovered any more (recovery_ms). */
+    void (*on_forget)(struct sio_namespace *n, void *data);
+
+    void *user; /* for sio_namespace_user() */
+};
+
+/* Open namespace `name` ("/", "/admin"). The handlers are copied. NULL when out of memory, when there
+ * is one of that name, or for a name that does not begin with '/', has a comma or control characters
+ * or more than 1024 bytes. It lives as long as the server. */
+struct sio_namespace *sio_namespace_new(struct sio_server *io, const char *name,
+                                        const struct sio_handlers *handlers);
+
+/* Open namespaces as clients ask for them: `match` says whether there may be one of that name, for a
+ * client with that `auth`. Several such rules are tried in the order of their making. A namespace that
+ * was opened so ends with its last socket (and its last recoverable one). Returns 0 or
+ * WS_ERR_NOMEM. */
+int sio_namespace_rule(struct sio_server *io,
+                       bool (*match)(void *user, struct ws_str name, struct ws_str auth),
+                       const struct sio_handlers *handlers);
+
+struct sio_namespace *sio_namespace_find(const struct sio_server *io, const char *name);
+struct ws_str sio_namespace_name(const struct sio_namespace *n);
+struct sio_server *sio_namespace_server(const struct sio_namespace *n);
+void *sio_namespace_user(const struct sio_namespace *n);
+size_t sio_namespace_count(const struct sio_namespace *n); /* connected sockets */
+
+/* Walk the connected sockets: sio_first(), then sio_next() until NULL. Emitting and disconnecting on
+ * the way is allowed. */
+struct sio_socket *sio_first(const struct sio_namespace *n);
+struct sio_socket *sio_next(const struct sio_socket *s);
+
+/* --- sockets -------------------------------------------------------------------------------------- */
+
+/* Let a socket in whose on_auth has been called. on_connect follows. Returns 0, or WS_ERR_CLOSED when
+ * it does not wait for an answer. */
+int sio_accept(struct sio_socket *s);
+
+/* Keep it out: the client gets an Error with that message, and `data` (one JSON value, or all zero for
+ * none) in it. `s` ends with the callback that is running, or soon. Returns 0, WS_ERR_CLOSED, or
+ * WS_ERR_INVALID for data that is not JSON. */
+int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data);
+
+/* Emit an event to one client.
+ *
+ *   name   of the event; NULL: the first of the arguments is the name
+ *   args   copied before return
+ *
+ * Returns WS_SENT, WS_QUEUED (the client reads slowly); else nothing was sent: WS_ERR_CLOSED,
+ * WS_ERR_FULL (engine.max_output), WS_ERR_NOMEM, WS_ERR_INVALID for arguments that are no list of
+ * JSON, a placeholder without its attachment, too many of these, or a reserved name. */
+int sio_emit(struct sio_socket *s, const char *name, struct sio_args args);
+
+/* The same, but drop it (EIO_DROPPED) when it could not leave at once. */
+int sio_emit_volatile(struct sio_socket *s, const char *name, struct sio_args args);
+
+/* An answer to sio_request() or sio_request_all(). */
+struct sio_reply {
+    int error;                 /* 0, SIO_ERR_TIMEOUT, or WS_ERR_CLOSED: the socket has ended */
+    struct sio_socket *socket; /* who answers; NULL: see sio_request_all() */
+    struct sio_args args;      /* what the client answered with */
+    size_t expected;           /* answers wanted, */
+    size_t received;           /* and so many have come, with this one */
+};
+typedef void sio_reply_fn(void *arg, const struct sio_reply *reply);
+
+/* Emit an event and ask for an acknowledgement. fn(arg, reply) is called exactly once, never from
+ * inside this call, unless this call fails. `timeout_ms` 0 waits as long as the socket lives. Returns
+ * as sio_emit(); WS_ERR_FULL too when the client owes max_acks answers. */
+int sio_request(struct sio_socket *s, const char *name, struct sio_args args, unsigned timeout_ms,
+                sio_reply_fn *fn, void *arg);
+
+/* Leave this namespace ("server namespace disconnect"), or with `close` all namespaces and then the
+ * connection. on_disconnect follows, never from inside this call. */
+void sio_disconnect(struct sio_socket *s, bool close);
+
+bool sio_is_connected(const struct sio_socket *s);
+bool sio_is_recovered(const struct sio_socket *s); /* its rooms, id and data are those of before */
+
+const char *
+sio_socket_id(const struct sio_socket *s); /* 20 characters; public, unlike a session's */
+struct sio_socket *sio_find(const struct sio_server *io, const char *id); /* connected, or NULL */
+struct sio_namespace *sio_socket_namespace(const struct sio_socket *s);
+struct eio_session *sio_socket_session(const struct sio_socket *s);
+
+/* Of the request that the client began with. Valid as long as the socket. */
+const char *sio_socket_address(const struct sio_socket *s); /* "127.0.0.1:5000" */
+struct ws_str sio_socket_query(const struct sio_socket *s); /* for eio_query_get() */
+struct ws_str sio_socket_header(const struct sio_socket *s,
+                                const char *name); /* see keep_headers */
+
+void sio_set_data(struct sio_socket *s, void *data); /* yours; NULL at first */
+void *sio_data(const struct sio_socket *s);
+
+/* --- rooms ---------------------------------------------------------------------------------------- */
+
+/* A room is there while somebody is in it. Joining twice is joining once. Each socket is also in a
+ * room of its own, which is named by its id and not counted. Returns 0, WS_ERR_CLOSED, WS_ERR_NOMEM,
+ * WS_ERR_FULL (max_rooms) or WS_ERR_INVALID for a name over 1024 bytes. */
+int sio_join(struct sio_socket *s, const char *room);
+void sio_leave(struct sio_socket *s, const char *room);
+bool sio_is_in(const struct sio_socket *s, const char *room);
+const char *sio_socket_room(const struct sio_socket *s, size_t index); /* NULL: no more */
+
+/* --- many sockets --------------------------------------------------------------------------------- */
+
+/* Some of a namespace's connected sockets: those in any of the rooms `to`, or all; without those in
+ * any of the rooms `except`, and without `sender`. Nobody is in there twice. */
+struct sio_target {
+    struct sio_namespace *nsp;
+    const char *const *to;     /* ends with NULL; NULL: everybody. SIO_ROOMS() makes such a list */
+    const char *const *except; /* the same; NULL: nobody */
+    struct sio_socket *sender; /* left out; NULL: nobody is */
+    bool is_volatile;          /* drop what could not leave at once, for each socket alone */
+};
+#define SIO_ROOMS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* Emit an event to all of them. It is encoded once for each transport. A client whose output is full is
+ * disconnected; the others never wait for it. Returns how many it was sent to, or WS_ERR_NOMEM,
+ * WS_ERR_INVALID as sio_emit(). */
+ptrdiff_t sio_publish(const struct sio_target *t, const char *name, struct sio_args args);
+
+ptrdiff_t sio_emit_all(struct sio_namespace *n, const char *name, struct sio_args args);
+/* The same without the sender. */
+ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_args args);
+
+/* Emit and ask each for an acknowledgement. fn(arg, reply) is called for every answer, and one last
+ * time with reply->socket NULL: without error when all have answered, with SIO_ERR_TIMEOUT when the
+ * time (not 0) was over before. Never from inside this call, and not at all when it fails. A client
+ * that owes max_acks answers already is disconnected. Returns as sio_publish(). */
+ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct sio_args args,
+                          unsigned timeout_ms, sio_reply_fn *fn, void *arg);
+
+/* Put the first `max` of them into `out`. Returns how many there are. */
+size_t sio_select(const struct sio_target *t, struct sio_socket **out, size_t max);
+
+/* As sio_join(), sio_leave(), sio_disconnect() for each of them. sio_join_all() stops at the first
+ * error. */
+int sio_join_all(const struct sio_target *t, const char *room);
+void sio_leave_all(const struct sio_target *t, const char *room);
+void sio_disconnect_all(const struct sio_target *t, bool close);
+
+#endif

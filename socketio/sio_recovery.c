@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Connection state recovery: a client whose connection was cut comes back as the socket that it was,
+ * with its id, rooms and data, and gets the events that it missed.
+ *
+ * For this each namespace keeps the sockets that have ended so, for a while, by their secret pid; and
+ * a log of what was emitted. A client tells its pid and the offset of the last event that it got: it
+ * can be served when that offset is in the log, or right before it. Both are bounded in time and in
+ * bytes; whoever falls out of either begins anew. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sio_server.h"
+
+/* One event as it went out: its parts, and the names of its target's rooms, each with a NUL. */
+struct entry {
+    struct entry *next;
+    uint64_t time_ms;
+    size_t size; /* of this with its bytes */
+    size_t ends[1 + SIO_ATTACHMENTS_MAX];
+    unsigned part_count;
+    bool to_all;
+    size_t to_count;
+    size_t except_count;
+    char bytes[];
+};
+
+/* One socket that may come back. */
+struct kept {
+    struct name_entry entry; /* in sessions, by pid */
+    struct kept *next;       /* the next younger one */
+    struct kept *previous;
+    uint64_t time_ms;
+    size_t size;
+    void *data;
+    size_t room_count;
+    char pid[EIO_ID_SIZE];
+    char id[EIO_ID_SIZE];
+    char rooms[]; /* names, each with a NUL */
+};
+
+struct sio_recovery {
+    struct sio_namespace *nsp;
+    struct name_table sessions;
+    struct kept *oldest;
+    struct kept *youngest;
+    size_t kept_bytes;
+    struct entry *first;
+    struct entry *last;
+    size_t log_bytes;
+    uint64_t first_offset; /* of `first`; offsets go up by one */
+    uint64_t next_offset;
+    struct ws_timer *timer; /* for what is too old */
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static struct sio_recovery *recovery_of(struct sio_namespace *n)
+{
+    if (n->recovery != NULL || n->server->options.recovery_ms == 0)
+        return n->recovery;
+    n->recovery = sio_take(n->server, sizeof *n->recovery);
+    if (n->recovery != NULL) {
+        n->recovery->nsp = n;
+        n->recovery->sessions.seed = n->server->sockets.seed;
+    }
+    return n->recovery;
+}
+
+static bool is_over(const struct sio_recovery *r, uint64_t since, uint64_t now)
+{
+    return now - since >= r->nsp->server->options.recovery_ms;
+}
+
+/* --- forgetting --------------------------------------------------------------------------------------- */
+
+static void log_drop(struct sio_recovery *r)
+{
+    struct entry *e = r->first;
+
+    r->first = e->next;
+    if (r->first == NULL)
+        r->last = NULL;
+    r->first_offset++;
+    r->log_bytes -= e->size;
+    sio_give(r->nsp->server, e, e->size);
+}
+
+static void log_prune(struct sio_recovery *r, uint64_t now)
+{
+    while (r->first != NULL && (is_over(r, r->first->time_ms, now) ||
+                                r->log_bytes > r->nsp->server->options.recovery_bytes))
+        log_drop(r);
+}
+
+static void kept_free(struct sio_recovery *r, struct kept *k)
+{
+    name_table_remove(&r->sessions, &k->entry);
+    *(k->previous == NULL ? &r->oldest : &k->previous->next) = k->next;
+    *(k->next == NULL ? &r->youngest : &k->next->previous) = k->previous;
+    r->kept_bytes -= k->size;
+    sio_give(r->nsp->server, k, k->size);
+}
+
+static void kept_forget(struct sio_recovery *r, struct kept *k)
+{
+    void *data = k->data;
+
+    kept_free(r, k);
+    sio_forget(r->nsp, data);
+}
+
+/* Calls back: not from inside a function of the API. */
+static void kept_prune(struct sio_recovery *r, uint64_t now)
+{
+    while (r->oldest != NULL && (is_over(r, r->oldest->time_ms, now) ||
+                                 r->kept_bytes > r->nsp->server->options.recovery_bytes))
+        kept_forget(r, r->oldest);
+}
+
+static void timer_start(struct sio_recovery *r);
+
+static void timer_fired(void *arg)
+{
+    struct sio_recovery *r = arg;
+    struct sio_namespace *n = r->nsp;
+    struct sio_server *io = n->server;
+    uint64_t now = now_ms();
+
+    r->timer = NULL;
+    sio_callback_begin(io);
+    log_prune(r, now);
+    kept_prune(r, now);
+    timer_start(r);
+    sio_namespace_check(n);
+    sio_callback_end(io);
+}
+
+/* Look again when all that is there now will be too old: what is younger stays longer than it must,
+ * but is not given out any more. */
+static void timer_start(struct sio_recovery *r)
+{
+    struct sio_server *io = r->nsp->server;
+
+    if (r->timer == NULL && (r->first != NULL || r->oldest != NULL))
+        r->timer = ws_timer_start(io->ws, io->options.recovery_ms, timer_fired, r);
+}
+
+bool sio_recovery_is_empty(const struct sio_namespace *n)
+{
+    return n->recovery == NULL || (n->recovery->first == NULL && n->recovery->oldest == NULL);
+}
+
+void sio_recovery_free(struct sio_namespace *n)
+{
+    struct sio_recovery *r = n->recovery;
+
+    if (r == NULL)
+        return;
+    while (r->first != NULL)
+        log_drop(r);
+    while (r->oldest != NULL)
+        kept_forget(r, r->oldest);
+    if (n->server->ws != NULL)
+        ws_timer_cancel(r->timer);
+    name_table_release(&r->sessions);
+    n->recovery = NULL;
+    sio_give(n->server, r, sizeof *r);
+}
+
+/* --- the log ------------------------------------------------------------------------------------------ */
+
+bool sio_recovery_offset(struct sio_namespace *n, char out[SIO_OFFSET_SIZE])
+{
+    struct sio_recovery *r = recovery_of(n);
+
+    if (r == NULL)
+        return false;
+    snprintf(out, SIO_OFFSET_SIZE, "%llu", (unsigned long long)r->next_offset);
+    return true;
+}
+
+/* Copy names behind `at`, or only count their bytes where `at` is NULL. Returns the bytes. */
+static size_t put_names(char *at, const char *const *names, size_t *count)
+{
+    size_t bytes = 0;
+
+    for (; names != NULL && *names != NULL; names++) {
+        size_t len = strlen(*names) + 1;
+
+        if (at != NULL)
+            memcpy(at + bytes, *names, len);
+        bytes += len;
+        ++*count;
+    }
+    return bytes;
+}
+
+static void put_part(struct entry *e, size_t *at, struct ws_str part)
+{
+    if (part.len != 0)
+        memcpy(e->bytes + *at, part.data, part.len);
+    *at += part.len;
+    e->ends[e->part_count++] = *at;
+}
+
+static size_t entry_size(const struct sio_target *t, struct ws_str text,
+                         const struct sio_args *args)
+{
+    size_t ignored = 0;
+    size_t size = sizeof(struct entry) + text.len + put_names(NULL, t->to, &ignored) +
+                  put_names(NULL, t->except, &ignored) + EIO_ID_SIZE;
+
+    for (size_t i = 0; i < args->attachment_count; i++)
+        size += args->attachments[i].len;
+    return size;
+}
+
+/* The sender is left out by its own room, which it has again when it comes back. */
+static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
+                               const struct sio_args *args)
+{
+    const char *const sender[] = {t->sender == NULL ? NULL : t->sender->id, NULL};
+    size_t size = entry_size(t, text, args);
+    struct entry *e = sio_take(t->nsp->server, size);
+    size_t at = 0;
+
+    if (e == NULL)
+        return NULL;
+    e->size = size;
+    e->time_ms = now_ms();
+    put_part(e, &at, text);
+    for (size_t i = 0; i < args->attachment_count; i++)
+        put_part(e, &at, args->attachments[i]);
+    e->to_all = t->to == NULL;
+    at += put_names(e->bytes + at, t->to, &e->to_count);
+    at += put_names(e->bytes + at, t->except, &e->except_count);
+    put_names(e->bytes + at, sender, &e->except_count);
+    return e;
+}
+
+void sio_recovery_log(const struct sio_target *t, struct ws_str text, const struct sio_args *args)
+{
+    struct sio_recovery *r = recovery_of(t->nsp);
+    struct entry *e = entry_new(t, text, args);
+
+    r->next_offset++;
+    if (e == NULL) { /* a log with a gap is worth nothing */
+        while (r->first != NULL)
+            log_drop(r);
+        r->first_offset = r->next_offset;
+        return;
+    }
+    *(r->last == NULL ? &r->first : &r->last->next) = e;
+    r->last = e;
+    r->log_bytes += e->size;
+    log_prune(r, e->time_ms);
+    timer_start(r);
+}
+
+/* Is the socket in any of `count` rooms? `*names` moves behind them. */
+static bool is_in_any(const struct sio_socket *s, const char **names, size_t count)
+{
+    bool found = false;
+
+    for (; count != 0; count--) {
+        found = found || sio_is_in(s, *names);
+        *names += strlen(*names) + 1;
+    }
+    return found;
+}
+
+static bool is_for(const struct entry *e, const struct sio_socket *s)
+{
+    const char *names = e->bytes + e->ends[e->part_count - 1];
+    bool to = is_in_any(s, &names, e->to_count) || e->to_all;
+
+    return to && !is_in_any(s, &names, e->except_count);
+}
+
+static void send_entry(const struct entry *e, struct sio_conn *c)
+{
+    size_t at = 0;
+    int result = 0;
+
+    for (unsigned i = 0; result >= 0 && i < e->part_count; at = e->ends[i++])
+        result = eio_send(c->engine, i == 0 ? WS_OP_TEXT : WS_OP_BINARY, e->bytes + at,
+                          e->ends[i] - at, 0);
+    if (result < 0)
+        sio_conn_fail(c);
+}
+
+void sio_recovery_replay(struct sio_socket *s)
+{
+    const struct sio_recovery *r = s->nsp->recovery;
+    uint64_t offset = r->first_offset;
+
+    for (const struct entry *e = r->first; e != NULL; e = e->next, offset++)
+        if (offset >= s->missed && is_for(e, s))
+            send_entry(e, s->conn);
+}
+
+/* --- going and coming back ---------------------------------------------------------------------------- */
+
+static size_t put_rooms(char *at, const struct sio_socket *s, size_t *count)
+{
+    size_t bytes = 0;
+    const char *room;
+
+    for (*count = 0; (room = sio_socket_room(s, *count)) != NULL; ++*count) {
+        size_t len = strlen(room) + 1;
+
+        if (at != NULL)
+            memcpy(at + bytes, room, len);
+        bytes += len;
+    }
+    return bytes;
+}
+
+static struct kept *kept_new(struct sio_recovery *r, const struct sio_socket *s)
+{
+    size_t count;
+    size_t size = sizeof(struct kept) + put_rooms(NULL, s, &count);
+    struct kept *k = sio_take(r->nsp->server, size);
+
+    if (k == NULL)
+        return NULL;
+    memcpy(k->pid, s->pid, sizeof k->pid);
+    if (!name_table_add(&r->sessions, &k->entry, (struct ws_str){k->pid, EIO_ID_LEN})) {
+        sio_give(r->nsp->server, k, size);
+        return NULL;
+    }
+    memcpy(k->id, s->id, sizeof k->id);
+    put_rooms(k->rooms, s, &k->room_count);
+    k->size = size;
+    k->time_ms = now_ms();
+    k->previous = r->youngest;
+    *(r->youngest == NULL ? &r->oldest : &r->youngest->next) = k;
+    r->youngest = k;
+    r->kept_bytes += size;
+    return k;
+}
+
+void sio_recovery_keep(struct sio_socket *s)
+{
+    struct sio_recovery *r = s->nsp->recovery;
+    struct kept *k = s->pid == NULL ? NULL : kept_new(r, s);
+
+    if (k == NULL)
+        return;
+    k->data = s->data;
+    s->data = NULL;
+    kept_prune(r, k->time_ms);
+    timer_start(r);
+}
+
+/* An offset that we gave out, from which on nothing is missing. */
+static bool offset_is_known(const struct sio_recovery *r, struct ws_str value, uint64_t *offset)
+{
+    char text[SIO_OFFSET_SIZE];
+    char again[SIO_OFFSET_SIZE];
+    ptrdiff_t len = json_string(value, text, sizeof text);
+
+    if (len <= 0)
+        return false;
+    *offset = strtoull(text, NULL, 10);
+    snprintf(again, sizeof again, "%llu", (unsigned long long)*offset);
+    return (size_t)len == strlen(again) && memcmp(text, again, (size_t)len) == 0 &&
+           *offset < r->next_offset && *offset + 1 >= r->first_offset;
+}
+
+static struct kept *kept_find(struct sio_recovery *r, struct ws_str value)
+{
+    char pid[EIO_ID_SIZE];
+
+    if (json_string(value, pid, sizeof pid) != EIO_ID_LEN)
+        return NULL;
+    return (struct kept *)name_table_find(&r->sessions, (struct ws_str){pid, EIO_ID_LEN});
+}
+
+/* The socket takes the place of the one that was kept. A room that there is no memory for is lost. */
+static void restore(struct sio_recovery *r, struct sio_socket *s, struct kept *k)
+{
+    struct name_table *sockets = &s->nsp->server->sockets;
+    const char *room = k->rooms;
+
+    name_table_remove(sockets, &s->entry);
+    memcpy(s->id, k->id, sizeof s->id);
+    name_table_add(sockets, &s->entry, (struct ws_str){s->id, EIO_ID_LEN});
+    memcpy(s->pid, k->pid, sizeof k->pid);
+    for (size_t i = 0; i < k->room_count; i++) {
+        sio_join(s, room);
+        room += strlen(room) + 1;
+    }
+    s->data = k->data;
+    s->recovered = true;
+    kept_free(r, k);
+}
+
+bool sio_recovery_begin(struct sio_socket *s, struct ws_str auth)
+{
+    struct sio_server *io = s->nsp->server;
+    struct sio_recovery *r = recovery_of(s->nsp);
+    uint64_t offset;
+    struct kept *k;
+
+    if (io->options.recovery_ms == 0)
+        return true;
+    s->pid = r == NULL ? NULL : sio_take(io, EIO_ID_SIZE);
+    if (s->pid == NULL)
+        return false;
+    log_prune(r, now_ms());
+    kept_prune(r, now_ms());
+    k = kept_find(r, json_member(auth, "pid"));
+    if (k != NULL && offset_is_known(r, json_member(auth, "offset"), &offset)) {
+        s->missed = offset + 1;
+        restore(r, s, k);
+        return true;
+    }
+    return eio_id_new(s->pid);
+}

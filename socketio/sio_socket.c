@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The life of a socket: asked for by a client, accepted or refused by the application, connected,
+ * ended by either side, freed when the application has heard of it. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "sio_server.h"
+
+/* --- coming ------------------------------------------------------------------------------------------- */
+
+static void link_socket(struct sio_socket *s)
+{
+    struct sio_namespace *n = s->nsp;
+
+    s->next_of_conn = s->conn->sockets;
+    s->conn->sockets = s;
+    s->conn->socket_count++;
+    s->previous = n->last;
+    *(n->last == NULL ? &n->first : &n->last->next) = s;
+    n->last = s;
+}
+
+struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n)
+{
+    struct sio_server *io = c->server;
+    struct sio_socket *s = sio_take(io, sizeof *s);
+
+    if (s == NULL)
+        return NULL;
+    s->nsp = n;
+    s->conn = c;
+    if (!eio_id_new(s->id) ||
+        !name_table_add(&io->sockets, &s->entry, (struct ws_str){s->id, EIO_ID_LEN})) {
+        sio_give(io, s, sizeof *s);
+        return NULL;
+    }
+    link_socket(s);
+    return s;
+}
+
+static struct ws_str auth_of(const struct sio_socket *s)
+{
+    return s->auth != NULL ? ws_str(s->auth) : ws_str("{}");
+}
+
+static void forget_auth(struct sio_socket *s)
+{
+    if (s->auth != NULL)
+        sio_give(s->nsp->server, s->auth, strlen(s->auth) + 1);
+    s->auth = NULL;
+}
+
+/* The answer to on_auth comes later; on_connect shows the same object. Valid JSON has no NUL. */
+static bool remember_auth(struct sio_socket *s, struct ws_str auth)
+{
+    s->auth = sio_take(s->nsp->server, auth.len + 1);
+    if (s->auth != NULL)
+        memcpy(s->auth, auth.data, auth.len);
+    return s->auth != NULL;
+}
+
+static void send_connected(struct sio_socket *s)
+{
+    struct json_writer *w = sio_scratch(s->nsp->server);
+
+    sio_packet_begin(w, SIO_CONNECT, 0, sio_namespace_name(s->nsp), SIO_NO_ID);
+    json_write_text(w, "{", 1);
+    json_write_name(w, "sid");
+    json_write_string(w, s->id, EIO_ID_LEN);
+    if (s->pid != NULL) {
+        json_write_name(w, "pid");
+        json_write_string(w, s->pid, EIO_ID_LEN);
+    }
+    json_end_object(w);
+    sio_conn_send(s->conn, json_written(w));
+}
+
+/* A recovered client takes what comes before the packet that says so for what it has missed. */
+static void let_in(struct sio_socket *s, struct ws_str auth)
+{
+    s->state = SIO_CONNECTED;
+    s->abort_owed = false;
+    s->disconnect_owed = true;
+    s->nsp->connected++;
+    eio_keep(s->conn->engine);
+    if (s->recovered)
+        sio_recovery_replay(s);
+    send_connected(s);
+    if (s->nsp->handlers.on_connect != NULL)
+        s->nsp->handlers.on_connect(s, auth);
+}
+
+static void ask(struct sio_socket *s, struct ws_str auth)
+{
+    s->state = SIO_WAITING;
+    s->abort_owed = true;
+    s->nsp->handlers.on_auth(s, auth);
+    if (s->state == SIO_ACCEPTED)
+        let_in(s, auth);
+    else if (s->state == SIO_WAITING && !remember_auth(s, auth))
+        sio_conn_fail(s->conn);
+}
+
+void sio_socket_connect(struct sio_socket *s, struct ws_str auth)
+{
+    struct sio_server *io = s->nsp->server;
+
+    if (!sio_recovery_begin(s, auth)) {
+        sio_socket_end(s, "");
+        sio_conn_fail(s->conn);
+    } else if (s->nsp->handlers.on_auth != NULL && !(s->recovered && !io->options.recovery_asks)) {
+        ask(s, auth);
+    } else {
+        let_in(s, auth);
+    }
+}
+
+int sio_accept(struct sio_socket *s)
+{
+    if (s->state != SIO_WAITING)
+        return WS_ERR_CLOSED;
+    s->state = SIO_ACCEPTED;
+    sio_socket_mark(s);
+    return 0;
+}
+
+void sio_refuse_namespace(struct sio_conn *c, struct ws_str nsp, const char *message,
+                          struct ws_str data)
+{
+    struct json_writer *w = sio_scratch(c->server);
+
+    sio_packet_begin(w, SIO_CONNECT_ERROR, 0, nsp, SIO_NO_ID);
+    json_write_text(w, "{", 1);
+    json_write_name(w, "message");
+    json_write_string(w, message, strlen(message));
+    if (data.data != NULL) {
+        json_write_name(w, "data");
+        json_write_raw(w, data);
+    }
+    json_end_object(w);
+    sio_conn_send(c, json_written(w));
+}
+
+int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data)
+{
+    if (s->state != SIO_WAITING)
+        return WS_ERR_CLOSED;
+    if (data.data != NULL && json_parse(data).data == NULL)
+        return WS_ERR_INVALID;
+    sio_refuse_namespace(s->conn, sio_namespace_name(s->nsp), message, data);
+    s->abort_owed = false;
+    sio_socket_end(s, "");
+    return 0;
+}
+
+/* --- going -------------------------------------------------------------------------------------------- */
+
+void sio_socket_end(struct sio_socket *s, const char *reason)
+{
+    if (s->state == SIO_ENDED)
+        return;
+    if (s->state == SIO_CONNECTED)
+        s->nsp->connected--;
+    s->state = SIO_ENDED;
+    s->reason = reason;
+    sio_socket_mark(s);
+}
+
+static void send_disconnect(struct sio_socket *s)
+{
+    struct json_writer *w = sio_scratch(s->nsp->server);
+
+    sio_packet_begin(w, SIO_DISCONNECT, 0, sio_namespace_name(s->nsp), SIO_NO_ID);
+    sio_conn_send(s->conn, json_written(w));
+}
+
+static void disconnect_one(struct sio_socket *s)
+{
+    if (s->state != SIO_CONNECTED)
+        return;
+    send_disconnect(s);
+    s->conn->left_by_server = true;
+    sio_socket_end(s, "server namespace disconnect");
+}
+
+void sio_disconnect(struct sio_socket *s, bool close)
+{
+    struct sio_conn *c = s->conn;
+
+    if (!close) {
+        disconnect_one(s);
+        return;
+    }
+    for (struct sio_socket *each = c->sockets; each != NULL; each = each->next_of_conn)
+        disconnect_one(each);
+    sio_conn_fail(c);
+}
+
+static void report(struct sio_socket *s)
+{
+    const struct sio_handlers *h = &s->nsp->handlers;
+
+    if (s->disconnect_owed && h->on_disconnect != NULL)
+        h->on_disconnect(s, s->reason);
+    else if (s->abort_owed && h->on_abort != NULL)
+        h->on_abort(s);
+}
+
+static void unlink_socket(struct sio_socket *s)
+{
+    struct sio_namespace *n = s->nsp;
+    struct sio_socket **link = &s->conn->sockets;
+
+    while (*link != s)
+        link = &(*link)->next_of_conn;
+    *link = s->next_of_conn;
+    s->conn->socket_count--;
+    *(s->previous == NULL ? &n->first : &s->previous->next) = s->next;
+    *(s->next == NULL ? &n->last : &s->next->previous) = s->previous;
+    name_table_remove(&n->server->sockets, &s->entry);
+}
+
+void sio_forget(struct sio_namespace *n, void *data)
+{
+    if (data != NULL && n->handlers.on_forget != NULL)
+        n->handlers.on_forget(n, data);
+}
+
+static void socket_free(struct sio_socket *s)
+{
+    struct sio_server *io = s->nsp->server;
+    struct sio_namespace *n = s->nsp;
+    struct sio_conn *c = s->conn;
+
+    sio_leave_rooms(s);
+    unlink_socket(s);
+    forget_auth(s);
+    sio_give(io, s->pid, EIO_ID_SIZE);
+    sio_give(io, s, sizeof *s);
+    sio_conn_check(c);
+    sio_namespace_check(n);
+}
+
+void sio_socket_settle(struct sio_socket *s)
+{
+    if (s->state == SIO_ACCEPTED) {
+        let_in(s, auth_of(s));
+        forget_auth(s);
+    }
+    if (s->state != SIO_ENDED)
+        return;
+    sio_waits_end(s);
+    report(s);
+    if (s->recoverable)
+        sio_recovery_keep(s);
+    sio_forget(s->nsp, s->data);
+    socket_free(s);
+}
+
+/* --- what is known of a socket ------------------------------------------------------------------------ */
+
+bool sio_is_connected(const struct sio_socket *s)
+{
+    return s->state == SIO_CONNECTED;
+}
+
+bool sio_is_recovered(const struct sio_socket *s)
+{
+    return s->recovered;
+}
+
+const char *sio_socket_id(const struct sio_socket *s)
+{
+    return s->id;
+}
+
+struct sio_socket *sio_find(const struct sio_server *io, const char *id)
+{
+    struct sio_socket *s = (struct sio_socket *)name_table_find(&io->sockets, ws_str(id));
+
+    return s != NULL && s->state == SIO_CONNECTED ? s : NULL;
+}
+
+struct sio_namespace *sio_socket_namespace(const struct sio_socket *s)
+{
+    return s->nsp;
+}
+
+struct eio_session *sio_socket_session(const struct sio_socket *s)
+{
+    return s->conn->engine;
+}
+
+const char *sio_socket_address(const struct sio_socket *s)
+{
+    return s->conn->handshake;
+}
+
+/* Text number `index` of what was written at the handshake. */
+static struct ws_str handshake_text(const struct sio_socket *s, size_t index)
+{
+    const char *text = s->conn->handshake;
+
+    while (index-- != 0)
+        text += strlen(text) + 1;
+    return ws_str(text);
+}
+
+struct ws_str sio_socket_query(const struct sio_socket *s)
+{
+    return handshake_text(s, 1);
+}
+
+struct ws_str sio_socket_header(const struct sio_socket *s, const char *name)
+{
+    const char *const *kept = s->nsp->server->options.keep_headers;
+    struct ws_str text;
+
+    for (size_t i = 0; kept != NULL && kept[i] != NULL; i++) {
+        if (strcasecmp(kept[i], name) != 0)
+            continue;
+        text = handshake_text(s, 2 + i);
+        return text.len == 0 ? (struct ws_str){NULL, 0}
+                             : (struct ws_str){text.data + 1, text.len - 1};
+    }
+    return (struct ws_str){NULL, 0};
+}
+
+void sio_set_data(struct sio_socket *s, void *data)
+{
+    s->data = data;
+}
+
+void *sio_data(const struct sio_socket *s)
+{
+    return s->data;
+}
