@@ -231,16 +231,21 @@ static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
     return NULL;
 }
 
-/* The socket that a packet is for. NULL when there is none, which ends the connection: but not where
- * the packet may have been under way while the server disconnected the socket. */
+/* May a packet other than CONNECT come for this namespace? When there is no socket in it, only where
+ * it may have been under way while the server disconnected the socket. */
+static bool may_come(const struct sio_conn *c, struct ws_str nsp)
+{
+    struct sio_socket *s = socket_in(c, nsp);
+
+    return s != NULL ? s->state == SIO_CONNECTED : c->left_by_server;
+}
+
+/* The socket that a packet is for, or NULL. */
 static struct sio_socket *addressee(struct sio_conn *c, const struct sio_packet *p)
 {
-    struct sio_socket *s = socket_in(c, p->nsp);
-
-    if (s != NULL && s->state == SIO_CONNECTED)
-        return s;
-    if (s != NULL || !c->left_by_server)
-        sio_conn_fail(c);
+    if (may_come(c, p->nsp))
+        return socket_in(c, p->nsp);
+    sio_conn_fail(c);
     return NULL;
 }
 
@@ -369,7 +374,7 @@ static void on_text(struct sio_conn *c, struct ws_str text)
         pending_drop(c);
         sio_conn_fail(c);
     } else if (p.attachments != 0) {
-        if (!pending_begin(c, text, p.attachments)) {
+        if (!may_come(c, p.nsp) || !pending_begin(c, text, p.attachments)) {
             pending_drop(c);
             sio_conn_fail(c);
         }

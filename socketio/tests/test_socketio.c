@@ -1,0 +1,666 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The Socket.IO server: what each packet does to a connection, namespaces, limits, and the published
+ * attacks on the reference. */
+#include "sio_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void start_plain(struct sio_fixture *x)
+{
+    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
+}
+
+/* --- connecting --------------------------------------------------------------------------------------- */
+
+static void nothing_is_joined_until_the_client_asks(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    struct raw_frame frame;
+
+    start_plain(x);
+    c = sio_open(x);
+    raw_send_message(c, "40");
+    raw_read_frame(c, &frame); /* nothing came before it */
+    assert_int_equal(frame.len, strlen("40{\"sid\":\"01234567890123456789\"}"));
+    assert_memory_equal(frame.payload, "40{\"sid\":\"", 10);
+    assert_memory_equal(frame.payload + 30, "\"}", 2);
+    for (size_t i = 10; i < 30; i++)
+        assert_non_null(strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_",
+                               frame.payload[i]));
+}
+
+static void every_form_of_connect_is_understood(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    struct raw_frame frame;
+
+    start_plain(x);
+    c = sio_open(x);
+    sio_enter(c, "/", "{}", NULL);
+    sio_enter(c, "/custom", "{\"token\":\"abc\"}", NULL);
+    c = sio_open(x);
+    raw_send_message(c, "40/custom");
+    raw_read_frame(c, &frame);
+    assert_memory_equal(frame.payload, "40/custom,{\"sid\":\"", 18);
+}
+
+static void emit_hello(struct sio_socket *s, struct ws_str auth)
+{
+    sio_count_connect(s, auth);
+    sio_emit(s, "hello", (struct sio_args){.list = auth});
+}
+
+static void on_connect_comes_after_the_answer_and_sees_what_was_sent(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    sio_start(x, (struct sio_options){0}, (struct sio_handlers){.on_connect = emit_hello});
+    c = sio_open(x);
+    sio_enter(c, "/", " {\"a\": 1} ", NULL);
+    raw_expect_message(c, "42[\"hello\",{\"a\": 1}]");
+    sio_enter(c, "/custom", "", NULL);
+    raw_expect_message(c, "42/custom,[\"hello\",{}]");
+}
+
+static void unknown_namespaces_are_refused_and_the_connection_stays(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_open(x);
+    raw_send_message(c, "40/nope,{}");
+    raw_expect_message(c, "44/nope,{\"message\":\"Invalid namespace\"}");
+    raw_send_message(c, "40/custom?x=1,{}");
+    raw_expect_message(c, "44/custom?x=1,{\"message\":\"Invalid namespace\"}");
+    sio_enter(c, "/", "", NULL);
+    expect_silence(c);
+}
+
+static void namespaces_of_one_connection_are_apart(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    char id[EIO_ID_SIZE];
+    char other[EIO_ID_SIZE];
+
+    start_plain(x);
+    c = sio_client(x, id);
+    sio_enter(c, "/custom", "", other);
+    assert_string_not_equal(id, other);
+    raw_send_message(c, "42/custom,[\"all\",1]");
+    raw_expect_message(c, "42/custom,[\"all\",1]");
+    raw_send_message(c, "42[\"all\",2]");
+    raw_expect_message(c, "42[\"all\",2]");
+    expect_silence(c);
+}
+
+static void connection_without_a_namespace_is_closed_in_time(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    sio_start(x, (struct sio_options){.connect_timeout_ms = 50}, (struct sio_handlers){0});
+    c = sio_open(x);
+    expect_closed(c);
+    c = sio_open(x);
+    raw_send_message(c, "40/nope,");
+    raw_expect_message(c, "44/nope,{\"message\":\"Invalid namespace\"}");
+    expect_closed(c);
+}
+
+/* The first namespace ends the waiting for good, even when it is left again. */
+static void connection_that_was_in_a_namespace_stays(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    struct raw_client *idle;
+
+    sio_start(x, (struct sio_options){.connect_timeout_ms = 1000}, (struct sio_handlers){0});
+    c = sio_client(x, NULL);
+    raw_send_message(c, "41");
+    idle = sio_open(x); /* it has the same time, from later on */
+    expect_closed(idle);
+    sio_enter(c, "/", "", NULL);
+    expect_silence(c);
+}
+
+static void namespaces_of_one_connection_are_bounded(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    sio_start(x, (struct sio_options){.max_namespaces = 1}, (struct sio_handlers){0});
+    c = sio_client(x, NULL);
+    raw_send_message(c, "40/custom,");
+    raw_expect_message(c, "44/custom,{\"message\":\"Too many namespaces\"}");
+    expect_silence(c);
+}
+
+static bool not_secret(void *user, struct ws_str name, struct ws_str auth)
+{
+    (void)user;
+    return name.len < 8 && json_member(auth, "no").data == NULL;
+}
+
+static void add_rule(struct sio_fixture *x, void *arg)
+{
+    const struct sio_handlers handlers = {.on_connect = sio_count_connect,
+                                          .on_event = sio_obey,
+                                          .on_disconnect = sio_count_disconnect};
+
+    *(int *)arg = sio_namespace_rule(x->io, not_secret, &handlers);
+    x->memory = ws_server_stats(x->f->server).buffered;
+}
+
+static void find_dynamic(struct sio_fixture *x, void *arg)
+{
+    struct sio_namespace *n = sio_namespace_find(x->io, "/any");
+
+    *(size_t *)arg = n == NULL ? SIZE_MAX : sio_namespace_count(n);
+}
+
+static void rules_open_namespaces_that_end_with_their_last_socket(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *a;
+    struct raw_client *b;
+    size_t found;
+    int result;
+
+    start_plain(x);
+    on_sio(x, add_rule, &result);
+    assert_int_equal(result, 0);
+    a = sio_open(x);
+    b = sio_open(x);
+    sio_enter(a, "/any", "", NULL);
+    sio_enter(b, "/any", "", NULL);
+    on_sio(x, find_dynamic, &found);
+    assert_int_equal(found, 2);
+    raw_send_message(a, "42/any,[\"all\"]");
+    raw_expect_message(a, "42/any,[\"all\"]");
+    raw_expect_message(b, "42/any,[\"all\"]");
+    raw_send_message(a, "40/too-long,");
+    raw_expect_message(a, "44/too-long,{\"message\":\"Invalid namespace\"}");
+    raw_send_message(a, "40/b,{\"no\":1}");
+    raw_expect_message(a, "44/b,{\"message\":\"Invalid namespace\"}");
+    raw_close(a);
+    raw_send_message(b, "41/any,");
+    wait_until(x->f, &x->f->seen.closed, 2, "disconnected sockets");
+    on_sio(x, find_dynamic, &found);
+    assert_true(found == SIZE_MAX);
+}
+
+static void make_odd_namespaces(struct sio_fixture *x, void *arg)
+{
+    const struct sio_handlers handlers = {0};
+    char name[1026];
+
+    (void)arg;
+    memset(name, 'x', sizeof name);
+    name[0] = '/';
+    name[sizeof name - 1] = '\0';
+    assert_null(sio_namespace_new(x->io, name, &handlers));
+    assert_null(sio_namespace_new(x->io, "/", &handlers));
+    assert_null(sio_namespace_new(x->io, "", &handlers));
+    assert_null(sio_namespace_new(x->io, "a", &handlers));
+    assert_null(sio_namespace_new(x->io, "/a,b", &handlers));
+    assert_null(sio_namespace_new(x->io, "/a\n", &handlers));
+    assert_null(sio_namespace_find(x->io, "/a"));
+    assert_ptr_equal(sio_namespace_find(x->io, "/"), x->main);
+}
+
+static void names_that_no_client_could_ask_for_are_refused(void **state)
+{
+    struct sio_fixture *x = *state;
+
+    start_plain(x);
+    on_sio(x, make_odd_namespaces, NULL);
+}
+
+/* --- packets ------------------------------------------------------------------------------------------ */
+
+/* What npm's reference does with each of these was observed; "close" may be stricter here. */
+static const struct {
+    const char *packets[3];
+    const char *answer; /* NULL: the connection is closed; "": nothing, and it lives */
+} probes[] = {
+    {{"40"}, NULL},
+    {{"40[]"}, NULL},
+    {{"40\"x\""}, NULL},
+    {{"40null"}, NULL},
+    {{"42/other,[\"x\"]"}, NULL},
+    {{"41{}"}, NULL},
+    {{"41/nope"}, NULL},
+    {{"42"}, ""},
+    {{"42[]"}, NULL},
+    {{"4212[1,2]"}, "4312[2]"},
+    {{"42[null]"}, NULL},
+    {{"42[\"disconnect\"]"}, NULL},
+    {{"42[\"connect\"]"}, NULL},
+    {{"42[\"error\",\"x\"]"}, ""},
+    {{"42[\"message\"]"}, ""},
+    {{"42007[\"x\",1]"}, "437[1]"},
+    {{"43999[1]"}, ""},
+    {{"4312{}"}, NULL},
+    {{"42-1[\"x\"]"}, NULL},
+    {{"421.5[\"x\"]"}, NULL},
+    {{"421e3[\"x\"]"}, NULL},
+    {{"42abc[\"x\"]"}, NULL},
+    {{"42[\"a\"]x"}, NULL},
+    {{"42[\"echo\", 1 ,{ }]"}, "42[\"echo\", 1 ,{ }]"},
+    {{"44{\"message\":\"x\"}"}, NULL},
+    {{"47"}, NULL},
+    {{"4"}, NULL},
+    {{""}, NULL},
+    {{"7"}, NULL},
+    {{"2"}, NULL},
+    {{"2probe"}, NULL},
+    {{"0"}, ""},
+    {{"3"}, ""},
+    {{"5"}, ""},
+    {{"6"}, ""},
+    {{"451-[\"a\",{\"_placeholder\":true,\"num\":0}]", "42[\"a\"]"}, NULL},
+    {{"451-[\"a\",{\"_placeholder\":true,\"num\":1}]"}, NULL},
+    {{"451-[\"a\",{\"_placeholder\":true,\"num\":\"0\"}]"}, NULL},
+    {{"450-[\"a\"]"}, NULL},
+    {{"4511-[\"m\"]"}, NULL},
+    {{"42[\"echo\",{\"_placeholder\":true,\"num\":0}]"},
+     "42[\"echo\",{\"_placeholder\":true,\"num\":0}]"},
+    {{"41", "42[\"x\"]"}, NULL},
+    {{"41", "41"}, NULL},
+    {{"42[\"kick\"]", "42[\"x\"]", "41"}, "41"}, /* these were under way */
+};
+
+static void probe(struct sio_fixture *x, size_t i)
+{
+    struct raw_client *c = sio_client(x, NULL);
+
+    c->label = probes[i].packets[0];
+    for (size_t k = 0; k < 3 && probes[i].packets[k] != NULL; k++)
+        raw_send_message(c, probes[i].packets[k]);
+    if (probes[i].answer == NULL) {
+        expect_closed(c);
+    } else if (probes[i].answer[0] == '\0') {
+        expect_silence(c);
+    } else {
+        raw_expect_message(c, probes[i].answer);
+        if (strcmp(probes[i].answer, "41") == 0)
+            sio_enter(c, "/", "", NULL);
+        expect_silence(c);
+    }
+    raw_close(c);
+}
+
+static void packets_do_what_they_do_in_the_reference(void **state)
+{
+    struct sio_fixture *x = *state;
+
+    start_plain(x);
+    for (size_t i = 0; i < COUNT(probes); i++)
+        probe(x, i);
+}
+
+static void only_connect_may_come_first(void **state)
+{
+    static const char *const packets[] = {"42[\"x\"]", "41",          "430[]",
+                                          "44{}",      "451-[\"a\"]", "42/custom,[\"x\"]"};
+    struct sio_fixture *x = *state;
+
+    start_plain(x);
+    for (size_t i = 0; i < COUNT(packets); i++) {
+        struct raw_client *c = sio_open(x);
+
+        c->label = packets[i];
+        raw_send_message(c, packets[i]);
+        expect_closed(c);
+        raw_close(c);
+    }
+}
+
+static void ids_of_acknowledgements_are_the_clients_own(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    sio_enter(c, "/custom", "", NULL);
+    raw_send_message(c, "420[\"a\"]");
+    raw_expect_message(c, "430[]");
+    raw_send_message(c, "42/custom,9007199254740991[\"a\",{\"b\":[null]}]");
+    raw_expect_message(c, "43/custom,9007199254740991[{\"b\":[null]}]");
+}
+
+static void the_client_may_leave_and_come_back(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    char id[EIO_ID_SIZE];
+    char again[EIO_ID_SIZE];
+
+    start_plain(x);
+    c = sio_client(x, id);
+    raw_send_message(c, "41");
+    sio_enter(c, "/", "", again); /* right behind it */
+    assert_string_not_equal(id, again);
+    expect_disconnect(x, 1, "client namespace disconnect");
+    expect_silence(c);
+}
+
+/* --- attachments -------------------------------------------------------------------------------------- */
+
+static void binary_events_come_back_as_they_went(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    static const char text[] = "452-[\"echo\",{\"_placeholder\":true,\"num\":1},\"x\","
+                               "{\"a\":[{\"_placeholder\":true,\"num\":0}]}]";
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    raw_send_message(c, text);
+    raw_send_frame(c, RAW_BINARY, "\0\1\2", 3);
+    raw_send_message(c, "3"); /* heartbeats may come between */
+    raw_send_frame(c, RAW_BINARY, "", 0);
+    raw_expect_message(c, text);
+    expect_binary(c, "\0\1\2", 3);
+    expect_binary(c, "", 0);
+    expect_silence(c);
+}
+
+static void binary_acknowledgements_carry_attachments(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_open(x);
+    sio_enter(c, "/custom", "", NULL);
+    raw_send_message(c, "451-/custom,5[\"a\",{\"_placeholder\":true,\"num\":0}]");
+    raw_send_frame(c, RAW_BINARY, "xyz", 3);
+    raw_expect_message(c, "461-/custom,5[{\"_placeholder\":true,\"num\":0}]");
+    expect_binary(c, "xyz", 3);
+}
+
+static void binary_goes_through_polling(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    start_plain(x);
+    c = client(x->f, "polling");
+    open_polling(c, sid);
+    post(c, sid, "40");
+    expect(c, 200, "ok");
+    get(c, sid);
+    raw_expect_status(c, &(struct raw_response){0}, 200);
+    post(c, sid,
+         "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==" RS "42[\"echo\",1]");
+    expect(c, 200, "ok");
+    get(c, sid);
+    expect(c, 200,
+           "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==" RS "42[\"echo\",1]");
+    post(c, sid, "1");
+    expect(c, 200, "ok");
+}
+
+static void binary_without_a_packet_closes(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    raw_send_frame(c, RAW_BINARY, "x", 1);
+    expect_closed(c);
+    expect_disconnect(x, 1, "forced close");
+}
+
+static void one_binary_too_many_closes(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    raw_send_message(c, "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
+    raw_send_frame(c, RAW_BINARY, "x", 1);
+    raw_send_frame(c, RAW_BINARY, "y", 1);
+    raw_expect_message(c, "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
+    expect_binary(c, "x", 1);
+    expect_closed(c);
+}
+
+static void attachments_must_come_in_time(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    sio_start(x, (struct sio_options){.engine.ping_timeout_ms = 50}, (struct sio_handlers){0});
+    c = sio_client(x, NULL);
+    raw_send_message(c, "451-[\"a\",{\"_placeholder\":true,\"num\":0}]");
+    expect_closed(c);
+    expect_disconnect(x, 1, "forced close");
+}
+
+static void attachments_are_bounded_together(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    char data[600] = {0};
+
+    sio_start(x, (struct sio_options){.max_binary = 1000}, (struct sio_handlers){0});
+    c = sio_client(x, NULL);
+    raw_send_message(c, "452-[\"a\"]");
+    raw_send_frame(c, RAW_BINARY, data, 600);
+    raw_send_frame(c, RAW_BINARY, data, 393); /* with the packet: 1001 */
+    expect_closed(c);
+}
+
+static void a_client_may_go_while_attachments_are_due(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    raw_send_message(c, "452-[\"a\"]");
+    raw_send_frame(c, RAW_BINARY, "x", 1);
+    expect_silence(sio_client(x, NULL));
+    raw_reset(c);
+    expect_disconnect(x, 1, "transport close"); /* teardown sees that nothing is left */
+}
+
+/* --- published attacks on the reference ---------------------------------------------------------------- */
+
+/* Whatever it was, others are still served. */
+static void expect_refused(struct sio_fixture *x, const char *packet)
+{
+    struct raw_client *c = sio_client(x, NULL);
+
+    c->label = packet;
+    raw_send_message(c, packet);
+    expect_closed(c);
+    raw_close(c);
+    c = sio_client(x, NULL);
+    expect_silence(c);
+    raw_close(c);
+}
+
+static void cve_2022_2421_placeholder_that_names_a_method(void **state)
+{
+    start_plain(*state);
+    expect_refused(*state, "451-[{\"_placeholder\":true,\"num\":\"splice\"}]");
+    expect_refused(*state, "451-[\"a\",{\"_placeholder\":true,\"num\":\"splice\"}]");
+    expect_refused(*state, "461-0[{\"_placeholder\":true,\"num\":\"constructor\"}]");
+}
+
+static void cve_2023_32695_event_named_by_an_object(void **state)
+{
+    start_plain(*state);
+    expect_refused(*state, "42[{\"toString\":\"foo\"}]");
+    expect_refused(*state, "451-[{\"toString\":\"foo\"}]");
+}
+
+static void cve_2026_33151_endless_attachments(void **state)
+{
+    start_plain(*state);
+    expect_refused(*state, "4599999999-[\"x\"]");
+    expect_refused(*state, "4511-[\"x\"]");
+}
+
+static void cve_2026_69185_no_attachments_announced_and_binaries_sent(void **state)
+{
+    start_plain(*state);
+    expect_refused(*state, "450-[\"x\"]");
+    expect_refused(*state, "460-[\"x\"]");
+}
+
+static void cve_2020_36049_packet_that_is_all_digits(void **state)
+{
+    struct sio_fixture *x = *state;
+    size_t len = 900000;
+    char *text = malloc(len + 1);
+
+    start_plain(x);
+    assert_non_null(text);
+    memset(text, '1', len);
+    memcpy(text, "42", 2);
+    text[len] = '\0';
+    expect_refused(x, text);
+    memcpy(text, "45", 2);
+    expect_refused(x, text);
+    memcpy(text, "40/", 3);
+    expect_refused(x, text);
+    free(text);
+}
+
+static void cve_2024_38355_event_named_error(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    raw_send_message(c, "42[\"error\",\"x\"]");
+    raw_send_message(c, "42[\"error\"]");
+    raw_send_message(c, "421[\"__proto__\",{\"__proto__\":{\"toString\":1}}]");
+    raw_expect_message(c, "431[{\"__proto__\":{\"toString\":1}}]");
+}
+
+static void deep_json_is_refused(void **state)
+{
+    struct sio_fixture *x = *state;
+    size_t len = 500000;
+    char *text = malloc(len + 1);
+
+    start_plain(x);
+    assert_non_null(text);
+    memset(text, '[', len);
+    memcpy(text, "42[\"a\",", 7);
+    text[len] = '\0';
+    expect_refused(x, text);
+    memcpy(text, "40", 2);
+    expect_refused(x, text);
+    free(text);
+}
+
+static void names_of_objects_are_names_of_namespaces_and_rooms(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    raw_send_message(c, "40/__proto__,");
+    raw_expect_message(c, "44/__proto__,{\"message\":\"Invalid namespace\"}");
+    order(c, "[\"join\",\"__proto__\"]");
+    raw_send_message(c, "42[\"to\",\"__proto__\",1]");
+    raw_expect_message(c, "42[\"to\",1]");
+}
+
+/* --- the end ------------------------------------------------------------------------------------------ */
+
+static void server_may_be_freed_while_clients_are_connected(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    sio_enter(c, "/custom", "", NULL);
+    order(c, "[\"join\",\"r\"]");
+    raw_send_message(c, "451-[\"a\",{\"_placeholder\":true,\"num\":0}]");
+    expect_silence(sio_client(x, NULL));
+    ws_server_stop(x->f->server);
+    ws_server_stop(x->f->server);
+    join(x->f);
+    ws_server_free(x->f->server);
+    x->f->server = NULL;
+    sio_server_free(x->io);
+    x->io = NULL;
+    assert_int_equal(x->f->seen.closed, 3);
+}
+
+static void closing_the_server_ends_every_connection(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *a;
+    struct raw_client *b;
+
+    start_plain(x);
+    a = sio_client(x, NULL);
+    b = sio_client(x, NULL);
+    raw_send_message(a, "42[\"shut down\"]");
+    expect_closed(a); /* no 41: clients will try to come back */
+    expect_closed(b);
+    expect_disconnect(x, 2, "server shutting down");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SIO_TEST(nothing_is_joined_until_the_client_asks),
+        SIO_TEST(every_form_of_connect_is_understood),
+        SIO_TEST(on_connect_comes_after_the_answer_and_sees_what_was_sent),
+        SIO_TEST(unknown_namespaces_are_refused_and_the_connection_stays),
+        SIO_TEST(namespaces_of_one_connection_are_apart),
+        SIO_TEST(connection_without_a_namespace_is_closed_in_time),
+        SIO_TEST(connection_that_was_in_a_namespace_stays),
+        SIO_TEST(namespaces_of_one_connection_are_bounded),
+        SIO_TEST(rules_open_namespaces_that_end_with_their_last_socket),
+        SIO_TEST(names_that_no_client_could_ask_for_are_refused),
+        SIO_TEST(packets_do_what_they_do_in_the_reference),
+        SIO_TEST(only_connect_may_come_first),
+        SIO_TEST(ids_of_acknowledgements_are_the_clients_own),
+        SIO_TEST(the_client_may_leave_and_come_back),
+        SIO_TEST(binary_events_come_back_as_they_went),
+        SIO_TEST(binary_acknowledgements_carry_attachments),
+        SIO_TEST(binary_goes_through_polling),
+        SIO_TEST(binary_without_a_packet_closes),
+        SIO_TEST(one_binary_too_many_closes),
+        SIO_TEST(attachments_must_come_in_time),
+        SIO_TEST(attachments_are_bounded_together),
+        SIO_TEST(a_client_may_go_while_attachments_are_due),
+        SIO_TEST(cve_2022_2421_placeholder_that_names_a_method),
+        SIO_TEST(cve_2023_32695_event_named_by_an_object),
+        SIO_TEST(cve_2026_33151_endless_attachments),
+        SIO_TEST(cve_2026_69185_no_attachments_announced_and_binaries_sent),
+        SIO_TEST(cve_2020_36049_packet_that_is_all_digits),
+        SIO_TEST(cve_2024_38355_event_named_error),
+        SIO_TEST(deep_json_is_refused),
+        SIO_TEST(names_of_objects_are_names_of_namespaces_and_rooms),
+        SIO_TEST(server_may_be_freed_while_clients_are_connected),
+        SIO_TEST(closing_the_server_ends_every_connection),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
