@@ -3,7 +3,10 @@
  * The server that the official Engine.IO and Socket.IO protocol test suites expect, with their short
  * times: suite_server PORT. PING_INTERVAL and PING_TIMEOUT in the environment override two of them.
  *
- *   /engine.io/   every message comes back */
+ *   /engine.io/           every message comes back
+ *   /socket.io/  /        emits "auth" with what the client sent to authenticate; answers "message" by
+ *                         "message-back", acknowledges "message-with-ack", with the same arguments
+ *                /custom  emits "auth" only */
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -11,13 +14,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../socketio/engineio.h"
+#include "../../socketio/sio.h"
 
-enum { PING_INTERVAL_MS = 300, PING_TIMEOUT_MS = 200 };
+enum { PING_INTERVAL_MS = 300, PING_TIMEOUT_MS = 200, CONNECT_TIMEOUT_MS = 1000 };
 
 static void echo(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len)
 {
     eio_send(s, opcode, data, len, 0);
+}
+
+static void emit_auth(struct sio_socket *s, struct ws_str auth)
+{
+    sio_emit(s, "auth", (struct sio_args){.list = auth});
+}
+
+static void on_event(struct sio_socket *s, const struct sio_event *e)
+{
+    if (sio_event_is(e, "message"))
+        sio_emit(s, "message-back", e->args);
+    else if (sio_event_is(e, "message-with-ack"))
+        sio_answer(e->ack, e->args);
+}
+
+static struct sio_server *serve_socketio(struct ws_server *ws, const struct eio_options *engine)
+{
+    const struct sio_options options = {.engine = *engine,
+                                        .connect_timeout_ms = CONNECT_TIMEOUT_MS};
+    const struct sio_handlers main_handlers = {.on_connect = emit_auth, .on_event = on_event};
+    const struct sio_handlers custom_handlers = {.on_connect = emit_auth};
+    struct sio_server *io = sio_server_new(ws, &options);
+
+    if (io == NULL || sio_namespace_new(io, "/", &main_handlers) == NULL ||
+        sio_namespace_new(io, "/custom", &custom_handlers) == NULL)
+        return NULL;
+    return io;
 }
 
 static void log_line(void *arg, enum ws_log_level level, const char *line)
@@ -67,6 +97,7 @@ int main(int argc, char **argv)
     };
     struct ws_server *ws;
     struct eio_server *e;
+    struct sio_server *io;
     int result;
 
     if (argc != 2 || (options.port = (uint16_t)number(argv[1], UINT16_MAX)) == 0) {
@@ -77,7 +108,8 @@ int main(int argc, char **argv)
     if (ws == NULL)
         return 1;
     e = eio_server_new(ws, "/engine.io/", &engine, &(struct eio_handlers){.on_message = echo});
-    if (e == NULL) {
+    io = serve_socketio(ws, &engine);
+    if (e == NULL || io == NULL) {
         fprintf(stderr, "out of memory\n");
         return 1;
     }
@@ -89,5 +121,6 @@ int main(int argc, char **argv)
     result = ws_server_run(ws);
     ws_server_free(ws);
     eio_server_free(e);
+    sio_server_free(io);
     return result == 0 ? 0 : 1;
 }
