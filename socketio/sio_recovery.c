@@ -63,16 +63,16 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static struct sio_recovery *recovery_of(struct sio_namespace *n)
+bool sio_recovery_init(struct sio_namespace *n)
 {
-    if (n->recovery != NULL || n->server->options.recovery_ms == 0)
-        return n->recovery;
+    if (n->server->options.recovery_ms == 0)
+        return true;
     n->recovery = sio_take(n->server, sizeof *n->recovery);
-    if (n->recovery != NULL) {
-        n->recovery->nsp = n;
-        n->recovery->sessions.seed = n->server->sockets.seed;
-    }
-    return n->recovery;
+    if (n->recovery == NULL)
+        return false;
+    n->recovery->nsp = n;
+    n->recovery->sessions.seed = n->server->sockets.seed;
+    return true;
 }
 
 static bool is_over(const struct sio_recovery *r, uint64_t since, uint64_t now)
@@ -180,11 +180,9 @@ void sio_recovery_free(struct sio_namespace *n)
 
 bool sio_recovery_offset(struct sio_namespace *n, char out[SIO_OFFSET_SIZE])
 {
-    struct sio_recovery *r = recovery_of(n);
-
-    if (r == NULL)
+    if (n->recovery == NULL)
         return false;
-    snprintf(out, SIO_OFFSET_SIZE, "%llu", (unsigned long long)r->next_offset);
+    snprintf(out, SIO_OFFSET_SIZE, "%llu", (unsigned long long)n->recovery->next_offset);
     return true;
 }
 
@@ -249,7 +247,7 @@ static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
 
 void sio_recovery_log(const struct sio_target *t, struct ws_str text, const struct sio_args *args)
 {
-    struct sio_recovery *r = recovery_of(t->nsp);
+    struct sio_recovery *r = t->nsp->recovery;
     struct entry *e = entry_new(t, text, args);
 
     r->next_offset++;
@@ -408,13 +406,13 @@ static void restore(struct sio_recovery *r, struct sio_socket *s, struct kept *k
 bool sio_recovery_begin(struct sio_socket *s, struct ws_str auth)
 {
     struct sio_server *io = s->nsp->server;
-    struct sio_recovery *r = recovery_of(s->nsp);
+    struct sio_recovery *r = s->nsp->recovery;
     uint64_t offset;
     struct kept *k;
 
-    if (io->options.recovery_ms == 0)
+    if (r == NULL)
         return true;
-    s->pid = r == NULL ? NULL : sio_take(io, EIO_ID_SIZE);
+    s->pid = sio_take(io, EIO_ID_SIZE);
     if (s->pid == NULL)
         return false;
     log_prune(r, now_ms());

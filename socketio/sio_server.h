@@ -51,7 +51,7 @@ struct sio_namespace {
     struct sio_socket *last;
     size_t connected;              /* how many are */
     int64_t next_ack;              /* ids of our requests: shared, so that a broadcast has one */
-    struct sio_recovery *recovery; /* NULL: off, or nothing happened yet */
+    struct sio_recovery *recovery; /* NULL: off */
     bool by_rule;                  /* ends with its last socket */
     char name[];                   /* entry.len bytes and a NUL */
 };
@@ -158,6 +158,8 @@ void sio_waits_end(struct sio_socket *s); /* nobody will answer any more */
 void sio_gathers_end(struct sio_server *io);
 
 /* --- sio_recovery.c ----------------------------------------------------------------------------------- */
+
+bool sio_recovery_init(struct sio_namespace *n); /* false when out of memory */
 
 /* Give the socket a pid: its own of before, with id, rooms and data, when its client names it and an
  * offset that is still known; else a new one. False when out of memory. */

@@ -480,7 +480,9 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_str
     n->server = io;
     n->handlers = *handlers;
     n->rooms.seed = io->sockets.seed;
-    if (!name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {
+    if (!sio_recovery_init(n) ||
+        !name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {
+        sio_recovery_free(n);
         sio_give(io, n, namespace_size(name.len));
         return NULL;
     }

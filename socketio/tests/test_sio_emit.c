@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Events that the application emits, and acknowledgements both ways. */
+#include "sio_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void start_plain(struct sio_fixture *x)
+{
+    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
+}
+
+/* --- emitting ----------------------------------------------------------------------------------------- */
+
+static void emit_all_forms(struct sio_fixture *x, void *arg)
+{
+    const struct ws_str attachments[] = {{"\1\2", 2}, {NULL, 0}};
+    struct json_writer w = {0};
+
+    (void)arg;
+    sio_emit(x->socket, "none", (struct sio_args){0});
+    sio_emit(x->socket, "\"quoted\"\n", sio_args(" \t"));
+    sio_emit(x->socket, NULL, sio_args("\"first\",1"));
+    sio_emit(x->socket, NULL, sio_args("7"));
+    json_write_string(&w, "two", 3);
+    sio_write_binary(&w, 1);
+    json_begin_array(&w);
+    sio_write_binary(&w, 0);
+    json_end_array(&w);
+    sio_emit(x->socket, "binary",
+             (struct sio_args){
+                 .list = json_written(&w), .attachments = attachments, .attachment_count = 2});
+    json_writer_release(&w);
+    sio_emit(x->socket, "last", sio_args("1, 2"));
+}
+
+static void events_are_written_as_the_reference_does(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    on_sio(x, emit_all_forms, NULL);
+    raw_expect_message(c, "42[\"none\"]");
+    raw_expect_message(c, "42[\"\\\"quoted\\\"\\n\"]");
+    raw_expect_message(c, "42[\"first\",1]");
+    raw_expect_message(c, "42[7]");
+    raw_expect_message(c, "452-[\"binary\",\"two\",{\"_placeholder\":true,\"num\":1},"
+                          "[{\"_placeholder\":true,\"num\":0}]]");
+    expect_binary(c, "\1\2", 2);
+    expect_binary(c, "", 0);
+    raw_expect_message(c, "42[\"last\",1, 2]");
+}
+
+static void emit_what_is_not_legal(struct sio_fixture *x, void *arg)
+{
+    const struct ws_str attachments[11] = {{"", 0}};
+    const struct sio_target all = {.nsp = x->main};
+    struct sio_args no_such = sio_args("{\"_placeholder\":true,\"num\":1}");
+    struct sio_args many = sio_args("");
+    struct json_writer failed = {.failed = true};
+    struct sio_socket *s = x->socket;
+    int *result = arg;
+
+    no_such.attachments = many.attachments = attachments;
+    no_such.attachment_count = 1;
+    many.attachment_count = 11;
+    result[0] = sio_emit(s, "a", sio_args("1,"));
+    result[1] = sio_emit(s, "a", sio_args("\"\xff\""));
+    result[2] = sio_emit(s, "disconnect", sio_args(""));
+    result[3] = sio_emit(s, NULL, sio_args("\"connect\""));
+    result[4] = sio_emit(s, NULL, sio_args(""));
+    result[5] = sio_emit(s, NULL, sio_args("null"));
+    result[6] = sio_emit(s, "a", no_such);
+    result[7] = sio_emit(s, "a", many);
+    result[8] = sio_emit_volatile(s, "a", sio_args("{"));
+    result[9] = (int)sio_publish(&all, "newListener", sio_args(""));
+    result[10] = sio_request(s, "a", sio_args("]"), 0, NULL, NULL);
+    result[11] = (int)sio_request_all(&all, "a", sio_args("]"), 1000, NULL, NULL);
+    result[12] = (int)sio_request_all(&all, "a", sio_args(""), 0, NULL, NULL);
+    result[13] = sio_emit(s, "a", sio_args_written(&failed));
+    result[14] = sio_answer(&(struct sio_ack){0}, sio_args(""));
+}
+
+static void what_clients_could_not_read_is_not_sent(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int result[15];
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    on_sio(x, emit_what_is_not_legal, result);
+    for (size_t i = 0; i < 14; i++)
+        if (result[i] != WS_ERR_INVALID)
+            fail_msg("number %zu: %d", i, result[i]);
+    assert_int_equal(result[14], WS_ERR_CLOSED);
+    expect_silence(c);
+}
+
+static void emit_volatile(struct sio_fixture *x, void *arg)
+{
+    int *result = arg;
+
+    result[0] = sio_emit_volatile(x->socket, "first", sio_args(""));
+    result[1] = sio_emit_volatile(x->socket, "second", sio_args(""));
+    result[2] = sio_emit(x->socket, "third", sio_args(""));
+    result[3] = sio_emit_volatile(x->socket, "fourth", sio_args(""));
+    result[4] = (int)sio_publish(&(struct sio_target){.nsp = x->main, .is_volatile = true}, "fifth",
+                                 sio_args(""));
+}
+
+static void volatile_events_are_dropped_while_others_wait(void **state)
+{
+    static const int expected[] = {WS_SENT, EIO_DROPPED, WS_SENT, EIO_DROPPED, 0};
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int result[5];
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    for (int round = 0; round < 2; round++) { /* after a turn of the loop it is as before */
+        on_sio(x, emit_volatile, result);
+        for (size_t i = 0; i < COUNT(expected); i++)
+            assert_int_equal(result[i], expected[i]);
+        raw_expect_message(c, "42[\"first\"]");
+        raw_expect_message(c, "42[\"third\"]");
+        expect_silence(c);
+    }
+}
+
+static void emit_binary_volatile(struct sio_fixture *x, void *arg)
+{
+    const struct ws_str attachments[] = {{"a", 1}, {"b", 1}};
+
+    *(int *)arg = sio_emit_volatile(
+        x->socket, "v",
+        (struct sio_args){.attachments = attachments, .attachment_count = COUNT(attachments)});
+}
+
+static void parts_of_a_volatile_event_stay_together(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int result;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    on_sio(x, emit_binary_volatile, &result);
+    assert_int_equal(result, WS_SENT);
+    raw_expect_message(c, "452-[\"v\"]");
+    expect_binary(c, "a", 1);
+    expect_binary(c, "b", 1);
+}
+
+static void flood(struct sio_fixture *x, void *arg)
+{
+    char *list = malloc(3000);
+    int result = 0;
+
+    memset(list, '1', 2999);
+    list[2999] = '\0';
+    for (int i = 0; i < 10 && result >= 0; i++)
+        result = sio_emit(x->socket, "a", sio_args(list));
+    *(int *)arg = result;
+    free(list);
+}
+
+static void enter_polling(struct raw_client *c, char sid[EIO_ID_SIZE])
+{
+    open_polling(c, sid);
+    post(c, sid, "40");
+    expect(c, 200, "ok");
+    get(c, sid);
+    raw_expect_status(c, &(struct raw_response){0}, 200);
+}
+
+static void leave_polling(struct raw_client *c, const char *sid)
+{
+    post(c, sid, "1");
+    expect(c, 200, "ok");
+}
+
+/* The application is told; the client is not cut off, since it missed only what was not sent. */
+static void output_of_a_client_that_does_not_read_is_bounded(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    int result;
+
+    sio_start(x, (struct sio_options){.engine.max_output = 10000}, (struct sio_handlers){0});
+    c = client(x->f, "polling");
+    enter_polling(c, sid);
+    on_sio(x, flood, &result);
+    assert_int_equal(result, WS_ERR_FULL);
+    get(c, sid);
+    raw_expect_status(c, &(struct raw_response){0}, 200);
+    leave_polling(c, sid);
+}
+
+static void flood_all(struct sio_fixture *x, void *arg)
+{
+    char *list = malloc(3000);
+
+    memset(list, '1', 2999);
+    list[2999] = '\0';
+    for (int i = 0; i < 4; i++)
+        ((int *)arg)[i] = (int)sio_emit_all(x->main, "a", sio_args(list));
+    free(list);
+}
+
+static void a_broadcast_does_not_wait_for_a_client_that_does_not_read(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *slow;
+    char sid[EIO_ID_SIZE];
+    int result[4];
+
+    sio_start(x, (struct sio_options){.engine.max_output = 10000}, (struct sio_handlers){0});
+    slow = client(x->f, "polling");
+    enter_polling(slow, sid);
+    on_sio(x, flood_all, result);
+    assert_int_equal(result[2], 1);
+    assert_int_equal(result[3], 0); /* it was over the limit */
+    expect_disconnect(x, 1, "forced server close");
+    get(slow, sid);
+    raw_expect_status(slow, &(struct raw_response){0}, 200);
+    get(slow, sid);
+    expect(slow, 200, "6" RS "1");
+}
+
+/* One on polling, one that wants base64, one on a WebSocket: the same event in three encodings. */
+static void broadcasts_reach_every_transport(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *polling;
+    struct raw_client *text;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    start_plain(x);
+    polling = client(x->f, "polling");
+    enter_polling(polling, sid);
+    text = open_websocket(x->e, "&b64=1");
+    sio_enter(text, "/", "", NULL);
+    c = sio_client(x, NULL);
+    raw_send_message(c, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]");
+    raw_send_frame(c, RAW_BINARY, "\1\2\3\4", 4);
+    raw_expect_message(c, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]");
+    expect_binary(c, "\1\2\3\4", 4);
+    raw_expect_message(text, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]");
+    raw_expect_message(text, "bAQIDBA==");
+    get(polling, sid);
+    expect(polling, 200, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==");
+    leave_polling(polling, sid);
+}
+
+/* --- acknowledging ------------------------------------------------------------------------------------ */
+
+static void answer_twice(struct sio_fixture *x, void *arg)
+{
+    int *result = arg;
+
+    result[0] = sio_answer(&x->ack, sio_args("1,\"two\""));
+    result[1] = sio_answer(&x->ack, sio_args("again"));
+}
+
+static void an_event_may_be_acknowledged_later_and_once(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int result[2];
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    raw_send_message(c, "4299[\"later\"]");
+    expect_silence(c);
+    on_sio(x, answer_twice, result);
+    assert_int_equal(result[0], WS_SENT);
+    assert_int_equal(result[1], WS_ERR_CLOSED);
+    raw_expect_message(c, "4399[1,\"two\"]");
+    expect_silence(c);
+}
+
+static void an_acknowledgement_for_a_socket_that_ended_goes_nowhere(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int result[2];
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    raw_send_message(c, "4299[\"later\"]");
+    raw_send_message(c, "41");
+    sio_enter(c, "/", "", NULL);
+    on_sio(x, answer_twice, result);
+    assert_int_equal(result[0], WS_ERR_CLOSED);
+    expect_silence(c);
+}
+
+/* --- asking for acknowledgements ----------------------------------------------------------------------- */
+
+static void note_reply(void *arg, const struct sio_reply *reply)
+{
+    struct sio_fixture *x = arg;
+    char text[128];
+    int len = snprintf(text, sizeof text, "%d %s %.*s %zu/%zu %zu;", reply->error,
+                       reply->socket != NULL ? "socket" : "end", (int)reply->args.list.len,
+                       reply->args.list.data == NULL ? "" : reply->args.list.data, reply->received,
+                       reply->expected, reply->args.attachment_count);
+
+    note_text(x->f, text, (size_t)len);
+    count(x->f, &x->f->seen.ran);
+}
+
+static void request_soon(struct sio_fixture *x, void *arg)
+{
+    *(int *)arg = sio_request(x->socket, "ask", sio_args("1"), 50, note_reply, x);
+}
+
+static void request_whenever(struct sio_fixture *x, void *arg)
+{
+    *(int *)arg = sio_request(x->socket, "ask", sio_args("1"), 0, note_reply, x);
+}
+
+static void expect_replies(struct sio_fixture *x, int n, const char *text)
+{
+    wait_until(x->f, &x->f->seen.ran, n, "replies");
+    lock(x->f);
+    assert_string_equal(x->f->seen.text, text);
+    unlock(x->f);
+}
+
+static void clients_acknowledge(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int result;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    on_sio(x, request_whenever, &result);
+    on_sio(x, request_whenever, &result);
+    assert_int_equal(result, WS_SENT);
+    raw_expect_message(c, "420[\"ask\",1]");
+    raw_expect_message(c, "421[\"ask\",1]");
+    raw_send_message(c, "431[\"b\",2]");
+    raw_send_message(c, "431[\"again\"]");
+    raw_send_message(c, "437[\"unasked\"]");
+    raw_send_message(c, "461-0[{\"_placeholder\":true,\"num\":0}]");
+    raw_send_frame(c, RAW_BINARY, "x", 1);
+    expect_silence(c);
+    expect_replies(x, 2,
+                   "0 socket \"b\",2 1/1 0;0 socket {\"_placeholder\":true,\"num\":0} 1/1 1;");
+}
+
+static void an_acknowledgement_may_be_missing_in_time(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int result;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    on_sio(x, request_soon, &result);
+    raw_expect_message(c, "420[\"ask\",1]");
+    expect_replies(x, 1, "-16 socket  0/1 0;");
+    raw_send_message(c, "430[\"late\"]");
+    expect_silence(c);
+    expect_replies(x, 1, "-16 socket  0/1 0;");
+}
+
+static void who_waits_for_a_socket_that_ends_is_told(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int result;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    on_sio(x, request_whenever, &result);
+    raw_send_message(c, "41");
+    expect_replies(x, 1, "-1 socket  0/1 0;");
+}
+
+static void acknowledgements_owed_are_bounded(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int result;
+
+    sio_start(x, (struct sio_options){.max_acks = 1}, (struct sio_handlers){0});
+    c = sio_client(x, NULL);
+    on_sio(x, request_whenever, &result);
+    assert_int_equal(result, WS_SENT);
+    on_sio(x, request_whenever, &result);
+    assert_int_equal(result, WS_ERR_FULL);
+    raw_expect_message(c, "420[\"ask\",1]");
+    raw_send_message(c, "430[]");
+    expect_silence(c);
+    on_sio(x, request_whenever, &result);
+    assert_int_equal(result, WS_SENT);
+}
+
+static void request_all(struct sio_fixture *x, void *arg)
+{
+    *(int *)arg = (int)sio_request_all(&(struct sio_target){.nsp = x->main}, "ask", sio_args(""),
+                                       60000, note_reply, x);
+}
+
+static void request_all_soon(struct sio_fixture *x, void *arg)
+{
+    *(int *)arg = (int)sio_request_all(&(struct sio_target){.nsp = x->main}, "ask", sio_args(""),
+                                       3000, note_reply, x);
+}
+
+static void a_broadcast_gathers_acknowledgements(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *a;
+    struct raw_client *b;
+    int result;
+
+    start_plain(x);
+    a = sio_client(x, NULL);
+    b = sio_client(x, NULL);
+    on_sio(x, request_all, &result);
+    assert_int_equal(result, 2);
+    raw_expect_message(a, "420[\"ask\"]"); /* one id for all */
+    raw_expect_message(b, "420[\"ask\"]");
+    raw_send_message(b, "430[\"b\"]");
+    expect_silence(b);
+    raw_send_message(a, "430[\"a\",1]");
+    expect_replies(x, 3, "0 socket \"b\" 1/2 0;0 socket \"a\",1 2/2 0;0 end  2/2 0;");
+}
+
+static void a_gathering_broadcast_ends_in_time(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *a;
+    int result;
+
+    start_plain(x);
+    a = sio_client(x, NULL);
+    sio_client(x, NULL);
+    raw_reset(sio_client(x, NULL));
+    expect_disconnect(x, 1, "transport close");
+    on_sio(x, request_all_soon, &result);
+    assert_int_equal(result, 2);
+    raw_expect_message(a, "420[\"ask\"]");
+    raw_send_message(a, "430[1]");
+    expect_replies(x, 2, "0 socket 1 1/2 0;-16 end  1/2 0;");
+}
+
+static void a_broadcast_to_nobody_ends_at_once(void **state)
+{
+    struct sio_fixture *x = *state;
+    int result;
+
+    start_plain(x);
+    on_sio(x, request_all, &result);
+    assert_int_equal(result, 0);
+    expect_replies(x, 1, "0 end  0/0 0;");
+}
+
+static void a_server_may_be_freed_while_it_gathers(void **state)
+{
+    struct sio_fixture *x = *state;
+    int result;
+
+    start_plain(x);
+    sio_client(x, NULL);
+    on_sio(x, request_whenever, &result);
+    on_sio(x, request_all, &result);
+    ws_server_stop(x->f->server);
+    ws_server_stop(x->f->server);
+    join(x->f);
+    ws_server_free(x->f->server);
+    x->f->server = NULL;
+    sio_server_free(x->io);
+    x->io = NULL;
+    assert_string_equal(x->f->seen.text, "-1 socket  0/1 0;-1 end  0/1 0;");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SIO_TEST(events_are_written_as_the_reference_does),
+        SIO_TEST(what_clients_could_not_read_is_not_sent),
+        SIO_TEST(volatile_events_are_dropped_while_others_wait),
+        SIO_TEST(parts_of_a_volatile_event_stay_together),
+        SIO_TEST(output_of_a_client_that_does_not_read_is_bounded),
+        SIO_TEST(a_broadcast_does_not_wait_for_a_client_that_does_not_read),
+        SIO_TEST(broadcasts_reach_every_transport),
+        SIO_TEST(an_event_may_be_acknowledged_later_and_once),
+        SIO_TEST(an_acknowledgement_for_a_socket_that_ended_goes_nowhere),
+        SIO_TEST(clients_acknowledge),
+        SIO_TEST(an_acknowledgement_may_be_missing_in_time),
+        SIO_TEST(who_waits_for_a_socket_that_ends_is_told),
+        SIO_TEST(acknowledgements_owed_are_bounded),
+        SIO_TEST(a_broadcast_gathers_acknowledgements),
+        SIO_TEST(a_gathering_broadcast_ends_in_time),
+        SIO_TEST(a_broadcast_to_nobody_ends_at_once),
+        SIO_TEST(a_server_may_be_freed_while_it_gathers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

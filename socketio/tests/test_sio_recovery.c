@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Connection state recovery: who comes back as what it was, and what it gets then. */
+#include "sio_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LONG_MS = 600000 };
+
+struct client {
+    struct raw_client *c;
+    char id[EIO_ID_SIZE];
+    char pid[EIO_ID_SIZE];
+};
+
+static void start_recovery(struct sio_fixture *x, struct sio_options options)
+{
+    if (options.recovery_ms == 0)
+        options.recovery_ms = LONG_MS;
+    sio_start(x, options, (struct sio_handlers){0});
+}
+
+/* Read the answer to CONNECT. */
+static void read_ids(struct client *who)
+{
+    struct raw_frame frame;
+
+    raw_read_frame(who->c, &frame);
+    if (frame.len != strlen("40{\"sid\":\"\",\"pid\":\"\"}") + 40)
+        raw_fail(who->c, "not let in: '%.*s'", (int)frame.len, (const char *)frame.payload);
+    snprintf(who->id, sizeof who->id, "%.20s", (const char *)frame.payload + 10);
+    snprintf(who->pid, sizeof who->pid, "%.20s", (const char *)frame.payload + 39);
+}
+
+static void enter(struct sio_fixture *x, struct client *who)
+{
+    who->c = sio_open(x);
+    raw_send_message(who->c, "40");
+    read_ids(who);
+}
+
+/* Connect again as `before` was, from `offset` on; the answer is still to be read. */
+static void come_back(struct sio_fixture *x, struct client *now, const struct client *before,
+                      const char *offset)
+{
+    char text[128];
+
+    now->c = sio_open(x);
+    snprintf(text, sizeof text, "40{\"pid\":\"%s\",\"offset\":\"%s\"}", before->pid, offset);
+    raw_send_message(now->c, text);
+}
+
+static void expect_recovered(struct client *now, const struct client *before)
+{
+    read_ids(now);
+    assert_string_equal(now->id, before->id);
+    assert_string_equal(now->pid, before->pid);
+}
+
+static void expect_new(struct client *now, const struct client *before)
+{
+    read_ids(now);
+    assert_string_not_equal(now->id, before->id);
+    assert_string_not_equal(now->pid, before->pid);
+}
+
+/* The next event as text, without its offset, which goes to `offset`. */
+static void expect_event(struct raw_client *c, const char *event, char offset[32])
+{
+    struct raw_frame frame;
+    size_t len = strlen(event);
+    struct ws_str value;
+
+    raw_read_frame(c, &frame);
+    if (frame.len <= len || memcmp(frame.payload, event, len) != 0 || frame.payload[len] != ',')
+        raw_fail(c, "expected %s, came %.*s", event, (int)frame.len, (const char *)frame.payload);
+    value = (struct ws_str){(const char *)frame.payload + len + 1, frame.len - len - 2};
+    assert_true(json_string(value, offset, 32) > 0);
+}
+
+static void cut(struct sio_fixture *x, struct client *who, int n)
+{
+    raw_reset(who->c);
+    wait_until(x->f, &x->f->seen.closed, n, "disconnected sockets");
+}
+
+static void a_client_that_was_cut_off_gets_what_it_missed(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a, b, again;
+    char first[32], second[32], ignored[32];
+
+    start_recovery(x, (struct sio_options){0});
+    enter(x, &a);
+    enter(x, &b);
+    raw_send_message(a.c, "42[\"all\",1]");
+    expect_event(a.c, "42[\"all\",1", first);
+    expect_event(b.c, "42[\"all\",1", ignored);
+    assert_string_equal(first, ignored); /* encoded once */
+    cut(x, &a, 1);
+    raw_send_message(b.c, "42[\"all\",2]");
+    expect_event(b.c, "42[\"all\",2", second);
+    assert_string_not_equal(first, second);
+    raw_send_message(b.c, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]");
+    raw_send_frame(b.c, RAW_BINARY, "xyz", 3);
+    expect_event(b.c, "451-[\"all\",{\"_placeholder\":true,\"num\":0}", ignored);
+    expect_binary(b.c, "xyz", 3);
+    come_back(x, &again, &a, first);
+    expect_event(again.c, "42[\"all\",2", ignored); /* first what was missed, then the answer */
+    expect_event(again.c, "451-[\"all\",{\"_placeholder\":true,\"num\":0}", ignored);
+    expect_binary(again.c, "xyz", 3);
+    expect_recovered(&again, &a);
+    raw_send_message(again.c, "42[\"echo\",\"on\"]");
+    expect_event(again.c, "42[\"echo\",\"on\"", ignored);
+}
+
+static void only_what_was_meant_for_it_is_replayed(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a, b, again;
+    char offset[32], ignored[32];
+    char text[128];
+
+    start_recovery(x, (struct sio_options){0});
+    enter(x, &a);
+    enter(x, &b);
+    raw_send_message(a.c, "42[\"join\",\"mine\"]");
+    raw_send_message(a.c, "42[\"echo\"]");
+    expect_event(a.c, "42[\"echo\"", offset);
+    cut(x, &a, 1);
+    raw_send_message(b.c, "42[\"to\",\"mine\",1]");
+    raw_send_message(b.c, "42[\"to\",\"other\",2]");
+    raw_send_message(b.c, "42[\"except\",\"mine\",3]");
+    raw_send_message(b.c, "42[\"echo\",4]");
+    snprintf(text, sizeof text, "42[\"to\",\"%s\",5]", a.id);
+    raw_send_message(b.c, text);
+    raw_send_message(b.c, "42[\"broadcast\",6]");
+    expect_event(b.c, "42[\"except\",3", ignored);
+    expect_event(b.c, "42[\"echo\",4", ignored);
+    come_back(x, &again, &a, offset);
+    expect_event(again.c, "42[\"to\",1", ignored);
+    expect_event(again.c, "42[\"to\",5", ignored);
+    expect_event(again.c, "42[\"broadcast\",6", ignored);
+    expect_recovered(&again, &a);
+    raw_send_message(b.c, "42[\"to\",\"mine\",7]"); /* it is in its rooms again */
+    expect_event(again.c, "42[\"to\",7", ignored);
+}
+
+static void a_recovered_client_may_be_recovered_again(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a, again, third;
+    char offset[32], ignored[32];
+
+    start_recovery(x, (struct sio_options){0});
+    enter(x, &a);
+    raw_send_message(a.c, "42[\"all\",1]");
+    expect_event(a.c, "42[\"all\",1", offset);
+    cut(x, &a, 1);
+    come_back(x, &again, &a, offset);
+    expect_recovered(&again, &a);
+    raw_send_message(again.c, "42[\"all\",2]");
+    expect_event(again.c, "42[\"all\",2", ignored);
+    cut(x, &again, 2);
+    come_back(x, &third, &again, offset);
+    expect_event(third.c, "42[\"all\",2", ignored);
+    expect_recovered(&third, &a);
+}
+
+static void strangers_begin_anew(void **state)
+{
+    static const char *const offsets[] = {"", "x", "99", "-1", "00", "0x", "18446744073709551616"};
+    struct sio_fixture *x = *state;
+    struct client a, now;
+    char offset[32];
+
+    start_recovery(x, (struct sio_options){0});
+    enter(x, &a);
+    raw_send_message(a.c, "42[\"all\",1]");
+    expect_event(a.c, "42[\"all\",1", offset);
+    assert_string_equal(offset, "0");
+    come_back(x, &now, &a, offset); /* while the old connection is still there */
+    expect_new(&now, &a);
+    cut(x, &a, 1);
+    for (size_t i = 0; i < COUNT(offsets); i++) {
+        come_back(x, &now, &a, offsets[i]);
+        expect_new(&now, &a);
+        raw_close(now.c);
+    }
+    now.c = sio_open(x);
+    raw_send_message(now.c, "40{\"pid\":1,\"offset\":\"0\"}");
+    expect_new(&now, &a);
+    now.c = sio_open(x);
+    raw_send_message(now.c, "40{\"pid\":\"01234567890123456789\",\"offset\":\"0\"}");
+    expect_new(&now, &a);
+    come_back(x, &now, &a, offset); /* all of that did it no harm */
+    expect_recovered(&now, &a);
+}
+
+static void who_leaves_or_is_sent_away_does_not_come_back(void **state)
+{
+    static const char *const ends[] = {"41", "42[\"kick\"]", "7"};
+    struct sio_fixture *x = *state;
+
+    start_recovery(x, (struct sio_options){0});
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        struct client a, now;
+        char offset[32];
+
+        enter(x, &a);
+        raw_send_message(a.c, "42[\"echo\"]");
+        expect_event(a.c, "42[\"echo\"", offset);
+        raw_send_message(a.c, ends[i]);
+        wait_until(x->f, &x->f->seen.closed, (int)i + 1, "disconnected sockets");
+        come_back(x, &now, &a, offset);
+        expect_new(&now, &a);
+    }
+}
+
+static void no_reply(void *arg, const struct sio_reply *reply)
+{
+    (void)arg;
+    (void)reply;
+}
+
+static void emit_unlogged(struct sio_fixture *x, void *arg)
+{
+    (void)arg;
+    sio_emit_volatile(x->socket, "volatile", sio_args(""));
+    sio_request(x->socket, "request", sio_args(""), 0, no_reply, NULL);
+}
+
+static void volatile_events_and_requests_have_no_offset(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a;
+
+    start_recovery(x, (struct sio_options){0});
+    enter(x, &a);
+    on_sio(x, emit_unlogged, NULL);
+    raw_expect_message(a.c, "42[\"volatile\"]");
+    raw_expect_message(a.c, "420[\"request\"]");
+}
+
+static void the_log_is_bounded_in_bytes(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a, b, now;
+    char first[32], offset[32];
+
+    start_recovery(x, (struct sio_options){.recovery_bytes = 5000});
+    enter(x, &a);
+    enter(x, &b);
+    raw_send_message(a.c, "42[\"all\",0]");
+    expect_event(a.c, "42[\"all\",0", first);
+    expect_event(b.c, "42[\"all\",0", offset);
+    cut(x, &a, 1);
+    for (int i = 0; i < 50; i++) {
+        raw_send_message(b.c, "42[\"echo\"]");
+        expect_event(b.c, "42[\"echo\"", offset);
+    }
+    come_back(x, &now, &a, first);
+    expect_new(&now, &a);
+}
+
+static void sessions_are_bounded_in_bytes(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a, now;
+    char offset[32];
+
+    start_recovery(x, (struct sio_options){.recovery_bytes = 2000});
+    enter(x, &a);
+    raw_send_message(a.c, "42[\"echo\"]");
+    expect_event(a.c, "42[\"echo\"", offset);
+    cut(x, &a, 1);
+    for (int i = 0; i < 20; i++) {
+        struct client other;
+
+        enter(x, &other);
+        cut(x, &other, 2 + i);
+    }
+    come_back(x, &now, &a, offset);
+    expect_new(&now, &a);
+}
+
+static void forget_it(struct sio_namespace *n, void *data)
+{
+    struct sio_fixture *x = sio_user(sio_namespace_server(n));
+
+    free(data);
+    count(x->f, &x->f->seen.ran);
+}
+
+static void keep_data(struct sio_socket *s, struct ws_str auth)
+{
+    if (sio_is_recovered(s))
+        sio_emit(s, "data", sio_args(sio_data(s)));
+    else
+        sio_set_data(s, strdup("\"kept\""));
+    sio_count_connect(s, auth);
+}
+
+static void data_comes_back_with_its_client(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a, now;
+    char offset[32];
+
+    sio_start(x, (struct sio_options){.recovery_ms = LONG_MS},
+              (struct sio_handlers){.on_connect = keep_data, .on_forget = forget_it});
+    enter(x, &a);
+    raw_send_message(a.c, "42[\"echo\"]");
+    expect_event(a.c, "42[\"echo\"", offset);
+    cut(x, &a, 1);
+    come_back(x, &now, &a, offset);
+    expect_recovered(&now, &a);
+    expect_event(now.c, "42[\"data\",\"kept\"", offset);
+    assert_int_equal(read_counter(x->f, &x->f->seen.ran), 0);
+    raw_send_message(now.c, "41");
+    wait_until(x->f, &x->f->seen.ran, 1, "data to free");
+}
+
+static void data_of_those_who_stay_away_is_freed_in_time(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a;
+
+    sio_start(x, (struct sio_options){.recovery_ms = 50},
+              (struct sio_handlers){.on_connect = keep_data, .on_forget = forget_it});
+    enter(x, &a);
+    cut(x, &a, 1);
+    wait_until(x->f, &x->f->seen.ran, 1, "data to free"); /* and by teardown nothing is left */
+}
+
+static void refuse_all(struct sio_socket *s, struct ws_str auth)
+{
+    (void)auth;
+    if (sio_is_recovered(s))
+        sio_refuse(s, "not again", (struct ws_str){NULL, 0});
+    else
+        sio_accept(s);
+}
+
+static void recover_with_on_auth(struct sio_fixture *x, bool asks, struct client *a,
+                                 struct client *now)
+{
+    char offset[32];
+
+    sio_start(x, (struct sio_options){.recovery_ms = LONG_MS, .recovery_asks = asks},
+              (struct sio_handlers){.on_auth = refuse_all});
+    enter(x, a);
+    raw_send_message(a->c, "42[\"echo\"]");
+    expect_event(a->c, "42[\"echo\"", offset);
+    cut(x, a, 1);
+    come_back(x, now, a, offset);
+}
+
+static void recovered_clients_are_not_asked_again(void **state)
+{
+    struct client a, now;
+
+    recover_with_on_auth(*state, false, &a, &now);
+    expect_recovered(&now, &a);
+}
+
+static void recovered_clients_may_be_asked_again(void **state)
+{
+    struct client a, now;
+
+    recover_with_on_auth(*state, true, &a, &now);
+    raw_expect_message(now.c, "44{\"message\":\"not again\"}");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SIO_TEST(a_client_that_was_cut_off_gets_what_it_missed),
+        SIO_TEST(only_what_was_meant_for_it_is_replayed),
+        SIO_TEST(a_recovered_client_may_be_recovered_again),
+        SIO_TEST(strangers_begin_anew),
+        SIO_TEST(who_leaves_or_is_sent_away_does_not_come_back),
+        SIO_TEST(volatile_events_and_requests_have_no_offset),
+        SIO_TEST(the_log_is_bounded_in_bytes),
+        SIO_TEST(sessions_are_bounded_in_bytes),
+        SIO_TEST(data_comes_back_with_its_client),
+        SIO_TEST(data_of_those_who_stay_away_is_freed_in_time),
+        SIO_TEST(recovered_clients_are_not_asked_again),
+        SIO_TEST(recovered_clients_may_be_asked_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
