@@ -8,10 +8,10 @@ for program; do
     log=$program.log
     inputs=
     case $program in
-    */fuzz_*) inputs=tests/fuzz/regression/${program##*/fuzz_} ;;
+    */fuzz_*) inputs=$(find tests/fuzz socketio/tests/fuzz -path "*/regression/${program##*/fuzz_}/*" -type f) ;;
     esac
     # shellcheck disable=SC2086 # nothing when there are none
-    "$program" ${inputs:+$inputs/*} >"$log" 2>&1
+    "$program" $inputs >"$log" 2>&1
     status=$?
     p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | head -n 1)
     f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | head -n 1)

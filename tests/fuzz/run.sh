@@ -6,6 +6,7 @@ for name; do
     corpus=$BUILD/fuzz/corpus/$name
     log=$BUILD/fuzz/$name.log
     kept=tests/fuzz/regression/$name
+    [ -f "tests/fuzz/fuzz_$name.c" ] || kept=socketio/$kept
     mkdir -p "$corpus" "$kept"
     if ! "$BUILD/fuzz/fuzz_$name" -max_total_time="$FUZZ_SECONDS" -timeout=10 -print_final_stats=1 \
         -artifact_prefix="$kept/" "$corpus" "$kept" >"$log" 2>&1; then
