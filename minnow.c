@@ -14,6 +14,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "minnow_socketio.h"
 #include "ws.h"
 
 #define MINNOW_VERSION "0.1.0"
@@ -40,6 +41,7 @@ struct settings {
     size_t origin_count;
     bool mode_given;
     bool echo;
+    bool no_socketio;
     enum verbosity verbosity;
 };
 
@@ -47,6 +49,7 @@ struct settings {
 struct program {
     const struct settings *settings;
     struct ws_server *server;
+    struct sio_server *socketio; /* NULL: --no-socketio */
     bool serving; /* from here on -q silences the log; before it, the log says why we can't start */
     bool complained; /* the log has said what is wrong */
     int signal_fd;
@@ -294,6 +297,7 @@ static const char usage[] =
     "      --close-timeout S      5\n"
     "      --ping-interval S      30\n"
     "      --ping-timeout S       20\n"
+    "      --no-socketio          /socket.io/ is a path like any other\n"
     "      --trace                every frame, annotated, on stderr\n"
     "  -q, --quiet                no log\n"
     "  -v, --verbose              a line per connection opened and closed\n"
@@ -401,6 +405,7 @@ enum {
     OPT_CLOSE_TIMEOUT,
     OPT_PING_INTERVAL,
     OPT_PING_TIMEOUT,
+    OPT_NO_SOCKETIO,
     OPT_TRACE,
     OPT_VERSION
 };
@@ -449,6 +454,9 @@ static void apply_option(struct settings *s, int option, const char *value)
     case OPT_ORIGIN:
         add_to_list("--origin", s->origins, &s->origin_count, value);
         break;
+    case OPT_NO_SOCKETIO:
+        s->no_socketio = true;
+        break;
     case OPT_TRACE:
         s->options.log_level = WS_LOG_TRACE;
         break;
@@ -481,6 +489,7 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
         {"close-timeout", required_argument, NULL, OPT_CLOSE_TIMEOUT},
         {"ping-interval", required_argument, NULL, OPT_PING_INTERVAL},
         {"ping-timeout", required_argument, NULL, OPT_PING_TIMEOUT},
+        {"no-socketio", no_argument, NULL, OPT_NO_SOCKETIO},
         {"trace", no_argument, NULL, OPT_TRACE},
         {"quiet", no_argument, NULL, 'q'},
         {"verbose", no_argument, NULL, 'v'},
@@ -565,8 +574,11 @@ static void signal_arrived(void *arg, uint32_t ready)
     struct signalfd_siginfo info;
 
     (void)ready;
-    if (read(program->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        ws_server_stop(program->server); /* the second one ends the waiting */
+    if (read(program->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
+        return;
+    if (program->socketio != NULL)
+        sio_server_close(program->socketio);
+    ws_server_stop(program->server); /* the second one ends the waiting */
 }
 
 /* Signals come as bytes to read, like all else: a handler would need a variable for all to see. */
@@ -608,6 +620,11 @@ static bool start(struct program *program)
     program->server = ws_server_new(&s->options);
     if (program->server == NULL)
         return program->complained ? false : complain("cannot start", WS_ERR_SYSTEM);
+    if (!s->no_socketio) {
+        program->socketio = minnow_socketio_new(program->server, &s->options, s->echo);
+        if (program->socketio == NULL)
+            return complain("cannot start", WS_ERR_NOMEM);
+    }
     error = ws_server_handle(program->server, "/", &handlers);
     if (error == 0)
         error = watch_signals(program);
@@ -647,6 +664,7 @@ int main(int argc, char **argv)
     raise_descriptor_limit();
     status = serve(&program);
     ws_server_free(program.server);
+    sio_server_free(program.socketio);
     if (program.signal_fd >= 0)
         close(program.signal_fd);
     free(program.page);

@@ -840,6 +840,101 @@ static void a_second_signal_ends_the_waiting_at_once(void **state)
     assert_int_equal(process_wait(&f->process), 0);
 }
 
+/* --- Socket.IO --------------------------------------------------------------------------------------- */
+
+/* A Socket.IO client on a WebSocket, in a namespace of any name. */
+static struct raw_client *enter(struct fixture *f, size_t index, const char *connect)
+{
+    struct raw_client *c = join(f, index, "/socket.io/?EIO=4&transport=websocket");
+    struct raw_frame frame;
+
+    raw_read_frame(c, &frame);
+    assert_int_equal(frame.payload[0], '0');
+    raw_send_message(c, connect);
+    raw_read_frame(c, &frame);
+    assert_memory_equal(frame.payload, "40", 2);
+    return c;
+}
+
+static void socketio_events_come_back_in_echo_mode(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *a;
+    struct raw_client *b;
+
+    serve(f, ARGS("echo", "-p", "0"));
+    a = enter(f, 0, "40/any,");
+    b = enter(f, 1, "40/any,");
+    raw_send_message(a, "42/any,7[\"x\",{\"y\":1}]");
+    raw_expect_message(a, "42/any,[\"x\",{\"y\":1}]");
+    raw_expect_message(a, "43/any,7[{\"y\":1}]");
+    raw_send_message(b, "42/any,[\"own\"]");
+    raw_expect_message(b, "42/any,[\"own\"]"); /* the first that it gets */
+    expect_clean_end(f);
+}
+
+static void socketio_events_reach_the_namespace_in_chat_mode(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *a;
+    struct raw_client *b;
+    struct raw_client *c;
+
+    serve(f, ARGS("-p", "0"));
+    a = enter(f, 0, "40");
+    b = enter(f, 1, "40");
+    c = enter(f, 2, "40/other,");
+    raw_send_message(a, "451-[\"x\",{\"_placeholder\":true,\"num\":0}]");
+    raw_send_frame(a, RAW_BINARY, "\1\2", 2);
+    raw_expect_message(a, "451-[\"x\",{\"_placeholder\":true,\"num\":0}]");
+    raw_expect_frame(a, RAW_BINARY, "\1\2", 2);
+    raw_expect_message(b, "451-[\"x\",{\"_placeholder\":true,\"num\":0}]");
+    raw_expect_frame(b, RAW_BINARY, "\1\2", 2);
+    raw_send_message(c, "42/other,[\"own\"]");
+    raw_expect_message(c, "42/other,[\"own\"]");
+    expect_clean_end(f);
+}
+
+static void socketio_is_served_to_the_origins_given(void **state)
+{
+    static const char get[] = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n"
+                              "Origin: https://a.example\r\n\r\n";
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+    char value[64];
+
+    serve(f, ARGS("-p", "0"));
+    raw_connect(c, f->port);
+    raw_send_text(c, get);
+    raw_expect_status(c, &r, 200);
+    assert_false(raw_header(&r, "Access-Control-Allow-Origin", value, sizeof value));
+    raw_close(c);
+    process_release(&f->process);
+
+    serve(f, ARGS("-p", "0", "--origin", "https://a.example"));
+    raw_connect(c, f->port);
+    raw_send_text(c, get);
+    raw_expect_status(c, &r, 200);
+    assert_true(raw_header_is(&r, "Access-Control-Allow-Origin", "https://a.example"));
+}
+
+static void without_socketio_its_path_is_like_any_other(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    serve(f, ARGS("-p", "0", "--no-socketio"));
+    c = join(f, 0, "/socket.io/?EIO=4&transport=websocket");
+    raw_send_message(c, "hello");
+    raw_expect_message(c, "hello");
+    c = &f->clients[1];
+    raw_connect(c, f->port);
+    raw_send_text(c, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_expect_status(c, &r, 404);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -875,6 +970,10 @@ int main(void)
         TEST(a_client_over_max_clients_is_refused_and_logged),
         TEST(the_times_given_are_kept),
         TEST(the_page_is_at_the_root_in_both_modes_and_nowhere_else),
+        TEST(socketio_events_come_back_in_echo_mode),
+        TEST(socketio_events_reach_the_namespace_in_chat_mode),
+        TEST(socketio_is_served_to_the_origins_given),
+        TEST(without_socketio_its_path_is_like_any_other),
         TEST(a_signal_tells_the_clients_1001_and_is_no_failure),
         TEST(a_second_signal_ends_the_waiting_at_once),
     };

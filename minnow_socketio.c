@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The program's Socket.IO side; see minnow_socketio.h. */
+#include "minnow_socketio.h"
+
+static bool any_name(void *user, struct ws_str name, struct ws_str auth)
+{
+    (void)user;
+    (void)name;
+    (void)auth;
+    return true;
+}
+
+static void acknowledge(struct sio_socket *s, const struct sio_event *e)
+{
+    if (e->ack->server != NULL && sio_answer(e->ack, e->args) < 0)
+        sio_disconnect(s, true);
+}
+
+/* A client whose output is full has lost what it was to get: better it begins anew. */
+static void echo_event(struct sio_socket *s, const struct sio_event *e)
+{
+    if (sio_emit(s, NULL, e->all) < 0)
+        sio_disconnect(s, true);
+    acknowledge(s, e);
+}
+
+static void chat_event(struct sio_socket *s, const struct sio_event *e)
+{
+    if (sio_emit_all(sio_socket_namespace(s), NULL, e->all) < 0)
+        sio_disconnect(s, true);
+    acknowledge(s, e);
+}
+
+struct sio_server *minnow_socketio_new(struct ws_server *ws, const struct ws_options *options,
+                                       bool echo)
+{
+    const struct sio_handlers handlers = {.on_event = echo ? echo_event : chat_event};
+    struct sio_options o = {
+        .engine = {.max_payload = options->max_message,
+                   .max_output = options->max_queue,
+                   .high_water = options->high_water,
+                   .ping_interval_ms = options->ping_interval_ms,
+                   .ping_timeout_ms = options->ping_timeout_ms},
+    };
+    struct sio_server *io;
+
+    if (options->origins != NULL && options->origins[0] != NULL)
+        o.engine.origins = options->origins;
+    io = sio_server_new(ws, &o);
+    if (io != NULL && sio_namespace_rule(io, any_name, &handlers) == 0)
+        return io;
+    return NULL; /* the server still holds its endpoint: nothing can be freed before it */
+}
