@@ -246,17 +246,28 @@ static void polling_handshake(struct eio_server *e, const struct eio_request *r,
         eio_session_opened(s, h);
 }
 
+/* What the application may see of a request that begins a session. The address costs a system call that
+ * polls and posts do not need. */
+static struct eio_handshake handshake(const struct eio_request *r, struct ws_conn *c,
+                                      const struct ws_request *req, char address[WS_ADDRESS_SIZE])
+{
+    address[0] = '\0';
+    return (struct eio_handshake){.request = req,
+                                  .address = r->has_sid ? address : ws_conn_address(c, address)};
+}
+
 static void request_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
 {
     struct eio_asker to = eio_asker(&e->options, c, req);
     char address[WS_ADDRESS_SIZE];
-    struct eio_handshake h = {req, ws_conn_address(c, address)};
+    struct eio_handshake h;
     struct eio_request r;
     struct eio_session *s;
     const char *text;
     enum eio_error error;
 
     eio_request_read(&r, req);
+    h = handshake(&r, c, req, address);
     if (r.method == EIO_OPTIONS && e->options.origins != NULL) {
         eio_reply_preflight(&e->options, &to, req);
         return;
@@ -331,13 +342,14 @@ static void upgrade_received(struct eio_server *e, struct ws_conn *c, const stru
 {
     struct eio_asker to = eio_asker(&e->options, c, req);
     char address[WS_ADDRESS_SIZE];
-    struct eio_handshake h = {req, ws_conn_address(c, address)};
+    struct eio_handshake h;
     struct eio_request r;
     struct eio_session *s;
     const char *text;
     enum eio_error error;
 
     eio_request_read(&r, req);
+    h = handshake(&r, c, req, address);
     error = check(e, &r, true, &h, &text, &s);
     if (error == EIO_OK && s == NULL)
         s = eio_session_new(e, &r);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tests/oom.h"
+
 #define UNKNOWN_SID "{\"code\":1,\"message\":\"Session ID unknown\"}"
 #define BAD_REQUEST "{\"code\":3,\"message\":\"Bad request\"}"
 
@@ -1481,6 +1483,95 @@ static void slow_reader_on_a_websocket_loses_nothing(void **state)
     free(text);
 }
 
+/* --- out of memory ------------------------------------------------------------------------------- */
+
+static void send_without_memory(struct engine *e, void *arg)
+{
+    (void)arg;
+    oom_after(0);
+    note_result(e->f, 0, eio_send(e->session, WS_OP_TEXT, "lost", 4, 0));
+    note_result(e->f, 1, eio_packet_new(e->server, WS_OP_TEXT, "lost", 4) == NULL);
+    oom_after(-1);
+    note_result(e->f, 2, (int)eio_queued(e->session));
+    note_result(e->f, 3, eio_send(e->session, WS_OP_TEXT, "kept", 4, 0));
+}
+
+static void message_without_memory_is_not_taken(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    on_engine(e, send_without_memory, NULL);
+    assert_int_equal(e->f->seen.result[0], WS_ERR_NOMEM);
+    assert_int_equal(e->f->seen.result[1], 1);
+    assert_int_equal(e->f->seen.result[2], 0);
+    assert_int_equal(e->f->seen.result[3], WS_SENT);
+    get(c, sid);
+    expect(c, 200, "4kept");
+}
+
+static void close_without_memory(struct engine *e, void *arg)
+{
+    (void)arg;
+    oom_after(0);
+    eio_close(e->session);
+    oom_after(-1);
+}
+
+/* There is no timer for its last words then, nor a post to report it: the next callback does that. */
+static void session_that_closes_without_memory_ends_at_once(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    on_engine(e, close_without_memory, NULL);
+    get(c, sid);
+    expect(c, 400, UNKNOWN_SID);
+    expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
+    expect_nothing_left(e);
+}
+
+static void run_out_of_memory(struct eio_session *s, enum ws_opcode opcode, const void *data,
+                              size_t len)
+{
+    count_only(s, opcode, data, len);
+    oom_after(0);
+}
+
+static void have_memory_again(struct eio_session *s, enum eio_reason reason)
+{
+    oom_after(-1);
+    note_text(engine_of(s)->f, eio_reason_text(reason), strlen(eio_reason_text(reason)));
+    count(engine_of(s)->f, &engine_of(s)->f->seen.closed);
+}
+
+/* The pong behind the message finds no memory for the next ping's timer. */
+static void session_without_a_heartbeat_ends(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_start(
+        e, (struct eio_options){0},
+        (struct eio_handlers){.on_message = run_out_of_memory, .on_close = have_memory_again},
+        (struct ws_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    post(c, sid, "4x" RS "3" RS "4y");
+    wait_until(e->f, &e->f->seen.closed, 1, "ended sessions");
+    assert_string_equal(e->f->seen.text, "transport error");
+    assert_int_equal(read_counter(e->f, &e->f->seen.messages), 1);
+}
+
 /* --- resets -------------------------------------------------------------------------------------- */
 
 /* A session at each stage of its life, cut off by RST. */
@@ -1575,6 +1666,9 @@ int main(void)
         ENGINE_TEST(volatile_message_right_after_another_is_dropped),
         ENGINE_TEST(packet_reaches_sessions_of_every_kind),
         ENGINE_TEST(slow_reader_on_a_websocket_loses_nothing),
+        ENGINE_TEST(message_without_memory_is_not_taken),
+        ENGINE_TEST(session_that_closes_without_memory_ends_at_once),
+        ENGINE_TEST(session_without_a_heartbeat_ends),
         ENGINE_TEST(reset_at_any_stage_disturbs_nobody),
     };
 
