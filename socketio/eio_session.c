@@ -137,6 +137,12 @@ static void queue_flush(struct eio_session *s)
         eio_session_end(s, EIO_TRANSPORT_ERROR);
 }
 
+static void count_out(struct eio_session *s)
+{
+    eio_census_remove(&s->server->census, s->host);
+    s->host = NULL;
+}
+
 /* --- the end ------------------------------------------------------------------------------------- */
 
 /* A connection that is ours no more. */
@@ -232,6 +238,7 @@ void eio_session_free(struct eio_session *s)
 {
     struct ws_server *ws = s->server->ws;
 
+    count_out(s);
     eio_server_remove(s);
     if (ws != NULL)
         ws_memory_give(ws, sizeof *s);
@@ -541,6 +548,7 @@ static void take_over(struct eio_session *s)
     s->ws = s->probe;
     s->probe = NULL;
     s->on_websocket = true;
+    count_out(s);
     eio_session_unprobe(s);
     answer_poll(s, "1");
     answer_post(s);
@@ -765,7 +773,8 @@ int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags)
 
 /* --- opening ------------------------------------------------------------------------------------- */
 
-struct eio_session *eio_session_new(struct eio_server *e, const struct eio_request *r)
+/* A place in the limits, and memory that counts in one of them. */
+static struct eio_session *session_alloc(struct eio_server *e)
 {
     struct eio_session *s;
 
@@ -773,14 +782,34 @@ struct eio_session *eio_session_new(struct eio_server *e, const struct eio_reque
         !ws_memory_take(e->ws, sizeof *s))
         return NULL;
     s = calloc(1, sizeof *s);
-    if (s == NULL) {
+    if (s == NULL)
         ws_memory_give(e->ws, sizeof *s);
+    return s;
+}
+
+/* On polling a session counts for its host; a WebSocket is limited by its connection. */
+static bool count_in(struct eio_session *s, const char *address)
+{
+    struct eio_server *e = s->server;
+    uint64_t key;
+
+    if (s->on_websocket || !eio_host_key(address, &key))
+        return true;
+    s->host = eio_census_add(&e->census, key, e->options.max_polling_per_host);
+    return s->host != NULL;
+}
+
+struct eio_session *eio_session_new(struct eio_server *e, const struct eio_request *r,
+                                    const char *address)
+{
+    struct eio_session *s = session_alloc(e);
+
+    if (s == NULL)
         return NULL;
-    }
     s->server = e;
     s->on_websocket = r->transport == EIO_WEBSOCKET;
     s->no_binary = r->no_binary;
-    if (!eio_id_new(s->id)) {
+    if (!eio_id_new(s->id) || !count_in(s, address)) {
         ws_memory_give(e->ws, sizeof *s);
         free(s);
         return NULL;

@@ -6,6 +6,7 @@
  *   eio_session.c  the life of a session, its output, its heartbeat
  *   eio_http.c     the HTTP side, without sessions
  *   eio_codec.c    packets and payloads
+ *   eio_census.c   sessions on polling by host
  *
  * A session is on one of two transports. On polling it has no connection of its own: it owns a queue,
  * and now and then a GET that is held until there is something to say, and a POST that is held until
@@ -17,6 +18,7 @@
 #ifndef SOCKETIO_EIO_SESSION_H
 #define SOCKETIO_EIO_SESSION_H
 
+#include "eio_census.h"
 #include "eio_codec.h"
 #include "eio_http.h"
 
@@ -34,6 +36,7 @@ struct eio_session {
                                    the end, to when nobody comes any more for the last words */
     struct ws_timer *upgrade_timer;
     struct ws_timer *connect_timer;
+    struct eio_host *host; /* that it counts for; NULL: for none */
     void *data;
     char *out; /* on polling: the payload that waits, counted in the server's max_memory */
     size_t out_len;
@@ -63,6 +66,7 @@ struct eio_server {
     struct eio_session *first;
     struct eio_session *last;
     struct eio_session *marked;
+    struct eio_census census;
     unsigned depth; /* callbacks from ws.h that run */
     bool posted;    /* a ws_post() is under way that will settle what is marked */
     bool closing;
@@ -82,7 +86,8 @@ void eio_server_remove(struct eio_session *s); /* not listed any more; it is abo
 /* --- eio_session.c ------------------------------------------------------------------------------- */
 
 /* A session with a new id whose first ping is on its way. NULL: no room for it. */
-struct eio_session *eio_session_new(struct eio_server *e, const struct eio_request *r);
+struct eio_session *eio_session_new(struct eio_server *e, const struct eio_request *r,
+                                    const char *address);
 
 /* Write the open packet; returns its length. */
 enum { EIO_OPEN_PACKET_SIZE = 192 };

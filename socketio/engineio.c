@@ -236,7 +236,7 @@ static int open_reply(const struct eio_session *s, const struct eio_asker *to)
 static void polling_handshake(struct eio_server *e, const struct eio_request *r,
                               const struct eio_asker *to, const struct eio_handshake *h)
 {
-    struct eio_session *s = eio_session_new(e, r);
+    struct eio_session *s = eio_session_new(e, r, h->address);
 
     if (s == NULL)
         eio_reply(&e->options, to, 503, EIO_BODY_NONE, NULL, 0, NULL);
@@ -352,7 +352,7 @@ static void upgrade_received(struct eio_server *e, struct ws_conn *c, const stru
     h = handshake(&r, c, req, address);
     error = check(e, &r, true, &h, &text, &s);
     if (error == EIO_OK && s == NULL)
-        s = eio_session_new(e, &r);
+        s = eio_session_new(e, &r, h.address);
     if (error != EIO_OK)
         eio_refuse_upgrade(&e->options, &to, error, text);
     else if (s == NULL)
@@ -485,6 +485,7 @@ static void fill_in_defaults(struct eio_options *o, const struct ws_server *ws)
     default_size(&o->max_output, o->max_payload + (1u << 20));
     default_size(&o->high_water, 64u << 10);
     default_size(&o->max_sessions, clients < SIZE_MAX / 2 ? clients * 2 : SIZE_MAX);
+    default_size(&o->max_polling_per_host, o->max_sessions / 4 + 1);
     if (o->transports == 0)
         o->transports = EIO_POLLING | EIO_WEBSOCKET;
 }
@@ -510,6 +511,8 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     e->handlers = *handlers;
     fill_in_defaults(&e->options, ws);
     e->bucket_count = BUCKETS_MIN;
+    if (getrandom(&e->census.seed, sizeof e->census.seed, GRND_NONBLOCK) < 0)
+        e->census.seed = 0; /* early in the boot; the limits hold all the same */
     e->buckets = calloc(e->bucket_count, sizeof(struct eio_session *));
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
@@ -542,6 +545,7 @@ void eio_server_free(struct eio_server *e)
         eio_session_report(s);
     while (e->first != NULL)
         eio_session_free(e->first);
+    eio_census_release(&e->census);
     free(e->buckets);
     free(e);
 }

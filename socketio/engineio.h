@@ -53,8 +53,12 @@ struct eio_options {
                                     On a WebSocket that of ws_options does the same */
     size_t max_sessions;         /* on polling and WebSocket together; 0: twice the connections that
                                     the ws_server allows. Over it a handshake gets 503 */
-    unsigned transports;         /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
-    bool no_upgrade;             /* sessions stay on the transport that they began with */
+    size_t
+        max_polling_per_host; /* sessions on polling of one IPv4 address or IPv6 /64; 0: a quarter
+                                    of max_sessions. Over it a handshake gets 503. Behind a proxy all
+                                    clients have its address */
+    unsigned transports;      /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
+    bool no_upgrade;          /* sessions stay on the transport that they began with */
 
     /* CORS, and with it the browser origins that may open a WebSocket. NULL: no CORS headers, and the
      * ws_server's own origins hold for WebSockets. A request from another origin is served, but its

@@ -404,7 +404,7 @@ static void handshakes_over_max_sessions_get_503(void **state)
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){.max_sessions = 2});
+    engine_echo(e, (struct eio_options){.max_sessions = 2, .max_polling_per_host = 2});
     c = client(e->f, "polling");
     open_polling(c, sid);
     ws = open_websocket(e, "");
@@ -416,6 +416,32 @@ static void handshakes_over_max_sessions_get_503(void **state)
     raw_close(ws);
     expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
     open_polling(c, sid);
+}
+
+/* What has moved to a WebSocket does not count any more, for its connection does. */
+static void one_host_has_so_many_sessions_on_polling(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sids[2][EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.max_polling_per_host = 2});
+    c = client(e->f, "polling");
+    open_polling(c, sids[0]);
+    open_polling(c, sids[1]);
+    ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
+    expect(c, 503, "");
+    open_websocket(e, "");
+    ws = upgrade(e, sids[0]);
+    raw_send_message(ws, "4x");
+    raw_expect_message(ws, "4x");
+    open_polling(c, sids[0]);
+    ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
+    expect(c, 503, "");
+    post(c, sids[1], "1");
+    expect(c, 200, "ok");
+    open_polling(c, sids[0]);
 }
 
 /* The memory of the sessions themselves counts: cheap handshakes do not make the process grow. What is
@@ -550,6 +576,7 @@ int main(void)
         cmocka_unit_test(ids_are_20_characters_and_never_the_same),
         ENGINE_TEST(every_one_of_many_sessions_is_found),
         ENGINE_TEST(handshakes_over_max_sessions_get_503),
+        ENGINE_TEST(one_host_has_so_many_sessions_on_polling),
         ENGINE_TEST(handshakes_stop_at_max_memory),
         ENGINE_TEST(arguments_of_a_server_are_checked),
         cmocka_unit_test(reasons_and_transports_have_names),
