@@ -53,7 +53,7 @@ size_t eio_query_decode(char *out, size_t size, struct ws_str raw)
 
         if (c == '%' && raw.len - i > 2 && hex_value(raw.data[i + 1]) >= 0 &&
             hex_value(raw.data[i + 2]) >= 0) {
-            c = (char)(hex_value(raw.data[i + 1]) << 4 | hex_value(raw.data[i + 2]));
+            c = (char)(hex_value(raw.data[i + 1]) * 16 + hex_value(raw.data[i + 2]));
             i += 2;
         }
         if (n < size)

@@ -574,11 +574,9 @@ void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_
 {
     struct eio_decoded p;
 
-    if (opcode != WS_OP_TEXT)
-        eio_session_unprobe(s);
-    else if (ws_str_is(packet, "2probe"))
+    if (opcode == WS_OP_TEXT && ws_str_is(packet, "2probe"))
         probe_answer(s);
-    else if (eio_decode(&p, packet) && p.type == EIO_TYPE_UPGRADE)
+    else if (opcode == WS_OP_TEXT && eio_decode(&p, packet) && p.type == EIO_TYPE_UPGRADE)
         take_over(s);
     else
         eio_session_unprobe(s);

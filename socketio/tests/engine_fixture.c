@@ -47,6 +47,30 @@ static void count_closed(struct eio_session *s, enum eio_reason reason)
     unlock(e->f);
 }
 
+void engine_send_text(struct engine *e, void *arg)
+{
+    const char *text = arg;
+
+    note_result(e->f, 0, eio_send(e->session, WS_OP_TEXT, text, strlen(text), 0));
+}
+
+void engine_send_three(struct engine *e, void *arg)
+{
+    (void)arg;
+    eio_send(e->session, WS_OP_TEXT, "one", 3, 0);
+    eio_send(e->session, WS_OP_BINARY, "\1\2", 2, 0);
+    eio_send(e->session, WS_OP_TEXT, "", 0, 0);
+}
+
+void engine_count_message(struct eio_session *s, enum ws_opcode opcode, const void *data,
+                          size_t len)
+{
+    (void)opcode;
+    (void)data;
+    (void)len;
+    count(engine_of(s)->f, &engine_of(s)->f->seen.messages);
+}
+
 /* --- the server -------------------------------------------------------------------------------- */
 
 int engine_setup(void **state)
@@ -54,8 +78,10 @@ int engine_setup(void **state)
     struct engine *e = calloc(1, sizeof *e);
     void *f = NULL;
 
-    if (e == NULL || setup(&f) != 0)
+    if (e == NULL || setup(&f) != 0) {
+        free(e);
         return -1;
+    }
     e->f = f;
     *state = e;
     return 0;

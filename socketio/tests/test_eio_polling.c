@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine.IO sessions on polling: messages, and the rules for requests that break them. */
+#include "engine_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNKNOWN_SID "{\"code\":1,\"message\":\"Session ID unknown\"}"
+#define BAD_REQUEST "{\"code\":3,\"message\":\"Bad request\"}"
+
+/* --- polling: messages --------------------------------------------------------------------------- */
+
+static void messages_of_a_post_come_back_in_one_poll(void **state)
+{
+    static const char *const payloads[] = {
+        "4hello",
+        "4",
+        "4test1" RS "4test2" RS "4test3",
+        "4hello" RS "bAQIDBA==" RS "4\xe2\x82\xac" RS "b",
+    };
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "echo");
+    open_polling(c, sid);
+    for (size_t i = 0; i < COUNT(payloads); i++) {
+        post(c, sid, payloads[i]);
+        expect(c, 200, "ok");
+        get(c, sid);
+        expect(c, 200, payloads[i]);
+    }
+}
+
+static void packets_without_meaning_are_ignored(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "echo");
+    open_polling(c, sid);
+    post(c, sid, "0{}" RS "3" RS "5" RS "6" RS "4x");
+    expect(c, 200, "ok");
+    get(c, sid);
+    expect(c, 200, "4x");
+}
+
+static void get_is_held_until_there_is_something_to_say(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *held;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    held = client(e->f, "held");
+    open_polling(held, sid);
+    for (int i = 0; i < 3; i++) {
+        get_held(e, held, sid);
+        assert_false(raw_readable_within(held, 5));
+        on_engine(e, engine_send_text, "now");
+        expect(held, 200, "4now");
+    }
+}
+
+static void all_that_one_callback_sends_leaves_together(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *held;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    held = client(e->f, "held");
+    open_polling(held, sid);
+    get_held(e, held, sid);
+    on_engine(e, engine_send_three, NULL);
+    expect(held, 200, "4one" RS "bAQI=" RS "4");
+}
+
+static void body_may_come_in_chunks(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    char head[256];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "chunked");
+    open_polling(c, sid);
+    snprintf(head, sizeof head,
+             "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\n" HOST
+             "Transfer-Encoding: chunked\r\n\r\n2\r\n4a\r\n1\r\n" RS "\r\n2\r\n4b\r\n0\r\n\r\n",
+             sid);
+    raw_send_chunks(c, head, strlen(head), 1);
+    expect(c, 200, "ok");
+    get(c, sid);
+    expect(c, 200, "4a" RS "4b");
+}
+
+static void post_of_max_payload_is_taken_and_one_more_is_not(void **state)
+{
+    enum { MAX = 5000 };
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_response r;
+    char sid[EIO_ID_SIZE];
+    char payload[MAX + 2];
+
+    engine_echo(e, (struct eio_options){.max_payload = MAX});
+    c = client(e->f, "large");
+    open_polling(c, sid);
+    memset(payload, '4', sizeof payload);
+    payload[MAX] = '\0';
+    post(c, sid, payload);
+    expect(c, 200, "ok");
+    get(c, sid);
+    expect(c, 200, payload);
+    payload[MAX] = '4';
+    payload[MAX + 1] = '\0';
+    post(c, sid, payload);
+    raw_expect_status(c, &r, 413);
+    /* The session lives on. */
+    raw_close(c);
+    c = client(e->f, "after");
+    post(c, sid, "4x");
+    expect(c, 200, "ok");
+}
+
+/* CVE-2020-36048: a body of nothing but small packets. */
+static void post_of_half_a_million_packets_is_cheap(void **state)
+{
+    enum { PACKETS = 500000 };
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    char *payload = malloc(2 * PACKETS);
+    int64_t began;
+
+    assert_non_null(payload);
+    for (size_t i = 0; i < PACKETS; i++) {
+        payload[2 * i] = '4';
+        payload[2 * i + 1] = RS[0];
+    }
+    payload[2 * PACKETS - 1] = '\0';
+    engine_start(e, (struct eio_options){0},
+                 (struct eio_handlers){.on_message = engine_count_message}, (struct ws_options){0});
+    c = client(e->f, "packets");
+    open_polling(c, sid);
+    began = raw_now_ms();
+    post(c, sid, payload);
+    expect(c, 200, "ok");
+    free(payload);
+    assert_int_equal(read_counter(e->f, &e->f->seen.messages), PACKETS);
+    assert_true(raw_now_ms() - began < PATIENCE_MS);
+}
+
+/* Sent on, it would end the WebSockets of others with 1007. */
+static void text_of_a_post_must_be_utf8(void **state)
+{
+    static const char *const bad[] = {"4\xff", "4\xe2\x82", "4ok" RS "4\xed\xa0\x80", "4\xc0\x80"};
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "utf8");
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        open_polling(c, sid);
+        post(c, sid, bad[i]);
+        expect(c, 400, "");
+        expect_reason(e, (int)i + 1, EIO_PARSE_ERROR);
+    }
+}
+
+/* --- polling: rules ------------------------------------------------------------------------------ */
+
+static void second_get_ends_the_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *first;
+    struct raw_client *second;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    first = client(e->f, "first");
+    second = client(e->f, "second");
+    open_polling(first, sid);
+    get_held(e, first, sid);
+    get(second, sid);
+    expect(second, 400, "");
+    expect(first, 200, "1");
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
+    get(second, sid);
+    expect(second, 400, UNKNOWN_SID);
+    expect_nothing_left(e);
+}
+
+/* A POST stays in flight while what it caused is not read. */
+static void second_post_ends_the_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *first;
+    struct raw_client *second;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.high_water = 4});
+    first = client(e->f, "first");
+    second = client(e->f, "second");
+    open_polling(first, sid);
+    post(first, sid, "4too much");
+    wait_until(e->f, &e->f->seen.messages, 1, "messages");
+    post(second, sid, "4x");
+    expect(second, 400, "");
+    expect(first, 200, "ok");
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
+    assert_int_equal(read_counter(e->f, &e->f->seen.messages), 1);
+    expect_nothing_left(e);
+}
+
+static void post_is_answered_when_its_echo_has_been_read(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *posting;
+    struct raw_client *polling;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.high_water = 8});
+    posting = client(e->f, "posting");
+    polling = client(e->f, "polling");
+    open_polling(posting, sid);
+    post(posting, sid, "4more than eight");
+    wait_until(e->f, &e->f->seen.messages, 1, "messages");
+    assert_false(raw_readable_within(posting, 5));
+    get(polling, sid);
+    expect(polling, 200, "4more than eight");
+    expect(posting, 200, "ok");
+    wait_until(e->f, &e->f->seen.drained, 1, "calls of on_drain");
+}
+
+static void client_that_leaves_its_get_ends_the_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *held;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    for (int i = 1; i <= 2; i++) {
+        held = client(e->f, "held");
+        open_polling(held, sid);
+        get_held(e, held, sid);
+        (i == 1 ? raw_close : raw_reset)(held);
+        expect_reason(e, i, EIO_TRANSPORT_ERROR);
+    }
+    expect_nothing_left(e);
+}
+
+static void client_that_leaves_its_post_ends_the_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.high_water = 1});
+    c = client(e->f, "post");
+    open_polling(c, sid);
+    post(c, sid, "4xyz");
+    wait_until(e->f, &e->f->seen.messages, 1, "messages");
+    raw_reset(c);
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
+    expect_nothing_left(e);
+}
+
+/* It was never answered once, CVE-2026-59725. */
+static void octet_stream_ends_the_session(void **state)
+{
+    static const char *const types[] = {"Content-Type: application/octet-stream\r\n",
+                                        "Content-Type: Application/Octet-Stream; x=y\r\n"};
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    char query[64];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "octets");
+    for (size_t i = 0; i < COUNT(types); i++) {
+        open_polling(c, sid);
+        snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+        ask(c, "POST", query, types[i], "4x", 2);
+        expect(c, 400, "");
+        expect_reason(e, (int)i + 1, EIO_TRANSPORT_ERROR);
+    }
+    open_polling(c, sid);
+    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+    ask(c, "POST", query, "Content-Type: application/octet-streams\r\n", "4x", 2);
+    expect(c, 200, "ok");
+    ask(c, "POST", query, "", "4x", 2);
+    expect(c, 200, "ok");
+}
+
+static void bad_packet_ends_the_session_after_the_good_ones(void **state)
+{
+    static const struct {
+        const char *payload;
+        int messages;
+    } cases[] = {
+        {"abc", 0},   {"7", 0},
+        {"", 0},      {RS, 0},
+        {"4a" RS, 1}, {"4a" RS "x" RS "4b", 1},
+        {"é", 0},     {"4a" RS RS "4b", 1},
+    };
+    struct engine *e = *state;
+    struct raw_client *held;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    int messages = 0;
+
+    engine_start(e, (struct eio_options){0},
+                 (struct eio_handlers){.on_message = engine_count_message}, (struct ws_options){0});
+    held = client(e->f, "held");
+    c = client(e->f, "post");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        c->label = cases[i].payload;
+        open_polling(held, sid);
+        get_held(e, held, sid);
+        post(c, sid, cases[i].payload);
+        expect(c, 400, "");
+        expect(held, 200, "1");
+        expect_reason(e, (int)i + 1, EIO_PARSE_ERROR);
+        messages += cases[i].messages;
+        assert_int_equal(read_counter(e->f, &e->f->seen.messages), messages);
+        get(c, sid);
+        expect(c, 400, UNKNOWN_SID);
+    }
+}
+
+static void ping_of_the_client_ends_the_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "ping");
+    open_polling(c, sid);
+    post(c, sid, "2" RS "4x");
+    expect(c, 200, "ok");
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
+    assert_int_equal(read_counter(e->f, &e->f->seen.messages), 0);
+}
+
+static void close_packet_ends_the_session_and_the_held_get(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *held;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    held = client(e->f, "held");
+    c = client(e->f, "post");
+    open_polling(held, sid);
+    get_held(e, held, sid);
+    post(c, sid, "1" RS "4x");
+    expect(c, 200, "ok");
+    expect(held, 200, "6");
+    expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
+    assert_int_equal(read_counter(e->f, &e->f->seen.messages), 0);
+    get(c, sid);
+    expect(c, 400, UNKNOWN_SID);
+    expect_nothing_left(e);
+}
+
+static void other_methods_leave_the_session_alone(void **state)
+{
+    static const char *const methods[] = {"PUT", "DELETE", "PATCH", "OPTIONS"};
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    char query[64];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "methods");
+    open_polling(c, sid);
+    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+    for (size_t i = 0; i < COUNT(methods); i++) {
+        ask(c, methods[i], query, "", NULL, 0);
+        expect(c, 500, "");
+    }
+    post(c, sid, "4x");
+    expect(c, 200, "ok");
+    get(c, sid);
+    expect(c, 200, "4x");
+}
+
+/* CVE-2026-59725's neighbour: the protocol may not change within a session. */
+static void another_protocol_version_is_refused_in_a_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+    char query[80];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "EIO=3");
+    open_polling(c, sid);
+    snprintf(query, sizeof query, "EIO=3&transport=polling&sid=%s", sid);
+    ask(c, "GET", query, "", NULL, 0);
+    expect(c, 400, BAD_REQUEST);
+    ask(c, "POST", query, "", "4x", 2);
+    expect(c, 400, BAD_REQUEST);
+    ws = client(e->f, "upgrade with EIO=3");
+    snprintf(query, sizeof query, "EIO=3&transport=websocket&sid=%s", sid);
+    ask(ws, "GET", query, UPGRADE KEY VERSION, NULL, 0);
+    expect(ws, 400, "Bad request");
+    post(c, sid, "4x");
+    expect(c, 200, "ok");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ENGINE_TEST(messages_of_a_post_come_back_in_one_poll),
+        ENGINE_TEST(packets_without_meaning_are_ignored),
+        ENGINE_TEST(get_is_held_until_there_is_something_to_say),
+        ENGINE_TEST(all_that_one_callback_sends_leaves_together),
+        ENGINE_TEST(body_may_come_in_chunks),
+        ENGINE_TEST(post_of_max_payload_is_taken_and_one_more_is_not),
+        ENGINE_TEST(post_of_half_a_million_packets_is_cheap),
+        ENGINE_TEST(text_of_a_post_must_be_utf8),
+        ENGINE_TEST(second_get_ends_the_session),
+        ENGINE_TEST(second_post_ends_the_session),
+        ENGINE_TEST(post_is_answered_when_its_echo_has_been_read),
+        ENGINE_TEST(client_that_leaves_its_get_ends_the_session),
+        ENGINE_TEST(client_that_leaves_its_post_ends_the_session),
+        ENGINE_TEST(octet_stream_ends_the_session),
+        ENGINE_TEST(bad_packet_ends_the_session_after_the_good_ones),
+        ENGINE_TEST(ping_of_the_client_ends_the_session),
+        ENGINE_TEST(close_packet_ends_the_session_and_the_held_get),
+        ENGINE_TEST(other_methods_leave_the_session_alone),
+        ENGINE_TEST(another_protocol_version_is_refused_in_a_session),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

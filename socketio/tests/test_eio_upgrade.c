@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Engine.IO sessions on a WebSocket, and the move from polling to one. */
+#include "engine_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BAD_REQUEST "{\"code\":3,\"message\":\"Bad request\"}"
+
+/* --- WebSocket ----------------------------------------------------------------------------------- */
+
+static void messages_come_back_on_a_websocket(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+
+    engine_echo(e, (struct eio_options){0});
+    c = open_websocket(e, "");
+    raw_send_message(c, "4hello");
+    raw_expect_message(c, "4hello");
+    raw_send_message(c, "4");
+    raw_expect_message(c, "4");
+    raw_send_frame(c, RAW_BINARY, "\1\2\3", 3);
+    raw_expect_frame(c, RAW_BINARY, "\1\2\3", 3);
+    raw_send_message(c, "bAQIDBA");
+    raw_expect_frame(c, RAW_BINARY, "\1\2\3\4", 4);
+    raw_send_message(c, "0");
+    raw_send_message(c, "3");
+    raw_send_message(c, "5");
+    raw_send_message(c, "6");
+    raw_send_message(c, "4after");
+    raw_expect_message(c, "4after");
+}
+
+/* b64 in the query: the client cannot take binary messages. */
+static void binary_is_base64_for_a_client_that_asks_for_it(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+
+    engine_echo(e, (struct eio_options){0});
+    c = open_websocket(e, "&b64=1");
+    raw_send_frame(c, RAW_BINARY, "\1\2\3", 3);
+    raw_expect_message(c, "bAQID");
+}
+
+static void large_text_comes_back_on_a_websocket(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    uint8_t *text = make_payload(100000, true);
+
+    engine_echo(e, (struct eio_options){0});
+    c = open_websocket(e, "");
+    text[0] = '4';
+    raw_send_frame(c, RAW_TEXT, text, 100000);
+    raw_expect_frame(c, RAW_TEXT, text, 100000);
+    free(text);
+}
+
+static void bad_packet_closes_the_websocket_without_status(void **state)
+{
+    static const struct {
+        const char *packet;
+        enum eio_reason reason;
+    } cases[] = {
+        {"abc", EIO_PARSE_ERROR},   {"", EIO_PARSE_ERROR},           {"7", EIO_PARSE_ERROR},
+        {"2", EIO_TRANSPORT_ERROR}, {"2probe", EIO_TRANSPORT_ERROR}, {"1", EIO_TRANSPORT_CLOSE},
+    };
+    struct engine *e = *state;
+
+    engine_echo(e, (struct eio_options){0});
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct raw_client *c = open_websocket(e, "");
+
+        c->label = cases[i].packet;
+        raw_send_message(c, cases[i].packet);
+        raw_send_message(c, "4ignored");
+        raw_expect_close(c, 0);
+        expect_reason(e, (int)i + 1, cases[i].reason);
+    }
+    assert_int_equal(read_counter(e->f, &e->f->seen.messages), 0);
+}
+
+static void end_of_a_websocket_is_the_end_of_its_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+
+    engine_echo(e, (struct eio_options){0});
+    c = open_websocket(e, "");
+    raw_send_close(c, 1001);
+    raw_expect_close(c, 1001);
+    expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
+    c = open_websocket(e, "");
+    raw_close(c);
+    expect_reason(e, 2, EIO_TRANSPORT_CLOSE);
+    c = open_websocket(e, "");
+    raw_reset(c);
+    expect_reason(e, 3, EIO_TRANSPORT_CLOSE);
+    c = open_websocket(e, "");
+    raw_send(c, "\x81\x01x", 3); /* without a mask */
+    raw_expect_close(c, 1002);
+    expect_reason(e, 4, EIO_TRANSPORT_ERROR);
+    c = open_websocket(e, "");
+    raw_send_frame(c, RAW_TEXT, "4\xff", 2);
+    raw_expect_close(c, 1007);
+    expect_reason(e, 5, EIO_TRANSPORT_ERROR);
+    expect_nothing_left(e);
+}
+
+static void websocket_message_over_max_payload_is_1009(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char text[1001];
+
+    engine_echo(e, (struct eio_options){.max_payload = 1000});
+    memset(text, '4', sizeof text);
+    c = open_websocket(e, "");
+    raw_send_frame(c, RAW_TEXT, text, 1000);
+    raw_expect_frame(c, RAW_TEXT, text, 1000);
+    raw_send_frame(c, RAW_TEXT, text, 1001);
+    raw_expect_close(c, 1009);
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
+}
+
+/* --- from polling to a WebSocket ----------------------------------------------------------------- */
+
+static void session_moves_to_a_websocket(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    get_held(e, c, sid);
+    ws = open_probe(e, sid);
+    assert_false(raw_readable_within(c, 5)); /* nothing has happened yet */
+    raw_send_message(ws, "2probe");
+    raw_expect_message(ws, "3probe");
+    expect(c, 200, "6");
+    get(c, sid); /* not held any more */
+    expect(c, 200, "6");
+    post(c, sid, "4by post");
+    expect(c, 200, "ok");
+    get(c, sid);
+    expect(c, 200, "4by post");
+    raw_send_message(ws, "5");
+    raw_send_message(ws, "4hello");
+    raw_expect_message(ws, "4hello");
+    get(c, sid);
+    expect(c, 400, BAD_REQUEST);
+    post(c, sid, "4lost");
+    expect(c, 400, BAD_REQUEST);
+    raw_close(ws);
+    expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
+    assert_int_equal(read_counter(e->f, &e->f->seen.opened), 1);
+    expect_nothing_left(e);
+}
+
+static void probe_may_be_repeated(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    open_polling(client(e->f, "polling"), sid);
+    ws = open_probe(e, sid);
+    for (int i = 0; i < 3; i++) {
+        raw_send_message(ws, "2probe");
+        raw_expect_message(ws, "3probe");
+    }
+    raw_send_message(ws, "5");
+    raw_send_message(ws, "4x");
+    raw_expect_message(ws, "4x");
+}
+
+static void what_is_queued_moves_along_in_order(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    open_polling(client(e->f, "polling"), sid);
+    ws = open_probe(e, sid);
+    raw_send_message(ws, "2probe");
+    raw_expect_message(ws, "3probe");
+    on_engine(e, engine_send_three, NULL);
+    on_engine(e, engine_send_text, "four");
+    raw_send_message(ws, "5");
+    raw_send_message(ws, "4five");
+    raw_expect_message(ws, "4one");
+    raw_expect_frame(ws, RAW_BINARY, "\1\2", 2);
+    raw_expect_message(ws, "4");
+    raw_expect_message(ws, "4four");
+    raw_expect_message(ws, "4five");
+}
+
+static void upgrade_drains_what_was_queued(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.high_water = 2});
+    open_polling(client(e->f, "polling"), sid);
+    on_engine(e, engine_send_text, "long");
+    assert_int_equal(e->f->seen.result[0], WS_QUEUED);
+    ws = upgrade(e, sid);
+    raw_expect_message(ws, "4long");
+    wait_until(e->f, &e->f->seen.drained, 1, "calls of on_drain");
+}
+
+static void upgrade_without_a_probe_is_taken(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    get_held(e, c, sid);
+    ws = open_probe(e, sid);
+    raw_send_message(ws, "5");
+    expect(c, 200, "1");
+    raw_send_message(ws, "4x");
+    raw_expect_message(ws, "4x");
+}
+
+static void bad_probe_leaves_the_session_on_polling(void **state)
+{
+    static const char *const bad[] = {"2", "2other", "4x", "", "3probe", "x"};
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        ws = open_probe(e, sid);
+        ws->label = bad[i];
+        raw_send_message(ws, "2probe");
+        raw_expect_message(ws, "3probe");
+        raw_send_message(ws, bad[i]);
+        raw_expect_close(ws, 0);
+        get_held(e, c, sid); /* held again */
+        on_engine(e, engine_send_text, "still here");
+        expect(c, 200, "4still here");
+    }
+    ws = open_probe(e, sid);
+    raw_send_frame(ws, RAW_BINARY, "5", 1);
+    raw_expect_close(ws, 0);
+    ws = upgrade(e, sid);
+    raw_send_message(ws, "4x");
+    raw_expect_message(ws, "4x");
+}
+
+static void second_websocket_is_sent_away(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *first;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    open_polling(client(e->f, "polling"), sid);
+    first = open_probe(e, sid);
+    raw_send_message(first, "2probe");
+    raw_expect_message(first, "3probe");
+    raw_expect_close(open_probe(e, sid), 0); /* while upgrading */
+    raw_send_message(first, "5");
+    raw_send_message(first, "4x");
+    raw_expect_message(first, "4x");
+    raw_expect_close(open_probe(e, sid), 0); /* and after that */
+    raw_send_message(first, "4y");
+    raw_expect_message(first, "4y");
+}
+
+static void read_sid_of(struct engine *e, void *arg)
+{
+    memcpy(arg, eio_session_id(e->session), EIO_ID_SIZE);
+}
+
+/* Whoever learns the id of a session must not be able to take its messages over. */
+static void session_of_a_websocket_is_not_taken_over(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *ws;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    ws = open_websocket(e, "");
+    on_engine(e, read_sid_of, sid);
+    raw_expect_close(open_probe(e, sid), 0);
+    c = client(e->f, "polling");
+    get(c, sid);
+    expect(c, 400, BAD_REQUEST);
+    raw_send_message(ws, "4x");
+    raw_expect_message(ws, "4x");
+}
+
+static void upgrade_that_stalls_is_dropped_alone(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.upgrade_timeout_ms = 20});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    ws = open_probe(e, sid);
+    raw_send_message(ws, "2probe");
+    raw_expect_message(ws, "3probe");
+    raw_expect_close(ws, 0);
+    get_held(e, c, sid);
+    on_engine(e, engine_send_text, "x");
+    expect(c, 200, "4x");
+}
+
+static void probe_that_is_cut_leaves_the_session_on_polling(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    ws = open_probe(e, sid);
+    raw_send_message(ws, "2probe");
+    raw_expect_message(ws, "3probe");
+    raw_reset(ws);
+    wait_connections(e->f, 1);
+    get_held(e, c, sid);
+    on_engine(e, engine_send_text, "x");
+    expect(c, 200, "4x");
+    assert_int_equal(read_counter(e->f, &e->f->seen.closed), 0);
+}
+
+static void probe_ends_with_its_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    ws = open_probe(e, sid);
+    raw_send_message(ws, "2probe");
+    raw_expect_message(ws, "3probe");
+    post(c, sid, "1");
+    expect(c, 200, "ok");
+    raw_expect_close(ws, 0);
+    expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
+    expect_nothing_left(e);
+}
+
+static void upgrade_may_be_forbidden(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+    char query[80];
+
+    engine_echo(e, (struct eio_options){.no_upgrade = true});
+    open_polling(client(e->f, "polling"), sid);
+    ws = client(e->f, "upgrade");
+    snprintf(query, sizeof query, "EIO=4&transport=websocket&sid=%s", sid);
+    ask(ws, "GET", query, UPGRADE KEY VERSION, NULL, 0);
+    expect(ws, 400, "Bad request");
+}
+
+/* A stream of numbered messages from the server, while the client polls, upgrades and goes on. */
+struct stream {
+    struct engine *e;
+    int next, end;
+};
+
+static void send_next(void *arg)
+{
+    struct stream *stream = arg;
+    char text[16];
+
+    for (int i = 0; i < 7 && stream->next < stream->end; i++) {
+        snprintf(text, sizeof text, "%d", stream->next++);
+        eio_send(stream->e->session, WS_OP_TEXT, text, strlen(text), 0);
+    }
+    if (stream->next < stream->end)
+        ws_timer_start(stream->e->f->server, 1, send_next, stream);
+}
+
+static void start_stream(struct engine *e, void *arg)
+{
+    (void)e;
+    send_next(arg);
+}
+
+/* The numbers in a payload go on where the last one ended. Noops are passed over. */
+static void check_numbers(const char *payload, size_t len, int *next)
+{
+    const char *end = payload + len;
+
+    while (payload < end) {
+        const char *separator = memchr(payload, RS[0], (size_t)(end - payload));
+        const char *stop = separator == NULL ? end : separator;
+
+        if (*payload == '4') {
+            char text[16] = "";
+
+            memcpy(text, payload + 1, (size_t)(stop - payload - 1));
+            assert_int_equal(atoi(text), *next);
+            ++*next;
+        } else {
+            assert_int_equal(*payload, '6');
+        }
+        payload = stop + 1;
+    }
+}
+
+static void poll_numbers(struct raw_client *c, const char *sid, int *next)
+{
+    struct raw_response r;
+
+    get(c, sid);
+    raw_expect_status(c, &r, 200);
+    check_numbers((const char *)r.body, r.body_len, next);
+}
+
+static void no_message_is_lost_or_reordered_by_an_upgrade(void **state)
+{
+    struct engine *e = *state;
+    struct stream stream = {.e = e, .end = 3000};
+    struct raw_client *c;
+    struct raw_client *ws;
+    struct raw_frame frame;
+    char sid[EIO_ID_SIZE];
+    int next = 0;
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    on_engine(e, start_stream, &stream);
+    while (next < 500)
+        poll_numbers(c, sid, &next);
+    ws = open_probe(e, sid);
+    poll_numbers(c, sid, &next);
+    raw_send_message(ws, "2probe");
+    raw_expect_message(ws, "3probe");
+    poll_numbers(c, sid, &next);
+    poll_numbers(c, sid, &next);
+    raw_send_message(ws, "5");
+    while (next < stream.end) {
+        raw_read_frame(ws, &frame);
+        assert_int_equal(frame.head, RAW_TEXT);
+        check_numbers((const char *)frame.payload, frame.len, &next);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ENGINE_TEST(messages_come_back_on_a_websocket),
+        ENGINE_TEST(binary_is_base64_for_a_client_that_asks_for_it),
+        ENGINE_TEST(large_text_comes_back_on_a_websocket),
+        ENGINE_TEST(bad_packet_closes_the_websocket_without_status),
+        ENGINE_TEST(end_of_a_websocket_is_the_end_of_its_session),
+        ENGINE_TEST(websocket_message_over_max_payload_is_1009),
+        ENGINE_TEST(session_moves_to_a_websocket),
+        ENGINE_TEST(probe_may_be_repeated),
+        ENGINE_TEST(what_is_queued_moves_along_in_order),
+        ENGINE_TEST(upgrade_drains_what_was_queued),
+        ENGINE_TEST(upgrade_without_a_probe_is_taken),
+        ENGINE_TEST(bad_probe_leaves_the_session_on_polling),
+        ENGINE_TEST(second_websocket_is_sent_away),
+        ENGINE_TEST(session_of_a_websocket_is_not_taken_over),
+        ENGINE_TEST(upgrade_that_stalls_is_dropped_alone),
+        ENGINE_TEST(probe_that_is_cut_leaves_the_session_on_polling),
+        ENGINE_TEST(probe_ends_with_its_session),
+        ENGINE_TEST(upgrade_may_be_forbidden),
+        ENGINE_TEST(no_message_is_lost_or_reordered_by_an_upgrade),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
