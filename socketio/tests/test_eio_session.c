@@ -5,7 +5,6 @@
  * test_eio_upgrade.c. */
 #include "engine_fixture.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -324,6 +324,22 @@ static void any_path_under_the_prefix_is_served(void **state)
     raw_expect_status(c, &r, 404);
 }
 
+static void origin_with_a_control_character_is_refused(void **state)
+{
+    static const char *const origins[] = {"Origin: a\x01b\r\n", "Origin: a\x7f\r\n"};
+    struct engine *e = *state;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){0});
+    for (size_t i = 0; i < COUNT(origins); i++) {
+        struct raw_client *c = client(e->f, "origin");
+
+        ask(c, "GET", "EIO=4&transport=polling", origins[i], NULL, 0);
+        raw_expect_status(c, &r, 400);
+    }
+    assert_int_equal(read_counter(e->f, &e->f->seen.opened), 0);
+}
+
 static void first_subprotocol_is_echoed(void **state)
 {
     struct engine *e = *state;
@@ -572,6 +588,7 @@ int main(void)
         ENGINE_TEST(application_refuses_clients),
         ENGINE_TEST(transports_may_be_left_out),
         ENGINE_TEST(any_path_under_the_prefix_is_served),
+        ENGINE_TEST(origin_with_a_control_character_is_refused),
         ENGINE_TEST(first_subprotocol_is_echoed),
         cmocka_unit_test(ids_are_20_characters_and_never_the_same),
         ENGINE_TEST(every_one_of_many_sessions_is_found),
