@@ -206,11 +206,16 @@ static void linger_over(void *arg)
     eio_leave(e);
 }
 
-/* The client will fetch what is queued, and then hear that this was all. */
+/* The client will fetch what is queued, and then hear that this was all. While it moves to a WebSocket
+ * it does not poll: then it fetches it there. */
 static void linger(struct eio_session *s)
 {
-    let_go(&s->probe);
-    stop_timers(s);
+    stop_timer(&s->heartbeat);
+    stop_timer(&s->connect_timer);
+    if (!s->upgrading) {
+        stop_timer(&s->upgrade_timer);
+        let_go(&s->probe);
+    }
     answer_post(s);
     s->heartbeat = ws_timer_start(s->server->ws, LINGER_MS, linger_over, s);
     if (s->heartbeat == NULL)
@@ -553,7 +558,7 @@ static void take_over(struct eio_session *s)
     answer_poll(s, "1");
     answer_post(s);
     result = queue_to_websocket(s);
-    if (result < 0) {
+    if (result < 0 || s->ended) {
         eio_session_end(s, EIO_TRANSPORT_ERROR);
         return;
     }

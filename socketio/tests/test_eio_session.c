@@ -341,6 +341,49 @@ static void session_may_close_all_others(void **state)
     expect_nothing_left(e);
 }
 
+/* While it upgrades, a client does not poll: it comes for the last words on the WebSocket. */
+static void what_was_sent_before_closing_is_delivered_by_an_upgrade(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    open_polling(client(e->f, "polling"), sid);
+    ws = open_probe(e, sid);
+    raw_send_message(ws, "2probe");
+    raw_expect_message(ws, "3probe");
+    on_engine(e, send_and_close, NULL);
+    expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
+    raw_send_message(ws, "5");
+    raw_expect_message(ws, "4last words");
+    raw_expect_close(ws, 0);
+    expect_nothing_left(e);
+}
+
+/* ... unless that fails, and it polls again. */
+static void what_was_sent_before_closing_is_delivered_without_the_upgrade(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *ws;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    ws = open_probe(e, sid);
+    raw_send_message(ws, "2probe");
+    raw_expect_message(ws, "3probe");
+    on_engine(e, send_and_close, NULL);
+    raw_reset(ws);
+    get(c, sid);
+    expect(c, 200, "4last words");
+    get(c, sid);
+    expect(c, 200, "6" RS "1");
+    expect_nothing_left(e);
+}
+
 static void closing_a_session_closes_its_probe(void **state)
 {
     struct engine *e = *state;
@@ -720,6 +763,8 @@ int main(void)
         ENGINE_TEST(session_that_closes_itself_hears_no_more),
         ENGINE_TEST(session_may_be_closed_in_on_open),
         ENGINE_TEST(session_may_close_all_others),
+        ENGINE_TEST(what_was_sent_before_closing_is_delivered_by_an_upgrade),
+        ENGINE_TEST(what_was_sent_before_closing_is_delivered_without_the_upgrade),
         ENGINE_TEST(closing_a_session_closes_its_probe),
         ENGINE_TEST(session_that_is_not_kept_ends_at_the_connect_timeout),
         ENGINE_TEST(session_that_is_kept_has_no_connect_timeout),
