@@ -270,14 +270,15 @@ void eio_session_drained(struct eio_session *s)
         s->server->handlers.on_drain(s);
 }
 
-/* What has gathered on polling leaves; the client gets its "ok" when it has read enough of it. */
+/* What has gathered on polling leaves; the client gets its "ok" when it has read enough of it. While it
+ * moves to a WebSocket it does not read, but waits for that "ok" before it goes on. */
 static void settle_polling(struct eio_session *s)
 {
     size_t low_water = s->server->options.high_water / 2;
 
     if (s->poll.conn != NULL && s->out_len > 0)
         queue_flush(s);
-    if (s->out_len <= low_water)
+    if (s->out_len <= low_water || s->upgrading)
         answer_post(s);
     if (s->out_len <= low_water)
         eio_session_drained(s);
@@ -573,6 +574,7 @@ static void probe_answer(struct eio_session *s)
     ws_send(s->probe, WS_OP_TEXT, "3probe", 6);
     s->upgrading = true;
     answer_poll(s, "6"); /* nothing is queued, or it would have been answered before */
+    eio_session_mark(s); /* a POST that is held */
 }
 
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet)

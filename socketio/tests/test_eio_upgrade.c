@@ -472,9 +472,35 @@ static void no_message_is_lost_or_reordered_by_an_upgrade(void **state)
     }
 }
 
+/* A client that upgrades does not poll, and waits for the answers to its POSTs: to hold one until the
+ * client has read would be to wait for each other. */
+static void posts_are_not_held_while_upgrading(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *posting;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.high_water = 8});
+    posting = client(e->f, "posting");
+    open_polling(posting, sid);
+    post(posting, sid, "4more than eight");
+    wait_until(e->f, &e->f->seen.messages, 1, "messages");
+    ws = open_probe(e, sid);
+    raw_send_message(ws, "2probe");
+    raw_expect_message(ws, "3probe");
+    expect(posting, 200, "ok");
+    post(posting, sid, "4and again");
+    expect(posting, 200, "ok");
+    raw_send_message(ws, "5");
+    raw_expect_message(ws, "4more than eight");
+    raw_expect_message(ws, "4and again");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ENGINE_TEST(posts_are_not_held_while_upgrading),
         ENGINE_TEST(messages_come_back_on_a_websocket),
         ENGINE_TEST(binary_is_base64_for_a_client_that_asks_for_it),
         ENGINE_TEST(large_text_comes_back_on_a_websocket),
