@@ -23,9 +23,10 @@ function next(emitter, event) {
     return new Promise((resolve) => emitter.once(event, (...args) => resolve(args)));
 }
 
-// A test's function: run `body` with a server of its own and a function that makes clients.
+// A test's function: run `body` with a server of its own and a function that makes clients. When the
+// test's time is up all of it ends, so that nothing waits for it any longer.
 function withServer(body, options = {}) {
-    return async () => {
+    return async (t) => {
         const server = await startSioServer(options);
         const ends = [server.kill];
         const use = (resource) => {
@@ -34,10 +35,14 @@ function withServer(body, options = {}) {
         };
         const connect = (io, options = {}, nsp = '', at = server.http) =>
             use(io(`${at}${nsp}`, { forceNew: true, reconnectionDelay: 20, ...options }));
+        const end = async () => {
+            while (ends.length > 0) await ends.pop()();
+        };
+        t.signal.addEventListener('abort', end);
         try {
             await body({ server, connect, use });
         } finally {
-            for (const end of ends.reverse()) await end();
+            await end();
         }
     };
 }
