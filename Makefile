@@ -15,7 +15,8 @@ SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-om
 PURE = sha1 base64 utf8 ws_frame ws_message http http_upgrade buf timer output room
 CORE = $(PURE) listen conn conn_output conn_http conn_ws ws
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
-TESTS = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
+SOCKETIO = $(patsubst %.c,%,$(wildcard socketio/*.c))
 
 # A unit test links only what its module names: a leak in the layering fails to link.
 LINK_test_sha1 = sha1
@@ -36,8 +37,25 @@ LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
+LINK_test_eio_codec = socketio/eio_codec $(CORE)
+LINK_test_eio_census = socketio/eio_census
+LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) \
+    socketio/tests/engine_fixture $(LINK_test_server)
+LINK_test_eio_http = $(LINK_test_engineio)
+LINK_test_eio_polling = $(LINK_test_engineio)
+LINK_test_eio_upgrade = $(LINK_test_engineio)
+LINK_test_eio_session = $(LINK_test_engineio) tests/oom
+LINK_test_socketio = $(SOCKETIO) socketio/tests/sio_fixture socketio/tests/engine_fixture \
+    $(LINK_test_server)
+LINK_test_sio_socket = $(LINK_test_socketio)
+LINK_test_sio_room = $(LINK_test_socketio)
+LINK_test_sio_emit = $(LINK_test_socketio)
+LINK_test_sio_recovery = $(LINK_test_socketio)
+LINK_test_json = socketio/json
+LINK_test_name_table = socketio/name_table
+LINK_test_sio_packet = socketio/sio_packet socketio/json
 # So does a fuzzer, by the same names.
-FUZZERS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 20
 
@@ -45,17 +63,25 @@ FUZZ_SECONDS ?= 20
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' Makefile)
 all: minnow $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, libminnow.a and the examples
 
-minnow: $(BUILD)/minnow.o $(BUILD)/page.o $(BUILD)/libminnow.a
+minnow: $(BUILD)/minnow.o $(BUILD)/minnow_socketio.o $(BUILD)/page.o $(BUILD)/libminnow.a
 	$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -o $@ $^
 
 run: minnow ## Build and start the chat on http://127.0.0.1:8080/
 	./minnow
 
-$(BUILD)/libminnow.a: $(CORE:%=$(BUILD)/%.o)
+$(BUILD)/libminnow.a: $(CORE:%=$(BUILD)/%.o) $(SOCKETIO:%=$(BUILD)/%.o)
 	rm -f $@
 	ar rcs $@ $^
 
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libminnow.a
+	$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^
+
+# What the official test suites of Engine.IO and Socket.IO expect to find at their port.
+tests/e2e/suite_server: $(BUILD)/tests/e2e/suite_server.o $(BUILD)/libminnow.a
+	$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^
+
+# What the tests with real Socket.IO clients talk to.
+$(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminnow.a
 	$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
@@ -63,7 +89,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	$(CC) $(STANDARD) $(CPPFLAGS) $(CFLAGS) $(LTO) -c -o $@ $<
 
 # Changes when the compiler or its flags do, and with it everything that is compiled.
-FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) $(LDFLAGS)
+FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LTO) $(SANITIZE) $(LDFLAGS)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || echo '$(subst ','\'',$(FLAGS))' > $@
@@ -84,8 +110,12 @@ FAULTS_WRAP = -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl
 test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
 	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)
 
+# The object of a test or fuzzer, wherever its source is.
+home = $(patsubst %.c,%.o,$(wildcard $(addsuffix $(1).c,tests/ tests/fuzz/ socketio/tests/ \
+    socketio/tests/fuzz/)))
+
 .SECONDEXPANSION:
-$(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/tests/%.o \
+$(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/$$(call home,$$*) \
         $$(addsuffix .o,$$(addprefix $(BUILD)/test/,$$(LINK_$$*)))
 	$(CC) $(SANITIZE) $(LDFLAGS) $(if $(filter %/oom.o,$^),$(OOM_WRAP)) \
 	    $(if $(filter %/faults.o,$^),$(FAULTS_WRAP)) -pthread -o $@ $^ -lcmocka
@@ -93,11 +123,11 @@ $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/tests/%.o \
 # A fuzzer's objects in a directory: those of the core that the test of the same name needs.
 fuzzed = $(addsuffix .o,$(addprefix $(1)/,$(filter-out tests/%,$(LINK_$(2:fuzz_%=test_%)))))
 
-$(FUZZERS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/tests/fuzz/%.o \
+$(FUZZERS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/$$(call home,$$*) \
         $(BUILD)/test/tests/fuzz/main.o $$(call fuzzed,$(BUILD)/test,$$*)
 	$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^
 
-$(FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o \
+$(FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/$$(call home,$$*) \
         $$(call fuzzed,$(BUILD)/fuzz,$$*)
 	$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^
 
@@ -116,10 +146,12 @@ $(BUILD)/test/%.o: %.c $(BUILD)/flags
 $(BUILD)/test/test_minnow: | $(BUILD)/test/minnow
 $(BUILD)/test/test_examples: | $(EXAMPLES:%=$(BUILD)/test/examples/%)
 
-$(BUILD)/test/minnow: $(BUILD)/test/minnow.o $(BUILD)/page.o $(CORE:%=$(BUILD)/test/%.o)
+$(BUILD)/test/minnow: $(BUILD)/test/minnow.o $(BUILD)/test/minnow_socketio.o $(BUILD)/page.o \
+        $(CORE:%=$(BUILD)/test/%.o) $(SOCKETIO:%=$(BUILD)/test/%.o)
 	$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^
 
-$(BUILD)/test/examples/%: $(BUILD)/test/examples/%.o $(CORE:%=$(BUILD)/test/%.o)
+$(BUILD)/test/examples/%: $(BUILD)/test/examples/%.o $(CORE:%=$(BUILD)/test/%.o) \
+        $(SOCKETIO:%=$(BUILD)/test/%.o)
 	$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^
 
 deps: ## Install what the tests need (cmocka) when it is missing
@@ -133,7 +165,7 @@ deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and it
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
-e2e: minnow ## Run the tests with real clients: Chromium, node, npm's and Python's WebSocket, curl
+e2e: minnow $(BUILD)/tests/e2e/sio_server $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients: Chromium, node, npm's and Python's WebSocket, curl
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
 
@@ -152,7 +184,7 @@ include bench/bench.mk
 debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
 	$(MAKE) BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" LTO= $(BUILD)/debug/minnow
 
-$(BUILD)/minnow: $(BUILD)/minnow.o $(BUILD)/page.o $(BUILD)/libminnow.a
+$(BUILD)/minnow: $(BUILD)/minnow.o $(BUILD)/minnow_socketio.o $(BUILD)/page.o $(BUILD)/libminnow.a
 	$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -o $@ $^
 
 static: ## Build ./build/static/minnow with musl, without any shared library
@@ -169,6 +201,7 @@ clean: ## Remove everything that was built
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile bench/bench.mk | expand -t 16
+
 
 .SECONDARY:
 .DELETE_ON_ERROR:

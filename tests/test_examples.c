@@ -135,12 +135,12 @@ static void the_readme_shows_echo_as_it_is(void **state)
     free(readme);
 }
 
-/* As the README has it: the files but for minnow.c, one of one's own, and a compiler without options. */
+/* As the README has it: the files but for those of the program, one of one's own, and a compiler without options. */
 static void the_library_compiles_where_it_is_copied(void **state)
 {
     static const char script[] =
         "set -e; d=$(mktemp -d); trap 'rm -r \"$d\"' EXIT; cp ./*.[ch] examples/echo.c \"$d\";"
-        "cd \"$d\"; rm minnow.c; ${CC:-cc} -Werror -o echo ./*.c;"
+        "cd \"$d\"; rm minnow*.c; ${CC:-cc} -Werror -o echo ./*.c;"
         "${CC:-cc} -std=c11 -Werror -o echo ./*.c";
 
     (void)state;
