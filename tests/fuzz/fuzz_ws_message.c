@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * ws_message.c, fed a stream of frames as a connection would: what comes of it is the same whether the
- * payloads come whole or byte by byte, and no message is longer than the limit. */
+ * payloads come whole or in pieces and are judged while they are unmasked, or come byte by byte and are
+ * unmasked before; and no message is longer than the limit. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,12 +11,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX = 300 };
+enum { MAX = 3000, UNMASKED_BEFORE = 1 };
 
 struct outcome {
     int error;
     unsigned messages, closes;
     size_t bytes;
+    uint64_t sum; /* of the unmasked bytes */
 };
 
 static int close_frame(struct outcome *o, const uint8_t *payload, size_t len)
@@ -34,18 +36,34 @@ static int close_frame(struct outcome *o, const uint8_t *payload, size_t len)
     return 0;
 }
 
+static int piece(struct ws_message *m, const struct ws_frame *f, uint8_t *payload, size_t at,
+                 size_t len, size_t step)
+{
+    size_t n = len - at < step ? len - at : step;
+
+    if (step == UNMASKED_BEFORE)
+        return ws_message_payload(m, payload + at, n);
+    return ws_message_unmask(m, f, payload + at, n, at);
+}
+
 /* The payload that there is, in pieces of `step`. */
 static int data_frame(struct ws_message *m, struct outcome *o, const struct ws_frame *f,
-                      const uint8_t *payload, size_t len, size_t step)
+                      uint8_t *payload, size_t len, size_t step)
 {
     int result = ws_message_admit(m, f, MAX);
 
     if (result == 0 && m->len > MAX)
         abort();
-    for (size_t at = 0; at < len && result == 0; at += step)
-        result = ws_message_payload(m, payload + at, len - at < step ? len - at : step);
-    if (result != 0 || len < f->len)
+    if (step == UNMASKED_BEFORE)
+        ws_frame_unmask(payload, len, f->mask, 0);
+    for (size_t at = 0; at < len && result == 0; at = len - at > step ? at + step : len)
+        result = piece(m, f, payload, at, len, step);
+    if (result != 0)
         return result;
+    for (size_t i = 0; i < len; i++)
+        o->sum = o->sum * 31 + payload[i];
+    if (len < f->len)
+        return 0;
     o->bytes += len;
     result = ws_message_frame_end(m, f);
     if (result > 0 && (m->len != 0 || m->state != MESSAGE_NONE))
@@ -67,11 +85,12 @@ static struct outcome run(const uint8_t *data, size_t size, size_t step)
 
         len = f.len < len ? (size_t)f.len : len;
         payload = exact_copy(data + header, len);
-        ws_frame_unmask(payload, len, f.mask, 0);
-        if (!ws_opcode_is_control(f.opcode))
+        if (!ws_opcode_is_control(f.opcode)) {
             o.error = data_frame(&m, &o, &f, payload, len, step);
-        else if (f.opcode == WS_OP_CLOSE && len == f.len)
+        } else if (f.opcode == WS_OP_CLOSE && len == f.len) {
+            ws_frame_unmask(payload, len, f.mask, 0);
             o.error = close_frame(&o, payload, len);
+        }
         free(payload);
         data += (size_t)header + len;
         size -= (size_t)header + len;
@@ -81,10 +100,13 @@ static struct outcome run(const uint8_t *data, size_t size, size_t step)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct outcome whole = run(data, size, SIZE_MAX), bytes = run(data, size, 1);
+    struct outcome bytes = run(data, size, UNMASKED_BEFORE);
+    const struct outcome others[] = {run(data, size, SIZE_MAX), run(data, size, 37)};
 
-    if (whole.error != bytes.error || whole.messages != bytes.messages ||
-        whole.closes != bytes.closes || whole.bytes != bytes.bytes)
-        abort();
+    for (size_t i = 0; i < 2; i++)
+        if (others[i].error != bytes.error || others[i].messages != bytes.messages ||
+            others[i].closes != bytes.closes || others[i].bytes != bytes.bytes ||
+            others[i].sum != bytes.sum)
+            abort();
     return 0;
 }
