@@ -10,6 +10,17 @@
 
 /* --- responses ---------------------------------------------------------------------------------- */
 
+/* Is it one that we write ourselves? Twice, they would say two things about where the response ends. */
+static bool is_framing(const char *name)
+{
+    static const char *const names[] = {"Content-Length", "Transfer-Encoding", "Connection"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (http_str_is_nocase((struct http_str){name, strlen(name)}, names[i]))
+            return true;
+    return false;
+}
+
 /* The application's own fields. A name that does not fit fails the head like any illegal one. */
 static void write_fields(struct http_writer *w, const struct ws_header *headers, size_t count)
 {
@@ -24,6 +35,7 @@ static void write_fields(struct http_writer *w, const struct ws_header *headers,
         }
         memcpy(name, headers[i].name.data, len);
         name[len] = '\0';
+        w->failed = w->failed || is_framing(name);
         http_writer_field(w, name, headers[i].value.data, headers[i].value.len);
     }
 }

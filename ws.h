@@ -183,7 +183,8 @@ bool ws_request_header_at(const struct ws_request *req, size_t index, struct ws_
  *   body, len       left out where the method is HEAD
  *
  * Returns WS_SENT or WS_QUEUED, else nothing was sent: WS_ERR_CLOSED when no request is open,
- * WS_ERR_INVALID for a status or a header that is not legal, WS_ERR_FULL, WS_ERR_NOMEM. */
+ * WS_ERR_INVALID for a status or a header that is not legal, or for a header that says where the response
+ * ends (Content-Length, Transfer-Encoding, Connection), WS_ERR_FULL, WS_ERR_NOMEM. */
 int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
                const void *body, size_t len);
 
