@@ -417,6 +417,7 @@ void conn_settle(struct ws_conn *c)
     }
     conn_tidy_input(c);
     conn_finish(c);
+    c->paused = conn_is_paused(c); /* again: what was fed has been answered */
     if (c->state != CONN_DEAD)
         conn_watch(c);
 }

@@ -38,6 +38,60 @@ static void half_closed_client_gets_its_echoes(void **state)
     free(payload);
 }
 
+static void reply_at_length(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    static const char block[4 * KIB];
+
+    (void)data;
+    (void)len;
+    for (int i = 0; i < 16; i++)
+        ws_send(c, op, block, sizeof block);
+    count(of(c), &of(c)->seen.messages);
+}
+
+static void respond_at_length(struct ws_conn *c, const struct ws_request *req)
+{
+    static const char body[60 * KIB];
+
+    (void)req;
+    ws_respond(c, 200, NULL, 0, body, sizeof body);
+    count(of(c), &of(c)->seen.requests);
+}
+
+/* What has come is answered, though its turn comes only as the client reads, and though a FIN is behind it. */
+static void half_closed_slow_reader_gets_every_answer(void **state)
+{
+    enum { ASKED = 200 };
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/ask", (struct ws_handlers){.on_open = join_room, .on_message = reply_at_length});
+    serve(f, "/get", (struct ws_handlers){.on_request = respond_at_length});
+    run(f);
+    c = slow_upgraded(f, "/ask");
+    for (int i = 0; i < ASKED; i++)
+        raw_bytes_frame(&f->out, RAW_BINARY, "?", 1);
+    raw_send_bytes(c, &f->out);
+    raw_half_close(c);
+    if (!raw_gone_within(c, PATIENCE_MS))
+        raw_fail(c, "the connection stays open after FIN");
+    assert_int_equal(f->seen.messages, ASKED);
+    assert_true(c->came.total > ASKED * 64 * KIB);
+
+    c = unconnected(f);
+    raw_connect_slow(c, f->port);
+    f->out.len = 0;
+    for (int i = 0; i < ASKED; i++)
+        raw_bytes_text(&f->out, "GET /get HTTP/1.1\r\n" HOST "\r\n");
+    raw_send_bytes(c, &f->out);
+    raw_half_close(c);
+    if (!raw_gone_within(c, PATIENCE_MS))
+        raw_fail(c, "the connection stays open after FIN");
+    assert_int_equal(f->seen.requests, ASKED);
+    assert_true(c->came.total > ASKED * 60 * KIB);
+}
+
 /* Each prefix of a frame, then FIN. The loop must neither hang nor spin. */
 static void frame_cut_by_fin_ends_the_connection(void **state)
 {
@@ -785,6 +839,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(half_closed_client_gets_its_echoes),
+        TEST(half_closed_slow_reader_gets_every_answer),
         TEST(frame_cut_by_fin_ends_the_connection),
         TEST(reset_at_any_step_disturbs_nobody),
         TEST(reset_under_a_full_queue_frees_it),
