@@ -126,17 +126,27 @@ static void conn_eof(struct ws_conn *c)
 /* Memory is out, the budget or the heap: this connection pays, with 1013. */
 void conn_overload(struct ws_conn *c)
 {
-    char address[WS_ADDRESS_SIZE];
+    static const char why[] = "out of memory (--max-memory, ws_options.max_memory)";
 
-    if (c->state == CONN_OPEN) {
-        conn_fail(c, WS_CLOSE_TRY_LATER, "out of memory (--max-memory, ws_options.max_memory)");
-        return;
-    }
-    server_log(c->server, WS_LOG_INFO, "#%llu %s dropped: out of memory (--max-memory)",
-               (unsigned long long)c->id, ws_conn_address(c, address));
-    if (c->state == CONN_ANSWERING)
+    switch ((enum conn_state)c->state) {
+    case CONN_OPEN:
+        conn_fail(c, WS_CLOSE_TRY_LATER, why);
+        break;
+    case CONN_ANSWERING:
         conn_abort(c);
-    conn_ended(c, WS_CLOSE_TRY_LATER, "", 0);
+        conn_refuse(c, 503, why);
+        break;
+    case CONN_HTTP:
+    case CONN_UPGRADING:
+        conn_refuse(c, 503, why);
+        break;
+    case CONN_CLOSING:
+        conn_ended(c, WS_CLOSE_TRY_LATER, "", 0);
+        break;
+    case CONN_DRAINING:
+    case CONN_DEAD:
+        break;
+    }
 }
 
 void conn_stop(struct ws_conn *c)

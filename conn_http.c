@@ -54,7 +54,9 @@ static ptrdiff_t write_head(struct ws_conn *c, int status, const struct ws_heade
     write_fields(&w, headers, count);
     if (status != 204 && status != 304)
         http_writer_number(&w, "Content-Length", body_len);
-    if (last)
+    if (last && status == 426) /* RFC 9110 §7.8: who sends Upgrade names it here */
+        http_writer_field(&w, "Connection", "Upgrade, close", 14);
+    else if (last)
         http_writer_field(&w, "Connection", "close", 5);
     else if (c->http_1_0)
         http_writer_field(&w, "Connection", "keep-alive", 10);
@@ -89,6 +91,7 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
 {
     const struct ws_header headers[] = {
         {ws_str("Content-Type"), ws_str("text/plain; charset=utf-8")},
+        {ws_str("X-Content-Type-Options"), ws_str("nosniff")}, /* `why` may quote the request */
         {ws_str("Upgrade"), ws_str("websocket")},
         {ws_str("Sec-WebSocket-Version"), ws_str("13")},
     };
@@ -99,7 +102,7 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
     server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d %s: %s",
                (unsigned long long)c->id, ws_conn_address(c, address), status,
                http_status_phrase(status), why);
-    conn_respond(c, status, headers, status == 426 ? 3 : 1, text, (size_t)len, true);
+    conn_respond(c, status, headers, status == 426 ? 4 : 2, text, (size_t)len, true);
     conn_drain(c);
 }
 

@@ -172,6 +172,8 @@ static void plain_get_of_a_websocket_path_gets_426(void **state)
     raw_expect_status(c, &r, 426);
     assert_true(raw_header_is(&r, "Upgrade", "websocket"));
     assert_true(raw_header_is(&r, "Sec-WebSocket-Version", "13"));
+    assert_true(raw_header_is(&r, "Connection", "Upgrade, close"));
+    assert_true(raw_header_is(&r, "X-Content-Type-Options", "nosniff"));
     raw_close(c);
 
     c = client(f, "upgrade to something else");
@@ -945,6 +947,7 @@ static void request_dropped_for_lack_of_memory_is_aborted(void **state)
     struct fixture *f = *state;
     static const size_t sizes[] = {230 * KIB, 14 * KIB}; /* what is left holds less than a head */
     struct raw_client *late;
+    struct raw_response r;
     uint8_t *payload = make_payload(230 * KIB, false);
 
     create(f, (struct ws_options){.max_memory = 256 * KIB});
@@ -966,6 +969,7 @@ static void request_dropped_for_lack_of_memory_is_aborted(void **state)
     }
     raw_send_some(late, payload, 100 * KIB, 50);
     wait_until(f, &f->seen.aborted, 1, "calls of on_abort");
+    raw_expect_status(late, &r, 503);
     for (size_t i = 0; i < CLIENTS; i++)
         raw_close(&f->clients[i]);
     wait_connections(f, 0);
