@@ -446,7 +446,7 @@ static void expect_slice(struct ws_str value, const char *expected)
 {
     if (value.data == NULL)
         fail_msg("nothing instead of %s", expected);
-    if (value.len != strlen(expected) || memcmp(value.data, expected, value.len) != 0)
+    else if (value.len != strlen(expected) || memcmp(value.data, expected, value.len) != 0)
         fail_msg("%.*s instead of %s", (int)value.len, value.data, expected);
 }
 

@@ -115,85 +115,85 @@ static void packets_cut_at_every_place_are_read_or_refused(void **state)
     }
 }
 
+static const struct {
+    const char *text;
+    int error;
+} no_packets[] = {
+    {"", SIO_BAD_TYPE},
+    {"7", SIO_BAD_TYPE},
+    {"9[\"a\"]", SIO_BAD_TYPE},
+    {"x", SIO_BAD_TYPE},
+    {" 2[\"a\"]", SIO_BAD_TYPE},
+    {"0[]", SIO_BAD_PAYLOAD},
+    {"0\"x\"", SIO_BAD_PAYLOAD},
+    {"0null", SIO_BAD_PAYLOAD},
+    {"0true", SIO_BAD_PAYLOAD},
+    {"0/a,[]", SIO_BAD_PAYLOAD},
+    {"1{}", SIO_BAD_PAYLOAD},
+    {"1/a,\"x\"", SIO_BAD_PAYLOAD},
+    {"2[]", SIO_BAD_PAYLOAD},
+    {"2[null]", SIO_BAD_PAYLOAD},
+    {"2[[\"a\"]]", SIO_BAD_PAYLOAD},
+    {"2[{\"a\":1}]", SIO_BAD_PAYLOAD},
+    {"2[true]", SIO_BAD_PAYLOAD},
+    {"2{}", SIO_BAD_PAYLOAD},
+    {"2\"a\"", SIO_BAD_PAYLOAD},
+    {"2[\"connect\"]", SIO_BAD_PAYLOAD},
+    {"2[\"connect_error\"]", SIO_BAD_PAYLOAD},
+    {"2[\"disconnect\"]", SIO_BAD_PAYLOAD},
+    {"2[\"disconnecting\"]", SIO_BAD_PAYLOAD},
+    {"2[\"newListener\"]", SIO_BAD_PAYLOAD},
+    {"2[\"removeListener\"]", SIO_BAD_PAYLOAD},
+    {"2[\"\\u0064isconnect\"]", SIO_BAD_PAYLOAD},
+    {"2[\"a\"]x", SIO_BAD_JSON},
+    {"2[\"a\"", SIO_BAD_JSON},
+    {"2[\"a\",]", SIO_BAD_JSON},
+    {"2abc", SIO_BAD_JSON},
+    {"2-1[\"a\"]", SIO_BAD_JSON},
+    {"21.5[\"a\"]", SIO_BAD_JSON},
+    {"21e3[\"a\"]", SIO_BAD_JSON},
+    {"2 1[\"a\"]", SIO_BAD_JSON},
+    {"29007199254740992[\"a\"]", SIO_BAD_ID},
+    {"299999999999999999999999999999[\"a\"]", SIO_BAD_ID},
+    {"3", SIO_BAD_PAYLOAD},
+    {"31", SIO_BAD_PAYLOAD},
+    {"312{}", SIO_BAD_PAYLOAD},
+    {"312\"x\"", SIO_BAD_PAYLOAD},
+    {"4", SIO_BAD_PAYLOAD},
+    {"4[]", SIO_BAD_PAYLOAD},
+    {"41", SIO_BAD_PAYLOAD},
+    {"5", SIO_BAD_ATTACHMENTS},
+    {"5[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"5-[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"51[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"51", SIO_BAD_ATTACHMENTS},
+    {"50-[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"500-[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"501-[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"5-1-[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"51.5-[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"51e1-[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"5x-[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"511-[\"a\"]", SIO_BAD_ATTACHMENTS},
+    {"51-", SIO_BAD_PAYLOAD},
+    {"51-12", SIO_BAD_PAYLOAD},
+    {"51-[]", SIO_BAD_PAYLOAD},
+    {"51-[\"disconnect\"]", SIO_BAD_PAYLOAD},
+    {"61-1{}", SIO_BAD_PAYLOAD},
+    {"0/a\x1f,", SIO_BAD_NAMESPACE},
+    {"0/a\nb", SIO_BAD_NAMESPACE},
+};
+
 static void what_is_no_packet_is_refused_for_its_reason(void **state)
 {
-    static const struct {
-        const char *text;
-        int error;
-    } cases[] = {
-        {"", SIO_BAD_TYPE},
-        {"7", SIO_BAD_TYPE},
-        {"9[\"a\"]", SIO_BAD_TYPE},
-        {"x", SIO_BAD_TYPE},
-        {" 2[\"a\"]", SIO_BAD_TYPE},
-        {"0[]", SIO_BAD_PAYLOAD},
-        {"0\"x\"", SIO_BAD_PAYLOAD},
-        {"0null", SIO_BAD_PAYLOAD},
-        {"0true", SIO_BAD_PAYLOAD},
-        {"0/a,[]", SIO_BAD_PAYLOAD},
-        {"1{}", SIO_BAD_PAYLOAD},
-        {"1/a,\"x\"", SIO_BAD_PAYLOAD},
-        {"2[]", SIO_BAD_PAYLOAD},
-        {"2[null]", SIO_BAD_PAYLOAD},
-        {"2[[\"a\"]]", SIO_BAD_PAYLOAD},
-        {"2[{\"a\":1}]", SIO_BAD_PAYLOAD},
-        {"2[true]", SIO_BAD_PAYLOAD},
-        {"2{}", SIO_BAD_PAYLOAD},
-        {"2\"a\"", SIO_BAD_PAYLOAD},
-        {"2[\"connect\"]", SIO_BAD_PAYLOAD},
-        {"2[\"connect_error\"]", SIO_BAD_PAYLOAD},
-        {"2[\"disconnect\"]", SIO_BAD_PAYLOAD},
-        {"2[\"disconnecting\"]", SIO_BAD_PAYLOAD},
-        {"2[\"newListener\"]", SIO_BAD_PAYLOAD},
-        {"2[\"removeListener\"]", SIO_BAD_PAYLOAD},
-        {"2[\"\\u0064isconnect\"]", SIO_BAD_PAYLOAD},
-        {"2[\"a\"]x", SIO_BAD_JSON},
-        {"2[\"a\"", SIO_BAD_JSON},
-        {"2[\"a\",]", SIO_BAD_JSON},
-        {"2abc", SIO_BAD_JSON},
-        {"2-1[\"a\"]", SIO_BAD_JSON},
-        {"21.5[\"a\"]", SIO_BAD_JSON},
-        {"21e3[\"a\"]", SIO_BAD_JSON},
-        {"2 1[\"a\"]", SIO_BAD_JSON},
-        {"29007199254740992[\"a\"]", SIO_BAD_ID},
-        {"299999999999999999999999999999[\"a\"]", SIO_BAD_ID},
-        {"3", SIO_BAD_PAYLOAD},
-        {"31", SIO_BAD_PAYLOAD},
-        {"312{}", SIO_BAD_PAYLOAD},
-        {"312\"x\"", SIO_BAD_PAYLOAD},
-        {"4", SIO_BAD_PAYLOAD},
-        {"4[]", SIO_BAD_PAYLOAD},
-        {"41", SIO_BAD_PAYLOAD},
-        {"5", SIO_BAD_ATTACHMENTS},
-        {"5[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"5-[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"51[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"51", SIO_BAD_ATTACHMENTS},
-        {"50-[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"500-[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"501-[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"5-1-[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"51.5-[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"51e1-[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"5x-[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"511-[\"a\"]", SIO_BAD_ATTACHMENTS},
-        {"51-", SIO_BAD_PAYLOAD},
-        {"51-12", SIO_BAD_PAYLOAD},
-        {"51-[]", SIO_BAD_PAYLOAD},
-        {"51-[\"disconnect\"]", SIO_BAD_PAYLOAD},
-        {"61-1{}", SIO_BAD_PAYLOAD},
-        {"0/a\x1f,", SIO_BAD_NAMESPACE},
-        {"0/a\nb", SIO_BAD_NAMESPACE},
-    };
-
     (void)state;
-    for (EACH(i, cases)) {
+    for (EACH(i, no_packets)) {
         struct sio_packet p;
         char *copy;
-        int error = decode(&p, cases[i].text, strlen(cases[i].text), &copy);
+        int error = decode(&p, no_packets[i].text, strlen(no_packets[i].text), &copy);
 
-        if (error != cases[i].error)
-            fail_msg("%s: %d instead of %d", cases[i].text, error, cases[i].error);
+        if (error != no_packets[i].error)
+            fail_msg("%s: %d instead of %d", no_packets[i].text, error, no_packets[i].error);
         free(copy);
     }
 }

@@ -82,7 +82,7 @@ static struct ws_server *signalled;
 static void stop(int signal_number)
 {
     (void)signal_number;
-    ws_server_stop(signalled);
+    ws_server_stop(signalled); /* NOLINT(bugprone-signal-handler,cert-sig30-c): ws.h allows it */
 }
 
 int main(int argc, char **argv)
