@@ -11,8 +11,6 @@
 
 /* --- the grammar ------------------------------------------------------------------------------------ */
 
-static const char *value_end(const char *p, const char *end, unsigned depth);
-
 static const char *skip_space(const char *p, const char *end) /* §2 */
 {
     while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
@@ -168,40 +166,11 @@ static const char *name_end(const char *p, const char *end) /* §4 */
     return p < end && *p == ':' ? skip_space(p + 1, end) : NULL;
 }
 
-/* An array (close is ']') or object ('}') from its opening bracket. */
-static const char *container_end(const char *p, const char *end, char close, unsigned depth)
+static const char *scalar_end(const char *p, const char *end)
 {
-    if (depth == JSON_DEPTH_MAX)
-        return NULL;
-    p = skip_space(p + 1, end);
-    if (p < end && *p == close)
-        return p + 1;
-    for (;;) {
-        if (close == '}')
-            p = name_end(p, end);
-        p = p == NULL ? NULL : value_end(p, end, depth + 1);
-        if (p == NULL)
-            return NULL;
-        p = skip_space(p, end);
-        if (p == end || (*p != ',' && *p != close))
-            return NULL;
-        if (*p == close)
-            return p + 1;
-        p = skip_space(p + 1, end);
-    }
-}
-
-static const char *value_end(const char *p, const char *end, unsigned depth) /* §3 */
-{
-    if (p == end)
-        return NULL;
     switch (*p) {
     case '"':
         return string_end(p, end);
-    case '[':
-        return container_end(p, end, ']', depth);
-    case '{':
-        return container_end(p, end, '}', depth);
     case 't':
         return word_end(p, end, "true");
     case 'f':
@@ -211,6 +180,75 @@ static const char *value_end(const char *p, const char *end, unsigned depth) /* 
     default:
         return number_end(p, end);
     }
+}
+
+/* The arrays and objects that are open, the innermost last, by what will close them. */
+struct nest {
+    char closers[JSON_DEPTH_MAX];
+    size_t depth;
+};
+
+static char closer(const struct nest *n)
+{
+    return n->closers[n->depth - 1];
+}
+
+/* Behind an opening bracket: the first value, its name, or the closing bracket begins there. */
+static const char *open_nest(struct nest *n, const char *p, const char *end)
+{
+    if (n->depth == JSON_DEPTH_MAX)
+        return NULL;
+    n->closers[n->depth++] = *p == '[' ? ']' : '}';
+    return skip_space(p + 1, end);
+}
+
+/* From where a value of the innermost nest begins, with its name if it has one, to the value. */
+static const char *item(const struct nest *n, const char *p, const char *end)
+{
+    return closer(n) == '}' ? name_end(p, end) : p;
+}
+
+/* Behind a value come closing brackets, and then, unless that was all, a comma and the next value. */
+static const char *behind_value(struct nest *n, const char *p, const char *end)
+{
+    while (n->depth != 0) {
+        p = skip_space(p, end);
+        if (p == end)
+            return NULL;
+        if (*p == ',')
+            return item(n, skip_space(p + 1, end), end);
+        if (*p != closer(n))
+            return NULL;
+        n->depth--;
+        p++;
+    }
+    return p;
+}
+
+/* §3. Not by recursion: how much stack there is, is not for a peer to find out. */
+static const char *value_end(const char *p, const char *end)
+{
+    struct nest n;
+
+    n.depth = 0;
+    do {
+        if (p == end)
+            return NULL;
+        if (*p == '[' || *p == '{') {
+            p = open_nest(&n, p, end);
+            if (p == NULL || p == end)
+                return NULL;
+            if (*p != closer(&n)) {
+                p = item(&n, p, end);
+                continue;
+            }
+        } else {
+            p = scalar_end(p, end);
+        }
+        if (p != NULL)
+            p = behind_value(&n, p, end);
+    } while (p != NULL && n.depth != 0);
+    return p;
 }
 
 /* --- slices ------------------------------------------------------------------------------------------- */
@@ -232,7 +270,7 @@ struct ws_str json_parse(struct ws_str text)
         return none;
     end = text.data + text.len;
     p = skip_space(text.data, end);
-    behind = value_end(p, end, 0);
+    behind = value_end(p, end);
     return behind == NULL || skip_space(behind, end) != end ? none : slice(p, behind);
 }
 
@@ -307,7 +345,7 @@ bool json_next(struct ws_str *list, struct ws_str *value)
         return false;
     end = list->data + list->len;
     p = skip_space(list->data, end);
-    behind = value_end(p, end, 0);
+    behind = value_end(p, end);
     if (behind == NULL || !take(list, behind))
         return false;
     *value = slice(p, behind);
@@ -326,7 +364,7 @@ bool json_next_member(struct ws_str *list, struct ws_str *name, struct ws_str *v
     end = list->data + list->len;
     p = skip_space(list->data, end);
     at = name_end(p, end);
-    behind = at == NULL ? NULL : value_end(at, end, 0);
+    behind = at == NULL ? NULL : value_end(at, end);
     if (behind == NULL || !take(list, behind))
         return false;
     *name = slice(p, string_end(p, end));
@@ -346,7 +384,7 @@ bool json_token(struct ws_str *rest, struct ws_str *token)
     p = skip_space(rest->data, end);
     if (p == end)
         return false;
-    behind = memchr("[]{},:", *p, 6) != NULL ? p + 1 : value_end(p, end, 0);
+    behind = memchr("[]{},:", *p, 6) != NULL ? p + 1 : value_end(p, end);
     if (behind == NULL)
         return false;
     *token = slice(p, behind);

@@ -87,6 +87,20 @@ void name_table_remove(struct name_table *t, struct name_entry *e)
     t->count--;
 }
 
+struct name_entry *name_table_pop(struct name_table *t)
+{
+    for (size_t i = 0; i < t->size; i++) {
+        struct name_entry *e = t->buckets[i];
+
+        if (e == NULL)
+            continue;
+        t->buckets[i] = e->next;
+        t->count--;
+        return e;
+    }
+    return NULL;
+}
+
 void name_table_release(struct name_table *t)
 {
     free(t->buckets);

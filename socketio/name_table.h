@@ -35,6 +35,9 @@ bool name_table_add(struct name_table *t, struct name_entry *e, struct ws_str na
 
 void name_table_remove(struct name_table *t, struct name_entry *e);
 
+/* Take any entry out; NULL when there is none. */
+struct name_entry *name_table_pop(struct name_table *t);
+
 void name_table_release(struct name_table *t); /* the entries are the caller's */
 
 #endif

@@ -495,20 +495,22 @@ struct sio_namespace *sio_namespace_new(struct sio_server *io, const char *name,
     return namespace_open(io, ws_str(name), handlers);
 }
 
+/* It is not in the table any more. */
 static void namespace_free(struct sio_namespace *n)
 {
     struct sio_server *io = n->server;
 
     sio_recovery_free(n);
-    name_table_remove(&io->namespaces, &n->entry);
     name_table_release(&n->rooms);
     sio_give(io, n, namespace_size(n->entry.len));
 }
 
 void sio_namespace_check(struct sio_namespace *n)
 {
-    if (n->by_rule && n->first == NULL && sio_recovery_is_empty(n))
-        namespace_free(n);
+    if (!n->by_rule || n->first != NULL || !sio_recovery_is_empty(n))
+        return;
+    name_table_remove(&n->server->namespaces, &n->entry);
+    namespace_free(n);
 }
 
 int sio_namespace_rule(struct sio_server *io,
@@ -664,10 +666,10 @@ static void free_rules(struct sio_server *io)
 
 static void free_namespaces(struct sio_server *io)
 {
-    for (size_t i = 0; i < io->namespaces.size; i++)
-        while (io->namespaces.buckets[i] != NULL)
-            /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it leaves the table */
-            namespace_free((struct sio_namespace *)io->namespaces.buckets[i]);
+    struct name_entry *e;
+
+    while ((e = name_table_pop(&io->namespaces)) != NULL)
+        namespace_free((struct sio_namespace *)e);
     name_table_release(&io->namespaces);
 }
 

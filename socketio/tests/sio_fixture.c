@@ -119,9 +119,7 @@ int sio_setup(void **state)
     struct sio_fixture *x = calloc(1, sizeof *x);
     void *e = NULL;
 
-    if (x == NULL)
-        return -1;
-    if (engine_setup(&e) != 0) {
+    if (x == NULL || engine_setup(&e) != 0) {
         free(x);
         return -1;
     }

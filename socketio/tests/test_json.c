@@ -33,7 +33,7 @@ struct input {
 
 #define INPUT(name, data)                                                                          \
     {                                                                                              \
-        name, data, sizeof data - 1                                                                \
+        (name), (data), sizeof(data) - 1                                                           \
     }
 
 static const struct input must_accept[] = {
@@ -372,18 +372,15 @@ static bool accepted(const char *data, size_t len)
     return valid;
 }
 
-#define EACH(i, table)                                                                             \
-    size_t i = 0;                                                                                  \
-    i < sizeof table / sizeof table[0];                                                            \
-    i++
+#define COUNT(table) (sizeof(table) / sizeof *(table))
 
 static void what_must_be_accepted_is(void **state)
 {
     (void)state;
-    for (EACH(i, must_accept))
+    for (size_t i = 0; i < COUNT(must_accept); i++)
         if (!accepted(must_accept[i].data, must_accept[i].len))
             fail_msg("y_%s was rejected", must_accept[i].name);
-    for (EACH(i, left_to_us_and_accepted))
+    for (size_t i = 0; i < COUNT(left_to_us_and_accepted); i++)
         if (!accepted(left_to_us_and_accepted[i].data, left_to_us_and_accepted[i].len))
             fail_msg("i_%s was rejected", left_to_us_and_accepted[i].name);
 }
@@ -391,7 +388,7 @@ static void what_must_be_accepted_is(void **state)
 static void what_must_be_rejected_is(void **state)
 {
     (void)state;
-    for (EACH(i, must_reject))
+    for (size_t i = 0; i < COUNT(must_reject); i++)
         if (accepted(must_reject[i].data, must_reject[i].len))
             fail_msg("n_%s was accepted", must_reject[i].name);
 }
@@ -400,7 +397,7 @@ static void what_must_be_rejected_is(void **state)
 static void no_value_ends_before_its_end(void **state)
 {
     (void)state;
-    for (EACH(i, must_accept)) {
+    for (size_t i = 0; i < COUNT(must_accept); i++) {
         const struct input *in = &must_accept[i];
         struct ws_str value = json_parse((struct ws_str){in->data, in->len});
         size_t need = (size_t)(value.data - in->data) + value.len;
@@ -444,10 +441,10 @@ static void nesting_ends_at_the_limit(void **state)
 
 static void expect_slice(struct ws_str value, const char *expected)
 {
-    if (value.data == NULL)
-        fail_msg("nothing instead of %s", expected);
-    else if (value.len != strlen(expected) || memcmp(value.data, expected, value.len) != 0)
-        fail_msg("%.*s instead of %s", (int)value.len, value.data, expected);
+    if (value.data == NULL || value.len != strlen(expected) ||
+        memcmp(value.data, expected, value.len) != 0)
+        fail_msg("'%.*s' instead of %s", (int)value.len, value.data == NULL ? "" : value.data,
+                 expected);
 }
 
 static void a_list_gives_its_values_in_order(void **state)
@@ -477,9 +474,9 @@ static void lists_are_told_from_what_is_none(void **state)
 
     (void)state;
     assert_true(json_is_list((struct ws_str){NULL, 0}));
-    for (EACH(i, lists))
+    for (size_t i = 0; i < COUNT(lists); i++)
         assert_true(json_is_list(text(lists[i])));
-    for (EACH(i, others))
+    for (size_t i = 0; i < COUNT(others); i++)
         if (json_is_list(text(others[i])))
             fail_msg("%s was taken for a list", others[i]);
 }
@@ -538,7 +535,7 @@ static void expect_number(const char *written, double expected)
 {
     double d = 12345;
 
-    if (!json_number(text(written), &d) || memcmp(&d, &expected, sizeof d) != 0)
+    if (!json_number(text(written), &d) || d != expected || signbit(d) != signbit(expected))
         fail_msg("%.60s: %.17g instead of %.17g", written, d, expected);
 }
 
@@ -631,7 +628,7 @@ static const struct {
 static void strings_are_unescaped_into_exactly_enough_room(void **state)
 {
     (void)state;
-    for (EACH(i, strings)) {
+    for (size_t i = 0; i < COUNT(strings); i++) {
         size_t len = strlen(strings[i].json);
         char *json = exact_copy(strings[i].json, len);
 
@@ -658,7 +655,7 @@ static void what_is_no_string_is_not_unescaped(void **state)
     char out[16];
 
     (void)state;
-    for (EACH(i, others)) {
+    for (size_t i = 0; i < COUNT(others); i++) {
         assert_int_equal(json_string(text(others[i]), out, sizeof out), -1);
         assert_false(json_string_is(text(others[i]), "a"));
     }
@@ -753,7 +750,7 @@ static void lone_surrogates_are_escaped_and_broken_bytes_replaced(void **state)
     };
 
     (void)state;
-    for (EACH(i, cases)) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         size_t len = strlen(cases[i].bytes);
         char *copy = exact_copy(cases[i].bytes, len);
         struct json_writer w = {0};
@@ -817,7 +814,7 @@ static void numbers_are_written_as_javascript_does(void **state)
     };
 
     (void)state;
-    for (EACH(i, cases)) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         struct json_writer w = {0};
 
         json_write_number(&w, cases[i].number);

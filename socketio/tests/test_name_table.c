@@ -50,6 +50,10 @@ static void entries_are_found_while_they_are_in_the_table(void **state)
     for (size_t i = 0; i < COUNT; i++)
         assert_ptr_equal(name_table_find(&t, text(things[i].name)),
                          i % 2 == 0 ? NULL : &things[i].entry);
+    for (size_t i = 0; i < COUNT / 2; i++)
+        assert_non_null(name_table_pop(&t));
+    assert_null(name_table_pop(&t));
+    assert_int_equal(t.count, 0);
     free(things);
     name_table_release(&t);
 }

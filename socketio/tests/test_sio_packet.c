@@ -12,10 +12,7 @@
 #include "../../tests/exact.h"
 #include "../sio_packet.h"
 
-#define EACH(i, table)                                                                             \
-    size_t i = 0;                                                                                  \
-    i < sizeof table / sizeof table[0];                                                            \
-    i++
+#define COUNT(table) (sizeof(table) / sizeof *(table))
 
 /* Decode an exact-size copy, which the caller frees. */
 static int decode(struct sio_packet *p, const char *text, size_t len, char **copy)
@@ -82,7 +79,7 @@ static const struct {
 static void every_form_of_packet_is_read(void **state)
 {
     (void)state;
-    for (EACH(i, packets)) {
+    for (size_t i = 0; i < COUNT(packets); i++) {
         struct sio_packet p;
         char *copy;
         int error = decode(&p, packets[i].text, strlen(packets[i].text), &copy);
@@ -101,7 +98,7 @@ static void every_form_of_packet_is_read(void **state)
 static void packets_cut_at_every_place_are_read_or_refused(void **state)
 {
     (void)state;
-    for (EACH(i, packets)) {
+    for (size_t i = 0; i < COUNT(packets); i++) {
         size_t len = strlen(packets[i].text);
 
         for (size_t n = 0; n < len; n++) {
@@ -118,7 +115,7 @@ static void packets_cut_at_every_place_are_read_or_refused(void **state)
 static const struct {
     const char *text;
     int error;
-} no_packets[] = {
+} not_packets[] = {
     {"", SIO_BAD_TYPE},
     {"7", SIO_BAD_TYPE},
     {"9[\"a\"]", SIO_BAD_TYPE},
@@ -186,14 +183,15 @@ static const struct {
 
 static void what_is_no_packet_is_refused_for_its_reason(void **state)
 {
+
     (void)state;
-    for (EACH(i, no_packets)) {
+    for (size_t i = 0; i < COUNT(not_packets); i++) {
         struct sio_packet p;
         char *copy;
-        int error = decode(&p, no_packets[i].text, strlen(no_packets[i].text), &copy);
+        int error = decode(&p, not_packets[i].text, strlen(not_packets[i].text), &copy);
 
-        if (error != no_packets[i].error)
-            fail_msg("%s: %d instead of %d", no_packets[i].text, error, no_packets[i].error);
+        if (error != not_packets[i].error)
+            fail_msg("%s: %d instead of %d", not_packets[i].text, error, not_packets[i].error);
         free(copy);
     }
 }
@@ -219,7 +217,7 @@ static void cve_2022_2421_placeholder_num_is_no_index(void **state)
     char text[128];
 
     (void)state;
-    for (EACH(i, nums)) {
+    for (size_t i = 0; i < COUNT(nums); i++) {
         snprintf(text, sizeof text, "51-[\"a\",{\"_placeholder\":true,\"num\":%s}]", nums[i]);
         expect_error(text, SIO_BAD_PLACEHOLDER);
     }
@@ -326,7 +324,7 @@ static void placeholders_are_found_at_any_depth(void **state)
     };
 
     (void)state;
-    for (EACH(i, cases)) {
+    for (size_t i = 0; i < COUNT(cases); i++) {
         size_t len = strlen(cases[i].list);
         char *copy = exact_copy(cases[i].list, len);
 
@@ -360,7 +358,7 @@ static void a_value_tells_which_attachment_it_stands_for(void **state)
 static void packets_are_written_as_they_are_read(void **state)
 {
     (void)state;
-    for (EACH(i, packets)) {
+    for (size_t i = 0; i < COUNT(packets); i++) {
         struct json_writer w = {0};
         struct sio_packet p;
         struct sio_packet again;

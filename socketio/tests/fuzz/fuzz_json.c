@@ -9,22 +9,28 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Every value inside of a valid one is valid, and they are all that is inside. */
-static void check_inside(struct ws_str value)
+static bool is_space(struct ws_str text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr(" \t\r\n", text.data[i]) == NULL || text.data[i] == '\0')
+            return false;
+    return true;
+}
+
+/* Every value inside of a valid one is valid, and they are all that is inside. Returns the last one. */
+static struct ws_str check_inside(struct ws_str value)
 {
     struct ws_str list = json_inside(value);
     struct ws_str name;
-    struct ws_str item;
+    struct ws_str item = {NULL, 0};
     bool object = json_type(value) == JSON_OBJECT;
 
-    while (object ? json_next_member(&list, &name, &item) : json_next(&list, &item)) {
+    while (object ? json_next_member(&list, &name, &item) : json_next(&list, &item))
         if (json_parse(item).data != item.data || json_parse(item).len != item.len)
             abort();
-        check_inside(item);
-    }
-    for (size_t i = 0; i < list.len; i++)
-        if (strchr(" \t\r\n", list.data[i]) == NULL || list.data[i] == '\0')
-            abort();
+    if (!is_space(list))
+        abort();
+    return item;
 }
 
 static void check_scalars(struct ws_str value)
@@ -81,8 +87,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_member(text, "a");
     check_writer((const char *)data, size);
     if (value.data != NULL) {
-        check_inside(value);
         check_scalars(value);
+        while (json_inside(value).len != 0)
+            value = check_inside(value);
     }
     return 0;
 }
