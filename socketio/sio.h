@@ -278,8 +278,9 @@ ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_
 
 /* Emit and ask each for an acknowledgement. fn(arg, reply) is called for every answer, and one last
  * time with reply->socket NULL: without error when all have answered, with SIO_ERR_TIMEOUT when the
- * time (not 0) was over before. Never from inside this call, and not at all when it fails. A client
- * that owes max_acks answers already is disconnected. Returns as sio_publish(). */
+ * time (not 0) was over before, with WS_ERR_CLOSED when all who have not answered have ended. Never from
+ * inside this call, and not at all when it fails. A client that owes max_acks answers already is
+ * disconnected. Returns as sio_publish(). */
 ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct sio_args args,
                           unsigned timeout_ms, sio_reply_fn *fn, void *arg);
 

@@ -362,6 +362,13 @@ static bool gather_add(struct sio_gather *g, struct sio_socket *s, int64_t id)
     return true;
 }
 
+/* Is there anybody left who could answer? */
+static void gather_check(struct sio_gather *g)
+{
+    if (g->waits == NULL)
+        gather_end(g, g->received == g->expected ? 0 : WS_ERR_CLOSED);
+}
+
 static void gather_answer(struct sio_wait *w, const struct sio_args *args)
 {
     struct sio_gather *g = w->gather;
@@ -370,8 +377,7 @@ static void gather_answer(struct sio_wait *w, const struct sio_args *args)
     reply.received = ++g->received;
     wait_free(w);
     g->fn(g->arg, &reply);
-    if (g->received == g->expected)
-        gather_end(g, 0);
+    gather_check(g);
 }
 
 void sio_acked(struct sio_socket *s, int64_t id, const struct sio_args *args)
@@ -388,12 +394,20 @@ void sio_acked(struct sio_socket *s, int64_t id, const struct sio_args *args)
         wait_end(w, 0, args);
 }
 
-/* A gather learns by its timeout that somebody is missing. */
+/* One of those who were asked has gone. */
+static void gather_loss(struct sio_wait *w)
+{
+    struct sio_gather *g = w->gather;
+
+    wait_free(w);
+    gather_check(g);
+}
+
 void sio_waits_end(struct sio_socket *s)
 {
     while (s->waits != NULL) {
         if (s->waits->gather != NULL)
-            wait_free(s->waits);
+            gather_loss(s->waits);
         else
             wait_end(s->waits, WS_ERR_CLOSED, NULL);
     }

@@ -162,7 +162,7 @@ int sio_teardown(void **state)
     return result;
 }
 
-void sio_start(struct sio_fixture *x, struct sio_options options, struct sio_handlers handlers)
+void sio_create(struct sio_fixture *x, struct sio_options options, struct sio_handlers handlers)
 {
     if (handlers.on_connect == NULL)
         handlers.on_connect = sio_count_connect;
@@ -180,6 +180,11 @@ void sio_start(struct sio_fixture *x, struct sio_options options, struct sio_han
     assert_non_null(x->main);
     assert_non_null(sio_namespace_new(x->io, "/custom", &handlers));
     x->memory = ws_server_stats(x->f->server).buffered;
+}
+
+void sio_start(struct sio_fixture *x, struct sio_options options, struct sio_handlers handlers)
+{
+    sio_create(x, options, handlers);
     run(x->f);
 }
 

@@ -28,6 +28,9 @@ int sio_teardown(void **state); /* checks too that nothing is left of the client
  * none. */
 void sio_start(struct sio_fixture *x, struct sio_options options, struct sio_handlers handlers);
 
+/* The same, but nobody runs its loop. */
+void sio_create(struct sio_fixture *x, struct sio_options options, struct sio_handlers handlers);
+
 struct sio_fixture *fixture_of(const struct sio_socket *s);
 
 /* What the fixture's handlers do; for those that do more. */

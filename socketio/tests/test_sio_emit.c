@@ -456,6 +456,24 @@ static void a_gathering_broadcast_ends_in_time(void **state)
     expect_replies(x, 2, "0 socket 1 1/2 0;-16 end  1/2 0;");
 }
 
+static void a_gathering_broadcast_ends_when_nobody_is_left_to_answer(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *a;
+    struct raw_client *b;
+    int result;
+
+    start_plain(x);
+    a = sio_client(x, NULL);
+    b = sio_client(x, NULL);
+    on_sio(x, request_all, &result);
+    raw_expect_message(a, "420[\"ask\"]");
+    raw_send_message(b, "41");
+    raw_send_message(a, "430[1]");
+    wait_until(x->f, &x->f->seen.ran, 2, "replies");
+    assert_non_null(strstr(x->f->seen.text, "-1 end  1/2 0;"));
+}
+
 static void a_broadcast_to_nobody_ends_at_once(void **state)
 {
     struct sio_fixture *x = *state;
@@ -483,7 +501,7 @@ static void a_server_may_be_freed_while_it_gathers(void **state)
     x->f->server = NULL;
     sio_server_free(x->io);
     x->io = NULL;
-    assert_string_equal(x->f->seen.text, "-1 socket  0/1 0;-1 end  0/1 0;");
+    assert_string_equal(x->f->seen.text, "-1 end  0/1 0;-1 socket  0/1 0;");
 }
 
 int main(void)
@@ -504,6 +522,7 @@ int main(void)
         SIO_TEST(acknowledgements_owed_are_bounded),
         SIO_TEST(a_broadcast_gathers_acknowledgements),
         SIO_TEST(a_gathering_broadcast_ends_in_time),
+        SIO_TEST(a_gathering_broadcast_ends_when_nobody_is_left_to_answer),
         SIO_TEST(a_broadcast_to_nobody_ends_at_once),
         SIO_TEST(a_server_may_be_freed_while_it_gathers),
     };

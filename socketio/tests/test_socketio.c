@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tests/oom.h"
+
 static void start_plain(struct sio_fixture *x)
 {
     sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
@@ -625,6 +627,109 @@ static void closing_the_server_ends_every_connection(void **state)
     expect_disconnect(x, 2, "server shutting down");
 }
 
+/* --- memory ------------------------------------------------------------------------------------------- */
+
+static void ignore_reply(void *arg, const struct sio_reply *reply)
+{
+    (void)arg;
+    (void)reply;
+}
+
+/* One of everything that takes memory. */
+static void use_memory(struct sio_socket *s, const struct sio_event *e)
+{
+    const struct ws_str attachments[] = {{"1234", 4}, {"5678", 4}};
+    const struct sio_args binary = {
+        .list = e->args.list, .attachments = attachments, .attachment_count = COUNT(attachments)};
+    const struct sio_target all = {.nsp = sio_socket_namespace(s)};
+
+    sio_join(s, "room");
+    sio_emit(s, "one", binary);
+    sio_emit_all(all.nsp, "two", binary);
+    sio_publish(&(struct sio_target){.nsp = all.nsp, .to = SIO_ROOMS("room"), .sender = s}, "three",
+                e->args);
+    sio_request(s, "four", e->args, 60000, ignore_reply, NULL);
+    sio_request_all(&all, "five", e->args, 60000, ignore_reply, NULL);
+    sio_answer(e->ack, binary);
+    sio_leave(s, "room");
+    sio_join(s, "another room");
+}
+
+/* The main namespace accepts at once, the other one never answers. */
+static void accept_some(struct sio_socket *s, struct ws_str auth)
+{
+    (void)auth;
+    if (sio_namespace_name(sio_socket_namespace(s)).len == 1)
+        sio_accept(s);
+}
+
+/* The whole life of a client in one piece. */
+static void write_life(struct raw_bytes *b)
+{
+    static const char *const before[] = {"40{\"token\":\"x\"}", "40/custom,{\"token\":\"y\"}",
+                                         "420[\"use\",1]",
+                                         "451-[\"use\",{\"_placeholder\":true,\"num\":0}]"};
+    static const char *const after[] = {"430[1]", "431[2]", "41", "40", "42[\"use\",2]"};
+
+    raw_bytes_upgrade(b, "/engine.io/?EIO=4&transport=websocket", "");
+    for (size_t i = 0; i < COUNT(before); i++)
+        raw_bytes_frame(b, RAW_TEXT, before[i], strlen(before[i]));
+    raw_bytes_frame(b, RAW_BINARY, "attachment", 10);
+    for (size_t i = 0; i < COUNT(after); i++)
+        raw_bytes_frame(b, RAW_TEXT, after[i], strlen(after[i]));
+}
+
+/* Let a client live while allocation number `n` fails. False when there was none. */
+static bool live_without(struct sio_fixture *x, const struct raw_bytes *life, long n)
+{
+    struct raw_client *c = &x->f->clients[0];
+    bool came;
+
+    raw_connect(c, x->f->port);
+    raw_send_bytes(c, life);
+    raw_half_close(c);
+    oom_once(n);
+    do
+        ws_server_step(x->f->server, 10);
+    while (ws_server_stats(x->f->server).connections != 0 || raw_readable_within(c, 0) == false);
+    came = oom_came();
+    oom_after(-1);
+    raw_close(c);
+    while (ws_server_stats(x->f->server).connections != 0)
+        ws_server_step(x->f->server, 10);
+    return came;
+}
+
+static void live_without_memory(struct sio_fixture *x, unsigned recovery_ms)
+{
+    struct raw_bytes life = {0};
+    long n = 0;
+
+    sio_create(x, (struct sio_options){.recovery_ms = recovery_ms},
+               (struct sio_handlers){.on_auth = accept_some, .on_event = use_memory});
+    write_life(&life);
+    while (live_without(x, &life, n))
+        if (++n > 10000)
+            fail_msg("it never had enough");
+    raw_bytes_release(&life);
+    assert_true(n > 20);
+    assert_int_equal(read_counter(x->f, &x->f->seen.opened),
+                     read_counter(x->f, &x->f->seen.closed));
+}
+
+static void a_client_may_end_where_memory_does_but_nothing_else(void **state)
+{
+    struct sio_fixture *x = *state;
+
+    live_without_memory(x, 0);
+    assert_int_equal(ws_server_stats(x->f->server).buffered, x->memory);
+}
+
+static void recovery_may_end_where_memory_does_but_nothing_else(void **state)
+{
+    live_without_memory(*state, 600000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -658,6 +763,8 @@ int main(void)
         SIO_TEST(cve_2024_38355_event_named_error),
         SIO_TEST(deep_json_is_refused),
         SIO_TEST(names_of_objects_are_names_of_namespaces_and_rooms),
+        SIO_TEST(a_client_may_end_where_memory_does_but_nothing_else),
+        SIO_TEST(recovery_may_end_where_memory_does_but_nothing_else),
         SIO_TEST(server_may_be_freed_while_clients_are_connected),
         SIO_TEST(closing_the_server_ends_every_connection),
     };
