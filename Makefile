@@ -194,6 +194,8 @@ install: minnow $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
 	install minnow $(DESTDIR)$(PREFIX)/bin/minnow
 	install -m 644 ws.h ws_protocol.h $(DESTDIR)$(PREFIX)/include/
+	install -d $(DESTDIR)$(PREFIX)/include/socketio
+	install -m 644 socketio/sio.h socketio/engineio.h socketio/json.h $(DESTDIR)$(PREFIX)/include/socketio/
 	install -m 644 $(BUILD)/libminnow.a $(DESTDIR)$(PREFIX)/lib/
 
 clean: ## Remove everything that was built
