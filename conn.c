@@ -201,7 +201,9 @@ static bool conn_may_feed(struct ws_conn *c)
 
     if (c->state == CONN_ANSWERING)
         return false;
-    if (conn_queued(c) > high && !c->blocked)
+    if (conn_queued(c) <= high)
+        return true;
+    if (!c->blocked)
         conn_flush(c);
     return conn_queued(c) <= high || c->state >= CONN_CLOSING;
 }

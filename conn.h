@@ -236,6 +236,10 @@ void conn_stop(struct ws_conn *c); /* the server stops */
  * WS_ERR_NOMEM. */
 int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                 size_t body_len);
+/* Where `max_len` bytes may be written that will leave at the end of the turn, or NULL. Within the limits
+ * is the caller's matter. Then conn_staged() says how many have been. */
+uint8_t *conn_stage(struct ws_conn *c, size_t max_len);
+void conn_staged(struct ws_conn *c, size_t len);
 /* The same for a few bytes that must go out even when the limits are used up: a closing frame. */
 int conn_append_last(struct ws_conn *c, const void *data, size_t len);
 /* The same for bytes that many connections share. */
