@@ -453,6 +453,27 @@ static void attachments_must_come_in_time(void **state)
     expect_disconnect(x, 1, "forced close");
 }
 
+static void attachments_that_came_in_time_have_no_deadline(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    struct raw_client *late;
+    struct raw_bytes b = {0};
+
+    sio_start(x, (struct sio_options){.engine.ping_timeout_ms = 50}, (struct sio_handlers){0});
+    c = sio_client(x, NULL);
+    raw_bytes_frame(&b, RAW_TEXT, "451-[\"echo\"]", 12);
+    raw_bytes_frame(&b, RAW_BINARY, "x", 1);
+    raw_send_bytes(c, &b); /* in one piece, so that it is in time on any machine */
+    raw_bytes_release(&b);
+    raw_expect_message(c, "451-[\"echo\"]");
+    expect_binary(c, "x", 1);
+    late = sio_client(x, NULL); /* its deadline is a later one */
+    raw_send_message(late, "451-[\"echo\"]");
+    expect_closed(late);
+    expect_silence(c);
+}
+
 static void attachments_are_bounded_together(void **state)
 {
     struct sio_fixture *x = *state;
@@ -753,6 +774,7 @@ int main(void)
         SIO_TEST(binary_without_a_packet_closes),
         SIO_TEST(one_binary_too_many_closes),
         SIO_TEST(attachments_must_come_in_time),
+        SIO_TEST(attachments_that_came_in_time_have_no_deadline),
         SIO_TEST(attachments_are_bounded_together),
         SIO_TEST(a_client_may_go_while_attachments_are_due),
         SIO_TEST(cve_2022_2421_placeholder_that_names_a_method),
