@@ -7,6 +7,7 @@
  * a log of what was emitted. A client tells its pid and the offset of the last event that it got: it
  * can be served when that offset is in the log, or right before it. Both are bounded in time and in
  * bytes; whoever falls out of either begins anew. */
+#define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

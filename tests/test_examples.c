@@ -135,18 +135,34 @@ static void the_readme_shows_echo_as_it_is(void **state)
     free(readme);
 }
 
-/* As the README has it: the files but for those of the program, one of one's own, and a compiler without options. */
-static void the_library_compiles_where_it_is_copied(void **state)
+/* As the README has it: the files but for those of the program, one of one's own, and a compiler without
+ * options; in a new directory, where `script` says what to copy and to compile. */
+static void expect_to_compile(const char *script)
 {
-    static const char script[] =
-        "set -e; d=$(mktemp -d); trap 'rm -r \"$d\"' EXIT; cp ./*.[ch] examples/echo.c \"$d\";"
-        "cd \"$d\"; rm minnow*.c; ${CC:-cc} -Werror -o echo ./*.c;"
-        "${CC:-cc} -std=c11 -Werror -o echo ./*.c";
+    char command[1024];
 
-    (void)state;
     if (access("examples/echo.c", R_OK) != 0)
         skip(); /* not run from the top of the tree */
-    assert_int_equal(system(script), 0);
+    snprintf(
+        command, sizeof command,
+        "set -e; d=$(mktemp -d); trap 'rm -r \"$d\"' EXIT; cp ./*.[ch] \"$d\"; rm \"$d\"/minnow*;"
+        "%s; for std in '' -std=c11; do ${CC:-cc} $std -Werror -o program $files; done",
+        script);
+    assert_int_equal(system(command), 0);
+}
+
+static void the_library_compiles_where_it_is_copied(void **state)
+{
+    (void)state;
+    expect_to_compile("cp examples/echo.c \"$d\"; cd \"$d\"; files=$(ls ./*.c)");
+}
+
+static void the_socketio_library_compiles_where_it_is_copied(void **state)
+{
+    (void)state;
+    expect_to_compile("mkdir \"$d/socketio\" \"$d/mine\"; cp socketio/*.[ch] \"$d/socketio\";"
+                      "cp examples/sio_broadcast.c \"$d/mine\"; cd \"$d\";"
+                      "files=$(ls ./*.c socketio/*.c mine/*.c)");
 }
 
 /* The id of a member is the number of its connection; the first was the test's own look at the port. */
@@ -348,6 +364,7 @@ int main(void)
         TEST(echo_fits_on_fifteen_lines),
         TEST(the_readme_shows_echo_as_it_is),
         TEST(the_library_compiles_where_it_is_copied),
+        TEST(the_socketio_library_compiles_where_it_is_copied),
         TEST(chat_tells_a_room_who_comes_what_is_said_and_who_goes),
         TEST(chat_refuses_what_is_binary_or_too_long),
         TEST(embed_poll_serves_between_the_lines_that_are_typed),
