@@ -124,15 +124,35 @@ static void echo_fits_on_fifteen_lines(void **state)
     free(source);
 }
 
+static const char *const readmes[] = {"README.md", "README.zh-CN.md"};
+
+/* But for the lines before `from`, which are the licence and what it is. */
+static void expect_in_readmes(const char *path, const char *from)
+{
+    char *source = read_file(path);
+    const char *code = strstr(source, from);
+
+    assert_non_null(code);
+    for (size_t i = 0; i < sizeof readmes / sizeof readmes[0]; i++) {
+        char *readme = read_file(readmes[i]);
+
+        if (strstr(readme, code) == NULL)
+            fail_msg("%s does not show %s as it is", readmes[i], path);
+        free(readme);
+    }
+    free(source);
+}
+
 static void the_readme_shows_echo_as_it_is(void **state)
 {
-    char *readme = read_file("README.md");
-    char *source = read_file("examples/echo.c");
-
     (void)state;
-    assert_non_null(strstr(readme, strchr(source, '\n'))); /* but for the line of the licence */
-    free(source);
-    free(readme);
+    expect_in_readmes("examples/echo.c", "#include");
+}
+
+static void the_readme_shows_sio_broadcast_as_it_is(void **state)
+{
+    (void)state;
+    expect_in_readmes("examples/sio_broadcast.c", "#include");
 }
 
 /* As the README has it: the files but for those of the program, one of one's own, and a compiler without
@@ -363,6 +383,7 @@ int main(void)
         TEST(echo_answers_with_what_it_got),
         TEST(echo_fits_on_fifteen_lines),
         TEST(the_readme_shows_echo_as_it_is),
+        TEST(the_readme_shows_sio_broadcast_as_it_is),
         TEST(the_library_compiles_where_it_is_copied),
         TEST(the_socketio_library_compiles_where_it_is_copied),
         TEST(chat_tells_a_room_who_comes_what_is_said_and_who_goes),

@@ -133,6 +133,27 @@ static void help_goes_to_stdout_and_is_no_failure(void **state)
     }
 }
 
+static void help_is_what_the_readme_shows(void **state)
+{
+    static const char *const readmes[] = {"README.md", "README.zh-CN.md"};
+    struct fixture *f = *state;
+    char text[65536];
+
+    if (access("README.md", R_OK) != 0)
+        skip(); /* not run from the top of the tree */
+    start(f, ARGS("--help"));
+    assert_int_equal(process_wait(&f->process), 0);
+    for (size_t i = 0; i < 2; i++) {
+        FILE *file = fopen(readmes[i], "r");
+
+        assert_non_null(file);
+        text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        fclose(file);
+        if (strstr(text, f->process.out.text) == NULL)
+            fail_msg("%s does not show:\n%s", readmes[i], f->process.out.text);
+    }
+}
+
 static void version_goes_to_stdout_and_is_no_failure(void **state)
 {
     struct fixture *f = *state;
@@ -941,6 +962,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(help_goes_to_stdout_and_is_no_failure),
+        TEST(help_is_what_the_readme_shows),
         TEST(version_goes_to_stdout_and_is_no_failure),
         TEST(bad_usage_is_one_line_that_names_it_and_status_2),
         TEST(good_values_in_all_their_forms_are_taken),
