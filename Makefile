@@ -173,8 +173,9 @@ screenshot: minnow ## Take docs/chat.png anew, of a real chat
 	@mkdir -p docs
 	@node tests/e2e/screenshot.js docs/chat.png
 
-conformance: ## Check that each test that docs/rfc6455.md names exists and runs
+conformance: ## Check that the tests, functions and files that the documents name exist
 	@sh tests/conformance.sh
+	@sh tests/names.sh
 
 lint: conformance ## Check format, includes and what clang-tidy and cppcheck find
 	@PURE="$(PURE)" CORE="$(CORE)" sh tests/lint.sh

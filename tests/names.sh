@@ -1,0 +1,38 @@
+#!/bin/sh
+# Do the README and docs/ name only what is there? `name()` must be a function of some C file, `NAME` a
+# constant, `x.c` a file, a link lead somewhere; and the README must tell of every file there is to read.
+# Prints what is wrong, and nothing when all is well.
+# Usage: sh tests/names.sh
+cd "$(dirname "$0")/.." || exit 1
+code=$(git ls-files '*.c' '*.h')
+wrong=$(
+    # shellcheck disable=SC2086 # no path has spaces
+    for doc in README.md README.zh-CN.md docs/walkthrough.md docs/design.md; do
+        sed '/^```/,/^```/d' "$doc" | grep -o '`[^`]*`' | tr -d '`' | sort -u | while read -r name; do
+            case $name in
+            'struct '*) grep -q "^$name {" $code || echo "$doc: no $name" ;;
+            *' '* | *'*'* | x.c | */test_x.c) ;; # a command, a pattern, an example
+            *'()') # not where a comment speaks of it
+                grep -hE "(^|[^a-z_])${name%()}\\(" $code | grep -qv '^ *[/*]' ||
+                    echo "$doc: no function $name"
+                ;;
+            ?*.[ch] | *.sh | *.md | *.html)
+                [ -e "$name" ] || echo "$doc: no file $name"
+                ;;
+            [A-Z]*_*) grep -qw "$name" $code || echo "$doc: no constant $name" ;;
+            esac
+        done
+        grep -o '](\([^)#]*\))' "$doc" | tr -d ']()' | grep -v '^http' | while read -r link; do
+            [ -e "$(dirname "$doc")/$link" ] || echo "$doc: no file $link"
+        done
+    done
+    for readme in README.md README.zh-CN.md; do
+        git ls-files '*.c' '*.h' | grep -vE '(^|/)(tests|bench)/' | while read -r file; do
+            [ "${file%.h}" != "$file" ] && [ -e "${file%.h}.c" ] && grep -q "\`${file%.h}.c\`" "$readme" && continue
+            grep -q "\`$file\`" "$readme" || echo "$readme: does not tell of $file"
+        done
+    done
+)
+[ -z "$wrong" ] && exit 0
+printf '%s\n' "$wrong"
+exit 1
