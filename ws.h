@@ -43,7 +43,8 @@ enum ws_result {
     WS_ERR_SYSTEM = -5,  /* a system call failed; errno says why */
 };
 
-/* Text for a WS_ERR_ value, or for an errno value (positive). Never NULL. */
+/* Text for a WS_ERR_ value, or for an errno value (positive). Never NULL; valid until the next
+ * call. */
 const char *ws_strerror(int error);
 
 /* Text inside somebody else's buffer; no NUL behind it. */
@@ -52,7 +53,7 @@ struct ws_str {
     size_t len;
 };
 
-struct ws_str ws_str(const char *text);            /* borrowed, with its NUL left out */
+struct ws_str ws_str(const char *text);            /* borrowed, without its NUL; NULL: no text */
 bool ws_str_is(struct ws_str s, const char *text); /* equal, byte by byte */
 
 /* --- server ------------------------------------------------------------------------------------- */
@@ -60,7 +61,9 @@ bool ws_str_is(struct ws_str s, const char *text); /* equal, byte by byte */
 enum ws_log_level { WS_LOG_ERROR = 1, WS_LOG_INFO = 2, WS_LOG_TRACE = 3 };
 
 /* All zero is a working, safe server: loopback, a free port, limits as noted. Borrowed until
- * ws_server_new() returns, but for the lists and strings, which must live as long as the server. */
+ * ws_server_new() returns, but for the lists and strings, which must live as long as the server.
+ * Origins are those of RFC 6454 §6.2, "https://example.org" or "null"; what they are checked for is
+ * RFC 6455 §10.2. */
 struct ws_options {
     const char *const *bind;    /* "127.0.0.1", "::1", "localhost", "unix:/path"; ends with NULL.
                                    NULL: 127.0.0.1 */
@@ -71,9 +74,11 @@ struct ws_options {
                                    0: 16 MiB */
     size_t max_queue;           /* unsent bytes of one connection; 0: max_message + 1 MiB */
     size_t max_memory;          /* bytes buffered for all connections together; 0: 256 MiB */
-    size_t high_water;          /* unsent bytes above which a connection is not read; 0: 64 KiB */
+    size_t high_water;          /* unsent bytes above which a connection is not read; 0: 64 KiB;
+                                   never more than max_queue */
     size_t max_clients;         /* 0: as many as RLIMIT_NOFILE allows */
-    unsigned handshake_timeout_ms; /* for a whole request to come in; 0: 10 s */
+    unsigned handshake_timeout_ms; /* for a whole request to come in, and for the next one on the
+                                      same connection to begin; 0: 10 s */
     unsigned close_timeout_ms;     /* for the closing handshake, and for a stop; 0: 5 s */
     unsigned ping_interval_ms;     /* of silence before a ping; 0: 30 s; UINT_MAX: never ping */
     unsigned ping_timeout_ms;      /* for anything to come after a ping; 0: 20 s */
@@ -102,7 +107,8 @@ int ws_server_fd(const struct ws_server *s);
  * let run/step return 0. A second call ends the waiting. Allowed in any thread and signal handler. */
 void ws_server_stop(struct ws_server *s);
 
-/* Close what is still open (on_close is called) and free everything. Not from a callback. */
+/* Close what is still open (on_close is called) and free everything. Not from a callback. NULL is
+ * allowed. */
 void ws_server_free(struct ws_server *s);
 
 uint16_t ws_server_port(const struct ws_server *s); /* the first TCP listener's; 0: none */
@@ -119,31 +125,35 @@ struct ws_stats ws_server_stats(const struct ws_server *s);
 /* What happens below one path prefix. Each callback may be NULL. */
 struct ws_handlers {
     /* A plain request is there, body and all. Answer it now or later by ws_respond(), once. Without
-     * this callback plain requests get 426. `req` is valid until return. */
+     * this callback plain requests get 426. `req` is valid until return. RFC 9112 §3, §6. */
     void (*on_request)(struct ws_conn *c, const struct ws_request *req);
 
-    /* The client went away before the answer; `c` ends here. Without this callback a client that only
-     * shut down its sending side still gets its answer, and a late ws_respond() is harmless no more
-     * than the connection lives: set it when you answer late. */
+    /* The client went away before the answer; `c` ends here. Set it when you answer late, for
+     * nothing else tells that ws_respond() must not be called any more. Without it a client that
+     * only shut down its sending side still gets its answer. */
     void (*on_abort)(struct ws_conn *c);
 
     /* An opening handshake is in order. Refuse it with ws_respond(), or accept it on your own terms
      * with ws_accept(), or do neither to accept it with the first subprotocol that fits. Where
-     * ws_respond() fails and nothing else follows, it is refused with 500. */
+     * ws_respond() fails and nothing else follows, it is refused with 500. `req` is valid until
+     * return. RFC 6455 §4.2.2. */
     void (*on_upgrade)(struct ws_conn *c, const struct ws_request *req);
 
+    /* The connection is open: the 101 is on its way, and what is sent from here comes right after
+     * it. `req` is the handshake's, valid until return. */
     void (*on_open)(struct ws_conn *c, const struct ws_request *req);
 
-    /* A whole message, text already checked to be UTF-8. `data` is valid until return, and never
-     * NULL. */
+    /* A whole message of `len` bytes, WS_OP_TEXT (already checked to be UTF-8) or WS_OP_BINARY.
+     * `data` is valid until return, and never NULL. RFC 6455 §6.2. */
     void (*on_message)(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
 
     /* After a send returned WS_QUEUED: the queue has emptied below half the high-water mark. */
     void (*on_drain)(struct ws_conn *c);
 
-    /* The connection has ended, exactly once per on_open; `c` is freed after return. `code` is the one
-     * of the peer's Close frame, else the one that we failed the connection with, else 1006; 1005 for
-     * a Close without status. RFC 6455 §7.1.5. */
+    /* The connection has ended, exactly once per on_open; no more can be sent, and `c` is freed
+     * after return. `code` is the one of the peer's Close frame, else the one that we failed the
+     * connection with, else 1006; 1005 for a Close without status. `reason` is UTF-8 without a NUL,
+     * valid until return. RFC 6455 §7.1.5, §7.1.6. */
     void (*on_close)(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len);
 
     size_t max_message;              /* bytes of a message or request body; 0: the server's */
@@ -160,16 +170,19 @@ int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_ha
 
 /* --- requests ------------------------------------------------------------------------------------ */
 
+/* One header field, RFC 9110 §5: a token, and a value without white space around it. */
 struct ws_header {
     struct ws_str name;
     struct ws_str value;
 };
 
+/* All that these return is valid as long as `req`. RFC 9112 §3.2, RFC 3986 §3.3, §3.4. */
+
 struct ws_str ws_request_method(const struct ws_request *req);
 struct ws_str
 ws_request_path(const struct ws_request *req); /* percent-encoded, without the query */
 struct ws_str ws_request_query(const struct ws_request *req); /* behind the '?', else empty */
-struct ws_str ws_request_body(const struct ws_request *req);
+struct ws_str ws_request_body(const struct ws_request *req);  /* decoded; in on_request alone */
 /* The first field of that name in any case; data is NULL when there is none. */
 struct ws_str ws_request_header(const struct ws_request *req, const char *name);
 /* Field number `index`; false behind the last one. */
@@ -180,17 +193,20 @@ bool ws_request_header_at(const struct ws_request *req, size_t index, struct ws_
  *
  *   status          200 to 599; 204 and 304 are sent without a body
  *   headers, count  more fields, or NULL and 0
- *   body, len       left out where the method is HEAD
+ *   body, len       bytes; left out where the method is HEAD
  *
- * Returns WS_SENT or WS_QUEUED, else nothing was sent: WS_ERR_CLOSED when no request is open,
- * WS_ERR_INVALID for a status or a header that is not legal, or for a header that says where the response
- * ends (Content-Length, Transfer-Encoding, Connection), WS_ERR_FULL, WS_ERR_NOMEM. */
+ * Returns WS_SENT or WS_QUEUED, else nothing was sent: WS_ERR_CLOSED when no request is open;
+ * WS_ERR_INVALID, after which another try is allowed, for a status or a header that is not legal,
+ * for a header that says where the response ends (Content-Length, Transfer-Encoding, Connection),
+ * for a name over 127 bytes, or for more than 16 KiB of head; WS_ERR_FULL or WS_ERR_NOMEM, with
+ * which the connection ends. RFC 9110 §15, RFC 9112 §4 to §6. */
 int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
                const void *body, size_t len);
 
-/* In on_upgrade: accept, with `subprotocol` (one that the client offered, or NULL for none) and more
- * headers in the 101; copied before return.
- * Returns 0, WS_ERR_INVALID, WS_ERR_CLOSED outside on_upgrade, WS_ERR_NOMEM. RFC 6455 §4.2.2 */
+/* In on_upgrade: accept, with `subprotocol` (one that the client offered, or NULL for none) and
+ * more headers in the 101; copied before return. Returns 0, WS_ERR_INVALID for a subprotocol that
+ * was not offered or for a header as in ws_respond(), WS_ERR_CLOSED outside on_upgrade,
+ * WS_ERR_FULL, WS_ERR_NOMEM. RFC 6455 §4.2.2 */
 int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header *headers,
               size_t count);
 
@@ -199,19 +215,20 @@ int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header
 /* Send one message. All that is sent to a connection in one turn leaves in one system call.
  *
  *   opcode      WS_OP_TEXT (the caller vouches for UTF-8) or WS_OP_BINARY
- *   data, len   copied before return
+ *   data, len   `len` bytes, copied before return; may be NULL and 0
  *
- * Returns WS_SENT, WS_QUEUED, WS_ERR_CLOSED, WS_ERR_FULL, WS_ERR_NOMEM, WS_ERR_INVALID.
- * RFC 6455 §5.6 */
+ * Returns WS_SENT or WS_QUEUED, which is not yet delivered; else nothing was queued: WS_ERR_CLOSED,
+ * WS_ERR_FULL, WS_ERR_NOMEM, or WS_ERR_INVALID for another opcode. RFC 6455 §5.6, §6.1 */
 int ws_send(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
 
-/* Send a ping with `len` <= 125 bytes. The server pings silent peers by itself. RFC 6455 §5.5.2 */
+/* Send a ping with `len` <= 125 bytes, copied. The server pings silent peers by itself. Returns as
+ * ws_send(), WS_ERR_INVALID for more bytes. RFC 6455 §5.5.2 */
 int ws_ping(struct ws_conn *c, const void *data, size_t len);
 
 /* Begin the closing handshake: what was sent before is still delivered, what comes from now on is
- * discarded. `code` 0 sends a Close without status; `reason` is UTF-8, cut at 123 bytes, copied.
- * on_close follows. Returns 0, WS_ERR_CLOSED, WS_ERR_INVALID (a code not for the wire),
- * WS_ERR_NOMEM. RFC 6455 §7.1.2 */
+ * discarded. `code` 0 sends a Close without status and reason; `reason` is UTF-8 or NULL, cut at
+ * 123 bytes, copied. on_close follows, never from inside this call. Returns 0, WS_ERR_CLOSED,
+ * WS_ERR_INVALID (a code not for the wire), WS_ERR_NOMEM. RFC 6455 §7.1.2 */
 int ws_close(struct ws_conn *c, unsigned code, const char *reason);
 
 void ws_set_data(struct ws_conn *c, void *data); /* yours; NULL at first; never freed */
@@ -222,37 +239,44 @@ uint64_t ws_conn_id(const struct ws_conn *c);                         /* from 1,
 struct ws_conn *ws_conn_find(const struct ws_server *s, uint64_t id); /* an open one, or NULL */
 size_t ws_conn_queued(const struct ws_conn *c);                       /* unsent bytes */
 
-/* Write the peer's address, "127.0.0.1:5000", "[::1]:5000" or "unix", and a NUL; returns `out`. */
+/* Write the peer's address, "127.0.0.1:5000", "[::1]:5000" or "unix", and a NUL; returns `out`.
+ * "gone" when it has none any more. Costs a system call. */
 enum { WS_ADDRESS_SIZE = 64 };
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE]);
 
 /* --- rooms --------------------------------------------------------------------------------------- */
 
 /* A room is there while somebody is in it. Joining twice is joining once; on_close still sees the
- * rooms, and they are left after it. Names are bytes, copied. */
-int ws_join(struct ws_conn *c, struct ws_str room); /* 0, WS_ERR_CLOSED, WS_ERR_NOMEM */
-void ws_leave(struct ws_conn *c, struct ws_str room);
-struct ws_str ws_conn_room(const struct ws_conn *c,
-                           size_t index); /* the rooms of c; data NULL: none */
+ * rooms, and they are left after it. Names are any bytes, copied. Returns 0, WS_ERR_CLOSED,
+ * WS_ERR_FULL (max_memory) or WS_ERR_NOMEM. */
+int ws_join(struct ws_conn *c, struct ws_str room);
+void ws_leave(struct ws_conn *c, struct ws_str room); /* nothing happens to who is not in it */
 
-/* Send one message to everybody in `room` but `except` (or NULL). It is encoded once. A recipient whose
- * queue would pass max_queue is closed with 1013; the others never wait for it.
- * Returns how many recipients it was queued for, or WS_ERR_INVALID, WS_ERR_FULL, WS_ERR_NOMEM. */
+/* Room number `index` of `c`, the latest first; data is NULL behind the last one. Valid until `c`
+ * leaves it. */
+struct ws_str ws_conn_room(const struct ws_conn *c, size_t index);
+
+/* Send one message to everybody in `room` but `except` (or NULL). It is encoded once. A recipient
+ * whose queue would pass max_queue is closed with 1013; the others never wait for it. Arguments as
+ * in ws_send(). Returns how many recipients it was queued for, or WS_ERR_INVALID, WS_ERR_FULL,
+ * WS_ERR_NOMEM. */
 ptrdiff_t ws_publish(struct ws_server *s, struct ws_str room, const struct ws_conn *except,
                      enum ws_opcode opcode, const void *data, size_t len);
 
-/* The same to every open connection of the server. */
+/* The same to every open connection of the server, whatever its endpoint. */
 ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum ws_opcode opcode,
                        const void *data, size_t len);
 
-/* One message, encoded once, for many recipients that are no room. NULL when out of memory or for an
- * opcode that is not WS_OP_TEXT or WS_OP_BINARY. Give it up with ws_thaw(), before ws_server_free(). */
+/* One message, encoded once, for many recipients that are no room. Arguments as in ws_send(). NULL
+ * when out of memory (malloc or max_memory) or for an opcode that is not WS_OP_TEXT or
+ * WS_OP_BINARY. Give it up with ws_thaw(), before ws_server_free(). */
 struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const void *data,
                             size_t len);
 
-/* Send it like ws_send(), but without a copy: `c` keeps the bytes as long as it needs them. */
+/* Send it like ws_send(), but without a copy: `c` keeps the bytes as long as it needs them, also
+ * after ws_thaw(). Returns as ws_send(). */
 int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m);
-void ws_thaw(struct ws_frozen *m);
+void ws_thaw(struct ws_frozen *m); /* NULL is allowed */
 
 /* --- services ------------------------------------------------------------------------------------ */
 
@@ -273,19 +297,21 @@ void ws_memory_give(struct ws_server *s, size_t n);
 
 /* --- the loop -------------------------------------------------------------------------------------- */
 
-/* Run fn(arg) on the loop. Allowed in any thread. Posts run in the order they were made; those that
- * have not run when the server is freed are dropped. Returns 0 or WS_ERR_NOMEM. */
+/* Run fn(arg) on the loop, never inside this call. Allowed in any thread. Posts run in the order
+ * they were made; those that have not run when the server is freed are dropped. Returns 0 or
+ * WS_ERR_NOMEM. */
 int ws_post(struct ws_server *s, void (*fn)(void *arg), void *arg);
 
-/* Call fn(arg) once, `delay_ms` from now. The handle ends when fn is called or by ws_timer_cancel().
- * NULL when out of memory. */
+/* Call fn(arg) once, `delay_ms` from now, never inside this call. The handle ends when fn is
+ * called, by ws_timer_cancel(), or with the server, which then does not call fn. NULL when out of
+ * memory. */
 struct ws_timer *ws_timer_start(struct ws_server *s, unsigned delay_ms, void (*fn)(void *arg),
                                 void *arg);
-void ws_timer_cancel(struct ws_timer *t);
+void ws_timer_cancel(struct ws_timer *t); /* NULL is allowed */
 
-/* Call fn(arg, ready) whenever `fd` has one of `events` (EPOLLIN, EPOLLOUT of <sys/epoll.h>). A second
- * call for the same fd changes it; events 0 ends it, which must come before close(fd).
- * Returns 0, WS_ERR_NOMEM or WS_ERR_SYSTEM. */
+/* Call fn(arg, ready) whenever `fd` has one of `events` (EPOLLIN, EPOLLOUT of <sys/epoll.h>), or
+ * EPOLLERR or EPOLLHUP. `fd` stays yours. A second call for the same fd changes it; events 0 ends
+ * it, which must come before close(fd). Returns 0, WS_ERR_NOMEM or WS_ERR_SYSTEM. */
 int ws_watch(struct ws_server *s, int fd, uint32_t events, void (*fn)(void *arg, uint32_t ready),
              void *arg);
 
