@@ -95,16 +95,18 @@ enum eio_reason {
 };
 const char *eio_reason_text(enum eio_reason reason); /* "transport close" and so on */
 
-/* Each may be NULL. */
+/* What happens in sessions. Each may be NULL. */
 struct eio_handlers {
     /* May this client have a session? NULL lets it in; a text (valid until the next call) refuses it
      * with 403 and becomes the message of the error; "" stands for "Forbidden". */
     const char *(*on_handshake)(struct eio_server *e, const struct eio_handshake *h);
 
-    /* The open packet is on its way. What is sent from here comes right after it. */
+    /* The open packet is on its way. What is sent from here comes right after it. `h` is valid
+     * until return. */
     void (*on_open)(struct eio_session *s, const struct eio_handshake *h);
 
-    /* A message, text already checked to be UTF-8. `data` is valid until return. */
+    /* A message of `len` bytes, WS_OP_TEXT (already checked to be UTF-8) or WS_OP_BINARY. `data` is
+     * valid until return. */
     void (*on_message)(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len);
 
     /* After a send returned WS_QUEUED: the output has fallen below half the high-water mark. */
@@ -175,7 +177,8 @@ enum eio_transport eio_session_transport(const struct eio_session *s);
 const char *eio_transport_name(enum eio_transport transport); /* "polling", "websocket" */
 size_t eio_queued(const struct eio_session *s);               /* unsent bytes */
 
-/* The session's id, NUL-terminated. Who knows it is the client: it is a secret of the two. */
+/* The session's id, NUL-terminated, valid as long as the session. Who knows it is the client: it is
+ * a secret of the two. */
 const char *eio_session_id(const struct eio_session *s);
 
 /* Walk the open sessions: eio_first(), then eio_next() until NULL. Sending and closing on the way is
@@ -191,7 +194,8 @@ struct eio_session *eio_next(const struct eio_session *s);
 struct eio_packet *eio_packet_new(struct eio_server *e, enum ws_opcode opcode, const void *data,
                                   size_t len);
 
-/* As eio_send(). Many calls with one packet cost one encoding. The packet stays the caller's. */
+/* As eio_send(), results too. Many calls with one packet cost one encoding. The packet stays the
+ * caller's. */
 int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags);
 
 struct eio_packet *eio_packet_keep(struct eio_packet *p); /* one more reference; returns `p` */

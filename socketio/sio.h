@@ -50,15 +50,16 @@ struct sio_args {
     size_t attachment_count;          /* at most 10: clients take no more */
 };
 
-struct sio_args sio_args(const char *list); /* borrowed, without attachments */
+struct sio_args sio_args(const char *list); /* borrowed, without attachments; "" is no argument */
 
 /* What was written, borrowed until the next write. When the writer ran out of memory, emitting it
  * returns WS_ERR_INVALID. */
 struct sio_args sio_args_written(const struct json_writer *w);
 
-struct ws_str sio_arg(const struct sio_args *args, size_t index); /* data is NULL: no such */
+/* Argument number `index`, from 0: a slice of args->list; data is NULL when there is none. */
+struct ws_str sio_arg(const struct sio_args *args, size_t index);
 
-/* The bytes of a binary argument; data is NULL when `value` is no such. */
+/* The bytes of a binary argument, valid as long as `args`; data is NULL when `value` is no such. */
 struct ws_str sio_binary(const struct sio_args *args, struct ws_str value);
 
 /* Write the placeholder for attachment `num`. */
@@ -81,7 +82,7 @@ struct sio_event {
     struct sio_ack *ack;  /* sio_answer() it if ack->server is not NULL; never NULL itself */
 };
 
-bool sio_event_is(const struct sio_event *e, const char *name);
+bool sio_event_is(const struct sio_event *e, const char *name); /* without quotes and escapes */
 
 /* Acknowledge an event with `args`, once: it sets ack->server to NULL. Returns as sio_emit(), or
  * WS_ERR_CLOSED when there is nobody (any more) who waits. */
@@ -133,16 +134,18 @@ struct eio_server *sio_engine(const struct sio_server *io);
 /* What happens in a namespace. Each may be NULL. */
 struct sio_handlers {
     /* May this socket connect? Say so by sio_accept() or sio_refuse(), now or later. Until then it
-     * gets and sends no events, but may join rooms and have data. `auth` is the object that the client
-     * sent, "{}" when it sent none. Without this callback everybody may. */
+     * gets and sends no events, but may join rooms and have data. `auth` is the JSON object that
+     * the client sent, "{}" when it sent none, valid until return. Without this callback everybody
+     * may. */
     void (*on_auth)(struct sio_socket *s, struct ws_str auth);
 
     /* The client went away before the answer; `s` ends here. */
     void (*on_abort)(struct sio_socket *s);
 
-    /* The socket is connected and its client knows. */
+    /* The socket is connected and its client knows. `auth` as in on_auth. */
     void (*on_connect)(struct sio_socket *s, struct ws_str auth);
 
+    /* The client emitted an event. `e` is valid until return. */
     void (*on_event)(struct sio_socket *s, const struct sio_event *e);
 
     /* The socket has ended, exactly once per on_connect. Its rooms are still there; `s` is freed after
@@ -157,9 +160,9 @@ struct sio_handlers {
     void *user; /* for sio_namespace_user() */
 };
 
-/* Open namespace `name` ("/", "/admin"). The handlers are copied. NULL when out of memory, when there
- * is one of that name, or for a name that does not begin with '/', has a comma or control characters
- * or more than 1024 bytes. It lives as long as the server. */
+/* Open namespace `name` ("/", "/admin"). Name and handlers are copied. NULL when out of memory,
+ * when there is one of that name, or for a name that does not begin with '/', has a comma or
+ * control characters or more than 1024 bytes. It lives as long as the server. */
 struct sio_namespace *sio_namespace_new(struct sio_server *io, const char *name,
                                         const struct sio_handlers *handlers);
 
@@ -171,8 +174,9 @@ int sio_namespace_rule(struct sio_server *io,
                        bool (*match)(void *user, struct ws_str name, struct ws_str auth),
                        const struct sio_handlers *handlers);
 
-struct sio_namespace *sio_namespace_find(const struct sio_server *io, const char *name);
-struct ws_str sio_namespace_name(const struct sio_namespace *n);
+struct sio_namespace *sio_namespace_find(const struct sio_server *io,
+                                         const char *name);      /* or NULL */
+struct ws_str sio_namespace_name(const struct sio_namespace *n); /* valid as long as it lives */
 struct sio_server *sio_namespace_server(const struct sio_namespace *n);
 void *sio_namespace_user(const struct sio_namespace *n);
 size_t sio_namespace_count(const struct sio_namespace *n); /* connected sockets */
@@ -188,9 +192,9 @@ struct sio_socket *sio_next(const struct sio_socket *s);
  * it does not wait for an answer. */
 int sio_accept(struct sio_socket *s);
 
-/* Keep it out: the client gets an Error with that message, and `data` (one JSON value, or all zero for
- * none) in it. `s` ends with the callback that is running, or soon. Returns 0, WS_ERR_CLOSED, or
- * WS_ERR_INVALID for data that is not JSON. */
+/* Keep it out: the client gets an Error with that message, and `data` (one JSON value, or all zero
+ * for none) in it; both are copied. `s` ends with the callback that is running, or soon. Returns 0,
+ * WS_ERR_CLOSED, or WS_ERR_INVALID for data that is not JSON. */
 int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data);
 
 /* Emit an event to one client.
@@ -203,7 +207,7 @@ int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data);
  * JSON, a placeholder without its attachment, too many of these, or a reserved name. */
 int sio_emit(struct sio_socket *s, const char *name, struct sio_args args);
 
-/* The same, but drop it (EIO_DROPPED) when it could not leave at once. */
+/* The same, but when it could not leave at once it is dropped, and EIO_DROPPED returned. */
 int sio_emit_volatile(struct sio_socket *s, const char *name, struct sio_args args);
 
 /* An answer to sio_request() or sio_request_all(). */
@@ -217,8 +221,9 @@ struct sio_reply {
 typedef void sio_reply_fn(void *arg, const struct sio_reply *reply);
 
 /* Emit an event and ask for an acknowledgement. fn(arg, reply) is called exactly once, never from
- * inside this call, unless this call fails. `timeout_ms` 0 waits as long as the socket lives. Returns
- * as sio_emit(); WS_ERR_FULL too when the client owes max_acks answers. */
+ * inside this call, unless this call fails; `reply` is valid until it returns. `timeout_ms` 0 waits
+ * as long as the socket lives. Returns as sio_emit(); WS_ERR_FULL too when the client owes max_acks
+ * answers. */
 int sio_request(struct sio_socket *s, const char *name, struct sio_args args, unsigned timeout_ms,
                 sio_reply_fn *fn, void *arg);
 
@@ -246,13 +251,17 @@ void *sio_data(const struct sio_socket *s);
 
 /* --- rooms ---------------------------------------------------------------------------------------- */
 
-/* A room is there while somebody is in it. Joining twice is joining once. Each socket is also in a
- * room of its own, which is named by its id and not counted. Returns 0, WS_ERR_CLOSED, WS_ERR_NOMEM,
- * WS_ERR_FULL (max_rooms) or WS_ERR_INVALID for a name over 1024 bytes. */
+/* A room of a namespace is there while somebody is in it. Joining twice is joining once. Each
+ * socket is also in a room of its own, which is named by its id and not counted. Names are copied.
+ * Returns 0, WS_ERR_CLOSED, WS_ERR_NOMEM, WS_ERR_FULL (max_rooms) or WS_ERR_INVALID for a name over
+ * 1024 bytes. */
 int sio_join(struct sio_socket *s, const char *room);
 void sio_leave(struct sio_socket *s, const char *room);
 bool sio_is_in(const struct sio_socket *s, const char *room);
-const char *sio_socket_room(const struct sio_socket *s, size_t index); /* NULL: no more */
+
+/* Room number `index`, the latest first, but for the one of its own; NULL behind the last one.
+ * Valid until it is left. */
+const char *sio_socket_room(const struct sio_socket *s, size_t index);
 
 /* --- many sockets --------------------------------------------------------------------------------- */
 
@@ -272,8 +281,10 @@ struct sio_target {
  * WS_ERR_INVALID as sio_emit(). */
 ptrdiff_t sio_publish(const struct sio_target *t, const char *name, struct sio_args args);
 
+/* The same to everybody in a namespace. */
 ptrdiff_t sio_emit_all(struct sio_namespace *n, const char *name, struct sio_args args);
-/* The same without the sender. */
+
+/* The same to everybody in the sender's namespace but itself. */
 ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_args args);
 
 /* Emit and ask each for an acknowledgement. fn(arg, reply) is called for every answer, and one last
@@ -284,7 +295,8 @@ ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_
 ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct sio_args args,
                           unsigned timeout_ms, sio_reply_fn *fn, void *arg);
 
-/* Put the first `max` of them into `out`. Returns how many there are. */
+/* Put the first `max` of them into `out`, which is yours. Returns how many there are, also when
+ * that is more. They are valid as any socket: until their on_disconnect returns. */
 size_t sio_select(const struct sio_target *t, struct sio_socket **out, size_t max);
 
 /* As sio_join(), sio_leave(), sio_disconnect() for each of them. sio_join_all() stops at the first
