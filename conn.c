@@ -237,15 +237,14 @@ static size_t conn_feed(struct ws_conn *c, uint8_t *data, size_t len)
     return used;
 }
 
-/* Nothing is unfinished: an idle connection owns no buffers. */
+/* An idle connection owns no buffers, and one that discards its input none for it. */
 static void conn_tidy_input(struct ws_conn *c)
 {
-    struct input *in = c->input;
+    const struct input *in = c->input;
+    bool unfinished = in != NULL && (in->stash.len != 0 || in->head_len != 0 || in->in_frame ||
+                                     in->message.state != MESSAGE_NONE);
 
-    if (in == NULL || in->stash.len != 0 || c->state == CONN_ANSWERING)
-        return;
-    if (c->state >= CONN_DRAINING || (in->head_len == 0 && in->scan.at == 0 && !in->in_frame &&
-                                      in->message.state == MESSAGE_NONE))
+    if (!unfinished || c->state >= CONN_DRAINING)
         conn_drop_input(c);
 }
 

@@ -894,6 +894,43 @@ static void requests_behind_a_late_one_are_not_piled_up(void **state)
     assert_int_equal(stats(f).buffered, 0);
 }
 
+/* What comes behind the last request is read, so that no RST overtakes the answer, and is not kept. */
+static void bytes_behind_the_last_request_are_not_piled_up(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint8_t *more = make_payload(8 * MIB, false);
+
+    create(f, (struct ws_options){0});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+    c = client(f, "goes on behind Connection: close");
+    raw_send_text(c, "GET /late?50 HTTP/1.1\r\n" HOST "Connection: close\r\n\r\nand more");
+    expect_body(c, "50");
+    raw_send(c, more, 8 * MIB);
+    assert_int_equal(stats(f).buffered, 0);
+    raw_expect_eof(c);
+    free(more);
+}
+
+/* The application had the body in on_request, and may think about it for long. */
+static void body_of_a_late_request_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint8_t *body = make_payload(1 * MIB, false);
+
+    create(f, (struct ws_options){0});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+    c = client(f, "late, with a body");
+    raw_send_text(c, "POST /late?60000 HTTP/1.1\r\n" HOST "Content-Length: 1048576\r\n\r\n");
+    raw_send(c, body, 1 * MIB);
+    wait_until(f, &f->seen.requests, 1, "requests");
+    assert_int_equal(stats(f).buffered, 0);
+    free(body);
+}
+
 static void late_answer_has_no_handshake_deadline(void **state)
 {
     struct fixture *f = *state;
@@ -1101,6 +1138,8 @@ int main(void)
         TEST(expectation_gets_100_continue_or_a_refusal),
         TEST(pipelined_requests_are_answered_in_order_also_late_ones),
         TEST(requests_behind_a_late_one_are_not_piled_up),
+        TEST(bytes_behind_the_last_request_are_not_piled_up),
+        TEST(body_of_a_late_request_is_not_kept),
         TEST(late_answer_has_no_handshake_deadline),
         TEST(client_that_leaves_a_late_request_aborts_it),
         TEST(request_dropped_for_lack_of_memory_is_aborted),
