@@ -113,9 +113,7 @@ static void conn_eof(struct ws_conn *c)
     case CONN_CLOSING:
         conn_ended(c, WS_CLOSE_ABNORMAL, "", 0);
         break;
-    case CONN_HTTP:
-        conn_drain(c);
-        break;
+    case CONN_HTTP: /* when what has come is answered, see conn_settle() */
     case CONN_UPGRADING:
     case CONN_DRAINING:
     case CONN_DEAD:
@@ -419,7 +417,7 @@ void conn_settle(struct ws_conn *c)
     if (!c->paused && c->state < CONN_DRAINING && c->state != CONN_ANSWERING && c->input != NULL &&
         c->input->stash.len > 0)
         conn_feed_stash(c);
-    if (c->eof && c->state == CONN_HTTP)
+    if (c->eof && c->state == CONN_HTTP && conn_queued(c) == 0)
         conn_drain(c); /* what is left of its input can never become a request */
     if (c->drain_owed && conn_queued(c) <= c->server->options.high_water / 2) {
         c->drain_owed = false;

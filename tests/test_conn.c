@@ -92,6 +92,46 @@ static void half_closed_slow_reader_gets_every_answer(void **state)
     assert_true(c->came.total > ASKED * 60 * KIB);
 }
 
+static void keep_waiting(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)req;
+    of(c)->conn = c;
+    count(of(c), &of(c)->seen.requests);
+}
+
+static void respond_to_waiting(struct fixture *f, void *arg)
+{
+    (void)arg;
+    respond_at_length(f->conn, NULL);
+}
+
+/* The same where the FIN is there before the first answer. */
+static void half_closed_slow_reader_gets_the_answers_behind_a_late_one(void **state)
+{
+    enum { BEHIND = 200 };
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/late", (struct ws_handlers){.on_request = keep_waiting});
+    serve(f, "/get", (struct ws_handlers){.on_request = respond_at_length});
+    run(f);
+    c = unconnected(f);
+    raw_connect_slow(c, f->port);
+    raw_bytes_text(&f->out, "GET /late HTTP/1.1\r\n" HOST "\r\n");
+    for (int i = 0; i < BEHIND; i++)
+        raw_bytes_text(&f->out, "GET /get HTTP/1.1\r\n" HOST "\r\n");
+    raw_send_bytes(c, &f->out);
+    raw_half_close(c);
+    wait_until(f, &f->seen.requests, 1, "requests");
+    stats(f);
+    stats(f); /* turns in which it has seen the FIN */
+    on_loop(f, respond_to_waiting, NULL);
+    if (!raw_gone_within(c, PATIENCE_MS))
+        raw_fail(c, "the connection stays open after FIN");
+    assert_int_equal(f->seen.requests, 2 + BEHIND); /* the late one counts twice */
+}
+
 /* Each prefix of a frame, then FIN. The loop must neither hang nor spin. */
 static void frame_cut_by_fin_ends_the_connection(void **state)
 {
@@ -840,6 +880,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(half_closed_client_gets_its_echoes),
         TEST(half_closed_slow_reader_gets_every_answer),
+        TEST(half_closed_slow_reader_gets_the_answers_behind_a_late_one),
         TEST(frame_cut_by_fin_ends_the_connection),
         TEST(reset_at_any_step_disturbs_nobody),
         TEST(reset_under_a_full_queue_frees_it),
