@@ -155,9 +155,9 @@ static void timer_start(struct sio_recovery *r)
         r->timer = ws_timer_start(io->ws, io->options.recovery_ms, timer_fired, r);
 }
 
-bool sio_recovery_is_empty(const struct sio_namespace *n)
+bool sio_recovery_is_idle(const struct sio_namespace *n)
 {
-    return n->recovery == NULL || (n->recovery->first == NULL && n->recovery->oldest == NULL);
+    return n->recovery == NULL || n->recovery->oldest == NULL;
 }
 
 void sio_recovery_free(struct sio_namespace *n)

@@ -174,7 +174,8 @@ bool sio_recovery_offset(struct sio_namespace *n, char out[SIO_OFFSET_SIZE]);
 /* Remember an encoded packet for those who miss it. */
 void sio_recovery_log(const struct sio_target *t, struct ws_str text, const struct sio_args *args);
 
-bool sio_recovery_is_empty(const struct sio_namespace *n);
+/* Nobody may come back: without sockets the log is of use to nobody. */
+bool sio_recovery_is_idle(const struct sio_namespace *n);
 void sio_recovery_free(struct sio_namespace *n);
 
 #endif

@@ -507,7 +507,7 @@ static void namespace_free(struct sio_namespace *n)
 
 void sio_namespace_check(struct sio_namespace *n)
 {
-    if (!n->by_rule || n->first != NULL || !sio_recovery_is_empty(n))
+    if (!n->by_rule || n->first != NULL || !sio_recovery_is_idle(n))
         return;
     name_table_remove(&n->server->namespaces, &n->entry);
     namespace_free(n);

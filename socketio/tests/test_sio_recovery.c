@@ -323,6 +323,50 @@ static void data_comes_back_with_its_client(void **state)
     wait_until(x->f, &x->f->seen.ran, 1, "data to free");
 }
 
+static bool every_name(void *user, struct ws_str name, struct ws_str auth)
+{
+    (void)user;
+    (void)name;
+    (void)auth;
+    return true;
+}
+
+static void open_by_rule(struct sio_fixture *x, void *arg)
+{
+    const struct sio_handlers handlers = {.on_event = sio_obey,
+                                          .on_disconnect = sio_count_disconnect};
+
+    (void)arg;
+    assert_int_equal(sio_namespace_rule(x->io, every_name, &handlers), 0);
+    x->memory = ws_server_stats(x->f->server).buffered;
+}
+
+static void is_there(struct sio_fixture *x, void *arg)
+{
+    *(bool *)arg = sio_namespace_find(x->io, "/any") != NULL;
+}
+
+/* Or a client could fill a log, leave, and fill the next one. */
+static void the_log_ends_with_a_namespace_that_nobody_comes_back_to(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_frame frame;
+    struct raw_client *c;
+    bool there = true;
+
+    start_recovery(x, (struct sio_options){0});
+    on_sio(x, open_by_rule, NULL);
+    c = sio_open(x);
+    raw_send_message(c, "40/any,");
+    raw_read_frame(c, &frame);
+    raw_send_message(c, "42/any,[\"all\"]");
+    raw_read_frame(c, &frame);
+    raw_send_message(c, "41/any,");
+    wait_until(x->f, &x->f->seen.closed, 1, "disconnected sockets");
+    on_sio(x, is_there, &there);
+    assert_false(there);
+}
+
 static void data_of_those_who_stay_away_is_freed_in_time(void **state)
 {
     struct sio_fixture *x = *state;
@@ -386,6 +430,7 @@ int main(void)
         SIO_TEST(the_log_is_bounded_in_bytes),
         SIO_TEST(sessions_are_bounded_in_bytes),
         SIO_TEST(data_comes_back_with_its_client),
+        SIO_TEST(the_log_ends_with_a_namespace_that_nobody_comes_back_to),
         SIO_TEST(data_of_those_who_stay_away_is_freed_in_time),
         SIO_TEST(recovered_clients_are_not_asked_again),
         SIO_TEST(recovered_clients_may_be_asked_again),
