@@ -87,14 +87,14 @@ void name_table_remove(struct name_table *t, struct name_entry *e)
     t->count--;
 }
 
-struct name_entry *name_table_pop(struct name_table *t)
+struct name_entry *name_table_pop(struct name_table *t, size_t *from)
 {
-    for (size_t i = 0; i < t->size; i++) {
-        struct name_entry *e = t->buckets[i];
+    for (; *from < t->size; ++*from) {
+        struct name_entry *e = t->buckets[*from];
 
         if (e == NULL)
             continue;
-        t->buckets[i] = e->next;
+        t->buckets[*from] = e->next;
         t->count--;
         return e;
     }

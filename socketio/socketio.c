@@ -667,8 +667,9 @@ static void free_rules(struct sio_server *io)
 static void free_namespaces(struct sio_server *io)
 {
     struct name_entry *e;
+    size_t from = 0;
 
-    while ((e = name_table_pop(&io->namespaces)) != NULL)
+    while ((e = name_table_pop(&io->namespaces, &from)) != NULL)
         namespace_free((struct sio_namespace *)e);
     name_table_release(&io->namespaces);
 }

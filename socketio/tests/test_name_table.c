@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -50,10 +51,30 @@ static void entries_are_found_while_they_are_in_the_table(void **state)
     for (size_t i = 0; i < COUNT; i++)
         assert_ptr_equal(name_table_find(&t, text(things[i].name)),
                          i % 2 == 0 ? NULL : &things[i].entry);
-    for (size_t i = 0; i < COUNT / 2; i++)
-        assert_non_null(name_table_pop(&t));
-    assert_null(name_table_pop(&t));
+    free(things);
+    name_table_release(&t);
+}
+
+/* One scan of the buckets for each entry would take minutes. */
+static void entries_are_taken_out_in_one_pass(void **state)
+{
+    enum { COUNT = 400000 };
+    struct name_table t = {.seed = 7};
+    struct thing *things = calloc(COUNT, sizeof *things);
+    clock_t begin;
+    size_t from = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(things[i].name, sizeof things[i].name, "thing %zu", i);
+        assert_true(name_table_add(&t, &things[i].entry, text(things[i].name)));
+    }
+    begin = clock();
+    for (size_t i = 0; i < COUNT; i++)
+        assert_non_null(name_table_pop(&t, &from));
+    assert_null(name_table_pop(&t, &from));
     assert_int_equal(t.count, 0);
+    assert_true((clock() - begin) / CLOCKS_PER_SEC < 8);
     free(things);
     name_table_release(&t);
 }
@@ -84,6 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_table_has_nothing),
         cmocka_unit_test(entries_are_found_while_they_are_in_the_table),
+        cmocka_unit_test(entries_are_taken_out_in_one_pass),
         cmocka_unit_test(names_are_compared_whole),
     };
 
