@@ -299,6 +299,8 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
         return body_feed(c, data, len);
     if (c->input != NULL)
         buf_release(&c->input->request, &c->server->budget); /* of the request before this one */
+    if (scan->at == 0 && c->served) /* the first request's time runs from the accept */
+        conn_deadline(c, c->server->options.handshake_timeout_ms);
     head_len = http_head_scan(scan, (const char *)data, len);
     if (head_len < 0) {
         c->head_only = false;
@@ -311,8 +313,6 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
             return len;
         }
         c->input->scan = fresh;
-        if (c->served) /* the first request's time runs from the accept, later ones' from here */
-            conn_deadline(c, c->server->options.handshake_timeout_ms);
     }
     if (head_len != HTTP_NEED_MORE)
         head_received(c, data, (size_t)head_len, len > (size_t)head_len);

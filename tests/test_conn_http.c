@@ -806,6 +806,34 @@ static void late_request_gets_408_whatever_came_before(void **state)
     raw_expect_eof(c);
 }
 
+/* Wait, then send a request whose body comes after another wait. False when either took too long. */
+static bool dawdle(struct raw_client *c)
+{
+    int64_t begun = raw_now_ms(), asked;
+
+    sleep_ms(600);
+    asked = raw_now_ms();
+    raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nbo");
+    sleep_ms(600);
+    raw_send_text(c, "dy");
+    return asked - begun < 900 && raw_now_ms() - asked < 900;
+}
+
+static void time_of_a_later_request_runs_from_its_first_byte(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){.handshake_timeout_ms = 1000});
+    c = client(f, "idle, then a slow body");
+    raw_send_text(c, "GET /http HTTP/1.1\r\n" HOST "\r\n");
+    expect_body(c, "GET /http? []");
+    if (dawdle(c))
+        expect_body(c, "POST /http? [body]");
+    else
+        print_message("the machine is too slow to tell\n");
+}
+
 static void chunked_body_is_decoded_however_it_comes(void **state)
 {
     static const char request[] =
@@ -1134,6 +1162,7 @@ int main(void)
         TEST(nothing_behind_connection_close_is_answered),
         TEST(http_1_0_client_may_ask_for_keep_alive),
         TEST(late_request_gets_408_whatever_came_before),
+        TEST(time_of_a_later_request_runs_from_its_first_byte),
         TEST(chunked_body_is_decoded_however_it_comes),
         TEST(expectation_gets_100_continue_or_a_refusal),
         TEST(pipelined_requests_are_answered_in_order_also_late_ones),
