@@ -69,12 +69,14 @@ void conn_drain(struct ws_conn *c)
     conn_touch(c);
 }
 
-/* Tell the application, once, that an opened connection is over. */
+/* Tell the application, once, that an opened connection is over. RFC 6455 §7.1.5 */
 void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len)
 {
     if (!c->opened)
         return;
     c->opened = false;
+    if (code == WS_CLOSE_ABNORMAL && c->failed_code != 0)
+        code = c->failed_code;
     if (c->endpoint->handlers.on_close != NULL)
         c->endpoint->handlers.on_close(c, code, reason, len);
     room_leave_all(&c->server->rooms, &c->rooms);
@@ -84,7 +86,7 @@ void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, siz
 void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len)
 {
     conn_drain(c);
-    conn_report_close(c, c->failed_code != 0 ? c->failed_code : code, reason, len);
+    conn_report_close(c, code, reason, len);
 }
 
 /* The peer is gone, RST or an error: nothing can be delivered. */
@@ -93,7 +95,7 @@ void conn_lost(struct ws_conn *c)
     if (c->state == CONN_ANSWERING)
         conn_abort(c);
     conn_drain(c);
-    conn_report_close(c, c->failed_code != 0 ? c->failed_code : (unsigned)WS_CLOSE_ABNORMAL, "", 0);
+    conn_report_close(c, WS_CLOSE_ABNORMAL, "", 0);
     conn_kill(c);
 }
 

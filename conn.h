@@ -119,7 +119,7 @@ struct ws_conn {
     bool served : 1;      /* a request has been answered: this is not the first */
     bool watched_in : 1;  /* what epoll watches for: EPOLLIN */
     bool watched_out : 1; /* EPOLLOUT */
-    uint16_t failed_code; /* the close code that we failed the connection with, or 0 */
+    uint16_t failed_code; /* to report where no Close frame comes; 0: 1006 */
     struct ws_server *server;
     const struct endpoint *endpoint;
     struct input *input;
@@ -219,7 +219,7 @@ void conn_deadline(struct ws_conn *c, unsigned ms); /* from now */
 
 /* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's. */
 void conn_drain(struct ws_conn *c);
-/* Tell the application, once, that an opened connection is over. */
+/* Tell the application, once, that an opened connection is over; WS_CLOSE_ABNORMAL: without a Close frame. */
 void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
 /* Both: the WebSocket connection is over, in whatever way; only bytes remain to be moved. */
 void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len);

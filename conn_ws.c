@@ -156,10 +156,8 @@ void conn_fail(struct ws_conn *c, unsigned code, const char *why)
 
     server_log(c->server, WS_LOG_INFO, "#%llu %s failed with %u: %s", (unsigned long long)c->id,
                ws_conn_address(c, address), code, why);
-    if (c->state == CONN_OPEN) {
-        c->failed_code = (uint16_t)code;
+    if (c->state == CONN_OPEN)
         conn_close_frame(c, code, why, strlen(why));
-    }
     conn_ended(c, code, why, strlen(why));
 }
 

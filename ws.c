@@ -512,7 +512,7 @@ static void settle(struct ws_conn *c)
     }
     if (c->abort_owed)
         conn_abort(c);
-    conn_report_close(c, c->failed_code != 0 ? c->failed_code : (unsigned)WS_CLOSE_ABNORMAL, "", 0);
+    conn_report_close(c, WS_CLOSE_ABNORMAL, "", 0);
     conn_free(c);
 }
 

@@ -416,6 +416,32 @@ static void slow_recipient_is_closed_with_1013_and_the_others_lose_nothing(void 
     free(payload);
 }
 
+/* RFC 6455 §7.1.5: what counts is the Close frame that came; only without one it is ours. */
+static void slow_recipient_may_have_the_last_word(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *payload = make_payload(256 * KIB, false);
+    struct publication p = {.room = ws_str("room"), .data = payload, .len = 256 * KIB};
+
+    create(f, (struct ws_options){.max_queue = 512 * KIB});
+    serve(f, "/room", (struct ws_handlers){.on_open = join_room});
+    run(f);
+    for (int i = 1; i <= 2; i++) {
+        struct raw_client *slow = slow_upgraded(f, "/room");
+
+        wait_until(f, &f->seen.opened, i, "calls of on_open");
+        do
+            on_loop(f, publish, &p);
+        while (p.recipients == 1);
+        if (i == 1)
+            raw_send_close(slow, 4001);
+        else
+            raw_reset(slow);
+        expect_on_close(f, i, i == 1 ? 4001 : WS_CLOSE_TRY_LATER);
+    }
+    free(payload);
+}
+
 static void whoever_passes_max_memory_is_closed_with_1013(void **state)
 {
     struct fixture *f = *state;
@@ -889,6 +915,7 @@ int main(void)
         TEST(sender_is_told_when_the_queue_is_full_and_when_it_drained),
         TEST(stream_that_refills_itself_starves_nobody),
         TEST(slow_recipient_is_closed_with_1013_and_the_others_lose_nothing),
+        TEST(slow_recipient_may_have_the_last_word),
         TEST(whoever_passes_max_memory_is_closed_with_1013),
         TEST(small_messages_to_many_need_no_memory),
         TEST(exhausted_memory_does_not_stop_small_messages),
