@@ -246,6 +246,7 @@ int conn_append_last(struct ws_conn *c, const void *data, size_t len);
 int conn_refer(struct ws_conn *c, const struct output_slice *slice);
 /* Answer a ping when all that is queued has left, unless a newer one comes. RFC 6455 §5.5.3 */
 void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len);
+void conn_send_pong(struct ws_conn *c); /* queue it now, if there is one */
 struct outbox *conn_outbox(struct ws_conn *c);
 size_t conn_queued(const struct ws_conn *c); /* bytes */
 int conn_send_result(struct ws_conn *c);     /* WS_SENT, or WS_QUEUED with on_drain owed */

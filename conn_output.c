@@ -165,8 +165,9 @@ static void flush_stage(struct ws_conn *c)
         conn_kill(c); /* it was promised, and it cannot be kept */
 }
 
-/* A broken connection is not ended here: its output is dropped, and the next read says what happened. */
-static void flush_queue(struct ws_conn *c)
+/* One system call. A broken connection is not ended here: its output is dropped, and the next read says
+ * what happened. */
+static void send_queue(struct ws_conn *c)
 {
     struct output *queue = &c->outbox->queue;
     bool all_offered = queue->count <= SPANS_MAX;
@@ -184,31 +185,36 @@ static void flush_queue(struct ws_conn *c)
     }
 }
 
-/* Everything else is out: the queue goes, and the pong that waited for this leaves. */
-static void flush_pong(struct ws_conn *c)
+static void send_all(struct ws_conn *c)
+{
+    if (is_staged(c))
+        flush_stage(c);
+    while (!c->blocked && c->outbox != NULL && c->outbox->queue.queued > 0)
+        send_queue(c);
+}
+
+/* Queue the pong that waits, if there is one. */
+void conn_send_pong(struct ws_conn *c)
 {
     struct pong *pong = c->outbox == NULL ? NULL : c->outbox->pong;
 
-    if (pong != NULL)
-        c->outbox->pong = NULL;
-    conn_drop_output(c);
     if (pong == NULL)
         return;
+    c->outbox->pong = NULL;
     conn_frame(c, WS_OP_PONG, pong->data, pong->len);
     free(pong);
-    if (is_staged(c))
-        flush_stage(c);
 }
 
 /* Send until everything is out or the socket takes no more. The socket is not known to be full. */
 void conn_flush(struct ws_conn *c)
 {
-    if (is_staged(c))
-        flush_stage(c);
-    while (!c->blocked && c->outbox != NULL && c->outbox->queue.queued > 0)
-        flush_queue(c);
+    send_all(c);
+    if (!c->blocked) {
+        conn_send_pong(c);
+        send_all(c);
+    }
     if (!c->blocked)
-        flush_pong(c);
+        conn_drop_output(c);
 }
 
 /* A socket's buffer holds megabytes, so that a slow reader may make no room in it for a long time, and yet

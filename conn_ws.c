@@ -109,8 +109,9 @@ static int frame_shared(struct ws_conn *c, const struct output_slice *slice)
     return error;
 }
 
-/* A Close frame goes out even when the limits are used up: it is what tells the peer so. */
-int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len)
+/* A Close frame goes out even when the limits are used up: it is what tells the peer so. Nothing goes out
+ * behind it, no pong either, RFC 6455 §1.4. */
+static int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len)
 {
     uint8_t frame[WS_FRAME_SERVER_HEADER_MAX + WS_CONTROL_MAX];
     uint8_t payload[WS_CONTROL_MAX];
@@ -119,14 +120,12 @@ int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason, size_
     int error;
 
     memcpy(frame + header_len, payload, len);
+    conn_send_pong(c);
     error = conn_append_last(c, frame, header_len + len);
-    if (error != 0)
-        return error;
-    if (server_tracing(c->server))
+    if (error == 0 && server_tracing(c->server))
         trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = WS_OP_CLOSE, .fin = true},
                     payload, len);
-    conn_touch(c);
-    return 0;
+    return error;
 }
 
 static void conn_pong(struct ws_conn *c, const uint8_t *data, size_t len)

@@ -441,6 +441,36 @@ static void ping_is_answered_with_its_own_payload(void **state)
     raw_expect_message(c, "fine");
 }
 
+static void echo_or_close(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    if (len == 0)
+        ws_close(c, 1000, "");
+    else
+        ws_send(c, op, data, len);
+}
+
+/* RFC 6455 §1.4: after a Close nothing comes, not even a pong that had to wait. */
+static void pong_that_waits_leaves_before_a_close(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *payload = make_payload(8 * MIB, false);
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.high_water = 16 * MIB});
+    serve(f, "/till", (struct ws_handlers){.on_message = echo_or_close});
+    run(f);
+    c = slow_upgraded(f, "/till");
+    raw_send_frame(c, RAW_BINARY, payload, 8 * MIB);
+    raw_send_frame(c, RAW_PING, "still there?", 12);
+    raw_send_frame(c, RAW_BINARY, "", 0);
+    raw_expect_frame(c, RAW_BINARY, payload, 8 * MIB);
+    raw_expect_frame(c, RAW_PONG, "still there?", 12);
+    raw_expect_close(c, 1000);
+    raw_send_close(c, 1000);
+    raw_expect_eof(c);
+    free(payload);
+}
+
 /* --- closing, RFC 6455 §5.5.1 and §7 ----------------------------------------------------------- */
 
 static const struct {
@@ -896,6 +926,7 @@ int main(void)
         TEST(delivery_in_pieces_changes_nothing),
         TEST(pipelined_messages_come_back_in_order),
         TEST(ping_is_answered_with_its_own_payload),
+        TEST(pong_that_waits_leaves_before_a_close),
         TEST(close_code_is_echoed_when_it_is_valid),
         TEST(close_of_code_zero_is_a_violation),
         TEST(empty_close_is_answered_by_an_empty_close),
