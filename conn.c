@@ -89,7 +89,7 @@ void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len
     conn_report_close(c, code, reason, len);
 }
 
-/* The peer is gone, RST or an error: nothing can be delivered. */
+/* The peer is gone, or we wait no longer for it: nothing can be delivered. */
 void conn_lost(struct ws_conn *c)
 {
     if (c->state == CONN_ANSWERING)
@@ -481,13 +481,13 @@ static void conn_request_late(struct ws_conn *c)
         conn_drain(c);
 }
 
-/* The peer has not taken our last words in time, or not answered our FIN. */
-static void conn_drain_late(struct ws_conn *c)
+/* The peer has not taken our last words in time, or not answered our Close or our FIN. */
+static void conn_end_late(struct ws_conn *c)
 {
     if (conn_takes_output(c))
         conn_deadline(c, c->server->options.close_timeout_ms);
     else
-        conn_kill(c);
+        conn_lost(c);
 }
 
 static void conn_timer_fired(struct timer *t)
@@ -502,11 +502,8 @@ static void conn_timer_fired(struct timer *t)
         conn_check_alive(c);
         break;
     case CONN_CLOSING:
-        conn_ended(c, WS_CLOSE_ABNORMAL, "", 0);
-        conn_kill(c);
-        break;
     case CONN_DRAINING:
-        conn_drain_late(c);
+        conn_end_late(c);
         break;
     case CONN_ANSWERING:
     case CONN_UPGRADING:

@@ -223,7 +223,7 @@ void conn_drain(struct ws_conn *c);
 void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
 /* Both: the WebSocket connection is over, in whatever way; only bytes remain to be moved. */
 void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len);
-/* The peer is gone, RST or an error: nothing can be delivered. */
+/* The peer is gone, or we wait no longer for it: nothing can be delivered. */
 void conn_lost(struct ws_conn *c);
 /* Close the descriptor now; the memory goes when the turn ends. */
 void conn_kill(struct ws_conn *c);

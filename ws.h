@@ -79,7 +79,8 @@ struct ws_options {
     size_t max_clients;         /* 0: as many as RLIMIT_NOFILE allows */
     unsigned handshake_timeout_ms; /* for a whole request to come in, and for the next one on the
                                       same connection to begin; 0: 10 s */
-    unsigned close_timeout_ms;     /* for the closing handshake, and for a stop; 0: 5 s */
+    unsigned close_timeout_ms;     /* for a Close, unless output still moves, and for a stop;
+                                      0: 5 s */
     unsigned ping_interval_ms;     /* of silence before a ping; 0: 30 s; UINT_MAX: never ping */
     unsigned ping_timeout_ms;      /* for anything to come after a ping; 0: 20 s */
     enum ws_log_level log_level;   /* least important lines wanted; 0: WS_LOG_ERROR */

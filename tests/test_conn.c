@@ -871,6 +871,37 @@ static void response_goes_out_as_long_as_the_client_takes_it(void **state)
     assert_int_equal(stats(f).buffered, 0);
 }
 
+static void send_big_and_close(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    static const char block[8 * MIB];
+
+    (void)data;
+    (void)len;
+    ws_send(c, op, block, sizeof block);
+    ws_close(c, 1000, "that is all");
+}
+
+static void what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it(void **state)
+{
+    struct fixture *f = *state;
+    int rcvbuf = 64 * KIB;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.close_timeout_ms = 500});
+    serve(f, "/big", (struct ws_handlers){.on_message = send_big_and_close});
+    run(f);
+    c = upgraded(f, "/big");
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof rcvbuf);
+    raw_send_frame(c, RAW_BINARY, "go", 2);
+    expect_slowly(c, 10 + 8 * MIB, 64 * KIB, 10); /* a header of 10 bytes and what it announces */
+    raw_expect_close(c, 1000);
+    c = slow_upgraded(f, "/big"); /* and this one takes nothing at all */
+    raw_send_frame(c, RAW_BINARY, "go", 2);
+    raw_close(&f->clients[0]);
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+}
+
 /* Socket buffers hold megabytes: a slow reader may make no room in them for longer than the timeout. */
 static void slow_reader_is_not_taken_for_a_silent_one(void **state)
 {
@@ -929,6 +960,7 @@ int main(void)
         TEST(peers_that_answered_a_stalled_loop_stay),
         TEST(peer_that_talks_is_not_pinged),
         TEST(response_goes_out_as_long_as_the_client_takes_it),
+        TEST(what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it),
         TEST(slow_reader_is_not_taken_for_a_silent_one),
         TEST(ping_interval_uint_max_never_pings),
     };
