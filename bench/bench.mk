@@ -4,7 +4,7 @@ LINK_test_hist = bench/hist
 LINK_test_stream = bench/stream ws_frame utf8
 
 BENCH_PROGRAMS = load raw start codecs
-BENCH_load = client stream hist process
+BENCH_load = client polling stream hist process
 BENCH_codecs = stream
 BENCH_BUILDS = $(BENCH_PROGRAMS:%=$(BUILD)/bench/%)
 BENCH_TESTED = $(BENCH_PROGRAMS:%=$(BUILD)/test/bench/%)
@@ -25,8 +25,8 @@ $(BENCH_BUILDS) $(BENCH_TESTED): %: %.o $$(foreach o,$$(BENCH_$$(notdir $$*)),$$
 
 $(BUILD)/bench/codecs: $(BUILD)/libminnow.a
 
-# The test runs these two.
-$(BUILD)/test/test_load: | $(BUILD)/test/bench/load $(BUILD)/test/bench/raw
+# The test runs these.
+$(BUILD)/test/test_load: | $(BUILD)/test/bench/load $(BUILD)/test/bench/raw $(BUILD)/test/minnow
 
 # Its headers are not clean under our warnings.
 $(BUILD)/bench/lws: bench/peers/lws.c

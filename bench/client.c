@@ -5,6 +5,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +15,15 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "polling.h"
+
 enum { CARRY_MAX = 4096, SOURCES = 8, CONTROL_MAX = 125 };
 
 /* RFC 6455 §1.3: this key has this answer. One key for all is fine: the server must compute it anew. */
-static const char key[] = "dGhlIHNhbXBsZSBub25jZQ==";
+#define KEY "dGhlIHNhbXBsZSBub25jZQ=="
 static const char accept_value[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-static _Noreturn void fail_at(const struct client *c, const char *what)
+void client_fail(const struct client *c, const char *what)
 {
     errx(EXIT_FAILURE, "connection %u after %llu replies: %s", c->index,
          (unsigned long long)c->done, what);
@@ -30,14 +33,16 @@ static _Noreturn void fail_at(const struct client *c, const char *what)
 
 void client_plan_request(struct client_plan *plan, const char *path)
 {
+    const char *upgrade = plan->protocol == STREAM_POLLING ? "Accept: */*\r\n"
+                                                           : "Upgrade: websocket\r\n"
+                                                             "Connection: Upgrade\r\n"
+                                                             "Sec-WebSocket-Key: " KEY "\r\n"
+                                                             "Sec-WebSocket-Version: 13\r\n";
     int n = snprintf(plan->request, sizeof plan->request,
                      "GET %s HTTP/1.1\r\n"
                      "Host: 127.0.0.1:%u\r\n"
-                     "Upgrade: websocket\r\n"
-                     "Connection: Upgrade\r\n"
-                     "Sec-WebSocket-Key: %s\r\n"
-                     "Sec-WebSocket-Version: 13\r\n\r\n",
-                     path, ntohs(plan->server.sin_port), key);
+                     "%s\r\n",
+                     path, ntohs(plan->server.sin_port), upgrade);
 
     if (n < 0 || (size_t)n >= sizeof plan->request)
         errx(EXIT_FAILURE, "the path is too long");
@@ -56,36 +61,51 @@ static void bind_source(int fd, unsigned index)
         err(EXIT_FAILURE, "bind");
 }
 
-void client_open(struct client *c, struct client_plan *plan, unsigned index)
+int client_socket(struct client *c, const struct client_plan *plan, bool wait)
 {
     const struct sockaddr *server = (const struct sockaddr *)&plan->server;
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
-    uint64_t *started_ns = c->started_ns;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
     int on = 1;
+
+    if (fd < 0)
+        err(EXIT_FAILURE, "socket (see ulimit -n)");
+    if (ntohl(plan->server.sin_addr.s_addr) >> 24 == 127)
+        bind_source(fd, c->index);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, server, sizeof plan->server) != 0 && errno != EINPROGRESS)
+        err(EXIT_FAILURE, "connect");
+    if (wait && fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
+        err(EXIT_FAILURE, "fcntl");
+    if (epoll_ctl(plan->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        err(EXIT_FAILURE, "epoll_ctl");
+    return fd;
+}
+
+void client_open(struct client *c, struct client_plan *plan, unsigned index)
+{
+    uint64_t *started_ns = c->started_ns;
 
     *c = (struct client){.state = CLIENT_CONNECTING, .index = index, .started_ns = started_ns};
     c->start = plan->shared_start != SIZE_MAX ? plan->shared_start
                                               : (size_t)index * 13 % plan->stream->count;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (c->fd < 0)
-        err(EXIT_FAILURE, "socket (see ulimit -n)");
-    if (ntohl(plan->server.sin_addr.s_addr) >> 24 == 127)
-        bind_source(c->fd, index);
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(c->fd, server, sizeof plan->server) != 0 && errno != EINPROGRESS)
-        err(EXIT_FAILURE, "connect");
-    if (epoll_ctl(plan->epoll_fd, EPOLL_CTL_ADD, c->fd, &event) != 0)
-        err(EXIT_FAILURE, "epoll_ctl");
+    c->fd = client_socket(c, plan, false);
+}
+
+void client_reset(int fd)
+{
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(fd);
 }
 
 void client_close(struct client *c)
 {
-    struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
     if (c->state == CLIENT_CLOSED)
         return;
-    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    close(c->fd);
+    client_reset(c->fd);
+    polling_close(c);
     free(c->carry);
     free(c->pong);
     c->carry = NULL;
@@ -97,10 +117,10 @@ void client_close(struct client *c)
 static void send_small(struct client *c, const void *data, size_t len)
 {
     if (send(c->fd, data, len, MSG_NOSIGNAL) != (ssize_t)len)
-        fail_at(c, "cannot send");
+        client_fail(c, "cannot send");
 }
 
-static void connected(struct client *c, const struct client_plan *plan)
+static void connected(struct client *c, struct client_plan *plan)
 {
     int error = 0;
     socklen_t len = sizeof error;
@@ -108,6 +128,10 @@ static void connected(struct client *c, const struct client_plan *plan)
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len);
     if (error != 0)
         errx(EXIT_FAILURE, "connection %u: cannot connect: %s", c->index, strerror(error));
+    if (plan->protocol == STREAM_POLLING) {
+        polling_begin(c, plan);
+        return;
+    }
     send_small(c, plan->request, plan->request_len);
     c->state = CLIENT_UPGRADING;
 }
@@ -119,7 +143,7 @@ static size_t take_raw_hello(struct client *c, const struct client_plan *plan, c
     if (len < plan->request_len)
         return 0;
     if (memcmp(data, plan->request, plan->request_len) != 0)
-        fail_at(c, "the greeting came back changed");
+        client_fail(c, "the greeting came back changed");
     c->state = CLIENT_READY;
     return plan->request_len;
 }
@@ -139,7 +163,7 @@ static size_t take_upgrade(struct client *c, const struct client_plan *plan, con
         errx(EXIT_FAILURE, "connection %u: not upgraded: %.*s", c->index, (int)head_len,
              (const char *)data);
     if (memmem(data, head_len, accept_value, sizeof accept_value - 1) == NULL)
-        fail_at(c, "a wrong Sec-WebSocket-Accept");
+        client_fail(c, "a wrong Sec-WebSocket-Accept");
     c->state = plan->protocol == STREAM_SOCKETIO ? CLIENT_JOINING : CLIENT_READY;
     return head_len;
 }
@@ -153,7 +177,7 @@ static size_t take_short_frame(struct client *c, const uint8_t *data, size_t len
     if (len < header)
         return 0;
     if (data[1] > 126)
-        fail_at(c, "an unexpected frame");
+        client_fail(c, "an unexpected frame");
     *payload_len = header == 4 ? (size_t)data[2] << 8 | data[3] : data[1];
     *payload = data + header;
     return len - header < *payload_len ? 0 : header + *payload_len;
@@ -174,7 +198,7 @@ static size_t take_join(struct client *c, const uint8_t *data, size_t len)
     } else if (payload_len >= 2 && memcmp(payload, "40", 2) == 0) {
         c->state = CLIENT_READY;
     } else {
-        fail_at(c, "not a Socket.IO server");
+        client_fail(c, "not a Socket.IO server");
     }
     return used;
 }
@@ -190,7 +214,7 @@ static void owe_pong(struct client *c, uint8_t opcode, const uint8_t *payload, s
     c->pong_len = stream_frame(c->pong, opcode, payload, len, 0x87654321);
 }
 
-static _Noreturn void wrong_byte(const struct client *c, const struct stream *s, uint8_t is)
+void client_wrong_byte(const struct client *c, const struct stream *s, uint8_t is)
 {
     size_t at = (c->start * s->reply_len + (size_t)(c->got % (s->count * s->reply_len))) %
                 (s->count * s->reply_len);
@@ -212,17 +236,17 @@ static size_t take_between(struct client *c, const struct client_plan *plan, con
     size_t used;
 
     if (plan->protocol == STREAM_RAW || (at != 0 && at != s->reply_split))
-        wrong_byte(c, s, data[0]);
+        client_wrong_byte(c, s, data[0]);
     if (data[0] == 0x88)
-        fail_at(c, "the server closes the connection");
+        client_fail(c, "the server closes the connection");
     if (data[0] != 0x89 && data[0] != 0x8a &&
         !(plan->protocol == STREAM_SOCKETIO && data[0] == 0x81))
-        wrong_byte(c, s, data[0]);
+        client_wrong_byte(c, s, data[0]);
     used = take_short_frame(c, data, len, &payload, &payload_len);
     if (used == 0)
         return 0;
     if (data[0] == 0x81 && (payload_len != 1 || payload[0] != '2'))
-        wrong_byte(c, s, data[1]);
+        client_wrong_byte(c, s, data[1]);
     if (data[0] == 0x81)
         owe_pong(c, 1, (const uint8_t *)"3", 1);
     else if (data[0] == 0x89 && payload_len <= CONTROL_MAX)
@@ -282,7 +306,7 @@ static size_t take_some(struct client *c, const struct client_plan *plan, const 
     case CLIENT_CLOSED:
         break;
     }
-    fail_at(c, "bytes before the connection was open");
+    client_fail(c, "bytes before the connection was open");
 }
 
 /* Keep what is not understood yet; there is something only at the start and around a ping. */
@@ -297,7 +321,7 @@ static void carry(struct client *c, const uint8_t *data, size_t len)
         return;
     }
     if (len > CARRY_MAX)
-        fail_at(c, "too much before the first reply");
+        client_fail(c, "too much before the first reply");
     if (c->carry == NULL && (c->carry = malloc(CARRY_MAX)) == NULL)
         errx(EXIT_FAILURE, "out of memory");
     memcpy(c->carry, data, len);
@@ -330,9 +354,9 @@ static void receive(struct client *c, struct client_plan *plan)
         room = sizeof plan->buffer - kept;
         n = recv(c->fd, plan->buffer + kept, room, 0);
         if (n == 0)
-            fail_at(c, "the server has closed the connection");
+            client_fail(c, "the server has closed the connection");
         if (n < 0 && errno != EAGAIN && errno != EINTR)
-            fail_at(c, strerror(errno));
+            client_fail(c, strerror(errno));
         if (n > 0)
             take_all(c, plan, kept + (size_t)n);
     } while (n == (ssize_t)room || (n < 0 && errno == EINTR));
@@ -362,7 +386,7 @@ static bool send_until(struct client *c, const struct stream *s, uint64_t end)
         if (n < 0 && errno == EAGAIN)
             return false;
         if (n < 0 && errno != EINTR)
-            fail_at(c, strerror(errno));
+            client_fail(c, strerror(errno));
         c->sent += n < 0 ? 0 : (uint64_t)n;
     }
     return true;
@@ -372,6 +396,10 @@ void client_flush(struct client *c, const struct client_plan *plan)
 {
     const struct stream *s = plan->stream;
 
+    if (plan->protocol == STREAM_POLLING) {
+        polling_flush(c, plan);
+        return;
+    }
     if (c->pong != NULL) {
         /* A pong goes between two messages: first the rest of the one under way. */
         uint64_t boundary = (c->sent + s->request_len - 1) / s->request_len * s->request_len;
@@ -386,16 +414,24 @@ void client_flush(struct client *c, const struct client_plan *plan)
     c->blocked = !send_until(c, s, c->started * s->request_len);
 }
 
+static void websocket_ready(struct client *c, struct client_plan *plan, uint32_t events)
+{
+    if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0)
+        receive(c, plan);
+    if (c->state == CLIENT_READY && (c->pong != NULL || (c->blocked && (events & EPOLLOUT) != 0)))
+        client_flush(c, plan);
+}
+
 uint64_t client_ready(struct client *c, struct client_plan *plan, uint32_t events)
 {
     uint64_t before = c->done;
 
     if (c->state == CLIENT_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
         connected(c, plan);
-    if (c->state != CLIENT_CONNECTING && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0)
-        receive(c, plan);
-    if (c->state == CLIENT_READY && (c->pong != NULL || (c->blocked && (events & EPOLLOUT) != 0)))
-        client_flush(c, plan);
+    if (c->state != CLIENT_CONNECTING && c->polling != NULL)
+        polling_ready(c, plan);
+    else if (c->state != CLIENT_CONNECTING)
+        websocket_ready(c, plan, events);
     c->done = c->got / plan->stream->reply_len;
     return c->done - before;
 }

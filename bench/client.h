@@ -20,7 +20,7 @@ enum client_state {
     CLIENT_CLOSED,
     CLIENT_CONNECTING,
     CLIENT_UPGRADING, /* the HTTP request is out */
-    CLIENT_JOINING,   /* Socket.IO: the WebSocket is open, the namespace is not */
+    CLIENT_JOINING,   /* Socket.IO: the WebSocket or the session is open, the namespace is not */
     CLIENT_READY
 };
 
@@ -52,6 +52,7 @@ struct client {
     size_t carry_len;
     uint8_t *pong; /* owed, as a frame, until the message being sent is out; or NULL */
     size_t pong_len;
+    struct polling *polling; /* owned; NULL where the protocol is another */
 };
 
 /* Write the opening handshake for `path` into the plan. */
@@ -68,5 +69,12 @@ uint64_t client_ready(struct client *c, struct client_plan *plan, uint32_t event
 
 /* Send messages c->sent to c->started, as far as the socket takes them. */
 void client_flush(struct client *c, const struct client_plan *plan);
+
+/* For polling.c. A socket on its way to the server, watched in plan->epoll_fd; connected when `wait`. */
+int client_socket(struct client *c, const struct client_plan *plan, bool wait);
+void client_reset(int fd);
+_Noreturn void client_fail(const struct client *c, const char *what);
+/* The byte `is` came where the next one of the replies must stand. */
+_Noreturn void client_wrong_byte(const struct client *c, const struct stream *s, uint8_t is);
 
 #endif

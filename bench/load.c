@@ -36,7 +36,7 @@ enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000 };
 enum mode { MODE_ECHO, MODE_ROOM, MODE_IDLE, MODE_CONNECT };
 
 static const char *const mode_names[] = {"echo", "room", "idle", "connect"};
-static const char *const protocol_names[] = {"ws", "raw", "socketio"};
+static const char *const protocol_names[] = {"ws", "raw", "socketio", "polling"};
 static const char *const kind_names[] = {"binary", "ascii", "chinese", "mixed"};
 
 struct options {
@@ -483,7 +483,9 @@ static _Noreturn void usage(void)
           "                       room: connection 0 sends, everybody must get it\n"
           "                       idle: memory per connection after --duration\n"
           "                       connect: handshakes, --depth at a time, in rounds\n"
-          "  --protocol P         ws | raw (no framing, --raw for short) | socketio\n"
+          "  --protocol P         ws | raw (no framing, --raw for short) | socketio (on WebSocket) "
+          "|\n"
+          "                       polling (Socket.IO on HTTP, --text only)\n"
           "  --binary | --text[=ascii|chinese|mixed]\n"
           "  --connections N      50\n"
           "  --size BYTES         64, of the payload\n"
@@ -579,7 +581,7 @@ static void apply_option(struct options *o, int option, const char *value)
         o->mode = (enum mode)parse_name(value, mode_names, 4);
         break;
     case OPT_PROTOCOL:
-        o->protocol = (enum stream_protocol)parse_name(value, protocol_names, 3);
+        o->protocol = (enum stream_protocol)parse_name(value, protocol_names, 4);
         break;
     case OPT_RAW:
         o->protocol = STREAM_RAW;
@@ -596,6 +598,20 @@ static void apply_option(struct options *o, int option, const char *value)
     default:
         apply_amount(o, option, value);
     }
+}
+
+static const char *default_path(enum stream_protocol protocol)
+{
+    switch (protocol) {
+    case STREAM_SOCKETIO:
+        return "/socket.io/?EIO=4&transport=websocket";
+    case STREAM_POLLING:
+        return "/socket.io/?EIO=4&transport=polling";
+    case STREAM_WS:
+    case STREAM_RAW:
+        break;
+    }
+    return "/";
 }
 
 static void parse_command_line(struct options *o, int argc, char **argv)
@@ -627,8 +643,10 @@ static void parse_command_line(struct options *o, int argc, char **argv)
         usage();
     if (o->mode == MODE_IDLE && o->pid == 0)
         errx(2, "--mode idle needs --pid");
+    if (o->protocol == STREAM_POLLING && o->kind == STREAM_BINARY)
+        errx(2, "--protocol polling needs --text");
     if (o->path == NULL)
-        o->path = o->protocol == STREAM_SOCKETIO ? "/socket.io/?EIO=4&transport=websocket" : "/";
+        o->path = default_path(o->protocol);
 }
 
 /* --- start ------------------------------------------------------------------------------------------ */
@@ -641,7 +659,7 @@ static void raise_descriptor_limit(const struct options *o)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max < (rlim_t)o->connections + 16)
+    if (limit.rlim_max < (rlim_t)o->connections * (o->protocol == STREAM_POLLING ? 2 : 1) + 16)
         errx(EXIT_FAILURE, "%u connections: only %llu descriptors (ulimit -Hn)", o->connections,
              (unsigned long long)limit.rlim_max);
 }

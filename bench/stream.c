@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum {
+    SEPARATOR = 0x1e,  /* of packets on polling */
     TEXT_FRAME = 0x81, /* FIN and the opcode */
     BINARY_FRAME = 0x82,
     MASKED = 0x80,
@@ -168,7 +169,7 @@ static struct parts measure(enum stream_protocol protocol, enum stream_kind kind
 {
     struct parts parts = {0};
 
-    if (protocol == STREAM_SOCKETIO && kind != STREAM_BINARY) {
+    if (protocol == STREAM_POLLING || (protocol == STREAM_SOCKETIO && kind != STREAM_BINARY)) {
         parts.text_len = sizeof event_start - 1 + size + sizeof event_end - 1;
     } else if (protocol == STREAM_SOCKETIO) {
         parts.text_len = sizeof attachment - 1;
@@ -190,7 +191,7 @@ static void compose(struct parts *parts, enum stream_protocol protocol, enum str
     parts->binary = payload;
     if (protocol == STREAM_SOCKETIO && kind == STREAM_BINARY) {
         memcpy(at, attachment, sizeof attachment - 1);
-    } else if (protocol == STREAM_SOCKETIO) {
+    } else if (protocol == STREAM_SOCKETIO || protocol == STREAM_POLLING) {
         memcpy(at, event_start, sizeof event_start - 1);
         memcpy(at + sizeof event_start - 1, payload, size);
         memcpy(at + sizeof event_start - 1 + size, event_end, sizeof event_end - 1);
@@ -199,13 +200,24 @@ static void compose(struct parts *parts, enum stream_protocol protocol, enum str
     }
 }
 
-static void write_message(struct stream *s, size_t index, const struct parts *parts, bool raw,
-                          uint64_t *random)
+static void write_packet(uint8_t *out, const struct parts *parts)
+{
+    memcpy(out, parts->text, parts->text_len);
+    out[parts->text_len] = SEPARATOR;
+}
+
+static void write_message(struct stream *s, size_t index, const struct parts *parts,
+                          enum stream_protocol protocol, uint64_t *random)
 {
     uint8_t *request = s->requests + index * s->request_len;
     uint8_t *reply = s->replies + index * s->reply_len;
 
-    if (raw) {
+    if (protocol == STREAM_POLLING) {
+        write_packet(request, parts);
+        write_packet(reply, parts);
+        return;
+    }
+    if (protocol == STREAM_RAW) {
         stream_frame(request, BINARY_FRAME & 0xf, parts->binary, parts->binary_len,
                      (uint32_t)next_random(random));
         memcpy(reply, request, s->reply_len);
@@ -223,13 +235,23 @@ static void write_message(struct stream *s, size_t index, const struct parts *pa
     }
 }
 
-static bool stream_alloc(struct stream *s, const struct parts *parts, bool raw)
+static void measure_message(struct stream *s, const struct parts *parts,
+                            enum stream_protocol protocol)
 {
+    if (protocol == STREAM_POLLING) {
+        s->request_len = s->reply_len = parts->text_len + 1;
+        return;
+    }
     s->request_len = frame_len(parts->text_len, 4) + frame_len(parts->binary_len, 4);
-    s->reply_len =
-        raw ? s->request_len : frame_len(parts->text_len, 0) + frame_len(parts->binary_len, 0);
+    s->reply_len = protocol == STREAM_RAW
+                       ? s->request_len
+                       : frame_len(parts->text_len, 0) + frame_len(parts->binary_len, 0);
     s->reply_split =
         parts->text_len != 0 && parts->binary_len != 0 ? frame_len(parts->text_len, 0) : 0;
+}
+
+static bool stream_alloc(struct stream *s)
+{
     assert(s->request_len != 0);
     s->count = CYCLE_BYTES / s->request_len;
     s->count = s->count < CYCLE_MIN ? CYCLE_MIN : s->count > CYCLE_MAX ? CYCLE_MAX : s->count;
@@ -248,7 +270,8 @@ bool stream_init(struct stream *s, enum stream_protocol protocol, enum stream_ki
 
     parts.text = malloc(parts.text_len + 1);
     *s = (struct stream){0};
-    if (payload == NULL || parts.text == NULL || !stream_alloc(s, &parts, raw)) {
+    measure_message(s, &parts, protocol);
+    if (payload == NULL || parts.text == NULL || !stream_alloc(s)) {
         free(payload);
         free(parts.text);
         stream_release(s);
@@ -257,7 +280,7 @@ bool stream_init(struct stream *s, enum stream_protocol protocol, enum stream_ki
     for (size_t i = 0; i < s->count; i++) {
         stream_payload(payload, size, kind, &random);
         compose(&parts, protocol, raw ? STREAM_BINARY : kind, payload, size);
-        write_message(s, i, &parts, raw, &random);
+        write_message(s, i, &parts, protocol, &random);
     }
     free(payload);
     free(parts.text);

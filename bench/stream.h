@@ -13,9 +13,10 @@
 #include <stdint.h>
 
 enum stream_protocol {
-    STREAM_WS,      /* masked frames out, frames back, RFC 6455 §5 */
-    STREAM_RAW,     /* the bytes of a masked frame out, the same bytes back */
-    STREAM_SOCKETIO /* the event ["m", payload] of Socket.IO v5 in WebSocket frames */
+    STREAM_WS,       /* masked frames out, frames back, RFC 6455 §5 */
+    STREAM_RAW,      /* the bytes of a masked frame out, the same bytes back */
+    STREAM_SOCKETIO, /* the event ["m", payload] of Socket.IO v5 in WebSocket frames */
+    STREAM_POLLING   /* the same in bodies of HTTP; text only: the byte 0x1e behind each packet */
 };
 
 enum stream_kind { STREAM_BINARY, STREAM_ASCII, STREAM_CHINESE, STREAM_MIXED };

@@ -165,6 +165,23 @@ static void socketio_binary_is_an_event_and_its_attachment(void **state)
     stream_release(&s);
 }
 
+static void polling_text_is_an_event_with_a_separator_behind_it(void **state)
+{
+    struct stream s = stream_of(STREAM_POLLING, STREAM_ASCII, 64);
+
+    (void)state;
+    assert_int_equal(s.request_len, strlen("42[\"m\",\"\"]") + 64 + 1);
+    assert_int_equal(s.reply_len, s.request_len);
+    assert_memory_equal(s.replies, s.requests, s.count * s.reply_len);
+    for (size_t n = 0; n < s.count; n++) {
+        const uint8_t *end = s.replies + (n + 1) * s.reply_len;
+
+        assert_memory_equal(end - s.reply_len, "42[\"m\",\"", 8);
+        assert_memory_equal(end - 3, "\"]\x1e", 3);
+    }
+    stream_release(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +192,7 @@ int main(void)
         cmocka_unit_test(raw_messages_are_as_long_as_frames_and_come_back_unchanged),
         cmocka_unit_test(socketio_text_is_an_event),
         cmocka_unit_test(socketio_binary_is_an_event_and_its_attachment),
+        cmocka_unit_test(polling_text_is_an_event_with_a_separator_behind_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
