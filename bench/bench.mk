@@ -9,11 +9,13 @@ BENCH_codecs = stream
 BENCH_BUILDS = $(BENCH_PROGRAMS:%=$(BUILD)/bench/%)
 BENCH_TESTED = $(BENCH_PROGRAMS:%=$(BUILD)/test/bench/%)
 BENCH ?= full
+BENCH_quick = --quick
+BENCH_socketio = --socketio
 PYTHON ?= /usr/bin/python3
 
 .PHONY: bench bench-codecs bench-programs deps-bench
-bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other servers; BENCH=quick: 2 minutes
-	$(PYTHON) bench/run.py --build $(BUILD) $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
+bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other servers; BENCH=quick: 2 minutes; BENCH=socketio
+	$(PYTHON) bench/run.py --build $(BUILD) $(BENCH_$(BENCH)) $(BENCH_ARGS)
 
 bench-codecs: $(BUILD)/bench/codecs ## Measure the codecs alone, in GB/s and ns
 	$(BUILD)/bench/codecs

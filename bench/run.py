@@ -3,6 +3,7 @@
 """The benchmark: servers in turn (A B C A B C ...), one core for them and one for the load.
 
     bench/run.py [--quick] [--only PATTERN] [--servers raw,minnow] [--peer NAME='command {port} {mode}']
+    bench/run.py --socketio [--quick] [--only PATTERN] [--peer ...]
 
 Prints a Markdown table. The full run also writes docs/performance.md and the plots beside it.
 Figures are medians over rounds; ratios are taken within a round, so that what disturbs a round disturbs
@@ -51,6 +52,7 @@ class Workload:
     fresh: bool = False  # wants a new server in every round
     quick_args: str = ""
     skip: dict = field(default_factory=dict)  # server name: reason
+    raw_args: str = ""  # for the server "raw", where the same bytes are another payload
 
 
 SCRIPT = "not a program of its own, but a script"
@@ -84,6 +86,41 @@ WORKLOADS = [
              "--mode connect --connections 1000 --depth 64", ratio=False, target=20),
 ]
 
+SPEAKS_NO_HTTP = {"raw": "it speaks no HTTP"}
+
+# Socket.IO: the event ["m", payload]. raw moves the same frames: 75 bytes for a payload of 64. The goals are
+# ratios of processor time per message, npm socket.io divided by minnow, or values.
+SOCKETIO_WORKLOADS = [
+    Workload("sio-echo", "echo 64 B on WebSocket, 200 clients, 1 in flight",
+             "--connections 200 --size 64 --text", raw_args="--connections 200 --size 75", target=8.00),
+    Workload("sio-echo16", "echo 64 B on WebSocket, 50 clients, 16 in flight",
+             "--connections 50 --size 64 --text --depth 16", raw_args="--connections 50 --size 75 --depth 16",
+             target=8.00),
+    Workload("sio-text4k", "echo 4 KiB of mixed text on WebSocket, 50 clients, 1 in flight",
+             "--connections 50 --size 4096 --text=mixed", raw_args="--connections 50 --size 4107", target=8.00),
+    Workload("sio-binary", "echo 64 B binary on WebSocket, 50 clients, 16 in flight",
+             "--connections 50 --size 64 --depth 16", raw_args="--connections 50 --size 107 --depth 16",
+             target=8.00),
+    Workload("sio-poll", "echo 64 B on polling, 100 clients, 1 in flight",
+             "--protocol polling --connections 100 --size 64 --text", target=5.00, skip=SPEAKS_NO_HTTP),
+    Workload("sio-poll16", "echo 64 B on polling, 100 clients, 16 in flight",
+             "--protocol polling --connections 100 --size 64 --text --depth 16", target=5.00,
+             skip=SPEAKS_NO_HTTP),
+    Workload("sio-room1", "broadcast to 500 clients, 64 B, 1 at a time, per delivery",
+             "--mode room --connections 500 --size 64 --text",
+             raw_args="--mode room --connections 500 --size 75", mode="chat", target=5.00),
+    Workload("sio-room16", "broadcast to 500 clients, 64 B, 16 at a time, per delivery",
+             "--mode room --connections 500 --size 64 --text --depth 16",
+             raw_args="--mode room --connections 500 --size 75 --depth 16", mode="chat", target=5.00),
+    Workload("sio-pollroom", "broadcast to 500 clients on polling, 64 B, 1 at a time, per delivery",
+             "--protocol polling --mode room --connections 500 --size 64 --text", mode="chat", target=5.00,
+             skip=SPEAKS_NO_HTTP),
+    Workload("sio-idle", "user memory per idle client on WebSocket, 10,000 of them",
+             "--mode idle --connections 10000 --duration 0.5", value="user_bytes_per_connection", unit="B",
+             ratio=False, target=1024, fresh=True, skip=NO_MEMORY,
+             quick_args="--mode idle --connections 2000 --duration 0.1"),
+]
+
 RATE = Workload("rate", "echo 64 B, 200 connections, 10,000 messages/s at fixed times",
                 "--connections 200 --size 64 --rate 10000")
 
@@ -97,6 +134,14 @@ def built_in_servers(build):
         Server("ws", f"node {HERE}/peers/ws.js {{port}} {{mode}}", no_size=SCRIPT),
         Server("socket.io", f"node {HERE}/peers/socketio.js {{port}} {{mode}}", "socketio", SCRIPT),
         Server("websockets", f"{python} {HERE}/peers/websockets_server.py {{port}} {{mode}}", no_size=SCRIPT),
+    ]
+
+
+def socketio_servers(build):
+    return [
+        Server("socket.io", f"node {HERE}/peers/socketio.js {{port}} {{mode}}", "socketio", SCRIPT),
+        Server("minnow", f"{build}/minnow {{mode}} -q -p {{port}}", "socketio"),
+        Server("raw", f"{build}/bench/raw {{mode}} {{port}}", "raw"),
     ]
 
 
@@ -160,6 +205,7 @@ class Bench:
     def __init__(self, options, servers):
         self.options = options
         self.servers = servers
+        self.baseline = "socket.io" if options.socketio else "raw"  # of the ratios
         self.load = f"{options.build}/bench/load"
         self.logs = os.path.join(options.build, "bench", "logs")
         self.reasons = {}  # (workload key, server name): why there is no figure
@@ -191,10 +237,11 @@ class Bench:
         is_number = re.compile(r"-?[\d.]+").fullmatch
         return {name: float(value) if is_number(value) else value for name, value in figures.items()}
 
-    def rounds(self, key, args, mode, count, warmup, duration, skip=(), fresh=False, until=None):
+    def rounds(self, key, args, mode, count, warmup, duration, skip=(), fresh=False, until=None, raw_args=""):
         """Run all servers in turn, `count` times. Returns {server name: [figures of each round]}.
 
         With `until`, no round but the first begins after that time."""
+        args_of = {"raw": raw_args} if raw_args else {}
         running = {}
         results = {}
         for server in self.servers:
@@ -207,7 +254,8 @@ class Bench:
                 if number > 0 and until is not None and time.monotonic() > until:
                     break
                 for server in [s for s in self.servers if s.name in results]:
-                    self.turn(key, server, running, results, args, mode, warmup, duration, fresh)
+                    self.turn(key, server, running, results, args_of.get(server.name, args), mode, warmup,
+                              duration, fresh)
         finally:
             for server in running.values():
                 server.stop()
@@ -231,7 +279,7 @@ class Bench:
         self.say(report.title(self, w))
         args = w.quick_args if o.quick and w.quick_args else w.args
         results = self.rounds(w.key, args, w.mode, self.round_count(w), o.warmup, o.duration,
-                              w.skip, w.fresh, until)
+                              w.skip, w.fresh, until, w.raw_args)
         line = ", ".join(f"{name} {report.number(median(rounds, w.value))}" for name, rounds in results.items())
         self.say(f"    {line} {w.unit}")
         return results
@@ -314,10 +362,11 @@ def plots(bench):
 def parse_options():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", default=os.path.join(ROOT, "build"), help="where `make` put the programs")
+    p.add_argument("--socketio", action="store_true", help="compare with npm socket.io, as Socket.IO clients")
     p.add_argument("--quick", action="store_true", help="two minutes: shorter runs, fewer connections, no plots")
     p.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND",
-                   help="one more WebSocket server on 127.0.0.1; {port} and {mode} (echo or chat) are filled in")
-    p.add_argument("--servers", help="only these, by name, as a,b,c (raw is always there)")
+                   help="one more server on 127.0.0.1; {port} and {mode} (echo or chat) are filled in")
+    p.add_argument("--servers", help="only these, by name, as a,b,c (what the ratios refer to is always there)")
     p.add_argument("--only", default="", metavar="PATTERN", help="only workloads whose title matches")
     p.add_argument("--rounds", type=int, default=0)
     p.add_argument("--warmup", type=float, default=0)
@@ -353,11 +402,11 @@ def command_line(o):
 
 
 def choose_servers(o):
-    servers = built_in_servers(o.build)
-    peers = [Server(*peer.split("=", 1)) for peer in o.peer]
+    servers = socketio_servers(o.build) if o.socketio else built_in_servers(o.build)
+    peers = [Server(*peer.split("=", 1), "socketio" if o.socketio else "ws") for peer in o.peer]
     servers[2:2] = peers
     if o.servers:
-        wanted = o.servers.split(",") + ["raw"] + [p.name for p in peers]
+        wanted = o.servers.split(",") + ["socket.io" if o.socketio else "raw"] + [p.name for p in peers]
         unknown = set(wanted) - {s.name for s in servers}
         if unknown:
             sys.exit(f"run.py: no server {', '.join(unknown)}")
@@ -365,11 +414,22 @@ def choose_servers(o):
     return servers
 
 
+def write_all(bench, tables):
+    """docs/performance.md, and for a full run the plots beside it."""
+    o = bench.options
+    if (o.full and not o.socketio) or o.plots:
+        plots(bench)
+    if o.full or o.write:
+        report.write_document(os.path.join(ROOT, "docs", "performance.md"), tables,
+                              "make bench BENCH=socketio" if o.socketio else "make bench")
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `finally` that ends the servers
     options = parse_options()
     bench = Bench(options, choose_servers(options))
-    chosen = [w for w in WORKLOADS if re.search(options.only, w.title, re.I)]
+    workloads = SOCKETIO_WORKLOADS if options.socketio else WORKLOADS
+    chosen = [w for w in workloads if re.search(options.only, w.title, re.I)]
     results = {}
     for number, w in enumerate(chosen):
         # No new round after a share of the two minutes, with some left for the end, or after a minute and
@@ -377,14 +437,14 @@ def main():
         share = 100 * (number + 1) / len(chosen)
         until = bench.start + share if options.quick else time.monotonic() + 90
         results[w.key] = bench.workload(w, until)
-    rate = bench.workload(RATE) if options.full else {}
-    starts = bench.starts() if re.search(options.only, "start and size", re.I) else {}
-    tables = report.tables(bench, chosen, results, (RATE, rate), starts)
+    if options.socketio:
+        tables = report.socketio_tables(bench, chosen, results)
+    else:
+        rate = bench.workload(RATE) if options.full else {}
+        starts = bench.starts() if re.search(options.only, "start and size", re.I) else {}
+        tables = report.tables(bench, chosen, results, (RATE, rate), starts)
     print(tables)
-    if options.full or options.plots:
-        plots(bench)
-    if options.full or options.write:
-        report.write_document(os.path.join(ROOT, "docs", "performance.md"), tables)
+    write_all(bench, tables)
     bench.say("done")
 
 
