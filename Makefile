@@ -51,9 +51,9 @@ LINK_test_sio_socket = $(LINK_test_socketio)
 LINK_test_sio_room = $(LINK_test_socketio)
 LINK_test_sio_emit = $(LINK_test_socketio)
 LINK_test_sio_recovery = $(LINK_test_socketio)
-LINK_test_json = socketio/json
+LINK_test_json = socketio/json $(CORE)
 LINK_test_name_table = socketio/name_table
-LINK_test_sio_packet = socketio/sio_packet socketio/json
+LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 # So does a fuzzer, by the same names.
 FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang

@@ -121,32 +121,50 @@ static const char *escape_end(const char *p, const char *end) /* behind the back
     }
 }
 
-/* One character of a string that is neither its end nor plain ASCII. */
-static const char *special_end(const char *p, const char *end)
+/* Is there a byte among these eight that ends a run of plain characters: a quote, a backslash, a control
+ * character? A byte that is below what is taken off it borrows, and gets its highest bit by that; a byte
+ * that had it before, of a character beyond ASCII, does not count. */
+static bool eight_are_plain(const char *p)
 {
-    uint32_t c;
-    size_t n;
+    const uint64_t each = 0x0101010101010101u;
+    uint64_t bytes;
+    uint64_t quote;
+    uint64_t backslash;
 
-    if (*p == '\\')
-        return escape_end(p + 1, end);
-    if ((uint8_t)*p < 0x20)
-        return NULL;
-    n = json_character((struct ws_str){p, (size_t)(end - p)}, &c);
-    return n == 0 || is_surrogate(c) ? NULL : p + n;
+    memcpy(&bytes, p, sizeof bytes);
+    quote = bytes ^ each * '"';
+    backslash = bytes ^ each * '\\';
+    return ((((bytes - each * 0x20) & ~bytes) | ((quote - each) & ~quote) |
+             ((backslash - each) & ~backslash)) &
+            each * 0x80) == 0;
 }
 
+static const char *plain_end(const char *p, const char *end)
+{
+    while (end - p >= 8 && eight_are_plain(p))
+        p += 8;
+    while (p < end && (uint8_t)*p >= 0x20 && *p != '"' && *p != '\\')
+        p++;
+    return p;
+}
+
+/* What is beyond ASCII is checked at the end, all at once: no byte of it looks like a quote. */
 static const char *string_end(const char *p, const char *end) /* §7 */
 {
+    const char *start = p + 1;
+
     if (p == end || *p != '"')
         return NULL;
-    p++;
-    while (p != NULL && p < end && *p != '"') {
-        if ((uint8_t)*p >= 0x20 && (uint8_t)*p < 0x80 && *p != '\\')
-            p++;
-        else
-            p = special_end(p, end);
+    p = plain_end(start, end);
+    while (p < end && *p == '\\') {
+        p = escape_end(p + 1, end);
+        if (p == NULL)
+            return NULL;
+        p = plain_end(p, end);
     }
-    return p == NULL || p == end ? NULL : p + 1;
+    if (p == end || *p != '"' || !ws_utf8_valid(start, (size_t)(p - start)))
+        return NULL;
+    return p + 1;
 }
 
 static const char *word_end(const char *p, const char *end, const char *word)

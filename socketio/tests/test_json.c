@@ -393,6 +393,48 @@ static void what_must_be_rejected_is(void **state)
             fail_msg("n_%s was accepted", must_reject[i].name);
 }
 
+/* Several bytes of a string are looked at in one go: whatever stands out must do so at every place. */
+static void strings_end_alike_at_every_place(void **state)
+{
+    static const struct {
+        const char *bytes;
+        bool valid;
+    } cases[] = {{"\\n", true},
+                 {"\\\"", true},
+                 {"\\u0041", true},
+                 {"\x7f", true},
+                 {"\xc3\xa4", true},
+                 {" ", true},
+                 {"\xf0\x9f\x98\x80", true},
+                 {"\"", false},
+                 {"\\", false},
+                 {"\\x", false},
+                 {"\x1f", false},
+                 {"\x01", false},
+                 {"\n", false},
+                 {"\x80", false},
+                 {"\xc3", false},
+                 {"\xed\xa0\x80", false},
+                 {"\xff", false}};
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        size_t n = strlen(cases[i].bytes);
+
+        for (size_t len = n; len < 40; len++) {
+            for (size_t at = 0; at + n <= len; at++) {
+                memset(text, 'a', sizeof text);
+                text[0] = text[len + 1] = '"';
+                memcpy(text + 1 + at, cases[i].bytes, n);
+                /* Behind it comes an 'a', which may not be escaped, or the quote at the end. */
+                if (accepted(text, len + 2) != cases[i].valid)
+                    fail_msg("case %zu at %zu of %zu", i, at, len);
+            }
+        }
+    }
+}
+
 /* Only a number at the top may end early and still be JSON. */
 static void no_value_ends_before_its_end(void **state)
 {
@@ -870,6 +912,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_must_be_accepted_is),
         cmocka_unit_test(what_must_be_rejected_is),
+        cmocka_unit_test(strings_end_alike_at_every_place),
         cmocka_unit_test(no_value_ends_before_its_end),
         cmocka_unit_test(white_space_around_a_value_is_cut_off),
         cmocka_unit_test(nesting_ends_at_the_limit),
