@@ -5,7 +5,6 @@
  * (CVE-2023-32695) and on payloads of the wrong kind; here each field is checked before it is used. */
 #include "sio_packet.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,9 +95,11 @@ bool sio_name_is_reserved(struct ws_str name)
 {
     static const char *const reserved[] = {"connect",       "connect_error", "disconnect",
                                            "disconnecting", "newListener",   "removeListener"};
+    char text[sizeof "removeListener"]; /* a name that does not fit is none of them */
+    ptrdiff_t len = json_string(name, text, sizeof text);
 
-    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
-        if (json_string_is(name, reserved[i]))
+    for (size_t i = 0; len >= 0 && i < sizeof reserved / sizeof reserved[0]; i++)
+        if (ws_str_is((struct ws_str){text, (size_t)len}, reserved[i]))
             return true;
     return false;
 }
@@ -232,22 +233,32 @@ int sio_placeholder(struct ws_str value)
 
 /* --- writing ------------------------------------------------------------------------------------------ */
 
+static void write_number(struct json_writer *w, uint64_t number)
+{
+    char text[20]; /* 2^64 has as many digits */
+    size_t at = sizeof text;
+
+    do {
+        text[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    json_write_text(w, text + at, sizeof text - at);
+}
+
 void sio_packet_begin(struct json_writer *w, enum sio_type type, unsigned attachments,
                       struct ws_str nsp, int64_t id)
 {
-    char text[32];
-    int len = has_attachments(type) ? snprintf(text, sizeof text, "%d%u-", (int)type, attachments)
-                                    : snprintf(text, sizeof text, "%d", (int)type);
-
-    json_write_text(w, text, (size_t)len);
+    write_number(w, (uint64_t)type);
+    if (has_attachments(type)) {
+        write_number(w, attachments);
+        json_write_text(w, "-", 1);
+    }
     if (nsp.len != 1) {
         json_write_text(w, nsp.data, nsp.len);
         json_write_text(w, ",", 1);
     }
-    if (id != SIO_NO_ID) {
-        len = snprintf(text, sizeof text, "%lld", (long long)id);
-        json_write_text(w, text, (size_t)len);
-    }
+    if (id != SIO_NO_ID)
+        write_number(w, (uint64_t)id);
 }
 
 /* --- attachments ------------------------------------------------------------------------------------- */
