@@ -48,8 +48,19 @@ bool sio_event_is(const struct sio_event *e, const char *name)
     return json_string_is(e->name, name);
 }
 
-static bool legal_args(const struct sio_args *args)
+static bool are_same(const struct sio_args *a, const struct sio_args *b)
 {
+    return a->list.data == b->list.data && a->list.len == b->list.len &&
+           a->attachment_count == b->attachment_count;
+}
+
+/* What an event in hand brought was checked when it came. */
+static bool legal_args(const struct sio_server *io, const struct sio_args *args)
+{
+    const struct sio_event *e = io->in_hand;
+
+    if (e != NULL && (are_same(args, &e->all) || are_same(args, &e->args)))
+        return true;
     return args->attachment_count <= SIO_ATTACHMENTS_MAX && json_is_list(args->list) &&
            (args->attachment_count == 0 ||
             sio_placeholders_fit(args->list, (unsigned)args->attachment_count));
@@ -98,7 +109,7 @@ static int encode_event(struct sio_namespace *n, const char *name, const struct 
     struct ws_str first;
     size_t at;
 
-    if (!legal_args(args))
+    if (!legal_args(n->server, args))
         return WS_ERR_INVALID;
     w = begin(n, SIO_EVENT, args, id);
     at = w->len;
@@ -558,7 +569,7 @@ int sio_answer(struct sio_ack *ack, struct sio_args args)
     ack->server = NULL;
     if (s == NULL || !can_send(s))
         return WS_ERR_CLOSED;
-    if (!legal_args(&args))
+    if (!legal_args(io, &args))
         return WS_ERR_INVALID;
     w = begin(s->nsp, SIO_ACK, &args, ack->id);
     json_write_raw(w, args.list);

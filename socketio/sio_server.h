@@ -35,11 +35,12 @@ struct sio_server {
     struct sio_rule *rules;       /* for more namespaces, in the order of their making */
     struct sio_socket *marked;    /* first of those to settle */
     struct sio_socket *last_marked;
-    struct sio_gather *gathers; /* broadcasts that wait for acknowledgements */
-    struct json_writer scratch; /* for the packet that is being made */
-    uint64_t stamp;             /* of the latest walk over a target */
-    unsigned depth;             /* callbacks that run */
-    bool posted;                /* a ws_post() is under way that will settle what is marked */
+    struct sio_gather *gathers;      /* broadcasts that wait for acknowledgements */
+    struct json_writer scratch;      /* for the packet that is being made */
+    const struct sio_event *in_hand; /* the event that the application handles; NULL: none */
+    uint64_t stamp;                  /* of the latest walk over a target */
+    unsigned depth;                  /* callbacks that run */
+    bool posted;                     /* a ws_post() is under way that will settle what is marked */
 };
 
 struct sio_namespace {

@@ -258,7 +258,9 @@ static void event(struct sio_conn *c, const struct sio_packet *p, struct sio_arg
     if (s == NULL || s->nsp->handlers.on_event == NULL || !json_next(&e.args.list, &e.name))
         return;
     memcpy(ack.socket_id, s->id, sizeof ack.socket_id);
+    c->server->in_hand = &e;
     s->nsp->handlers.on_event(s, &e);
+    c->server->in_hand = NULL;
 }
 
 static void acknowledgement(struct sio_conn *c, const struct sio_packet *p,

@@ -101,6 +101,38 @@ static void what_clients_could_not_read_is_not_sent(void **state)
     expect_silence(c);
 }
 
+/* What came with the event in hand is not checked again; a part of it is no list. */
+static void emit_what_came(struct sio_socket *s, const struct sio_event *e)
+{
+    const struct ws_str attachment = {"", 0};
+    struct sio_args half = e->args;
+    struct sio_args all = e->all;
+    struct sio_args with_attachment = e->args;
+
+    half.list.len--;
+    all.list.len--;
+    with_attachment.attachments = &attachment;
+    with_attachment.attachment_count = 1;
+    assert_int_equal(sio_emit(s, "a", half), WS_ERR_INVALID);
+    assert_int_equal(sio_emit(s, NULL, all), WS_ERR_INVALID);
+    assert_int_equal(sio_emit(s, "a", with_attachment), WS_ERR_INVALID);
+    assert_int_equal(sio_emit(s, "disconnect", e->args), WS_ERR_INVALID);
+    assert_int_equal(sio_emit(s, "again", e->args), WS_SENT);
+    assert_int_equal(sio_emit(s, NULL, e->all), WS_SENT);
+}
+
+static void parts_of_what_came_are_checked_like_all_else(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    sio_start(x, (struct sio_options){0}, (struct sio_handlers){.on_event = emit_what_came});
+    c = sio_client(x, NULL);
+    raw_send_message(c, "42[\"b\",{\"_placeholder\":true,\"num\":1}]");
+    raw_expect_message(c, "42[\"again\",{\"_placeholder\":true,\"num\":1}]");
+    raw_expect_message(c, "42[\"b\",{\"_placeholder\":true,\"num\":1}]");
+}
+
 static void emit_volatile(struct sio_fixture *x, void *arg)
 {
     int *result = arg;
@@ -509,6 +541,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SIO_TEST(events_are_written_as_the_reference_does),
         SIO_TEST(what_clients_could_not_read_is_not_sent),
+        SIO_TEST(parts_of_what_came_are_checked_like_all_else),
         SIO_TEST(volatile_events_are_dropped_while_others_wait),
         SIO_TEST(parts_of_a_volatile_event_stay_together),
         SIO_TEST(output_of_a_client_that_does_not_read_is_bounded),
