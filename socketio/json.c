@@ -526,10 +526,28 @@ static bool is_integer(double number)
     return fabs(number) <= 9007199254740991.0 && (double)(int64_t)number == number;
 }
 
+/* Most integers are a few digits and nothing else; a double has room for 15 of any. */
+static bool short_integer(struct ws_str value, int64_t *out)
+{
+    int64_t n = 0;
+
+    if (value.len == 0 || value.len > 15 || (value.data[0] == '0' && value.len > 1))
+        return false;
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.data[i] < '0' || value.data[i] > '9')
+            return false;
+        n = n * 10 + (value.data[i] - '0');
+    }
+    *out = n;
+    return true;
+}
+
 bool json_integer(struct ws_str value, int64_t *out)
 {
     double number;
 
+    if (short_integer(value, out))
+        return true;
     if (!json_number(value, &number) || !is_integer(number))
         return false;
     *out = (int64_t)number;

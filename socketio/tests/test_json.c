@@ -638,6 +638,18 @@ static void integers_are_read_where_doubles_are_exact(void **state)
     assert_int_equal(n, -9007199254740991);
     assert_true(json_integer(text("1.5e1"), &n));
     assert_int_equal(n, 15);
+    assert_true(json_integer(text("0"), &n));
+    assert_int_equal(n, 0);
+    assert_true(json_integer(text("-0"), &n));
+    assert_int_equal(n, 0);
+    assert_true(json_integer(text("999999999999999"), &n));
+    assert_int_equal(n, 999999999999999);
+    assert_true(json_integer(text("1000000000000000"), &n));
+    assert_int_equal(n, 1000000000000000);
+    assert_true(json_integer(text("15"), &n));
+    assert_false(json_integer(text("01"), &n));
+    assert_false(json_integer(text("1 "), &n));
+    assert_false(json_integer((struct ws_str){NULL, 0}, &n));
     assert_false(json_integer(text("9007199254740992"), &n));
     assert_false(json_integer(text("0.5"), &n));
     assert_false(json_integer(text("1e999"), &n));
