@@ -66,6 +66,7 @@ void conn_drain(struct ws_conn *c)
         return;
     c->state = CONN_DRAINING;
     conn_deadline(c, c->server->options.close_timeout_ms);
+    conn_takes_output(c, 0); /* progress counts from here */
     conn_touch(c);
 }
 
@@ -450,7 +451,7 @@ static void conn_check_alive(struct ws_conn *c)
 {
     const struct ws_options *o = &c->server->options;
 
-    if (c->pinged && (conn_takes_output(c) || has_unread(c))) {
+    if (c->pinged && (conn_takes_output(c, 1) || has_unread(c))) {
         conn_deadline(c, o->ping_timeout_ms);
         return;
     }
@@ -473,7 +474,7 @@ static void conn_check_alive(struct ws_conn *c)
  * reading that. */
 static void conn_request_late(struct ws_conn *c)
 {
-    if (conn_takes_output(c))
+    if (conn_takes_output(c, SLOWEST_READ))
         conn_deadline(c, c->server->options.handshake_timeout_ms);
     else if (c->input != NULL)
         conn_refuse(c, 408, "the request took too long to come in");
@@ -481,10 +482,11 @@ static void conn_request_late(struct ws_conn *c)
         conn_drain(c);
 }
 
-/* The peer has not taken our last words in time, or not answered our Close or our FIN. */
+/* The peer has not taken our last words in time, or not answered our Close or our FIN. Who reads on at a
+ * fair pace gets them all: the time for that is bounded by what is queued. A trickle buys no time. */
 static void conn_end_late(struct ws_conn *c)
 {
-    if (conn_takes_output(c))
+    if (conn_takes_output(c, SLOWEST_READ))
         conn_deadline(c, c->server->options.close_timeout_ms);
     else
         conn_lost(c);

@@ -36,6 +36,7 @@
 enum {
     RECEIVE_SIZE = 256 * 1024, /* bytes read per readiness */
     STAGE_SIZE = 96 * 1024,    /* bytes staged for one connection: the high-water mark and some */
+    SLOWEST_READ = 64 * 1024,  /* bytes of our last words taken per deadline that prolong it */
     HEAD_SIZE = 16 * 1024,     /* of a response that the application answers with */
     SENTENCE_SIZE = 512        /* of a log line */
 };
@@ -253,8 +254,8 @@ int conn_send_result(struct ws_conn *c);     /* WS_SENT, or WS_QUEUED with on_dr
 int to_ws_error(int buf_error);              /* BUF_FULL and BUF_NOMEM in the API's words */
 /* Send until everything is out or the socket takes no more. The socket is not known to be full. */
 void conn_flush(struct ws_conn *c);
-/* Has the peer taken some of what is queued, since this was asked last? */
-bool conn_takes_output(struct ws_conn *c);
+/* Has the peer taken `least` bytes or more of what is queued, since the last time that it had? */
+bool conn_takes_output(struct ws_conn *c, int64_t least);
 void conn_drop_output(struct ws_conn *c);
 void conn_watch(struct ws_conn *c); /* tell epoll what to wait for, if that has changed */
 

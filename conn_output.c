@@ -217,9 +217,9 @@ void conn_flush(struct ws_conn *c)
         conn_drop_output(c);
 }
 
-/* A socket's buffer holds megabytes, so that a slow reader may make no room in it for a long time, and yet
- * be no silent one. What the peer has acknowledged says more. */
-bool conn_takes_output(struct ws_conn *c)
+/* A socket's buffer holds megabytes, so that a slow reader may make no room in it for a long time, and
+ * yet be no silent one. What the peer has acknowledged says more. */
+bool conn_takes_output(struct ws_conn *c, int64_t least)
 {
     int64_t taken;
     int unsent = 0;
@@ -227,7 +227,7 @@ bool conn_takes_output(struct ws_conn *c)
     if (c->outbox == NULL || ioctl(c->source.fd, TIOCOUTQ, &unsent) != 0)
         return false;
     taken = c->outbox->sent - unsent;
-    if (taken <= c->outbox->taken)
+    if (c->outbox->taken != INT64_MIN && taken - c->outbox->taken < least)
         return false;
     c->outbox->taken = taken;
     return true;

@@ -145,6 +145,7 @@ int conn_start_close(struct ws_conn *c, unsigned code, const char *reason)
         return error;
     c->state = CONN_CLOSING;
     conn_deadline(c, c->server->options.close_timeout_ms);
+    conn_takes_output(c, 0); /* progress counts from here */
     return 0;
 }
 
