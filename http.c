@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * HTTP/1.1 requests in, response heads out: RFC 9112 §2 to §7. See http.h for the contracts. ws.c
- * scans, parses and decodes with it; http_upgrade.c reads its fields. Pure.
+ * HTTP/1.1 requests in, response heads out: RFC 9112 §2 to §7. See http.h for the contracts.
+ * conn_http.c scans, parses and decodes with it; http_upgrade.c reads its fields. Pure.
  *
  * Whatever RFC 9112 lets a lenient server repair (bare LF, obs-fold, space before the colon, white
  * space around a chunk size) is refused here: a proxy in front may repair it another way, and two

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * * http.c: RFC 9112. Each request of the tables arrives whole, cut at every place, and byte by
+ * http.c: RFC 9112. Each request of the tables arrives whole, cut at every place, and byte by
  * byte, in allocations of exactly its size. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -319,7 +319,7 @@ static void a_refusal_says_why(void **state)
     }
 }
 
-/* ws.c parses only what was scanned; the parser must not depend on it for memory safety. */
+/* conn_http.c parses only what was scanned; the parser must not depend on it for memory safety. */
 static void the_parser_survives_a_head_that_was_not_scanned(void **state)
 {
     static const char head[] = LINE HOST "Content-Length: 5\r\n\r\n";
