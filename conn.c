@@ -107,7 +107,7 @@ static void conn_eof(struct ws_conn *c)
     conn_touch(c);
     switch ((enum conn_state)c->state) {
     case CONN_ANSWERING:
-        if (c->endpoint != NULL && c->endpoint->handlers.on_abort != NULL) {
+        if (c->endpoint->handlers.on_abort != NULL) {
             conn_abort(c);
             conn_drain(c);
         }

@@ -109,11 +109,10 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
 /* The request in hand will not be answered. */
 void conn_abort(struct ws_conn *c)
 {
-    const struct endpoint *e = c->endpoint;
-
-    c->state = CONN_UPGRADING; /* no request is open for ws_respond() any more */
-    if (e != NULL && e->handlers.on_abort != NULL)
-        e->handlers.on_abort(c);
+    if (c->state == CONN_ANSWERING)
+        c->state = CONN_HTTP; /* no request is open for ws_respond() any more */
+    if (c->endpoint->handlers.on_abort != NULL)
+        c->endpoint->handlers.on_abort(c);
 }
 
 /* --- the opening handshake ---------------------------------------------------------------------- */

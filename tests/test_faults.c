@@ -435,6 +435,47 @@ static void connection_ends_where_its_output_is_lost(void **state)
     }
 }
 
+static void leave_unanswered(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)c;
+    (void)req;
+}
+
+static void note_address(struct ws_conn *c)
+{
+    char address[WS_ADDRESS_SIZE];
+
+    ws_conn_address(c, address);
+    note_text(of(c), address, strlen(address));
+}
+
+/* The first answer can neither be sent nor kept, and the connection ends under the second request. The
+ * next client gets its descriptor before the application hears of it. */
+static void aborted_request_has_nobody_elses_address(void **state)
+{
+    static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
+                                   "GET /late HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct fixture *f = *state;
+    int first, second;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/late",
+          (struct ws_handlers){.on_request = leave_unanswered, .on_abort = note_address});
+    first = dial(f->port);
+    let_serve(f);
+    assert_int_equal(write(first, requests, sizeof requests - 1), sizeof requests - 1);
+    second = dial(f->port);
+    faults_send_max(1);
+    oom_once(0);
+    let_serve(f);
+    assert_true(oom_came());
+    disarm();
+    assert_string_equal(f->seen.text, "gone");
+    assert_int_equal(ws_server_stats(f->server).connections, 1);
+    close(first);
+    close(second);
+}
+
 /* The socket takes little at a time: everything comes, in order. */
 static void short_writes_lose_nothing(void **state)
 {
@@ -477,6 +518,7 @@ int main(void)
         TEST(any_system_call_may_fail),
         TEST(sender_is_told_that_the_connection_is_broken),
         TEST(connection_ends_where_its_output_is_lost),
+        TEST(aborted_request_has_nobody_elses_address),
         TEST(short_writes_lose_nothing),
     };
 
