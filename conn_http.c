@@ -173,7 +173,7 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
     if (c->state == CONN_UPGRADING && c->server->refusal_failed)
         conn_refuse(c, 500, "the application's refusal is not a legal response");
     if (c->state == CONN_UPGRADING && conn_switch(c, &u, u.subprotocol, NULL, 0) != 0)
-        conn_drain(c);
+        conn_overload(c);
     c->server->upgrade = NULL;
     if (c->state == CONN_OPEN)
         conn_open(c, req);

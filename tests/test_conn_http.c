@@ -581,6 +581,22 @@ static void accept_and_close(struct ws_conn *c, const struct ws_request *req)
 }
 
 /* A connection that was over before it opened is none that closes. */
+/* However little may be queued, nobody is turned away without a word in the log. */
+static void handshake_without_room_for_its_answer_is_logged(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){.max_queue = 10});
+    c = client(f, "an answer over max_queue");
+    raw_send_text(c, GET HOST UPGRADE KEY VERSION "\r\n");
+    raw_expect_eof(c);
+    raw_close(c);
+    wait_connections(f, 0);
+    assert_non_null(strstr(f->seen.log, "refused with 503"));
+    assert_int_equal(f->seen.opened, 0);
+}
+
 static void connection_may_be_closed_in_on_upgrade(void **state)
 {
     struct fixture *f = *state;
@@ -1153,6 +1169,7 @@ int main(void)
         TEST(frames_in_the_segment_of_the_handshake_are_served),
         TEST(application_accepts_and_refuses_upgrades),
         TEST(refusal_with_a_mistake_is_still_a_refusal),
+        TEST(handshake_without_room_for_its_answer_is_logged),
         TEST(connection_may_be_closed_in_on_upgrade),
         TEST(open_sees_the_request_of_its_endpoint),
         TEST(request_body_up_to_the_limit_is_taken),
