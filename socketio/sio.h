@@ -148,6 +148,10 @@ struct sio_handlers {
     /* The client emitted an event. `e` is valid until return. */
     void (*on_event)(struct sio_socket *s, const struct sio_event *e);
 
+    /* After a send returned WS_QUEUED, or a broadcast went over the same mark: the client has read, and
+     * may be sent more. */
+    void (*on_drain)(struct sio_socket *s);
+
     /* The socket has ended, exactly once per on_connect. Its rooms are still there; `s` is freed after
      * return. `reason` is a text of the reference: "transport close", "ping timeout", "client
      * namespace disconnect", "server namespace disconnect" and so on. */

@@ -451,6 +451,21 @@ static void on_message(struct eio_session *engine, enum ws_opcode opcode, const 
     sio_callback_end(io);
 }
 
+/* One output for all sockets of a connection: whoever sent too much, all may go on. */
+static void on_drain(struct eio_session *engine)
+{
+    struct sio_conn *c = eio_data(engine);
+    struct sio_server *io = server_of(engine);
+
+    if (c == NULL)
+        return;
+    sio_callback_begin(io);
+    for (struct sio_socket *s = c->sockets; s != NULL; s = s->next_of_conn)
+        if (s->state == SIO_CONNECTED && s->nsp->handlers.on_drain != NULL)
+            s->nsp->handlers.on_drain(s);
+    sio_callback_end(io);
+}
+
 /* --- namespaces --------------------------------------------------------------------------------------- */
 
 static bool is_namespace_name(struct ws_str name)
@@ -631,7 +646,7 @@ static bool seed_tables(struct sio_server *io)
 struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options *options)
 {
     struct eio_handlers handlers = {
-        .on_open = on_open, .on_message = on_message, .on_close = on_close};
+        .on_open = on_open, .on_message = on_message, .on_drain = on_drain, .on_close = on_close};
     struct sio_server *io = calloc(1, sizeof *io);
 
     if (io == NULL)

@@ -216,6 +216,42 @@ static void leave_polling(struct raw_client *c, const char *sid)
     expect(c, 200, "ok");
 }
 
+static void count_socket_drain(struct sio_socket *s)
+{
+    struct sio_fixture *x = fixture_of(s);
+
+    count(x->f, &x->f->seen.drained);
+}
+
+#define NUMBER_OF_10  "1234567890"
+#define NUMBER_OF_50  NUMBER_OF_10 NUMBER_OF_10 NUMBER_OF_10 NUMBER_OF_10 NUMBER_OF_10
+#define NUMBER_OF_100 NUMBER_OF_50 NUMBER_OF_50
+
+static void emit_long_event(struct sio_fixture *x, void *arg)
+{
+    *(int *)arg = sio_emit(x->socket, "long", sio_args(NUMBER_OF_100));
+}
+
+static void who_waits_for_a_slow_client_is_told_when_it_has_read(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    int result;
+
+    sio_start(x, (struct sio_options){.engine.high_water = 100},
+              (struct sio_handlers){.on_drain = count_socket_drain});
+    c = client(x->f, "polling");
+    enter_polling(c, sid);
+    on_sio(x, emit_long_event, &result);
+    assert_int_equal(result, WS_QUEUED);
+    assert_int_equal(read_counter(x->f, &x->f->seen.drained), 0);
+    get(c, sid);
+    expect(c, 200, "42[\"long\"," NUMBER_OF_100 "]");
+    wait_until(x->f, &x->f->seen.drained, 1, "calls of on_drain");
+    leave_polling(c, sid);
+}
+
 /* The application is told; the client is not cut off, since it missed only what was not sent. */
 static void output_of_a_client_that_does_not_read_is_bounded(void **state)
 {
@@ -544,6 +580,7 @@ int main(void)
         SIO_TEST(parts_of_what_came_are_checked_like_all_else),
         SIO_TEST(volatile_events_are_dropped_while_others_wait),
         SIO_TEST(parts_of_a_volatile_event_stay_together),
+        SIO_TEST(who_waits_for_a_slow_client_is_told_when_it_has_read),
         SIO_TEST(output_of_a_client_that_does_not_read_is_bounded),
         SIO_TEST(a_broadcast_does_not_wait_for_a_client_that_does_not_read),
         SIO_TEST(broadcasts_reach_every_transport),
