@@ -100,7 +100,8 @@ struct sio_options {
     unsigned recovery_ms;        /* how long a connection that was cut may be taken up again with
                                       all that it missed; 0: not at all */
     bool recovery_asks;          /* call on_auth for recovered sockets too */
-    size_t recovery_bytes;       /* of events kept for them, in each namespace; 0: 1 MiB */
+    size_t recovery_bytes;       /* of events kept for them in each namespace, and as many of the
+                                      sockets; all that rules open share one such; 0: 1 MiB */
     size_t max_binary;           /* bytes of one packet with all attachments; 0: 10 MiB */
     size_t max_namespaces;       /* that one client may be in; 0: 64 */
     size_t max_rooms;            /* that one socket may be in; 0: 1024 */

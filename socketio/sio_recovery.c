@@ -6,7 +6,8 @@
  * For this each namespace keeps the sockets that have ended so, for a while, by their secret pid; and
  * a log of what was emitted. A client tells its pid and the offset of the last event that it got: it
  * can be served when that offset is in the log, or right before it. Both are bounded in time and in
- * bytes; whoever falls out of either begins anew. */
+ * bytes; whoever falls out of either begins anew. Namespaces that clients open by their names share one
+ * bound, since there may be any number of them. */
 #define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,8 @@ struct kept {
     struct kept *previous;
     uint64_t time_ms;
     size_t size;
+    size_t
+        weight; /* bytes that it keeps in memory: its own, and those of a namespace that stays for it */
     void *data;
     size_t room_count;
     char pid[EIO_ID_SIZE];
@@ -47,11 +50,11 @@ struct sio_recovery {
     struct name_table sessions;
     struct kept *oldest;
     struct kept *youngest;
-    size_t kept_bytes;
     struct entry *first;
     struct entry *last;
-    size_t log_bytes;
-    uint64_t first_offset; /* of `first`; offsets go up by one */
+    struct sio_usage own;
+    struct sio_usage *usage; /* what is bounded: `own`, or that of all namespaces opened by rules */
+    uint64_t first_offset;   /* of `first`; offsets go up by one */
     uint64_t next_offset;
     struct ws_timer *timer; /* for what is too old */
 };
@@ -72,6 +75,7 @@ bool sio_recovery_init(struct sio_namespace *n)
     if (n->recovery == NULL)
         return false;
     n->recovery->nsp = n;
+    n->recovery->usage = n->by_rule ? &n->server->recovery_by_rule : &n->recovery->own;
     n->recovery->sessions.seed = n->server->sockets.seed;
     return true;
 }
@@ -91,14 +95,14 @@ static void log_drop(struct sio_recovery *r)
     if (r->first == NULL)
         r->last = NULL;
     r->first_offset++;
-    r->log_bytes -= e->size;
+    r->usage->log_bytes -= e->size;
     sio_give(r->nsp->server, e, e->size);
 }
 
 static void log_prune(struct sio_recovery *r, uint64_t now)
 {
     while (r->first != NULL && (is_over(r, r->first->time_ms, now) ||
-                                r->log_bytes > r->nsp->server->options.recovery_bytes))
+                                r->usage->log_bytes > r->nsp->server->options.recovery_bytes))
         log_drop(r);
 }
 
@@ -107,7 +111,7 @@ static void kept_free(struct sio_recovery *r, struct kept *k)
     name_table_remove(&r->sessions, &k->entry);
     *(k->previous == NULL ? &r->oldest : &k->previous->next) = k->next;
     *(k->next == NULL ? &r->youngest : &k->next->previous) = k->previous;
-    r->kept_bytes -= k->size;
+    r->usage->kept_bytes -= k->weight;
     sio_give(r->nsp->server, k, k->size);
 }
 
@@ -123,7 +127,7 @@ static void kept_forget(struct sio_recovery *r, struct kept *k)
 static void kept_prune(struct sio_recovery *r, uint64_t now)
 {
     while (r->oldest != NULL && (is_over(r, r->oldest->time_ms, now) ||
-                                 r->kept_bytes > r->nsp->server->options.recovery_bytes))
+                                 r->usage->kept_bytes > r->nsp->server->options.recovery_bytes))
         kept_forget(r, r->oldest);
 }
 
@@ -260,7 +264,7 @@ void sio_recovery_log(const struct sio_target *t, struct ws_str text, const stru
     }
     *(r->last == NULL ? &r->first : &r->last->next) = e;
     r->last = e;
-    r->log_bytes += e->size;
+    r->usage->log_bytes += e->size;
     log_prune(r, e->time_ms);
     timer_start(r);
 }
@@ -340,11 +344,12 @@ static struct kept *kept_new(struct sio_recovery *r, const struct sio_socket *s)
     memcpy(k->id, s->id, sizeof k->id);
     put_rooms(k->rooms, s, &k->room_count);
     k->size = size;
+    k->weight = size + (r->nsp->by_rule ? sio_namespace_size(r->nsp) + sizeof *r : 0);
     k->time_ms = now_ms();
     k->previous = r->youngest;
     *(r->youngest == NULL ? &r->oldest : &r->youngest->next) = k;
     r->youngest = k;
-    r->kept_bytes += size;
+    r->usage->kept_bytes += k->weight;
     return k;
 }
 

@@ -26,6 +26,12 @@ struct sio_wait;
 struct sio_gather;
 struct sio_seat;
 
+/* Bytes that are kept for recovery. */
+struct sio_usage {
+    size_t log_bytes;  /* of events */
+    size_t kept_bytes; /* of sockets that were cut off */
+};
+
 struct sio_server {
     struct ws_server *ws; /* NULL once it may be gone: sio_server_free() */
     struct eio_server *engine;
@@ -35,12 +41,13 @@ struct sio_server {
     struct sio_rule *rules;       /* for more namespaces, in the order of their making */
     struct sio_socket *marked;    /* first of those to settle */
     struct sio_socket *last_marked;
-    struct sio_gather *gathers;      /* broadcasts that wait for acknowledgements */
-    struct json_writer scratch;      /* for the packet that is being made */
-    const struct sio_event *in_hand; /* the event that the application handles; NULL: none */
-    uint64_t stamp;                  /* of the latest walk over a target */
-    unsigned depth;                  /* callbacks that run */
-    bool posted;                     /* a ws_post() is under way that will settle what is marked */
+    struct sio_gather *gathers;        /* broadcasts that wait for acknowledgements */
+    struct json_writer scratch;        /* for the packet that is being made */
+    const struct sio_event *in_hand;   /* the event that the application handles; NULL: none */
+    uint64_t stamp;                    /* of the latest walk over a target */
+    struct sio_usage recovery_by_rule; /* of all namespaces that rules have opened */
+    unsigned depth;                    /* callbacks that run */
+    bool posted; /* a ws_post() is under way that will settle what is marked */
 };
 
 struct sio_namespace {
@@ -123,6 +130,7 @@ void sio_give(struct sio_server *io, void *p, size_t size);
 /* The server's writer, emptied. */
 struct json_writer *sio_scratch(struct sio_server *io);
 
+size_t sio_namespace_size(const struct sio_namespace *n); /* in bytes */
 struct sio_namespace *sio_namespace_named(const struct sio_server *io, struct ws_str name);
 /* Free it, if it is one that ends with its last socket, and nothing is left in it. */
 void sio_namespace_check(struct sio_namespace *n);

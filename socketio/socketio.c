@@ -483,8 +483,13 @@ static size_t namespace_size(size_t name_len)
     return sizeof(struct sio_namespace) + name_len + 1;
 }
 
+size_t sio_namespace_size(const struct sio_namespace *n)
+{
+    return namespace_size(n->entry.len);
+}
+
 static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_str name,
-                                            const struct sio_handlers *handlers)
+                                            const struct sio_handlers *handlers, bool by_rule)
 {
     struct sio_namespace *n;
 
@@ -496,6 +501,7 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_str
     memcpy(n->name, name.data, name.len);
     n->server = io;
     n->handlers = *handlers;
+    n->by_rule = by_rule;
     n->rooms.seed = io->sockets.seed;
     if (!sio_recovery_init(n) ||
         !name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {
@@ -509,7 +515,7 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_str
 struct sio_namespace *sio_namespace_new(struct sio_server *io, const char *name,
                                         const struct sio_handlers *handlers)
 {
-    return namespace_open(io, ws_str(name), handlers);
+    return namespace_open(io, ws_str(name), handlers, false);
 }
 
 /* It is not in the table any more. */
@@ -519,7 +525,7 @@ static void namespace_free(struct sio_namespace *n)
 
     sio_recovery_free(n);
     name_table_release(&n->rooms);
-    sio_give(io, n, namespace_size(n->entry.len));
+    sio_give(io, n, sio_namespace_size(n));
 }
 
 void sio_namespace_check(struct sio_namespace *n)
@@ -549,17 +555,11 @@ int sio_namespace_rule(struct sio_server *io,
 
 static struct sio_namespace *by_rule(struct sio_server *io, struct ws_str name, struct ws_str auth)
 {
-    for (struct sio_rule *rule = io->rules; rule != NULL; rule = rule->next) {
-        struct sio_namespace *n;
+    struct sio_rule *rule = io->rules;
 
-        if (!rule->match(rule->handlers.user, name, auth))
-            continue;
-        n = namespace_open(io, name, &rule->handlers);
-        if (n != NULL)
-            n->by_rule = true;
-        return n;
-    }
-    return NULL;
+    while (rule != NULL && !rule->match(rule->handlers.user, name, auth))
+        rule = rule->next;
+    return rule == NULL ? NULL : namespace_open(io, name, &rule->handlers, true);
 }
 
 struct sio_namespace *sio_namespace_named(const struct sio_server *io, struct ws_str name)

@@ -367,6 +367,40 @@ static void the_log_ends_with_a_namespace_that_nobody_comes_back_to(void **state
     assert_false(there);
 }
 
+static void buffered(struct sio_fixture *x, void *arg)
+{
+    *(size_t *)arg = ws_server_stats(x->f->server).buffered;
+}
+
+/* Whoever cuts connections that were in new namespaces each time fills no more than one namespace can. */
+static void namespaces_of_clients_are_bounded_together(void **state)
+{
+    enum { CLIENTS_CUT = 20, EACH = 20 };
+    struct sio_fixture *x = *state;
+    struct raw_frame frame;
+    char text[64];
+    size_t in_use;
+
+    start_recovery(x, (struct sio_options){.recovery_bytes = 10000});
+    on_sio(x, open_by_rule, NULL);
+    for (int i = 0; i < CLIENTS_CUT; i++) {
+        struct raw_client *c = sio_open(x);
+
+        for (int k = 0; k < EACH; k++) {
+            snprintf(text, sizeof text, "40/%d-%d,", i, k);
+            raw_send_message(c, text);
+            raw_read_frame(c, &frame);
+            snprintf(text, sizeof text, "42/%d-%d,[\"all\"]", i, k);
+            raw_send_message(c, text);
+            raw_read_frame(c, &frame);
+        }
+        raw_close(c);
+        wait_until(x->f, &x->f->seen.closed, EACH * (i + 1), "disconnected sockets");
+    }
+    on_sio(x, buffered, &in_use);
+    assert_in_range(in_use, x->memory, x->memory + 3 * 10000);
+}
+
 static void data_of_those_who_stay_away_is_freed_in_time(void **state)
 {
     struct sio_fixture *x = *state;
@@ -431,6 +465,7 @@ int main(void)
         SIO_TEST(sessions_are_bounded_in_bytes),
         SIO_TEST(data_comes_back_with_its_client),
         SIO_TEST(the_log_ends_with_a_namespace_that_nobody_comes_back_to),
+        SIO_TEST(namespaces_of_clients_are_bounded_together),
         SIO_TEST(data_of_those_who_stay_away_is_freed_in_time),
         SIO_TEST(recovered_clients_are_not_asked_again),
         SIO_TEST(recovered_clients_may_be_asked_again),
