@@ -347,6 +347,18 @@ static void preflight_tells_what_is_configured(void **state)
     expect_header(&r, "Access-Control-Allow-Origin", NULL);
 }
 
+/* CVE-2020-28481: every origin was allowed unless one said otherwise. */
+static void no_origin_is_allowed_until_one_is_named(void **state)
+{
+    struct engine *e = *state;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){0});
+    handshake(e, ORIGIN_OTHER, &r);
+    expect_header(&r, "Access-Control-Allow-Origin", NULL);
+    expect_header(&r, "Access-Control-Allow-Credentials", NULL);
+}
+
 static void options_without_cors_is_a_bad_method(void **state)
 {
     struct engine *e = *state;
@@ -376,6 +388,7 @@ int main(void)
         ENGINE_TEST(websocket_of_a_listed_origin_alone_is_accepted),
         ENGINE_TEST(preflight_is_answered_whatever_it_asks_for),
         ENGINE_TEST(preflight_tells_what_is_configured),
+        ENGINE_TEST(no_origin_is_allowed_until_one_is_named),
         ENGINE_TEST(options_without_cors_is_a_bad_method),
     };
 

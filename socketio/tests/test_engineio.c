@@ -361,6 +361,7 @@ static int compare_ids(const void *a, const void *b)
     return memcmp(a, b, EIO_ID_SIZE);
 }
 
+/* CVE-2017-16031: ids that could be guessed. These are random, and looked up whole. */
 static void ids_are_20_characters_and_never_the_same(void **state)
 {
     static char ids[2000][EIO_ID_SIZE];
