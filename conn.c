@@ -268,7 +268,7 @@ static void conn_stash(struct ws_conn *c, const uint8_t *data, size_t len)
         conn_overload(c);
 }
 
-/* New bytes, behind `kept` ones of the last turn that a frame header needs. */
+/* New bytes; what has been stashed comes before them. */
 static void conn_received(struct ws_conn *c, uint8_t *data, size_t len)
 {
     size_t used;
@@ -322,46 +322,42 @@ static void conn_came(struct ws_conn *c, size_t direct, uint8_t *data, size_t le
 /* One read per readiness, so that no connection starves another: epoll is level-triggered. */
 static void conn_read(struct ws_conn *c)
 {
-    struct ws_server *s = c->server;
-    size_t kept = take_frame_start(c, s->received);
-    struct iovec iov[2] = {0};
-    size_t direct = conn_payload_space(c, (uint8_t **)&iov[0].iov_base);
-    ssize_t n;
+    uint8_t *shared = c->server->received;
+    uint8_t *space = NULL;
+    size_t kept = take_frame_start(c, shared);
+    size_t direct = kept > 0 ? 0 : conn_payload_space(c, &space);
+    struct iovec iov[] = {{.iov_base = space, .iov_len = direct},
+                          {.iov_base = shared, .iov_len = RECEIVE_SIZE}};
+    ssize_t n = direct > 0 ? readv(c->source.fd, iov, 2)
+                           : recv(c->source.fd, shared + kept, RECEIVE_SIZE, 0);
 
-    if (direct > 0) {
-        iov[0].iov_len = direct;
-        iov[1] = (struct iovec){.iov_base = s->received, .iov_len = RECEIVE_SIZE};
-        n = readv(c->source.fd, iov, 2);
-    } else {
-        n = recv(c->source.fd, s->received + kept, RECEIVE_SIZE, 0);
-    }
-    if (n > 0 && (size_t)n < direct)
-        direct = (size_t)n;
-    if (n > 0)
-        conn_came(c, direct, s->received, kept + (size_t)n - direct);
-    else if (kept > 0 && n < 0 && (errno == EAGAIN || errno == EINTR))
-        conn_stash(c, s->received, kept);
-    else if (n == 0)
+    if (n > 0) {
+        direct = (size_t)n < direct ? (size_t)n : direct;
+        conn_came(c, direct, shared, kept + (size_t)n - direct);
+    } else if (n == 0) {
         conn_eof(c);
-    else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+    } else if (errno != EAGAIN && errno != EINTR) {
         conn_lost(c);
+    } else if (kept > 0) {
+        conn_stash(c, shared, kept);
+    }
 }
 
 /* One ready connection of a batch. The application may close any connection from a callback, even one
  * later in this batch, so closing only marks CONN_DEAD; the loop frees after the batch. */
 void conn_ready(struct ws_conn *c, uint32_t events)
 {
-    bool broken = (events & (EPOLLHUP | EPOLLERR)) != 0;
+    bool over = (events & (EPOLLHUP | EPOLLERR)) != 0; /* on both sides, or by RST */
 
     if (c->state == CONN_DEAD)
         return;
-    /* Not being read, and it is over on both sides or by RST: nobody is there to read our output. */
-    if (broken && (c->eof || c->paused)) {
+    /* Not being read: nobody is there to read our output. */
+    if (over && (c->eof || c->paused)) {
         conn_lost(c);
         return;
     }
-    /* Read before write, so that a reply leaves in the same turn. On HUP or ERR recv() says why. */
-    if (broken || (events & EPOLLIN) != 0)
+    /* Read before write, so that a reply leaves in the same turn. When it is over, recv() says why. */
+    if (over || (events & EPOLLIN) != 0)
         conn_read(c);
     if (c->state != CONN_DEAD && (events & EPOLLOUT) != 0) {
         c->blocked = false;

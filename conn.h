@@ -73,7 +73,7 @@ struct input {
     struct ws_message message;
     struct ws_frame frame;
     uint64_t frame_got; /* payload bytes of `frame` that have come */
-    bool in_frame;
+    bool in_frame;      /* and then nothing is stashed: what came of it is in `payload` */
     struct buf payload; /* of the message so far */
 };
 

@@ -279,22 +279,20 @@ static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
  * saves a copy (`make bench`, echo of 1 MiB). Memory still grows with what came, by doubling. */
 size_t conn_payload_space(struct ws_conn *c, uint8_t **space)
 {
-    struct input *in = c->input;
-    uint64_t left;
-    size_t more;
+    struct buf *payload = c->input == NULL ? NULL : &c->input->payload;
+    size_t left, room;
 
-    if (c->state != CONN_OPEN || in == NULL || !in->in_frame || in->stash.len != 0)
+    if (c->state != CONN_OPEN || payload == NULL || !c->input->in_frame)
         return 0;
-    left = in->frame.len - in->frame_got;
-    more = in->payload.len < left ? in->payload.len : (size_t)left;
-    if (left < RECEIVE_SIZE / 2 || in->payload.len == 0)
+    left = (size_t)(c->input->frame.len - c->input->frame_got);
+    if (left < RECEIVE_SIZE / 2 || payload->len == 0)
         return 0;
-    if (in->payload.cap == in->payload.len &&
-        buf_reserve(&in->payload, &c->server->budget, more) != 0)
+    if (payload->cap == payload->len &&
+        buf_reserve(payload, &c->server->budget, left < payload->len ? left : payload->len) != 0)
         return 0;
-    *space = in->payload.data + in->payload.len;
-    more = in->payload.cap - in->payload.len;
-    return more < left ? more : (size_t)left;
+    *space = payload->data + payload->len;
+    room = payload->cap - payload->len;
+    return room < left ? room : left;
 }
 
 /* A message that lies whole in the receive buffer: no copy, no allocation. */
