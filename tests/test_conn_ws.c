@@ -403,6 +403,66 @@ static void delivery_in_pieces_changes_nothing(void **state)
     free(payload);
 }
 
+static void close_at_a_message(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    (void)op;
+    (void)data;
+    ws_close(c, len == 4 ? 4004 : 4000, "");
+}
+
+/* Send `len` bytes of a text, the rest only when the server has the beginning, and a short one behind it. */
+static void send_text_in_two(struct fixture *f, struct raw_client *c, const uint8_t *text,
+                             size_t len, size_t first)
+{
+    int64_t begun = raw_now_ms();
+
+    f->out.len = 0;
+    raw_bytes_header(&f->out, RAW_TEXT, len);
+    raw_bytes_payload(&f->out, text, len, 0);
+    raw_bytes_frame(&f->out, RAW_TEXT, "next", 4);
+    first += 14;
+    raw_send(c, f->out.data, first);
+    while (stats(f).buffered < first - 14)
+        if (raw_now_ms() - begun > PATIENCE_MS)
+            raw_fail(c, "the server does not read");
+    raw_exchange(c, f->out.data + first, f->out.len - first);
+}
+
+/* The end of a long message is received where it is assembled, what is behind it elsewhere. */
+static void message_may_end_anywhere_in_the_space_it_is_received_into(void **state)
+{
+    static const size_t lengths[] = {256 * KIB - 1, 256 * KIB, 256 * KIB + 1, 400000, 1 * MIB};
+    struct fixture *f = *state;
+    uint8_t *text = make_payload(1 * MIB, true);
+
+    create(f, (struct ws_options){0});
+    serve(f, "/close", (struct ws_handlers){.on_message = close_at_a_message});
+    run(f);
+    for (size_t i = 0; i < 3 * COUNT(lengths); i++) {
+        size_t len = lengths[i / 3];
+        size_t first =
+            len / 2 + i % 3 - 1; /* the space doubles, and may be full with the message */
+        struct raw_client *c = upgraded(f, "/echo");
+        uint8_t last = text[len - 1];
+
+        send_text_in_two(f, c, text, len, first);
+        raw_expect_frame(c, RAW_TEXT, text, len);
+        raw_expect_message(c, "next");
+        text[len - 1] = 0xff;
+        send_text_in_two(f, c, text, len, first);
+        raw_expect_closed(c, 1007);
+        text[len - 1] = last;
+        raw_close(c);
+        c = upgraded(f, "/close");
+        send_text_in_two(f, c, text, len, first);
+        raw_expect_close(c, 4000);
+        raw_close(c);
+        wait_connections(f, 0);
+        assert_int_equal(stats(f).buffered, 0);
+    }
+    free(text);
+}
+
 static void pipelined_messages_come_back_in_order(void **state)
 {
     struct fixture *f = *state;
@@ -924,6 +984,7 @@ int main(void)
         TEST(empty_fragments_without_end_are_cut_off),
         TEST(fragments_of_one_byte_end_at_the_limit),
         TEST(delivery_in_pieces_changes_nothing),
+        TEST(message_may_end_anywhere_in_the_space_it_is_received_into),
         TEST(pipelined_messages_come_back_in_order),
         TEST(ping_is_answered_with_its_own_payload),
         TEST(pong_that_waits_leaves_before_a_close),
