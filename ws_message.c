@@ -32,28 +32,23 @@ int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_
     return 0;
 }
 
-int ws_message_payload(struct ws_message *m, const uint8_t *data, size_t len)
-{
-    if (m->state == MESSAGE_TEXT && !utf8_feed(&m->utf8, data, len))
-        return -WS_CLOSE_INVALID;
-    return 0;
-}
-
-static int unmask_piece(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
-                        uint64_t offset)
+/* False at the first byte that cannot be in a text. */
+static bool unmask_piece(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
+                         uint64_t offset)
 {
     bool ascii = ws_frame_unmask(data, len, f->mask, offset);
 
-    return ascii && utf8_complete(&m->utf8) ? 0 : ws_message_payload(m, data, len);
+    return m->state != MESSAGE_TEXT || (ascii && utf8_complete(&m->utf8)) ||
+           utf8_feed(&m->utf8, data, len);
 }
 
 int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
                       uint64_t offset)
 {
     for (; len > PIECE; data += PIECE, len -= PIECE, offset += PIECE)
-        if (unmask_piece(m, f, data, PIECE, offset) != 0)
+        if (!unmask_piece(m, f, data, PIECE, offset))
             return -WS_CLOSE_INVALID;
-    return unmask_piece(m, f, data, len, offset);
+    return unmask_piece(m, f, data, len, offset) ? 0 : -WS_CLOSE_INVALID;
 }
 
 int ws_message_frame_end(struct ws_message *m, const struct ws_frame *f)

@@ -5,9 +5,8 @@
  * counts, and holds no payload: the caller keeps the bytes. Pure.
  *
  * For each data frame: ws_message_admit() with its header, ws_message_unmask() with the payload in pieces
- * of any size (or ws_message_payload(), when something else has unmasked it), ws_message_frame_end() when
- * all of it has come. Control frames may stand between these calls for different frames and do not
- * concern a message. */
+ * of any size, ws_message_frame_end() when all of it has come. Control frames may stand between these
+ * calls for different frames and do not concern a message. */
 #ifndef WS_MESSAGE_H
 #define WS_MESSAGE_H
 
@@ -38,12 +37,9 @@ struct ws_message {
  * announced lengths pass max_len or the empty fragments their limit. RFC 6455 §5.4. */
 int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_len);
 
-/* Go on with the next unmasked payload bytes, borrowed.
+/* Go on with the next payload bytes of `f`: unmask them in place and judge them, in the same pass where
+ * they are ASCII. `offset` is how many bytes of f's payload came before.
  * Returns 0, or -WS_CLOSE_INVALID at the first byte that cannot be in a text. RFC 6455 §8.1. */
-int ws_message_payload(struct ws_message *m, const uint8_t *data, size_t len);
-
-/* The same with `data` still masked: unmask it in place, and judge it in the same pass where it is ASCII.
- * `offset` is how many bytes of f's payload came before. */
 int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
                       uint64_t offset);
 

@@ -39,11 +39,10 @@ static int close_frame(struct outcome *o, const uint8_t *payload, size_t len)
 static int piece(struct ws_message *m, const struct ws_frame *f, uint8_t *payload, size_t at,
                  size_t len, size_t step)
 {
+    static const struct ws_frame plain = {0};
     size_t n = len - at < step ? len - at : step;
 
-    if (step == UNMASKED_BEFORE)
-        return ws_message_payload(m, payload + at, n);
-    return ws_message_unmask(m, f, payload + at, n, at);
+    return ws_message_unmask(m, step == UNMASKED_BEFORE ? &plain : f, payload + at, n, at);
 }
 
 /* The payload that there is, in pieces of `step`. */
