@@ -14,18 +14,24 @@ static bool is_known(unsigned opcode)
     return opcode <= WS_OP_BINARY || (opcode >= WS_OP_CLOSE && opcode <= WS_OP_PONG);
 }
 
-/* Are the first two bytes legal, as far as they are there? */
-static bool start_is_legal(const uint8_t *buf, size_t len)
+/* What is wrong with the first two bytes, as far as they are there; NULL when nothing is. §5.1, §5.2, §5.5 */
+static const char *start_fault(const uint8_t *buf, size_t len)
 {
-    if ((buf[0] & RSV) != 0 || !is_known(buf[0] & OPCODE))
-        return false;
-    if ((buf[0] & 0x8) != 0 && (buf[0] & FIN) == 0)
-        return false; /* §5.4: control frames are not fragmented */
+    bool control = ws_opcode_is_control((enum ws_opcode)(buf[0] & OPCODE));
+
+    if ((buf[0] & RSV) != 0)
+        return "a reserved bit is set without an extension";
+    if (!is_known(buf[0] & OPCODE))
+        return "unknown opcode";
+    if (control && (buf[0] & FIN) == 0)
+        return "a control frame in fragments";
     if (len < 2)
-        return true;
+        return NULL;
     if ((buf[1] & MASK) == 0)
-        return false; /* §5.1: a client masks */
-    return (buf[0] & 0x8) == 0 || (buf[1] & LEN7) <= WS_CONTROL_MAX;
+        return "a client's frame without a mask";
+    if (control && (buf[1] & LEN7) > WS_CONTROL_MAX)
+        return "a control frame over 125 bytes";
+    return NULL;
 }
 
 static uint64_t load_be(const uint8_t *p, size_t n)
@@ -55,7 +61,7 @@ int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len)
 
     if (len == 0)
         return WS_NEED_MORE;
-    if (!start_is_legal(buf, len))
+    if (start_fault(buf, len) != NULL)
         return -WS_CLOSE_PROTOCOL;
     if (len < 2)
         return WS_NEED_MORE;
@@ -74,19 +80,9 @@ int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len)
 
 const char *ws_frame_fault(const uint8_t *buf, size_t len)
 {
-    bool control = (buf[0] & 0x8) != 0;
+    const char *fault = start_fault(buf, len);
 
-    if ((buf[0] & RSV) != 0)
-        return "a reserved bit is set without an extension";
-    if (!is_known(buf[0] & OPCODE))
-        return "unknown opcode";
-    if (control && (buf[0] & FIN) == 0)
-        return "a control frame in fragments";
-    if (len >= 2 && (buf[1] & MASK) == 0)
-        return "a client's frame without a mask";
-    if (control)
-        return "a control frame over 125 bytes";
-    return "a length over 2^63, or not in its shortest form";
+    return fault != NULL ? fault : "a length over 2^63, or not in its shortest form";
 }
 
 size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode opcode, uint64_t len)
