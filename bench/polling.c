@@ -197,10 +197,11 @@ static void opened(struct client *c, const uint8_t *data, size_t len)
     const char *start = at == NULL ? NULL : at + sizeof name - 1;
     const char *end =
         start == NULL ? NULL : memchr(start, '"', len - (size_t)(start - (const char *)data));
+    size_t sid_len = end == NULL ? 0 : (size_t)(end - start);
 
-    if (data[0] != '0' || end == NULL || end - start > SID_MAX)
+    if (data[0] != '0' || sid_len == 0 || sid_len > SID_MAX)
         client_fail(c, "not an Engine.IO server");
-    memcpy(p->sid, start, (size_t)(end - start));
+    memcpy(p->sid, start, sid_len);
     p->get_request_len =
         (size_t)snprintf(p->get_request, sizeof p->get_request,
                          "GET /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\n"
@@ -371,7 +372,7 @@ void polling_begin(struct client *c, struct client_plan *plan)
     struct iovec iov = {plan->request, plan->request_len};
 
     if (p == NULL)
-        client_fail(c, "out of memory");
+        err(EXIT_FAILURE, "connection %u", c->index);
     c->polling = p;
     snprintf(p->host, sizeof p->host, "127.0.0.1:%u", (unsigned)ntohs(plan->server.sin_port));
     p->get.fd = c->fd;
