@@ -11,32 +11,25 @@
 /* --- responses ---------------------------------------------------------------------------------- */
 
 /* Is it one that we write ourselves? Twice, they would say two things about where the response ends. */
-static bool is_framing(const char *name)
+static bool is_framing(struct http_str name)
 {
     static const char *const names[] = {"Content-Length", "Transfer-Encoding", "Connection"};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (http_str_is_nocase((struct http_str){name, strlen(name)}, names[i]))
+        if (http_str_is_nocase(name, names[i]))
             return true;
     return false;
 }
 
-/* The application's own fields. A name that does not fit fails the head like any illegal one. */
+/* The application's own fields. */
 static void write_fields(struct http_writer *w, const struct ws_header *headers, size_t count)
 {
-    char name[128];
-
     for (size_t i = 0; i < count; i++) {
-        size_t len = headers[i].name.len;
+        struct http_str name = {headers[i].name.data, headers[i].name.len};
+        struct http_str value = {headers[i].value.data, headers[i].value.len};
 
-        if (len >= sizeof name || memchr(headers[i].name.data, '\0', len) != NULL) {
-            w->failed = true;
-            return;
-        }
-        memcpy(name, headers[i].name.data, len);
-        name[len] = '\0';
         w->failed = w->failed || is_framing(name);
-        http_writer_field(w, name, headers[i].value.data, headers[i].value.len);
+        http_writer_field(w, name, value);
     }
 }
 
@@ -50,16 +43,16 @@ static ptrdiff_t write_head(struct ws_conn *c, int status, const struct ws_heade
 
     http_writer_init(&w, s->head, sizeof s->head, status);
     http_date(date, (int64_t)time(NULL));
-    http_writer_field(&w, "Date", date, strlen(date));
+    http_writer_field(&w, http_str("Date"), http_str(date));
     write_fields(&w, headers, count);
     if (status != 204 && status != 304)
         http_writer_number(&w, "Content-Length", body_len);
     if (last && status == 426) /* RFC 9110 §7.8: who sends Upgrade names it here */
-        http_writer_field(&w, "Connection", "Upgrade, close", 14);
+        http_writer_field(&w, http_str("Connection"), http_str("Upgrade, close"));
     else if (last)
-        http_writer_field(&w, "Connection", "close", 5);
+        http_writer_field(&w, http_str("Connection"), http_str("close"));
     else if (c->http_1_0)
-        http_writer_field(&w, "Connection", "keep-alive", 10);
+        http_writer_field(&w, http_str("Connection"), http_str("keep-alive"));
     return http_writer_end(&w);
 }
 
@@ -127,11 +120,12 @@ static int conn_switch(struct ws_conn *c, const struct http_upgrade *u, const ch
     int error;
 
     http_writer_init(&w, s->head, sizeof s->head, 101);
-    http_writer_field(&w, "Upgrade", "websocket", 9);
-    http_writer_field(&w, "Connection", "Upgrade", 7);
-    http_writer_field(&w, "Sec-WebSocket-Accept", u->accept, sizeof u->accept);
+    http_writer_field(&w, http_str("Upgrade"), http_str("websocket"));
+    http_writer_field(&w, http_str("Connection"), http_str("Upgrade"));
+    http_writer_field(&w, http_str("Sec-WebSocket-Accept"),
+                      (struct http_str){u->accept, sizeof u->accept});
     if (subprotocol != NULL)
-        http_writer_field(&w, "Sec-WebSocket-Protocol", subprotocol, strlen(subprotocol));
+        http_writer_field(&w, http_str("Sec-WebSocket-Protocol"), http_str(subprotocol));
     write_fields(&w, headers, count);
     len = http_writer_end(&w);
     if (len < 0)

@@ -61,6 +61,11 @@ static bool is_token_char(char c)
 
 /* --- text ------------------------------------------------------------------------------------- */
 
+struct http_str http_str(const char *text)
+{
+    return (struct http_str){text, text == NULL ? 0 : strlen(text)};
+}
+
 bool http_str_is(struct http_str s, const char *text)
 {
     return s.len == strlen(text) && (s.len == 0 || memcmp(s.data, text, s.len) == 0);
@@ -774,14 +779,13 @@ void http_writer_init(struct http_writer *w, char *out, size_t cap, int status)
     write_text(w, "\r\n");
 }
 
-void http_writer_field(struct http_writer *w, const char *name, const char *value, size_t value_len)
+void http_writer_field(struct http_writer *w, struct http_str name, struct http_str value)
 {
-    if (!http_is_token((struct http_str){name, strlen(name)}) ||
-        text_run(value, value_len) != value_len)
+    if (!http_is_token(name) || text_run(value.data, value.len) != value.len)
         w->failed = true;
-    write_text(w, name);
+    write_bytes(w, name.data, name.len);
     write_text(w, ": ");
-    write_bytes(w, value, value_len);
+    write_bytes(w, value.data, value.len);
     write_text(w, "\r\n");
 }
 
@@ -790,7 +794,7 @@ void http_writer_number(struct http_writer *w, const char *name, uint64_t value)
     char digits[DECIMAL_SIZE];
     size_t at = decimal(digits, value);
 
-    http_writer_field(w, name, digits + at, DECIMAL_SIZE - at);
+    http_writer_field(w, http_str(name), (struct http_str){digits + at, DECIMAL_SIZE - at});
 }
 
 ptrdiff_t http_writer_end(struct http_writer *w)

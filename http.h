@@ -92,6 +92,7 @@ bool http_request_has_token(const struct http_request *r, const char *name, cons
  * front of `*rest`. Returns false at the end. Commas inside quoted-strings do not separate. */
 bool http_list_next(struct http_str *rest, struct http_str *member);
 
+struct http_str http_str(const char *text); /* borrowed, with its NUL left out; NULL is empty */
 bool http_str_is(struct http_str s, const char *text);        /* equal, byte by byte */
 bool http_str_is_nocase(struct http_str s, const char *text); /* equal, ASCII case aside */
 bool http_is_token(struct http_str s);                        /* RFC 9110 §5.6.2; not empty */
@@ -139,8 +140,7 @@ void http_writer_init(struct http_writer *w, char *out, size_t cap, int status);
 
 /* Write one field. A name that is not a token or a value with CR, LF, NUL or another control
  * character (but for HTAB) fails the whole head. RFC 9110 §5.5. */
-void http_writer_field(struct http_writer *w, const char *name, const char *value,
-                       size_t value_len);
+void http_writer_field(struct http_writer *w, struct http_str name, struct http_str value);
 void http_writer_number(struct http_writer *w, const char *name, uint64_t value);
 
 /* Write the empty line. Returns the head's length, or -1 when anything failed on the way. */

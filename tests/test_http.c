@@ -858,8 +858,8 @@ static ptrdiff_t write_response(char *out, size_t cap)
     struct http_writer w;
 
     http_writer_init(&w, out, cap, 404);
-    http_writer_field(&w, "X-A", "b\tc", 3);
-    http_writer_field(&w, "Empty", NULL, 0);
+    http_writer_field(&w, http_str("X-A"), http_str("b\tc"));
+    http_writer_field(&w, http_str("Empty"), http_str(NULL));
     http_writer_number(&w, "Content-Length", UINT64_MAX);
     http_writer_number(&w, "Age", 0);
     return http_writer_end(&w);
@@ -885,29 +885,31 @@ static void a_response_head_is_written_or_fails_whole(void **state)
 static void no_value_breaks_out_of_its_line(void **state)
 {
     static const struct {
-        const char *name;
-        struct text value;
+        struct text name, value;
     } table[] = {
-        {"A", TEXT("b\r\nSet-Cookie: c")},
-        {"A", TEXT("b\rc")},
-        {"A", TEXT("b\nc")},
-        {"A", TEXT("b\0c")},
-        {"A", TEXT("\x1b[")},
-        {"A", TEXT("\x7f")},
-        {"A\r\nB", TEXT("c")},
-        {"A: b", TEXT("c")},
-        {"A ", TEXT("c")},
-        {"", TEXT("c")},
+        {TEXT("A"), TEXT("b\r\nSet-Cookie: c")},
+        {TEXT("A"), TEXT("b\rc")},
+        {TEXT("A"), TEXT("b\nc")},
+        {TEXT("A"), TEXT("b\0c")},
+        {TEXT("A"), TEXT("\x1b[")},
+        {TEXT("A"), TEXT("\x7f")},
+        {TEXT("A\r\nB"), TEXT("c")},
+        {TEXT("A\0"), TEXT("c")},
+        {TEXT("A: b"), TEXT("c")},
+        {TEXT("A "), TEXT("c")},
+        {TEXT(""), TEXT("c")},
     };
     (void)state;
 
     for (size_t i = 0; i < COUNT(table); i++) {
+        struct http_str name = {table[i].name.data, table[i].name.len};
+        struct http_str value = {table[i].value.data, table[i].value.len};
         struct http_writer w;
         char out[256];
 
         http_writer_init(&w, out, sizeof out, 200);
-        http_writer_field(&w, table[i].name, table[i].value.data, table[i].value.len);
-        http_writer_field(&w, "Fine", "x", 1); /* does not heal it */
+        http_writer_field(&w, name, value);
+        http_writer_field(&w, http_str("Fine"), http_str("x")); /* does not heal it */
         assert_int_equal(http_writer_end(&w), -1);
     }
 }
