@@ -191,9 +191,8 @@ static bool speaks_websocket(const struct ws_handlers *h)
     return h->on_message != NULL || h->on_open != NULL || h->on_upgrade != NULL;
 }
 
-/* A body is announced: keep the head, since the body may come much later. Returns false when the
- * request has been refused. */
-static bool body_begin(struct ws_conn *c, const struct http_request *r, const uint8_t *head,
+/* A body is announced: keep the head, since the body may come much later. */
+static void body_begin(struct ws_conn *c, const struct http_request *r, const uint8_t *head,
                        size_t head_len, bool more_is_here)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -201,16 +200,15 @@ static bool body_begin(struct ws_conn *c, const struct http_request *r, const ui
 
     if (in == NULL || buf_append(&in->request, &c->server->budget, head, head_len) != 0) {
         conn_overload(c);
-        return false;
+        return;
     }
     if (http_body_begin(&in->body, r, conn_max_message(c)) != 0) {
         conn_refuse(c, 413, "request body over the limit (--max-message)");
-        return false;
+        return;
     }
     in->head_len = head_len;
     if (r->expect_continue && !more_is_here)
         conn_append(c, go_on, sizeof go_on - 1, NULL, 0);
-    return true;
 }
 
 /* The head of a request is complete. */
@@ -222,12 +220,11 @@ static void head_received(struct ws_conn *c, uint8_t *head, size_t head_len, boo
 
     if (c->input != NULL)
         c->input->scan = (struct http_scan){0};
-    c->head_only = false;
-    c->endpoint = error == 0 ? server_find_endpoint(c->server, req->http.path) : NULL;
     if (error != 0) {
         conn_refuse(c, -error, why);
         return;
     }
+    c->endpoint = server_find_endpoint(c->server, req->http.path);
     c->head_only = http_str_is(req->http.method, "HEAD");
     c->keep_alive = req->http.keep_alive;
     c->http_1_0 = req->http.minor == 0;
@@ -296,7 +293,6 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
         conn_deadline(c, c->server->options.handshake_timeout_ms);
     head_len = http_head_scan(scan, (const char *)data, len);
     if (head_len < 0) {
-        c->head_only = false;
         conn_refuse(c, -head_len, "not a legal request head");
         return len;
     }
