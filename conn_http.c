@@ -191,6 +191,8 @@ static bool speaks_websocket(const struct ws_handlers *h)
     return h->on_message != NULL || h->on_open != NULL || h->on_upgrade != NULL;
 }
 
+static const char body_too_big[] = "request body over the limit (--max-message)";
+
 /* A body is announced: keep the head, since the body may come much later. */
 static void body_begin(struct ws_conn *c, const struct http_request *r, const uint8_t *head,
                        size_t head_len, bool more_is_here)
@@ -203,7 +205,7 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
         return;
     }
     if (http_body_begin(&in->body, r, conn_max_message(c)) != 0) {
-        conn_refuse(c, 413, "request body over the limit (--max-message)");
+        conn_refuse(c, 413, body_too_big);
         return;
     }
     in->head_len = head_len;
@@ -241,41 +243,55 @@ static void head_received(struct ws_conn *c, uint8_t *head, size_t head_len, boo
     }
 }
 
-/* More of a body. When it is whole, the head is parsed again, from where it was kept. */
-static size_t body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
+/* Keep what there is of the body. Returns 1 when it is whole, HTTP_NEED_MORE, or a negated status. */
+static int body_keep(struct ws_conn *c, const uint8_t *data, size_t len, size_t *used)
+{
+    struct input *in = c->input;
+    int result;
+
+    *used = 0;
+    do {
+        const char *piece;
+        size_t piece_len, step;
+
+        result = http_body_decode(&in->body, (const char *)data + *used, len - *used, &step, &piece,
+                                  &piece_len);
+        *used += step;
+        if (result >= 0 && buf_append(&in->request, &c->server->budget, piece, piece_len) != 0)
+            return -503;
+    } while (result == HTTP_NEED_MORE && *used < len);
+    return result;
+}
+
+/* The body is whole: the head is parsed again, from where it was kept. */
+static void body_received(struct ws_conn *c)
 {
     struct input *in = c->input;
     struct ws_request *req = &c->server->request;
-    size_t used = 0;
-    size_t step;
-    size_t piece_len;
-    const char *piece;
+    const char *kept = (const char *)in->request.data;
     const char *why;
-    int result;
 
-    do {
-        result = http_body_decode(&in->body, (const char *)data + used, len - used, &step, &piece,
-                                  &piece_len);
-        used += step;
-        if (result >= 0 && buf_append(&in->request, &c->server->budget, piece, piece_len) != 0) {
-            conn_overload(c);
-            return len;
-        }
-    } while (result == HTTP_NEED_MORE && used < len);
-    if (result < 0) {
-        conn_refuse(c, -result,
-                    result == -413 ? "request body over the limit (--max-message)"
-                                   : "malformed request body");
-        return len;
-    }
-    if (result == HTTP_NEED_MORE)
-        return used;
-    http_request_parse(&req->http, (const char *)in->request.data, in->head_len, &why);
-    req->body.data = (const char *)in->request.data + in->head_len;
-    req->body.len = in->request.len - in->head_len;
+    http_request_parse(&req->http, kept, in->head_len, &why);
+    req->body = (struct ws_str){kept + in->head_len, in->request.len - in->head_len};
     in->head_len = 0;
     conn_request(c, req);
-    return used;
+}
+
+/* More of a body. Returns bytes consumed. */
+static size_t body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+    size_t used;
+    int result = body_keep(c, data, len, &used);
+
+    if (result > 0)
+        body_received(c);
+    else if (result == -503)
+        conn_overload(c);
+    else if (result == -413)
+        conn_refuse(c, 413, body_too_big);
+    else if (result != HTTP_NEED_MORE)
+        conn_refuse(c, -result, "malformed request body");
+    return result < 0 ? len : used;
 }
 
 /* One step into the requests in `data`. Returns bytes consumed, 0 for more. */
