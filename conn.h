@@ -2,12 +2,11 @@
  *
  * A connection and the server it lives in: what the files with system calls share, and nobody else.
  *
- *   ws.c         the server: endpoints, accepting, the loop, stopping
- *   conn.c       the life of a connection and its input
+ *   ws.c           the server: endpoints, accepting, the loop, stopping
+ *   conn.c         the life of a connection and its input
+ *   conn_http.c    a connection while it speaks HTTP, up to the 101
+ *   conn_ws.c      a connection that speaks WebSocket: frames, messages, rooms
  *   conn_output.c  how bytes leave it
- *   conn_http.c  a connection while it speaks HTTP, up to the 101
- *   conn_ws.c    a connection that speaks WebSocket: frames, messages, rooms
- *   listen.c     listening sockets and addresses
  *
  * A connection goes through these states:
  *
@@ -37,8 +36,8 @@ enum {
     RECEIVE_SIZE = 256 * 1024, /* bytes read per readiness */
     STAGE_SIZE = 96 * 1024,    /* bytes staged for one connection: the high-water mark and some */
     SLOWEST_READ = 64 * 1024,  /* bytes of our last words taken per deadline that prolong it */
-    HEAD_SIZE = 16 * 1024,     /* of a response that the application answers with */
-    SENTENCE_SIZE = 512        /* of a log line */
+    HEAD_SIZE = 16 * 1024,     /* of a response head */
+    SENTENCE_SIZE = 512        /* of a log line, or of why a request is refused */
 };
 
 /* What an epoll event points at begins with one of these. */
@@ -237,14 +236,14 @@ void conn_stop(struct ws_conn *c); /* the server stops */
  * WS_ERR_NOMEM. */
 int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                 size_t body_len);
-/* Where `max_len` bytes may be written that will leave at the end of the turn, or NULL. Within the limits
- * is the caller's matter. Then conn_staged() says how many have been. */
-uint8_t *conn_stage(struct ws_conn *c, size_t max_len);
-void conn_staged(struct ws_conn *c, size_t len);
-/* The same for a few bytes that must go out even when the limits are used up: a closing frame. */
+/* The same for a few bytes that must go out even when the limits are used up: a Close frame. */
 int conn_append_last(struct ws_conn *c, const void *data, size_t len);
 /* The same for bytes that many connections share. */
 int conn_refer(struct ws_conn *c, const struct output_slice *slice);
+/* Where `max_len` bytes may be written that will leave at the end of the turn, or NULL. The limits are the
+ * caller's matter. Then conn_staged() says how many have been. */
+uint8_t *conn_stage(struct ws_conn *c, size_t max_len);
+void conn_staged(struct ws_conn *c, size_t len);
 /* Answer a ping when all that is queued has left, unless a newer one comes. RFC 6455 §5.5.3 */
 void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len);
 void conn_send_pong(struct ws_conn *c); /* queue it now, if there is one */

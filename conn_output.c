@@ -336,7 +336,7 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
     return error;
 }
 
-/* The same for a few bytes that must go out even when the limits are used up: a closing frame. */
+/* The same for a few bytes that must go out even when the limits are used up: a Close frame. */
 int conn_append_last(struct ws_conn *c, const void *data, size_t len)
 {
     if (c->broken)

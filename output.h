@@ -27,7 +27,7 @@ struct output_chunk {
     size_t refs;               /* slices and owners that use it */
     size_t len;                /* bytes written; never rewritten while refs > 1 */
     size_t cap;
-    bool counted; /* in the budget; closing frames are not */
+    bool counted; /* in the budget; Close frames are not */
     uint8_t data[];
 };
 
@@ -68,7 +68,7 @@ void output_release(struct output_pool *pool, struct output *o);
 int output_append(struct output_pool *pool, struct output *o, const void *head, size_t head_len,
                   const void *body, size_t body_len);
 
-/* The same for a few bytes that must go out even when the budget is used up: a closing frame. The
+/* The same for a few bytes that must go out even when the budget is used up: a Close frame. The
  * caller appends at most one to a queue. A place for its slice is always kept. */
 int output_append_last(struct output *o, const void *data, size_t len);
 

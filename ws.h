@@ -12,12 +12,13 @@
  *     ws_server_run(s);
  *
  * Everything runs on the thread that calls ws_server_run() or ws_server_step(), callbacks too. Only
- * ws_post() and ws_server_stop() may be called from elsewhere. Any function may be called from any
- * callback; none of them calls back, and none frees what another callback still holds.
+ * ws_post() and ws_server_stop() may be called from elsewhere. Any function but ws_server_run(),
+ * ws_server_step() and ws_server_free() may be called from any callback but the log. None calls back
+ * but the log, and none frees what another callback still holds.
  *
- * A `struct ws_conn *` is valid from on_open until on_close returns, and around a plain request from
- * on_request until ws_respond() or on_abort. Functions return 0 or more on success, a WS_ERR_ below 0
- * on failure. The library neither prints, nor exits, nor touches the process's signals. */
+ * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; and around a plain
+ * request from on_request until ws_respond() or on_abort. Functions return 0 or more on success, a
+ * WS_ERR_ below 0 on failure. The library neither prints, nor exits, nor touches the process's signals. */
 #ifndef WS_H
 #define WS_H
 
