@@ -249,6 +249,11 @@ static void conn_tidy_input(struct ws_conn *c)
         conn_drop_input(c);
 }
 
+static bool has_stash(const struct ws_conn *c)
+{
+    return c->input != NULL && c->input->stash.len > 0;
+}
+
 /* Go on with what had to wait. */
 static void conn_feed_stash(struct ws_conn *c)
 {
@@ -271,30 +276,24 @@ static void conn_stash(struct ws_conn *c, const uint8_t *data, size_t len)
 /* New bytes; what has been stashed comes before them. */
 static void conn_received(struct ws_conn *c, uint8_t *data, size_t len)
 {
-    size_t used;
+    bool behind = has_stash(c);
+    size_t used = behind ? 0 : conn_feed(c, data, len);
 
-    if (c->input != NULL && c->input->stash.len > 0) {
-        conn_stash(c, data, len);
-        if (c->input != NULL && c->state < CONN_DRAINING)
-            conn_feed_stash(c);
-        return;
-    }
-    used = conn_feed(c, data, len);
-    if (used < len && c->state < CONN_DRAINING)
+    if (used < len)
         conn_stash(c, data + used, len - used);
+    if (behind)
+        conn_feed_stash(c);
 }
 
 /* The start of a frame that was kept goes in front of the new bytes, so that the frame lies whole. */
 static size_t take_frame_start(struct ws_conn *c, uint8_t *out)
 {
-    struct buf *stash = c->input == NULL ? NULL : &c->input->stash;
-    size_t kept = stash == NULL ? 0 : stash->len;
+    size_t kept = has_stash(c) ? c->input->stash.len : 0;
 
-    if (kept == 0 || kept > WS_FRAME_HEADER_MAX + WS_CONTROL_MAX ||
-        (c->state != CONN_OPEN && c->state != CONN_CLOSING))
+    if (kept == 0 || kept > FRAME_START_MAX || (c->state != CONN_OPEN && c->state != CONN_CLOSING))
         return 0;
-    memcpy(out, stash->data, kept);
-    buf_release(stash, &c->server->budget);
+    memcpy(out, c->input->stash.data, kept);
+    buf_release(&c->input->stash, &c->server->budget);
     return kept;
 }
 
@@ -413,8 +412,7 @@ void conn_settle(struct ws_conn *c)
     if (c->state == CONN_DEAD)
         return;
     c->paused = conn_is_paused(c);
-    if (!c->paused && c->state < CONN_DRAINING && c->state != CONN_ANSWERING && c->input != NULL &&
-        c->input->stash.len > 0)
+    if (!c->paused && has_stash(c))
         conn_feed_stash(c);
     if (c->eof && c->state == CONN_HTTP && conn_queued(c) == 0)
         conn_drain(c); /* what is left of its input can never become a request */

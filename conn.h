@@ -33,11 +33,12 @@
 #include "ws_message.h"
 
 enum {
-    RECEIVE_SIZE = 256 * 1024, /* bytes read per readiness */
-    STAGE_SIZE = 96 * 1024,    /* bytes staged for one connection: the high-water mark and some */
-    SLOWEST_READ = 64 * 1024,  /* bytes of our last words taken per deadline that prolong it */
-    HEAD_SIZE = 16 * 1024,     /* of a response head */
-    SENTENCE_SIZE = 512        /* of a log line, or of why a request is refused */
+    RECEIVE_SIZE = 256 * 1024,                              /* bytes read per readiness */
+    FRAME_START_MAX = WS_FRAME_HEADER_MAX + WS_CONTROL_MAX, /* kept until more of the frame comes */
+    STAGE_SIZE = 96 * 1024,   /* bytes staged for one connection: the high-water mark and some */
+    SLOWEST_READ = 64 * 1024, /* bytes of our last words taken per deadline that prolong it */
+    HEAD_SIZE = 16 * 1024,    /* of a response head */
+    SENTENCE_SIZE = 512       /* of a log line, or of why a request is refused */
 };
 
 /* What an epoll event points at begins with one of these. */
@@ -179,12 +180,12 @@ struct ws_server {
     size_t conn_count;
     uint64_t last_id;
     _Atomic int stop_calls;
-    _Atomic(struct post *) posts;         /* newest first */
-    struct ws_request request;            /* the one being handled */
-    const struct http_upgrade *upgrade;   /* in on_upgrade */
-    bool refusal_failed;                  /* the application tried to refuse it */
-    char head[HEAD_SIZE];                 /* a response head being written */
-    uint8_t received[RECEIVE_SIZE + 256]; /* shared by all: [kept from the last turn][new] */
+    _Atomic(struct post *) posts;                     /* newest first */
+    struct ws_request request;                        /* the one being handled */
+    const struct http_upgrade *upgrade;               /* in on_upgrade */
+    bool refusal_failed;                              /* the application tried to refuse it */
+    char head[HEAD_SIZE];                             /* a response head being written */
+    uint8_t received[FRAME_START_MAX + RECEIVE_SIZE]; /* shared by all: [kept][new] */
 };
 
 /* --- ws.c ------------------------------------------------------------------------------------------ */

@@ -93,8 +93,8 @@ int conn_send_result(struct ws_conn *c)
  * something is lost, and nothing may follow it; not every error (ENOBUFS) sees to that by itself. */
 static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, uint16_t count)
 {
-    /* At most SPANS_MAX. The field is a size_t in glibc and an int in musl. */
-    struct msghdr message = {.msg_iov = iov, .msg_iovlen = (uint16_t)count};
+    /* The field is a size_t in glibc and an int in musl. */
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
     ssize_t n;
 
     do {

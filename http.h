@@ -85,7 +85,7 @@ int http_request_parse(struct http_request *r, const char *buf, size_t len, cons
 struct http_str http_request_field(const struct http_request *r, const char *name, size_t *count);
 
 /* Is `token` (any case) a member of the comma-separated lists in all fields of this name? RFC 9110
- * §5.6.1: empty members are skipped, a member counts without its ;parameters or /version no less. */
+ * §5.6.1: empty members are skipped, and a member's ;parameters or /version do not matter. */
 bool http_request_has_token(const struct http_request *r, const char *name, const char *token);
 
 /* Walk a comma-separated list: cut the next non-empty member, without white space around it, off the
