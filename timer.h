@@ -9,7 +9,6 @@
 #ifndef TIMER_H
 #define TIMER_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,11 +40,6 @@ void timer_set(struct timer_wheel *w, struct timer *t, uint64_t deadline_ms);
 
 /* Cancel; a timer that is not set stays so. */
 void timer_cancel(struct timer_wheel *w, struct timer *t);
-
-static inline bool timer_is_set(const struct timer *t)
-{
-    return t->link != NULL;
-}
 
 /* Move the time on to `now_ms` (never backwards) and call t->fire of each timer whose deadline has
  * come, in order of deadlines. A timer is no longer set when it fires; fire() may set or cancel any
