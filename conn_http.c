@@ -193,6 +193,13 @@ static bool speaks_websocket(const struct ws_handlers *h)
 
 static const char body_too_big[] = "request body over the limit (--max-message)";
 
+/* There is no body, or it lies whole in the `behind` bytes that have come behind the head. */
+static bool body_is_here(const struct ws_conn *c, const struct http_request *r, size_t behind)
+{
+    return r->framing != HTTP_BODY_CHUNKED && r->content_length <= behind &&
+           r->content_length <= conn_max_message(c);
+}
+
 /* A body is announced: keep the head, since the body may come much later. */
 static void body_begin(struct ws_conn *c, const struct http_request *r, const uint8_t *head,
                        size_t head_len, bool more_is_here)
@@ -213,8 +220,9 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
         conn_append(c, go_on, sizeof go_on - 1, NULL, 0);
 }
 
-/* The head of a request is complete. */
-static void head_received(struct ws_conn *c, uint8_t *head, size_t head_len, bool more_is_here)
+/* The head of a request is complete. Returns how many of the `behind` bytes were its body: all of it, when
+ * it is there, which is handed over where it lies. */
+static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, size_t behind)
 {
     struct ws_request *req = &c->server->request;
     const char *why = "";
@@ -224,23 +232,25 @@ static void head_received(struct ws_conn *c, uint8_t *head, size_t head_len, boo
         c->input->scan = (struct http_scan){0};
     if (error != 0) {
         conn_refuse(c, -error, why);
-        return;
+        return 0;
     }
     c->endpoint = server_find_endpoint(c->server, req->http.path);
     c->head_only = http_str_is(req->http.method, "HEAD");
     c->keep_alive = req->http.keep_alive;
     c->http_1_0 = req->http.minor == 0;
-    req->body = (struct ws_str){"", 0};
+    req->body = (struct ws_str){(const char *)head + head_len, 0};
     if (c->endpoint == NULL) {
         conn_refuse(c, 404, "no such path");
     } else if (http_upgrade_wanted(&req->http) && speaks_websocket(&c->endpoint->handlers)) {
         conn_upgrade(c, req);
-    } else if (req->http.framing == HTTP_BODY_NONE ||
-               (req->http.framing == HTTP_BODY_LENGTH && req->http.content_length == 0)) {
+    } else if (body_is_here(c, &req->http, behind)) {
+        req->body.len = (size_t)req->http.content_length;
         conn_request(c, req);
+        return req->body.len;
     } else {
-        body_begin(c, &req->http, head, head_len, more_is_here);
+        body_begin(c, &req->http, head, head_len, behind > 0);
     }
+    return 0;
 }
 
 /* Keep what there is of the body. Returns 1 when it is whole, HTTP_NEED_MORE, or a negated status. */
@@ -319,9 +329,9 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
         }
         c->input->scan = fresh;
     }
-    if (head_len != HTTP_NEED_MORE)
-        head_received(c, data, (size_t)head_len, len > (size_t)head_len);
-    return (size_t)head_len;
+    if (head_len == HTTP_NEED_MORE)
+        return 0;
+    return (size_t)head_len + head_received(c, data, (size_t)head_len, len - (size_t)head_len);
 }
 
 /* --- the API ------------------------------------------------------------------------------------ */

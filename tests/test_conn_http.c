@@ -869,6 +869,44 @@ static void chunked_body_is_decoded_however_it_comes(void **state)
     }
 }
 
+/* A body that has come with its head is handed over where it lies; one that has not is put together. */
+static void body_of_known_length_is_the_same_however_it_comes(void **state)
+{
+    static const char request[] = "POST /http HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nbody"
+                                  "POST /http HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"
+                                  "POST /http HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nno"
+                                  "GET /http HTTP/1.1\r\n" HOST "\r\n";
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "bodies");
+    for (size_t piece = sizeof request - 1; piece != 0; piece--) {
+        raw_send_chunks(c, request, sizeof request - 1, piece);
+        expect_body(c, "POST /http? [body]");
+        expect_body(c, "POST /http? []");
+        expect_body(c, "POST /http? [no]");
+        expect_body(c, "GET /http? []");
+    }
+}
+
+static void whole_body_over_the_limit_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *body = make_payload(5000, true);
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "5000 bytes");
+    raw_bytes_text(&f->out, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 5000\r\n\r\n");
+    raw_bytes_add(&f->out, body, 5000);
+    raw_send_bytes(c, &f->out);
+    raw_expect_status(c, &r, 413);
+    raw_expect_eof(c);
+    free(body);
+}
+
 static void expectation_gets_100_continue_or_a_refusal(void **state)
 {
     struct fixture *f = *state;
@@ -1181,6 +1219,8 @@ int main(void)
         TEST(late_request_gets_408_whatever_came_before),
         TEST(time_of_a_later_request_runs_from_its_first_byte),
         TEST(chunked_body_is_decoded_however_it_comes),
+        TEST(body_of_known_length_is_the_same_however_it_comes),
+        TEST(whole_body_over_the_limit_is_refused),
         TEST(expectation_gets_100_continue_or_a_refusal),
         TEST(pipelined_requests_are_answered_in_order_also_late_ones),
         TEST(requests_behind_a_late_one_are_not_piled_up),
