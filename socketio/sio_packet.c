@@ -93,13 +93,13 @@ static int take_id(struct sio_packet *p, struct ws_str *rest)
 
 bool sio_name_is_reserved(struct ws_str name)
 {
-    static const char *const reserved[] = {"connect",       "connect_error", "disconnect",
-                                           "disconnecting", "newListener",   "removeListener"};
-    char text[sizeof "removeListener"]; /* a name that does not fit is none of them */
+    static const char reserved[][15] = {"connect",       "connect_error", "disconnect",
+                                        "disconnecting", "newListener",   "removeListener"};
+    char text[sizeof reserved[0]] = ""; /* a name that does not fit is none of them */
     ptrdiff_t len = json_string(name, text, sizeof text);
 
-    for (size_t i = 0; len >= 0 && i < sizeof reserved / sizeof reserved[0]; i++)
-        if (ws_str_is((struct ws_str){text, (size_t)len}, reserved[i]))
+    for (size_t i = 0; len > 0 && i < sizeof reserved / sizeof reserved[0]; i++)
+        if (memcmp(text, reserved[i], sizeof text) == 0) /* up to the NULs behind it */
             return true;
     return false;
 }
