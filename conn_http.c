@@ -388,6 +388,11 @@ struct ws_str ws_request_query(const struct ws_request *req)
     return to_ws_str(req->http.query);
 }
 
+struct ws_str ws_request_query_value(const struct ws_request *req, const char *name)
+{
+    return to_ws_str(http_query_value(req->http.query, name));
+}
+
 struct ws_str ws_request_body(const struct ws_request *req)
 {
     return req->body;

@@ -421,6 +421,19 @@ struct http_str http_request_field(const struct http_request *r, const char *nam
     return first < r->field_count ? r->fields[first].value : (struct http_str){NULL, 0};
 }
 
+struct http_str http_query_value(struct http_str query, const char *name)
+{
+    struct http_str value, key;
+
+    while (query.len > 0) {
+        cut(&query, '&', &value);
+        cut(&value, '=', &key);
+        if (http_str_is(key, name))
+            return value;
+    }
+    return (struct http_str){NULL, 0};
+}
+
 bool http_list_next(struct http_str *rest, struct http_str *member)
 {
     while (rest->len > 0) {

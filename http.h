@@ -84,6 +84,10 @@ int http_request_parse(struct http_request *r, const char *buf, size_t len, cons
  * of that name: the first. `*count`, unless NULL, gets how many there are. */
 struct http_str http_request_field(const struct http_request *r, const char *name, size_t *count);
 
+/* The value of the first parameter `name` of a query such as "a=1&name=x", still percent-encoded; empty
+ * where it has no '=', data NULL where there is no such parameter. Names are compared as they are. */
+struct http_str http_query_value(struct http_str query, const char *name);
+
 /* Is `token` (any case) a member of the comma-separated lists in all fields of this name? RFC 9110
  * §5.6.1: empty members are skipped, and a member's ;parameters or /version do not matter. */
 bool http_request_has_token(const struct http_request *r, const char *name, const char *token);

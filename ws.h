@@ -184,7 +184,10 @@ struct ws_str ws_request_method(const struct ws_request *req);
 struct ws_str
 ws_request_path(const struct ws_request *req); /* percent-encoded, without the query */
 struct ws_str ws_request_query(const struct ws_request *req); /* behind the '?', else empty */
-struct ws_str ws_request_body(const struct ws_request *req);  /* decoded; in on_request alone */
+/* The value of `name` in a query such as "a=1&name=x", still percent-encoded; the first one. data is
+ * NULL when there is none. */
+struct ws_str ws_request_query_value(const struct ws_request *req, const char *name);
+struct ws_str ws_request_body(const struct ws_request *req); /* decoded; in on_request alone */
 /* The first field of that name in any case; data is NULL when there is none. */
 struct ws_str ws_request_header(const struct ws_request *req, const char *name);
 /* Field number `index`; false behind the last one. */

@@ -30,22 +30,6 @@ static struct ws_str after(struct ws_str s, const char *prefix)
     return (struct ws_str){s.data + len, s.len - len};
 }
 
-/* The value behind "token=" among the parts of "a=1&token=x&b=2". */
-static struct ws_str query_token(struct ws_str query)
-{
-    while (query.len > 0) {
-        const char *end = memchr(query.data, '&', query.len);
-        size_t len = end == NULL ? query.len : (size_t)(end - query.data);
-        struct ws_str token = after((struct ws_str){query.data, len}, "token=");
-
-        if (token.data != NULL)
-            return token;
-        len += end != NULL;
-        query = (struct ws_str){query.data + len, query.len - len};
-    }
-    return (struct ws_str){NULL, 0};
-}
-
 /* Takes as long whichever byte differs, so that a token cannot be guessed byte by byte. */
 static bool same_secret(struct ws_str given, const char *secret)
 {
@@ -63,7 +47,7 @@ static const struct user *find_user(const struct ws_request *req)
     struct ws_str token = after(ws_request_header(req, "Authorization"), "Bearer ");
 
     if (token.data == NULL)
-        token = query_token(ws_request_query(req));
+        token = ws_request_query_value(req, "token");
     for (size_t i = 0; i < sizeof users / sizeof users[0]; i++) {
         if (same_secret(token, users[i].token))
             return &users[i];

@@ -406,6 +406,30 @@ static void the_parts_of_a_head_are_found(void **state)
     assert_int_equal(count, 0);
 }
 
+static void the_first_value_of_that_name_is_found_in_a_query(void **state)
+{
+    static const struct {
+        const char *query, *value; /* of "name"; NULL: none */
+    } table[] = {
+        {"name=x", "x"},  {"a=1&name=x&b=2", "x"}, {"name=x&name=y", "x"}, {"name=", ""},
+        {"name", ""},     {"&&name=x&&", "x"},     {"name=a=b", "a=b"},    {"name=%20+", "%20+"},
+        {"", NULL},       {"a=name&b", NULL},      {"names=x", NULL},      {"nam=x", NULL},
+        {"Name=x", NULL}, {"n%61me=x", NULL},      {"=name", NULL},        {"&", NULL},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        size_t len = strlen(table[i].query);
+        char *query = exact_copy(table[i].query, len);
+        struct http_str value = http_query_value((struct http_str){query, len}, "name");
+
+        assert_int_equal(value.data != NULL, table[i].value != NULL);
+        expect_str(value, table[i].value != NULL ? table[i].value : "");
+        free(query);
+    }
+    assert_null(http_query_value((struct http_str){NULL, 0}, "name").data);
+}
+
 static void each_form_of_target_gives_path_query_and_host(void **state)
 {
     static const struct {
@@ -981,6 +1005,7 @@ int main(void)
         cmocka_unit_test(a_head_ends_at_the_same_byte_however_it_arrives),
         cmocka_unit_test(pipelined_heads_are_cut_apart),
         cmocka_unit_test(the_parts_of_a_head_are_found),
+        cmocka_unit_test(the_first_value_of_that_name_is_found_in_a_query),
         cmocka_unit_test(each_form_of_target_gives_path_query_and_host),
         cmocka_unit_test(ordinary_hosts_are_accepted),
         cmocka_unit_test(keep_alive_follows_version_and_connection),
