@@ -146,15 +146,16 @@ static bool cut(struct http_str *rest, char c, struct http_str *before)
 
 /* --- end of the head -------------------------------------------------------------------------- */
 
-/* Byte `c` at `scan->at`, inside the request line. Its three words have each their own limit, and
- * the status for a word too long is known before the line ends. */
+/* The words of the request line have each their own limit, and the status for one too long is known before
+ * the line ends. */
+static const struct {
+    size_t max;
+    int status;
+} words[] = {{HTTP_METHOD_MAX, 400}, {HTTP_TARGET_MAX, 414}, {VERSION_LEN, 400}};
+
+/* Byte `c` at `scan->at`, inside the request line. */
 static int scan_request_line(struct http_scan *scan, char c)
 {
-    static const struct {
-        size_t max;
-        int status;
-    } words[] = {{HTTP_METHOD_MAX, 400}, {HTTP_TARGET_MAX, 414}, {VERSION_LEN, 400}};
-
     if (c == ' ') {
         if (scan->words == sizeof words / sizeof words[0] - 1)
             return -400; /* a fourth word */
@@ -165,6 +166,16 @@ static int scan_request_line(struct http_scan *scan, char c)
     if (scan->at - scan->word_start >= words[scan->words].max)
         return -words[scan->words].status;
     return 0;
+}
+
+/* How many bytes behind the one at `scan->at` are the rest of a word within its limit, or of a field. */
+static size_t scan_run(const struct http_scan *scan, const char *data, size_t len)
+{
+    size_t max = scan->lines == 0 ? scan->word_start + words[scan->words].max - scan->at - 1 : len;
+    size_t n = len < max ? len : max;
+    const char *space = scan->lines == 0 && n > 0 ? memchr(data, ' ', n) : NULL;
+
+    return text_run(data, space == NULL ? n : (size_t)(space - data));
 }
 
 /* Byte `c` at `scan->at`, neither CR nor LF. */
@@ -209,8 +220,8 @@ int http_head_scan(struct http_scan *scan, const char *buf, size_t len)
                 return (int)++scan->at;
         } else if (c != '\r') {
             status = scan_byte(scan, c);
-            if (status == 0 && scan->lines > 0) /* the rest of a field, which most of a head is */
-                scan->at += text_run(buf + scan->at + 1, end - scan->at - 1);
+            if (status == 0) /* most of a head is words and fields */
+                scan->at += scan_run(scan, buf + scan->at + 1, end - scan->at - 1);
         }
         if (status < 0)
             return status;
