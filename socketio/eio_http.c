@@ -92,31 +92,59 @@ static enum eio_method read_method(const struct ws_request *req)
     return ws_str_is(method, "OPTIONS") ? EIO_OPTIONS : EIO_OTHER_METHOD;
 }
 
-/* The values are compared whole and by length: a NUL in one ends nothing. */
-static bool query_is(struct ws_str query, const char *name, const char *value)
+/* Is the value `text`, once it is decoded? Compared by length: a NUL in it ends nothing. */
+static bool value_is(struct ws_str raw, const char *text)
+{
+    char value[16];
+    size_t len = eio_query_decode(value, sizeof value, raw);
+
+    return len <= sizeof value && ws_str_is((struct ws_str){value, len}, text);
+}
+
+static unsigned read_transport(struct ws_str value)
+{
+    if (value_is(value, "polling"))
+        return EIO_POLLING;
+    return value_is(value, "websocket") ? (unsigned)EIO_WEBSOCKET : 0;
+}
+
+static void read_sid(struct eio_request *r, struct ws_str value)
+{
+    size_t len = eio_query_decode(r->sid, EIO_ID_LEN, value);
+
+    r->has_sid = len != 0;
+    r->sid[len == EIO_ID_LEN ? len : 0] = '\0';
+    if (strlen(r->sid) != EIO_ID_LEN)
+        r->sid[0] = '\0';
+}
+
+/* Of two parameters of one name the later one counts. */
+static void read_parameter(struct eio_request *r, struct ws_str raw_name, struct ws_str value)
 {
     char text[16];
-    ptrdiff_t len = eio_query_get(query, name, text, sizeof text);
+    struct ws_str name = {text, eio_query_decode(text, sizeof text, raw_name)};
 
-    return len >= 0 && (size_t)len < sizeof text &&
-           ws_str_is((struct ws_str){text, (size_t)len}, value);
+    if (name.len > sizeof text)
+        return;
+    if (ws_str_is(name, "transport"))
+        r->transport = read_transport(value);
+    else if (ws_str_is(name, "EIO"))
+        r->protocol_4 = value_is(value, "4");
+    else if (ws_str_is(name, "sid"))
+        read_sid(r, value);
+    else if (ws_str_is(name, "b64"))
+        r->no_binary = value.len != 0;
 }
 
 void eio_request_read(struct eio_request *r, const struct ws_request *req)
 {
-    struct ws_str query = ws_request_query(req);
-    ptrdiff_t sid_len = eio_query_get(query, "sid", r->sid, sizeof r->sid);
-    char flag[2];
+    struct ws_str rest = ws_request_query(req);
+    struct ws_str name;
+    struct ws_str value;
 
-    r->method = read_method(req);
-    r->transport = query_is(query, "transport", "polling")     ? (unsigned)EIO_POLLING
-                   : query_is(query, "transport", "websocket") ? (unsigned)EIO_WEBSOCKET
-                                                               : 0;
-    r->protocol_4 = query_is(query, "EIO", "4");
-    r->no_binary = eio_query_get(query, "b64", flag, sizeof flag) > 0;
-    r->has_sid = sid_len > 0;
-    if (sid_len != EIO_ID_LEN || strlen(r->sid) != EIO_ID_LEN)
-        r->sid[0] = '\0';
+    *r = (struct eio_request){.method = read_method(req)};
+    while (eio_query_next(&rest, &name, &value))
+        read_parameter(r, name, value);
 }
 
 /* --- headers ------------------------------------------------------------------------------------- */
