@@ -37,6 +37,7 @@ class Server:
     command: str
     protocol: str = "ws"
     no_size: str = ""  # why its program's size says nothing
+    compiles: bool = False  # while it runs: it has its full speed only after a while
 
 
 @dataclass
@@ -131,15 +132,15 @@ def built_in_servers(build):
         Server("raw", f"{build}/bench/raw {{mode}} {{port}}", "raw"),
         Server("minnow", f"{build}/minnow {{mode}} -q -p {{port}}"),
         Server("libwebsockets", f"{build}/bench/lws {{port}} {{mode}}", no_size="it is a shared library"),
-        Server("ws", f"node {HERE}/peers/ws.js {{port}} {{mode}}", no_size=SCRIPT),
-        Server("socket.io", f"node {HERE}/peers/socketio.js {{port}} {{mode}}", "socketio", SCRIPT),
+        Server("ws", f"node {HERE}/peers/ws.js {{port}} {{mode}}", no_size=SCRIPT, compiles=True),
+        Server("socket.io", f"node {HERE}/peers/socketio.js {{port}} {{mode}}", "socketio", SCRIPT, True),
         Server("websockets", f"{python} {HERE}/peers/websockets_server.py {{port}} {{mode}}", no_size=SCRIPT),
     ]
 
 
 def socketio_servers(build):
     return [
-        Server("socket.io", f"node {HERE}/peers/socketio.js {{port}} {{mode}}", "socketio", SCRIPT),
+        Server("socket.io", f"node {HERE}/peers/socketio.js {{port}} {{mode}}", "socketio", SCRIPT, True),
         Server("minnow", f"{build}/minnow {{mode}} -q -p {{port}}", "socketio"),
         Server("raw", f"{build}/bench/raw {{mode}} {{port}}", "raw"),
     ]
@@ -266,6 +267,8 @@ class Bench:
         try:
             if server.name not in running:
                 running[server.name] = Running(self, server, mode, key)
+                if server.compiles and not fresh:
+                    self.measure(running[server.name], server, key, args, 0, self.options.compile_time)
             results[server.name].append(self.measure(running[server.name], server, key, args, warmup, duration))
             if fresh:
                 running.pop(server.name).stop()
@@ -378,12 +381,14 @@ def parse_options():
     p.add_argument("--plots", action="store_true", help="draw the plots also after a partial run")
     p.add_argument("--write", action="store_true", help="write docs/performance.md also after a partial run")
     o = p.parse_args()
-    o.build = os.path.abspath(o.build)
     o.command = command_line(o)
+    o.build = os.path.abspath(o.build)
     # Many short rounds tell more than few long ones: what disturbs comes and goes within seconds.
     o.rounds = o.rounds or (3 if o.quick else 11)
     o.warmup = o.warmup or 0.1
     o.duration = o.duration or (0.25 if o.quick else 0.4)
+    # Node needs 3 s of it until a message costs no less any more, and three times as much at first.
+    o.compile_time = 1 if o.quick else 4
     if len(os.sched_getaffinity(0)) < 2:
         print("run.py: one core only: server and load disturb each other", file=sys.stderr)
         o.server_core = o.load_core = -1
