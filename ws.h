@@ -28,6 +28,10 @@
 
 #include "ws_protocol.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct ws_server;
 struct ws_conn;
 struct ws_request;
@@ -319,5 +323,9 @@ void ws_timer_cancel(struct ws_timer *t); /* NULL is allowed */
  * it, which must come before close(fd). Returns 0, WS_ERR_NOMEM or WS_ERR_SYSTEM. */
 int ws_watch(struct ws_server *s, int fd, uint32_t events, void (*fn)(void *arg, uint32_t ready),
              void *arg);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -29,6 +29,10 @@
 
 #include "../ws.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct eio_server;
 struct eio_session;
 struct eio_packet;
@@ -219,5 +223,9 @@ size_t eio_query_decode(char *out, size_t size, struct ws_str raw);
 /* Parameter `name`, the last one of that name, decoded. As much of it as fits `size` (at least 1) is
  * written, with a NUL. Returns its whole length, or -1 when there is none. */
 ptrdiff_t eio_query_get(struct ws_str query, const char *name, char *out, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -23,6 +23,10 @@
 
 #include "../ws.h" /* struct ws_str */
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { JSON_DEPTH_MAX = 128 };
 
 enum json_type {
@@ -124,5 +128,9 @@ void json_end_object(struct json_writer *w);
 struct ws_str json_written(const struct json_writer *w);
 void json_writer_clear(struct json_writer *w);   /* empty, but the memory stays */
 void json_writer_release(struct json_writer *w); /* back to all zero */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

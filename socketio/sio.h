@@ -31,6 +31,10 @@
 #include "engineio.h"
 #include "json.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct sio_server;
 struct sio_namespace;
 struct sio_socket;
@@ -309,5 +313,9 @@ size_t sio_select(const struct sio_target *t, struct sio_socket **out, size_t ma
 int sio_join_all(const struct sio_target *t, const char *room);
 void sio_leave_all(const struct sio_target *t, const char *room);
 void sio_disconnect_all(const struct sio_target *t, bool close);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -34,5 +34,13 @@ git ls-files minnow.c 'minnow_*' 'examples/*.[ch]' 'socketio/*.[ch]' |
     grep -vE '"(\.\./)*ws\.h"' |
     sed 's/$/: of the core only ws.h may be included here/' >>"$log"
 
+# What `make install` installs serves C++ as well, from C++11 on.
+for header in ws.h socketio/sio.h socketio/engineio.h socketio/json.h; do
+    echo "#include \"$header\"" |
+        clang -x c++ -std=c++11 -Wall -Wextra -Wpedantic -fsyntax-only -I. - 2>&1 |
+        grep -E '(error|warning):' >>"$log"
+    grep -q '^extern "C"' $header || echo "$header: no extern \"C\"" >>"$log"
+done
+
 sed "s|^$(pwd)/||; s|^\./||" "$log"
 [ ! -s "$log" ]
