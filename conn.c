@@ -517,6 +517,7 @@ void conn_new(struct ws_server *s, int fd)
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
 
     if (c == NULL || !server_add(s, c)) {
+        server_log(s, WS_LOG_ERROR, "refused a client: out of memory");
         free(c);
         close(fd);
         return;
@@ -527,8 +528,10 @@ void conn_new(struct ws_server *s, int fd)
     c->watched_in = true;
     c->timer.fire = conn_timer_fired;
     conn_deadline(c, s->options.handshake_timeout_ms);
-    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        server_log(s, WS_LOG_ERROR, "refused a client: epoll_ctl: %s", strerror(errno));
         conn_kill(c);
+    }
 }
 
 /* --- the API ------------------------------------------------------------------------------------ */

@@ -435,6 +435,28 @@ static void connection_ends_where_its_output_is_lost(void **state)
     }
 }
 
+/* As there are many ways to be refused, each says which it was. */
+static void client_that_cannot_be_served_is_logged(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    create(f, (struct ws_options){0});
+    faults_epoll_ctl_error(0, ENOSPC);
+    fd = dial(f->port);
+    let_serve(f);
+    assert_non_null(strstr(f->seen.log, strerror(ENOSPC)));
+    close(fd);
+    faults_none();
+    oom_once(0);
+    fd = dial(f->port);
+    let_serve(f);
+    oom_after(-1);
+    assert_non_null(strstr(f->seen.log, "out of memory"));
+    close(fd);
+    assert_int_equal(ws_server_stats(f->server).connections, 0);
+}
+
 static void leave_unanswered(struct ws_conn *c, const struct ws_request *req)
 {
     (void)c;
@@ -518,6 +540,7 @@ int main(void)
         TEST(any_system_call_may_fail),
         TEST(sender_is_told_that_the_connection_is_broken),
         TEST(connection_ends_where_its_output_is_lost),
+        TEST(client_that_cannot_be_served_is_logged),
         TEST(aborted_request_has_nobody_elses_address),
         TEST(short_writes_lose_nothing),
     };
