@@ -16,8 +16,8 @@ enum {
     SMALL_FRAME = 1024 /* bytes of payload up to which a frame is written to the stage */
 };
 
-/* The fields of a legal frame and how its payload begins. What cannot differ is shown all the same: a
- * trace is read beside §5.2. */
+/* The fields of a legal frame and how its payload begins, as far as it is here. What cannot differ is shown
+ * all the same: a trace is read beside §5.2. */
 static void trace_frame(const struct ws_conn *c, const char *arrow, const struct ws_frame *f,
                         const uint8_t *payload, size_t len)
 {
@@ -25,6 +25,7 @@ static void trace_frame(const struct ws_conn *c, const char *arrow, const struct
     char text[TRACE_BYTES + 1] = "";
     char code[16] = "";
     size_t n = len < TRACE_BYTES ? len : TRACE_BYTES;
+    const char *quote = n > 0 || f->len == 0 ? "\"" : "";
     size_t skip = 0;
 
     for (size_t i = 0; i < n; i++)
@@ -36,10 +37,10 @@ static void trace_frame(const struct ws_conn *c, const char *arrow, const struct
     }
     for (size_t i = 0; i < n; i++)
         text[i] = text[i] < ' ' || text[i] > '~' ? '.' : text[i];
-    server_log(c->server, WS_LOG_TRACE,
-               "#%llu %s %s fin=%d rsv=0 opcode=%d masked=%d len=%llu%s \"%s\"%s",
-               (unsigned long long)c->id, arrow, ws_opcode_name(f->opcode), f->fin, f->opcode,
-               masked, (unsigned long long)f->len, code, text + skip, f->len > n ? "..." : "");
+    server_log(
+        c->server, WS_LOG_TRACE, "#%llu %s %s fin=%d rsv=0 opcode=%d masked=%d len=%llu%s %s%s%s%s",
+        (unsigned long long)c->id, arrow, ws_opcode_name(f->opcode), f->fin, f->opcode, masked,
+        (unsigned long long)f->len, code, quote, text + skip, quote, f->len > n ? "..." : "");
 }
 
 /* The header that is no frame's, as far as it has come. */

@@ -673,6 +673,8 @@ static void trace_shows_what_goes_to_a_room_and_cuts_what_is_long(void **state)
                   "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"...");
     expect_log(f, "minnow: #1 -> TEXT fin=1 rsv=0 opcode=1 masked=0 len=300 "
                   "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"...");
+    raw_send(&f->clients[0], "\x82\x85mask", 6); /* the payload may be long in coming */
+    expect_log(f, "minnow: #1 <- BINARY fin=1 rsv=0 opcode=2 masked=1 len=5 ...");
     expect_clean_end(f);
 }
 
