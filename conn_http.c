@@ -92,6 +92,8 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
     char text[SENTENCE_SIZE];
     int len = snprintf(text, sizeof text, "%d %s: %s\n", status, http_status_phrase(status), why);
 
+    if (c->state == CONN_DEAD)
+        return; /* since its on_abort, which may have sent and found no memory */
     server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d %s: %s",
                (unsigned long long)c->id, ws_conn_address(c, address), status,
                http_status_phrase(status), why);

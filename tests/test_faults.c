@@ -498,6 +498,62 @@ static void aborted_request_has_nobody_elses_address(void **state)
     close(second);
 }
 
+static void stop_while_it_waits(struct ws_conn *c, const struct ws_request *req)
+{
+    struct fixture *f = of(c);
+
+    (void)req;
+    ws_ping(f->conn, NULL, 0); /* is settled first now, with what is staged for `c` still there */
+    ws_server_stop(f->server);
+}
+
+static void speak_without_memory(struct ws_conn *c)
+{
+    struct fixture *f = of(c);
+
+    faults_send_max(1);
+    oom_after(0);
+    note_result(f, 0, ws_send(ws_conn_find(f->server, 2), WS_OP_TEXT, "gone", 4));
+    disarm();
+    count(f, &f->seen.aborted);
+}
+
+/* Sending in on_abort may end the very connection: what is staged for it must leave to make room, cannot,
+ * and cannot be kept. It must stay dead. */
+static void connection_that_dies_in_on_abort_stays_dead(void **state)
+{
+    static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
+                                   "GET /late HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct fixture *f = *state;
+    struct raw_client others[2];
+    struct raw_response r;
+    int fd;
+
+    create(f, (struct ws_options){0});
+    serve(
+        f, "/late",
+        (struct ws_handlers){.on_request = stop_while_it_waits, .on_abort = speak_without_memory});
+    fd = dial(f->port); /* the first, and so the first that hears of the stop */
+    let_serve(f);
+    for (size_t i = 0; i < 2; i++) {
+        raw_init(&others[i]);
+        raw_connect(&others[i], f->port);
+        raw_bytes_upgrade(&f->out, "/echo", "");
+        assert_int_equal(write(others[i].fd, f->out.data, f->out.len), f->out.len);
+        f->out.len = 0;
+        poll_until_readable(f, &others[i]);
+        raw_expect_upgraded(&others[i], &r);
+    }
+    assert_int_equal(write(fd, requests, sizeof requests - 1), sizeof requests - 1);
+    assert_int_equal(ws_server_step(f->server, 1000), 1);
+    assert_int_equal(f->seen.aborted, 1);
+    assert_int_equal(f->seen.result[0], WS_SENT);
+    assert_int_equal(ws_server_stats(f->server).connections, 2);
+    close(fd);
+    raw_close(&others[0]);
+    raw_close(&others[1]);
+}
+
 /* The socket takes little at a time: everything comes, in order. */
 static void short_writes_lose_nothing(void **state)
 {
@@ -542,6 +598,7 @@ int main(void)
         TEST(connection_ends_where_its_output_is_lost),
         TEST(client_that_cannot_be_served_is_logged),
         TEST(aborted_request_has_nobody_elses_address),
+        TEST(connection_that_dies_in_on_abort_stays_dead),
         TEST(short_writes_lose_nothing),
     };
 
