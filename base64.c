@@ -37,7 +37,8 @@ static int value_of(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Four digits to `n` bytes (1 to 3). Returns false for a bad digit or unused bits that are not zero. */
+/* Four digits to `n` bytes (1 to 3). Returns false for a bad digit or unused bits that are not
+ * zero. */
 static int decode_group(uint8_t *out, const char *text, size_t n)
 {
     uint32_t bits = 0;

@@ -11,11 +11,12 @@
 /* Characters that `n` bytes encode to. The caller keeps n under SIZE_MAX / 4 * 3 - 2. */
 #define BASE64_ENCODED_SIZE(n) (((n) + 2) / 3 * 4)
 
-/* Encode `data[0..len)` into `out`, which has room for BASE64_ENCODED_SIZE(len) characters. No NUL is
- * written. Returns the number of characters. */
+/* Encode `data[0..len)` into `out`, which has room for BASE64_ENCODED_SIZE(len) characters. No NUL
+ * is written. Returns the number of characters. */
 size_t base64_encode(char *out, const uint8_t *data, size_t len);
 
-/* Decode `text[0..len)` into `out`, which has room for len / 4 * 3 bytes; `out` may be `text` itself.
+/* Decode `text[0..len)` into `out`, which has room for len / 4 * 3 bytes; `out` may be `text`
+ * itself.
  * Returns the number of bytes, or -1 when the text is not the one form of some value. */
 ptrdiff_t base64_decode(uint8_t *out, const char *text, size_t len);
 

@@ -41,8 +41,8 @@ static size_t budget_left(const struct buf_budget *budget, size_t need)
     return left < kept ? 0 : left - kept;
 }
 
-/* The spare that was kept last of those that have `size` bytes; NULL when there is none, or when so few
- * bytes are wanted that it would be a waste. */
+/* The spare that was kept last of those that have `size` bytes; NULL when there is none, or when so
+ * few bytes are wanted that it would be a waste. */
 static struct buf_spare *spare_take(struct buf_budget *budget, size_t size)
 {
     struct buf_spare **link = &budget->spares;

@@ -29,7 +29,8 @@ enum {
     BUF_SPARE_TOTAL = 8 * 1024 * 1024 /* bytes kept at most */
 };
 
-/* Bytes of memory in use by all that share the budget: used <= max, always. Spares are not in use. */
+/* Bytes of memory in use by all that share the budget: used <= max, always. Spares are not in
+ * use. */
 struct buf_budget {
     size_t used;
     size_t max;
@@ -56,8 +57,8 @@ void buf_budget_give(struct buf_budget *budget, size_t n);
  * Returns 0, BUF_FULL or BUF_NOMEM; on failure `b` is unchanged. */
 int buf_reserve(struct buf *b, struct buf_budget *budget, size_t n);
 
-/* `n` bytes will come into `b`, which is empty: begin with a spare that has room for all of them, if there
- * is one. Otherwise nothing happens: what is only announced gets no memory. */
+/* `n` bytes will come into `b`, which is empty: begin with a spare that has room for all of them,
+ * if there is one. Otherwise nothing happens: what is only announced gets no memory. */
 void buf_expect(struct buf *b, struct buf_budget *budget, size_t n);
 
 /* Append a copy of `data[0..n)`. Returns as buf_reserve. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a connection: bytes in, deadlines, the end. What the bytes mean is the matter of conn_http.c
- * and conn_ws.c; how bytes leave, of conn_output.c; the states are in conn.h. */
+ * The life of a connection: bytes in, deadlines, the end. What the bytes mean is the matter of
+ * conn_http.c and conn_ws.c; how bytes leave, of conn_output.c; the states are in conn.h. */
 #include "conn.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 #include "listen.h"
 
-/* --- the end of a connection -------------------------------------------------------------------- */
+/* --- the end of a connection ------------------------------------------------------------------ */
 
 static void conn_drop_input(struct ws_conn *c)
 {
@@ -58,8 +58,8 @@ void conn_deadline(struct ws_conn *c, unsigned ms)
     timer_set(&c->server->timers, &c->timer, server_now(c->server) + ms);
 }
 
-/* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's, so that
- * no RST overtakes our last bytes. */
+/* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's, so
+ * that no RST overtakes our last bytes. */
 void conn_drain(struct ws_conn *c)
 {
     if (c->state >= CONN_DRAINING)
@@ -172,7 +172,7 @@ void conn_stop(struct ws_conn *c)
     }
 }
 
-/* --- input -------------------------------------------------------------------------------------- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 /* The state that survives the turn, made when there is none; NULL when memory is out. */
 struct input *conn_input(struct ws_conn *c)
@@ -285,7 +285,8 @@ static void conn_received(struct ws_conn *c, uint8_t *data, size_t len)
         conn_feed_stash(c);
 }
 
-/* The start of a frame that was kept goes in front of the new bytes, so that the frame lies whole. */
+/* The start of a frame that was kept goes in front of the new bytes, so that the frame lies
+ * whole. */
 static size_t take_frame_start(struct ws_conn *c, uint8_t *out)
 {
     size_t kept = has_stash(c) ? c->input->stash.len : 0;
@@ -297,8 +298,8 @@ static size_t take_frame_start(struct ws_conn *c, uint8_t *out)
     return kept;
 }
 
-/* The peer is alive: it sent bytes, or took some, for a slow reader is not a silent one. The timer is not
- * moved, unless it runs for the answer to a ping, which is here now. */
+/* The peer is alive: it sent bytes, or took some, for a slow reader is not a silent one. The timer
+ * is not moved, unless it runs for the answer to a ping, which is here now. */
 static void conn_heard(struct ws_conn *c)
 {
     c->heard_ms = c->server->now_ms;
@@ -342,8 +343,8 @@ static void conn_read(struct ws_conn *c)
     }
 }
 
-/* One ready connection of a batch. The application may close any connection from a callback, even one
- * later in this batch, so closing only marks CONN_DEAD; the loop frees after the batch. */
+/* One ready connection of a batch. The application may close any connection from a callback, even
+ * one later in this batch, so closing only marks CONN_DEAD; the loop frees after the batch. */
 void conn_ready(struct ws_conn *c, uint32_t events)
 {
     bool over = (events & (EPOLLHUP | EPOLLERR)) != 0; /* on both sides, or by RST */
@@ -355,7 +356,8 @@ void conn_ready(struct ws_conn *c, uint32_t events)
         conn_lost(c);
         return;
     }
-    /* Read before write, so that a reply leaves in the same turn. When it is over, recv() says why. */
+    /* Read before write, so that a reply leaves in the same turn. When it is over, recv() says
+     * why. */
     if (over || (events & EPOLLIN) != 0)
         conn_read(c);
     if (c->state != CONN_DEAD && (events & EPOLLOUT) != 0) {
@@ -365,7 +367,7 @@ void conn_ready(struct ws_conn *c, uint32_t events)
     }
 }
 
-/* --- settling ----------------------------------------------------------------------------------- */
+/* --- settling --------------------------------------------------------------------------------- */
 
 /* Something is to be done for `c` before the loop sleeps. Outside a turn there is no later. */
 void conn_touch(struct ws_conn *c)
@@ -428,10 +430,10 @@ void conn_settle(struct ws_conn *c)
         conn_watch(c);
 }
 
-/* --- deadlines ---------------------------------------------------------------------------------- */
+/* --- deadlines -------------------------------------------------------------------------------- */
 
-/* Is there something to read that this turn has not come to? After a callback that took long the answer
- * may be there, but behind a batch of others. */
+/* Is there something to read that this turn has not come to? After a callback that took long the
+ * answer may be there, but behind a batch of others. */
 static bool has_unread(const struct ws_conn *c)
 {
     char byte;
@@ -439,8 +441,8 @@ static bool has_unread(const struct ws_conn *c)
     return !c->paused && recv(c->source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* Silence for ping_interval brings a ping, silence for ping_timeout after it the end. The timer is not
- * moved for every byte; it looks at heard_ms when it fires. RFC 6455 §5.5.2 */
+/* Silence for ping_interval brings a ping, silence for ping_timeout after it the end. The timer is
+ * not moved for every byte; it looks at heard_ms when it fires. RFC 6455 §5.5.2 */
 static void conn_check_alive(struct ws_conn *c)
 {
     const struct ws_options *o = &c->server->options;
@@ -476,8 +478,9 @@ static void conn_request_late(struct ws_conn *c)
         conn_drain(c);
 }
 
-/* The peer has not taken our last words in time, or not answered our Close or our FIN. Who reads on at a
- * fair pace gets them all: the time for that is bounded by what is queued. A trickle buys no time. */
+/* The peer has not taken our last words in time, or not answered our Close or our FIN. Who reads on
+ * at a fair pace gets them all: the time for that is bounded by what is queued. A trickle buys no
+ * time. */
 static void conn_end_late(struct ws_conn *c)
 {
     if (conn_takes_output(c, SLOWEST_READ))
@@ -508,7 +511,7 @@ static void conn_timer_fired(struct timer *t)
     }
 }
 
-/* --- the beginning ------------------------------------------------------------------------------ */
+/* --- the beginning ---------------------------------------------------------------------------- */
 
 /* Take over the accepted descriptor `fd`. */
 void conn_new(struct ws_server *s, int fd)
@@ -534,7 +537,7 @@ void conn_new(struct ws_server *s, int fd)
     }
 }
 
-/* --- the API ------------------------------------------------------------------------------------ */
+/* --- the API ---------------------------------------------------------------------------------- */
 
 void ws_set_data(struct ws_conn *c, void *data)
 {

@@ -13,7 +13,7 @@
  *   HTTP -> ANSWERING -> HTTP ...       plain requests, one at a time; pipelined ones wait in line
  *   HTTP -> UPGRADING -> OPEN           the opening handshake, RFC 6455 §4.2
  *   OPEN -> CLOSING                     we sent Close and wait for the peer's, §7.1.2
- *   any  -> DRAINING                    nothing more to say: flush, FIN, discard until EOF or deadline
+ *   any  -> DRAINING                    nothing more to say: flush, FIN, discard until EOF
  *   any  -> DEAD                        closed; the memory goes at the end of the turn
  *
  * Functions of the API never call back and never free: they mark, queue, and conn_touch(). What was
@@ -98,8 +98,8 @@ struct stage {
     uint8_t data[STAGE_SIZE];
 };
 
-/* 120 bytes, two cache lines with malloc's own word, since there may be a million of them; what a message
- * touches comes first. */
+/* 120 bytes, two cache lines with malloc's own word, since there may be a million of them; what a
+ * message touches comes first. */
 struct ws_conn {
     struct source source;
     uint8_t state;         /* enum conn_state */
@@ -188,9 +188,10 @@ struct ws_server {
     uint8_t received[FRAME_START_MAX + RECEIVE_SIZE]; /* shared by all: [kept][new] */
 };
 
-/* --- ws.c ------------------------------------------------------------------------------------------ */
+/* --- ws.c ------------------------------------------------------------------------------------- */
 
-/* One line to the application. What a peer sent may be in it, so nothing but printable ASCII leaves. */
+/* One line to the application. What a peer sent may be in it, so nothing but printable ASCII
+ * leaves. */
 void server_log(const struct ws_server *s, enum ws_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool server_tracing(const struct ws_server *s);
@@ -202,7 +203,7 @@ const struct endpoint *server_find_endpoint(const struct ws_server *s, struct ht
 bool server_add(struct ws_server *s, struct ws_conn *c);
 void server_remove(struct ws_server *s, uint64_t id);
 
-/* --- conn.c ---------------------------------------------------------------------------------------- */
+/* --- conn.c ----------------------------------------------------------------------------------- */
 
 /* Take over the accepted descriptor `fd`. */
 void conn_new(struct ws_server *s, int fd);
@@ -220,7 +221,8 @@ void conn_deadline(struct ws_conn *c, unsigned ms); /* from now */
 
 /* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's. */
 void conn_drain(struct ws_conn *c);
-/* Tell the application, once, that an opened connection is over; WS_CLOSE_ABNORMAL: without a Close frame. */
+/* Tell the application, once, that an opened connection is over; WS_CLOSE_ABNORMAL: without a Close
+ * frame. */
 void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
 /* Both: the WebSocket connection is over, in whatever way; only bytes remain to be moved. */
 void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len);
@@ -231,7 +233,7 @@ void conn_kill(struct ws_conn *c);
 void conn_free(struct ws_conn *c);
 void conn_stop(struct ws_conn *c); /* the server stops */
 
-/* --- conn_output.c --------------------------------------------------------------------------------- */
+/* --- conn_output.c ---------------------------------------------------------------------------- */
 
 /* Send bytes within the limits of this connection and of the server; copied. 0, WS_ERR_FULL,
  * WS_ERR_NOMEM. */
@@ -241,8 +243,8 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
 int conn_append_last(struct ws_conn *c, const void *data, size_t len);
 /* The same for bytes that many connections share. */
 int conn_refer(struct ws_conn *c, const struct output_slice *slice);
-/* Where `max_len` bytes may be written that will leave at the end of the turn, or NULL. The limits are the
- * caller's matter. Then conn_staged() says how many have been. */
+/* Where `max_len` bytes may be written that will leave at the end of the turn, or NULL. The limits
+ * are the caller's matter. Then conn_staged() says how many have been. */
 uint8_t *conn_stage(struct ws_conn *c, size_t max_len);
 void conn_staged(struct ws_conn *c, size_t len);
 /* Answer a ping when all that is queued has left, unless a newer one comes. RFC 6455 §5.5.3 */
@@ -259,7 +261,7 @@ bool conn_takes_output(struct ws_conn *c, int64_t least);
 void conn_drop_output(struct ws_conn *c);
 void conn_watch(struct ws_conn *c); /* tell epoll what to wait for, if that has changed */
 
-/* --- conn_http.c ----------------------------------------------------------------------------------- */
+/* --- conn_http.c ------------------------------------------------------------------------------ */
 
 /* One step into the requests in `data`. Returns bytes consumed, 0 for more. */
 size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len);
@@ -267,14 +269,15 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len);
 void conn_refuse(struct ws_conn *c, int status, const char *why);
 void conn_abort(struct ws_conn *c); /* the request in hand will not be answered */
 
-/* --- conn_ws.c ------------------------------------------------------------------------------------- */
+/* --- conn_ws.c -------------------------------------------------------------------------------- */
 
 /* The 101 is queued: the WebSocket connection is open. */
 void conn_open(struct ws_conn *c, const struct ws_request *req);
-/* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for more. */
+/* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for
+ * more. */
 size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len);
-/* Where payload may be received without a copy, behind what the message has so far: its size, or 0. Then
- * conn_payload_came() says how much of it has been filled. */
+/* Where payload may be received without a copy, behind what the message has so far: its size, or 0.
+ * Then conn_payload_came() says how much of it has been filled. */
 size_t conn_payload_space(struct ws_conn *c, uint8_t **space);
 void conn_payload_came(struct ws_conn *c, size_t n);
 /* Queue one whole frame. */

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * A connection that speaks HTTP: requests in, responses out in their order (RFC 9112), and the opening
- * handshake (RFC 6455 §4.2) up to the 101. What is legal is asked of http and http_upgrade. */
+ * A connection that speaks HTTP: requests in, responses out in their order (RFC 9112), and the
+ * opening handshake (RFC 6455 §4.2) up to the 101. What is legal is asked of http and
+ * http_upgrade. */
 #include "conn.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-/* --- responses ---------------------------------------------------------------------------------- */
+/* --- responses -------------------------------------------------------------------------------- */
 
-/* Is it one that we write ourselves? Twice, they would say two things about where the response ends. */
+/* Is it one that we write ourselves? Twice, they would say two things about where the response
+ * ends. */
 static bool is_framing(struct http_str name)
 {
     static const char *const names[] = {"Content-Length", "Transfer-Encoding", "Connection"};
@@ -110,7 +112,7 @@ void conn_abort(struct ws_conn *c)
         c->endpoint->handlers.on_abort(c);
 }
 
-/* --- the opening handshake ---------------------------------------------------------------------- */
+/* --- the opening handshake -------------------------------------------------------------------- */
 
 /* RFC 6455 §4.2.2, the 101. */
 static int conn_switch(struct ws_conn *c, const struct http_upgrade *u, const char *subprotocol,
@@ -175,7 +177,7 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
         conn_open(c, req);
 }
 
-/* --- requests ----------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 /* A plain request is there, body and all. */
 static void conn_request(struct ws_conn *c, const struct ws_request *req)
@@ -222,8 +224,8 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
         conn_append(c, go_on, sizeof go_on - 1, NULL, 0);
 }
 
-/* The head of a request is complete. Returns how many of the `behind` bytes were its body: all of it, when
- * it is there, which is handed over where it lies. */
+/* The head of a request is complete. Returns how many of the `behind` bytes were its body: all of
+ * it, when it is there, which is handed over where it lies. */
 static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, size_t behind)
 {
     struct ws_request *req = &c->server->request;
@@ -255,7 +257,8 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
     return 0;
 }
 
-/* Keep what there is of the body. Returns 1 when it is whole, HTTP_NEED_MORE, or a negated status. */
+/* Keep what there is of the body. Returns 1 when it is whole, HTTP_NEED_MORE, or a negated
+ * status. */
 static int body_keep(struct ws_conn *c, const uint8_t *data, size_t len, size_t *used)
 {
     struct input *in = c->input;
@@ -336,7 +339,7 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
     return (size_t)head_len + head_received(c, data, (size_t)head_len, len - (size_t)head_len);
 }
 
-/* --- the API ------------------------------------------------------------------------------------ */
+/* --- the API ---------------------------------------------------------------------------------- */
 
 int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
                const void *body, size_t len)

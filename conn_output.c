@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * How bytes leave a connection. All that is sent in one turn leaves in one system call, and there are
- * three ways to it:
+ * How bytes leave a connection. All that is sent in one turn leaves in one system call, and there
+ * are three ways to it:
  *
- *   staged   the small output of the connection that is being served: copied into the server's stage
- *            and sent from there. It needs no memory of its own, and is the way of every echo
+ *   staged   the small output of the connection that is being served: copied into the server's
+ *            stage and sent from there. It needs no memory of its own, and is the way of every echo
  *   at once  a large body: sent from where it lies
  *   queued   all else: what the socket did not take, and what comes from others, as in a room
  *
@@ -42,8 +42,8 @@ size_t conn_queued(const struct ws_conn *c)
     return staged + (c->outbox == NULL ? 0 : c->outbox->queue.queued);
 }
 
-/* The queue, made when there is none; what was staged goes first. NULL when out of memory, and then it is
- * still staged. */
+/* The queue, made when there is none; what was staged goes first. NULL when out of memory, and then
+ * it is still staged. */
 struct outbox *conn_outbox(struct ws_conn *c)
 {
     struct stage *stage = &c->server->stage;
@@ -87,10 +87,11 @@ int conn_send_result(struct ws_conn *c)
     return WS_QUEUED;
 }
 
-/* --- sending --------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
-/* One system call. Returns bytes sent, 0 when the socket is full, -1 when the connection is broken. Then
- * something is lost, and nothing may follow it; not every error (ENOBUFS) sees to that by itself. */
+/* One system call. Returns bytes sent, 0 when the socket is full, -1 when the connection is broken.
+ * Then something is lost, and nothing may follow it; not every error (ENOBUFS) sees to that by
+ * itself. */
 static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, uint16_t count)
 {
     /* The field is a size_t in glibc and an int in musl. */
@@ -165,8 +166,8 @@ static void flush_stage(struct ws_conn *c)
         conn_kill(c); /* it was promised, and it cannot be kept */
 }
 
-/* One system call. A broken connection is not ended here: its output is dropped, and the next read says
- * what happened. */
+/* One system call. A broken connection is not ended here: its output is dropped, and the next read
+ * says what happened. */
 static void send_queue(struct ws_conn *c)
 {
     struct output *queue = &c->outbox->queue;
@@ -217,8 +218,8 @@ void conn_flush(struct ws_conn *c)
         conn_drop_output(c);
 }
 
-/* A socket's buffer holds megabytes, so that a slow reader may make no room in it for a long time, and
- * yet be no silent one. What the peer has acknowledged says more. */
+/* A socket's buffer holds megabytes, so that a slow reader may make no room in it for a long time,
+ * and yet be no silent one. What the peer has acknowledged says more. */
 bool conn_takes_output(struct ws_conn *c, int64_t least)
 {
     int64_t taken;
@@ -233,7 +234,7 @@ bool conn_takes_output(struct ws_conn *c, int64_t least)
     return true;
 }
 
-/* --- queueing -------------------------------------------------------------------------------------- */
+/* --- queueing --------------------------------------------------------------------------------- */
 
 static bool fits_queue(const struct ws_conn *c, size_t head_len, size_t body_len)
 {
@@ -243,8 +244,9 @@ static bool fits_queue(const struct ws_conn *c, size_t head_len, size_t body_len
     return queued <= max && head_len <= max - queued && body_len <= max - queued - head_len;
 }
 
-/* One connection at a time may stage: the one being served. Saves the queue, and with it 0.1 us of a
- * small echo (`make bench`). NULL when it is another's turn, or the socket or the stage is full. */
+/* One connection at a time may stage: the one being served. Saves the queue, and with it 0.1 us of
+ * a small echo (`make bench`). NULL when it is another's turn, or the socket or the stage is
+ * full. */
 uint8_t *conn_stage(struct ws_conn *c, size_t max_len)
 {
     struct stage *stage = &c->server->stage;
@@ -277,8 +279,9 @@ static bool stage_append(struct ws_conn *c, const void *head, size_t head_len, c
     return true;
 }
 
-/* The stage is another's, and there is no memory for a queue: let what is staged leave now, and stage this.
- * Costs a system call a connection, but a small message to a peer that reads needs no memory then. */
+/* The stage is another's, and there is no memory for a queue: let what is staged leave now, and
+ * stage this. Costs a system call a connection, but a small message to a peer that reads needs no
+ * memory then. */
 static bool stage_instead(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                           size_t body_len)
 {
@@ -304,8 +307,8 @@ static int append_small(struct ws_conn *c, const void *head, size_t head_len, co
     return error == 0 || stage_instead(c, head, head_len, body, body_len) ? 0 : error;
 }
 
-/* The first large body of a turn leaves at once. Those after it are queued, or whoever sends as long as
- * WS_SENT comes back would not return while the peer reads. */
+/* The first large body of a turn leaves at once. Those after it are queued, or whoever sends as
+ * long as WS_SENT comes back would not return while the peer reads. */
 static int append_large(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                         size_t body_len)
 {

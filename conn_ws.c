@@ -9,15 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- frames out --------------------------------------------------------------------------------- */
+/* --- frames out ------------------------------------------------------------------------------- */
 
 enum {
     TRACE_BYTES = 32,  /* of a payload that a trace shows */
     SMALL_FRAME = 1024 /* bytes of payload up to which a frame is written to the stage */
 };
 
-/* The fields of a legal frame and how its payload begins, as far as it is here. What cannot differ is shown
- * all the same: a trace is read beside §5.2. */
+/* The fields of a legal frame and how its payload begins, as far as it is here. What cannot differ
+ * is shown all the same: a trace is read beside §5.2. */
 static void trace_frame(const struct ws_conn *c, const char *arrow, const struct ws_frame *f,
                         const uint8_t *payload, size_t len)
 {
@@ -65,8 +65,8 @@ static void trace_shared(const struct ws_conn *c, const struct output_slice *sli
     trace_frame(c, "->", &f, wire + header, len);
 }
 
-/* A small frame is written straight to the stage: header and payload are copied once, not by way of a
- * header of their own. An eighth of the instructions of a pipelined echo (`make bench`, 32 B). */
+/* A small frame is written straight to the stage: header and payload are copied once, not by way of
+ * a header of their own. An eighth of the instructions of a pipelined echo (`make bench`, 32 B). */
 static bool frame_staged(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     size_t max_len = WS_FRAME_SERVER_HEADER_MAX + len;
@@ -110,8 +110,8 @@ static int frame_shared(struct ws_conn *c, const struct output_slice *slice)
     return error;
 }
 
-/* A Close frame goes out even when the limits are used up: it is what tells the peer so. Nothing goes out
- * behind it, no pong either, RFC 6455 §1.4. */
+/* A Close frame goes out even when the limits are used up: it is what tells the peer so. Nothing
+ * goes out behind it, no pong either, RFC 6455 §1.4. */
 static int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len)
 {
     uint8_t frame[WS_FRAME_SERVER_HEADER_MAX + WS_CONTROL_MAX];
@@ -162,7 +162,7 @@ void conn_fail(struct ws_conn *c, unsigned code, const char *why)
     conn_ended(c, code, why, strlen(why));
 }
 
-/* --- frames in ---------------------------------------------------------------------------------- */
+/* --- frames in -------------------------------------------------------------------------------- */
 
 static const char *failure_text(int code)
 {
@@ -176,15 +176,16 @@ static const char *failure_text(int code)
     }
 }
 
-/* An empty message may have come in fragments and so have no buffer: the application gets an address
- * all the same, since memcpy() and the like want one. */
+/* An empty message may have come in fragments and so have no buffer: the application gets an
+ * address all the same, since memcpy() and the like want one. */
 static void deliver(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     if (c->state == CONN_OPEN && c->endpoint->handlers.on_message != NULL)
         c->endpoint->handlers.on_message(c, opcode, data != NULL ? data : "", len);
 }
 
-/* RFC 6455 §5.5.1: answer the first Close with the same code; with ours sent, the handshake is done. */
+/* RFC 6455 §5.5.1: answer the first Close with the same code; with ours sent, the handshake is
+ * done. */
 static void close_received(struct ws_conn *c, const uint8_t *payload, size_t len)
 {
     struct ws_close_status status;
@@ -234,8 +235,8 @@ static void frame_ended(struct ws_conn *c)
     buf_release(&payload, &c->server->budget);
 }
 
-/* `n` more bytes of the frame in hand have come, and are behind what the message has so far. Once we
- * are closing they are discarded. */
+/* `n` more bytes of the frame in hand have come, and are behind what the message has so far. Once
+ * we are closing they are discarded. */
 void conn_payload_came(struct ws_conn *c, size_t n)
 {
     struct input *in = c->input;
@@ -276,8 +277,9 @@ static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     return c->state < CONN_DRAINING ? n : len;
 }
 
-/* Much of the frame in hand is still to come: have it received where the message is assembled, which
- * saves a copy (`make bench`, echo of 1 MiB). Memory still grows with what came, by doubling. */
+/* Much of the frame in hand is still to come: have it received where the message is assembled,
+ * which saves a copy (`make bench`, echo of 1 MiB). Memory still grows with what came, by
+ * doubling. */
 size_t conn_payload_space(struct ws_conn *c, uint8_t **space)
 {
     struct buf *payload = c->input == NULL ? NULL : &c->input->payload;
@@ -338,7 +340,8 @@ static size_t data_frame(struct ws_conn *c, const struct ws_frame *f, uint8_t *p
     return payload_feed(c, payload, len);
 }
 
-/* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for more. */
+/* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for
+ * more. */
 size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
 {
     struct ws_frame f;
@@ -381,7 +384,7 @@ void conn_open(struct ws_conn *c, const struct ws_request *req)
         c->endpoint->handlers.on_open(c, req);
 }
 
-/* --- the API of connections --------------------------------------------------------------------- */
+/* --- the API of connections ------------------------------------------------------------------- */
 
 int ws_send(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
@@ -416,7 +419,7 @@ int ws_close(struct ws_conn *c, unsigned code, const char *reason)
     return conn_start_close(c, code, reason);
 }
 
-/* --- the API of rooms --------------------------------------------------------------------------- */
+/* --- the API of rooms ------------------------------------------------------------------------- */
 
 int ws_join(struct ws_conn *c, struct ws_str room)
 {
@@ -443,8 +446,8 @@ struct ws_str ws_conn_room(const struct ws_conn *c, size_t index)
                         : (struct ws_str){seat->room->name, seat->room->name_len};
 }
 
-/* One recipient of a broadcast. One that reads too slowly, or for whom memory is out, pays with 1013;
- * the sender and the others do not. */
+/* One recipient of a broadcast. One that reads too slowly, or for whom memory is out, pays with
+ * 1013; the sender and the others do not. */
 static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
 {
     char address[WS_ADDRESS_SIZE];
@@ -515,7 +518,7 @@ ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum w
     return sent;
 }
 
-/* --- frozen messages ---------------------------------------------------------------------------- */
+/* --- frozen messages -------------------------------------------------------------------------- */
 
 struct ws_frozen {
     struct ws_server *server;

@@ -94,8 +94,8 @@ bool http_is_token(struct http_str s)
     return s.len > 0;
 }
 
-/* How many bytes from the start are text. In steps of 8 while none of them is under 0x20 (as the HTAB is,
- * too) or 0x7F: a subtraction sets bit 7 of a byte where it borrows. */
+/* How many bytes from the start are text. In steps of 8 while none of them is under 0x20 (as the
+ * HTAB is, too) or 0x7F: a subtraction sets bit 7 of a byte where it borrows. */
 static size_t text_run(const char *data, size_t len)
 {
     const uint64_t each = 0x0101010101010101u;
@@ -146,8 +146,8 @@ static bool cut(struct http_str *rest, char c, struct http_str *before)
 
 /* --- end of the head -------------------------------------------------------------------------- */
 
-/* The words of the request line have each their own limit, and the status for one too long is known before
- * the line ends. */
+/* The words of the request line have each their own limit, and the status for one too long is known
+ * before the line ends. */
 static const struct {
     size_t max;
     int status;
@@ -168,7 +168,8 @@ static int scan_request_line(struct http_scan *scan, char c)
     return 0;
 }
 
-/* How many bytes behind the one at `scan->at` are the rest of a word within its limit, or of a field. */
+/* How many bytes behind the one at `scan->at` are the rest of a word within its limit, or of a
+ * field. */
 static size_t scan_run(const struct http_scan *scan, const char *data, size_t len)
 {
     size_t max = scan->lines == 0 ? scan->word_start + words[scan->words].max - scan->at - 1 : len;

@@ -4,8 +4,9 @@
  * Strict on purpose: a request that two parsers could read differently is refused, not guessed at
  * (RFC 9112 §11.2). Left out: obs-fold, HTTP/0.9, authority-form and CONNECT. Pure.
  *
- * The caller finds the end of the head with http_head_scan(), which looks at every byte once however
- * the bytes arrive; then http_request_parse() takes the whole head apart with pointers into it. */
+ * The caller finds the end of the head with http_head_scan(), which looks at every byte once
+ * however the bytes arrive; then http_request_parse() takes the whole head apart with pointers into
+ * it. */
 #ifndef HTTP_H
 #define HTTP_H
 
@@ -63,13 +64,13 @@ struct http_scan {
     size_t words;      /* words of the request line ended so far */
 };
 
-/* Look for the end of the head in `buf[0..len)`, borrowed; earlier calls of this head saw a prefix of
- * the same bytes (the buffer may have moved). Empty lines before the request line count as part of the
- * head, RFC 9112 §2.2.
+/* Look for the end of the head in `buf[0..len)`, borrowed; earlier calls of this head saw a prefix
+ * of the same bytes (the buffer may have moved). Empty lines before the request line count as part
+ * of the head, RFC 9112 §2.2.
  *
- * Returns the head's length with its last CRLF, HTTP_NEED_MORE, or a negated status as soon as it is
- * certain: -400 for a control character, a bare CR or a bare LF, or a request line that cannot become
- * one (a method or version too long, a fourth word), -414 for a request target and -431
+ * Returns the head's length with its last CRLF, HTTP_NEED_MORE, or a negated status as soon as it
+ * is certain: -400 for a control character, a bare CR or a bare LF, or a request line that cannot
+ * become one (a method or version too long, a fourth word), -414 for a request target and -431
  * for a head or a number of fields over the limit. */
 int http_head_scan(struct http_scan *scan, const char *buf, size_t len);
 
@@ -80,20 +81,21 @@ int http_head_scan(struct http_scan *scan, const char *buf, size_t len);
  * other than 1. `*r` points into `buf`. RFC 9112 §2 to §7, RFC 9110 §7.2. */
 int http_request_parse(struct http_request *r, const char *buf, size_t len, const char **why);
 
-/* The value of field `name` (any case), or one with data NULL when it is absent. With several fields
- * of that name: the first. `*count`, unless NULL, gets how many there are. */
+/* The value of field `name` (any case), or one with data NULL when it is absent. With several
+ * fields of that name: the first. `*count`, unless NULL, gets how many there are. */
 struct http_str http_request_field(const struct http_request *r, const char *name, size_t *count);
 
-/* The value of the first parameter `name` of a query such as "a=1&name=x", still percent-encoded; empty
- * where it has no '=', data NULL where there is no such parameter. Names are compared as they are. */
+/* The value of the first parameter `name` of a query such as "a=1&name=x", still percent-encoded;
+ * empty where it has no '=', data NULL where there is no such parameter. Names are compared as they
+ * are. */
 struct http_str http_query_value(struct http_str query, const char *name);
 
 /* Is `token` (any case) a member of the comma-separated lists in all fields of this name? RFC 9110
  * §5.6.1: empty members are skipped, and a member's ;parameters or /version do not matter. */
 bool http_request_has_token(const struct http_request *r, const char *name, const char *token);
 
-/* Walk a comma-separated list: cut the next non-empty member, without white space around it, off the
- * front of `*rest`. Returns false at the end. Commas inside quoted-strings do not separate. */
+/* Walk a comma-separated list: cut the next non-empty member, without white space around it, off
+ * the front of `*rest`. Returns false at the end. Commas inside quoted-strings do not separate. */
 bool http_list_next(struct http_str *rest, struct http_str *member);
 
 struct http_str http_str(const char *text); /* borrowed, with its NUL left out; NULL is empty */
@@ -118,18 +120,20 @@ struct http_body {
  * Returns 0, or -413 when Content-Length says already that it is too long. */
 int http_body_begin(struct http_body *b, const struct http_request *r, uint64_t max_bytes);
 
-/* Decode `in[0..len)`. Sets `*used` to the bytes consumed and `*data`, `*data_len` to a piece of the
- * body among them (perhaps empty). Call again with the rest, also with an empty rest once, until
+/* Decode `in[0..len)`. Sets `*used` to the bytes consumed and `*data`, `*data_len` to a piece of
+ * the body among them (perhaps empty). Call again with the rest, also with an empty rest once,
+ * until
  *
  * it returns 1: the body has ended, what is behind *used belongs to the next request; or
- * HTTP_NEED_MORE with *used == len: all taken, give more when it comes; or a negated status: -400 for
- * a malformed chunk, -413 for a body over the limit, -431 for more than 16 KiB of chunk extensions and
- * trailers together (both are skipped; chunks may be as small as they like). A return of
- * HTTP_NEED_MORE with *used < len means: take *data, then call again. RFC 9112 §6, §7.1. */
+ * HTTP_NEED_MORE with *used == len: all taken, give more when it comes; or a negated status: -400
+ * for a malformed chunk, -413 for a body over the limit, -431 for more than 16 KiB of chunk
+ * extensions and trailers together (both are skipped; chunks may be as small as they like). A
+ * return of HTTP_NEED_MORE with *used < len means: take *data, then call again. RFC 9112 §6,
+ * §7.1. */
 int http_body_decode(struct http_body *b, const char *in, size_t len, size_t *used,
                      const char **data, size_t *data_len);
 
-/* --- response ----------------------------------------------------------------------------------- */
+/* --- response --------------------------------------------------------------------------------- */
 
 /* A response head being written into the caller's memory. */
 struct http_writer {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The server's half of the opening handshake, RFC 6455 §4.2. conn_http.c asks here and sends the
- * answer. Left out: extensions (none is ever accepted, §9.1) and the uniqueness of offered subprotocols
- * (§4.1), which would cost a set and protect nobody. Pure. */
+ * answer. Left out: extensions (none is ever accepted, §9.1) and the uniqueness of offered
+ * subprotocols (§4.1), which would cost a set and protect nobody. Pure. */
 #include "http_upgrade.h"
 
 #include <string.h>
@@ -61,7 +61,8 @@ static char to_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* Host names ignore case, RFC 3986 §3.2.2. What delimits an authority never counts as part of it. */
+/* Host names ignore case, RFC 3986 §3.2.2. What delimits an authority never counts as part of
+ * it. */
 static bool same_authority(struct http_str a, struct http_str b)
 {
     if (a.len != b.len)
@@ -91,7 +92,8 @@ bool http_upgrade_origin_allowed(struct http_str origin, struct http_str host,
     return same_authority(without_port(authority, port), without_port(host, port));
 }
 
-/* RFC 6455 §10.2. Without Origin the client is no browser, so no user's cookies are being abused. */
+/* RFC 6455 §10.2. Without Origin the client is no browser, so no user's cookies are being
+ * abused. */
 static int check_origin(const struct http_request *r, const char *const *origins,
                         struct http_upgrade *u)
 {

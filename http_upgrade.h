@@ -29,10 +29,10 @@ bool http_upgrade_wanted(const struct http_request *r);
 
 /* Judge the opening handshake `r`.
  *
- * Returns 101 with u->accept and u->subprotocol filled in, or a status to refuse with and u->why set:
- * 400 for a malformed handshake, 403 for an origin that is not allowed, 405 for a method other than
- * GET, 426 for a version other than 13. Refusals with 426 must carry `Sec-WebSocket-Version: 13`,
- * RFC 6455 §4.4. Unknown extensions are ignored (§9.1): none is ever accepted. */
+ * Returns 101 with u->accept and u->subprotocol filled in, or a status to refuse with and u->why
+ * set: 400 for a malformed handshake, 403 for an origin that is not allowed, 405 for a method other
+ * than GET, 426 for a version other than 13. Refusals with 426 must carry `Sec-WebSocket-Version:
+ * 13`, RFC 6455 §4.4. Unknown extensions are ignored (§9.1): none is ever accepted. */
 int http_upgrade_check(const struct http_request *r, const struct http_upgrade_policy *policy,
                        struct http_upgrade *u);
 
@@ -40,7 +40,8 @@ int http_upgrade_check(const struct http_request *r, const struct http_upgrade_p
 bool http_upgrade_offers(const struct http_request *r, const char *name);
 
 /* May a page of `origin` (the Origin field) talk to us at `host` (the Host field)? Equal authority
- * (default ports 80 and 443 aside), or named in the list, or "*" in the list. RFC 6455 §10.2, RFC 6454. */
+ * (default ports 80 and 443 aside), or named in the list, or "*" in the list. RFC 6455 §10.2, RFC
+ * 6454. */
 bool http_upgrade_origin_allowed(struct http_str origin, struct http_str host,
                                  const char *const *origins);
 

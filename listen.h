@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Open a socket that listens on `address`: a numeric address or a host name, then `port` counts (0: a
- * free one), or "unix:PATH". It is non-blocking and close-on-exec.
+/* Open a socket that listens on `address`: a numeric address or a host name, then `port` counts (0:
+ * a free one), or "unix:PATH". It is non-blocking and close-on-exec.
  *
  * Returns the descriptor, the caller's; or -1 with errno set, and in `why` (of `size` bytes) what
  * failed on which address. */

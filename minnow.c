@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The program: command line, signals, echo and chat, the page. Uses nothing of the core but ws.h. */
+ * The program: command line, signals, echo and chat, the page. Uses nothing of the core but
+ * ws.h. */
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -66,7 +67,7 @@ struct visit {
     char path[LOGGED_PATH_MAX];
 };
 
-/* --- WebSocket ------------------------------------------------------------------------------------ */
+/* --- WebSocket -------------------------------------------------------------------------------- */
 
 static const struct program *program_of(const struct ws_conn *c)
 {
@@ -162,7 +163,7 @@ static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *dat
         ws_close(c, WS_CLOSE_TRY_LATER, ws_strerror((int)result));
 }
 
-/* --- the page --------------------------------------------------------------------------------------- */
+/* --- the page --------------------------------------------------------------------------------- */
 
 static void respond_text(struct ws_conn *c, int status, const char *text)
 {
@@ -267,7 +268,7 @@ static bool page_init(struct program *program)
     return true;
 }
 
-/* --- the command line ------------------------------------------------------------------------------- */
+/* --- the command line ------------------------------------------------------------------------- */
 
 /* What was to be read on stdout is there, or the exit status says that it is not. */
 static bool stdout_is_written(void)
@@ -507,7 +508,7 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
         s->options.log_level = WS_LOG_INFO;
 }
 
-/* --- start ------------------------------------------------------------------------------------------ */
+/* --- start ------------------------------------------------------------------------------------ */
 
 static bool is_wanted(const struct program *program, enum ws_log_level level)
 {

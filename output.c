@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Queues of bytes to send; see output.h. Chunks of the common size are kept on a list of spares, last
- * freed first used, so that the hot path neither allocates nor leaves the cache. */
+ * Queues of bytes to send; see output.h. Chunks of the common size are kept on a list of spares,
+ * last freed first used, so that the hot path neither allocates nor leaves the cache. */
 #include "output.h"
 
 #include <stdlib.h>
@@ -149,8 +149,8 @@ static struct output_slice *tail(struct output *o)
     return o->count == 0 ? NULL : &o->slices[o->head + o->count - 1];
 }
 
-/* The last chunk when this queue alone uses it and may write behind its last slice. A chunk that was
- * shared may hold frames of others there, though they have long been sent. */
+/* The last chunk when this queue alone uses it and may write behind its last slice. A chunk that
+ * was shared may hold frames of others there, though they have long been sent. */
 static struct output_chunk *writable_tail(struct output *o, size_t need)
 {
     struct output_slice *last = tail(o);

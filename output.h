@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What one connection has yet to send: a queue of slices of reference-counted chunks. A frame for one
- * peer is copied into a chunk of its own; a frame for a room is encoded once into a shared chunk, and
- * each member's queue only names the slice. Pure: the caller gathers with output_peek(), makes the
- * system call, and reports with output_sent().
+ * What one connection has yet to send: a queue of slices of reference-counted chunks. A frame for
+ * one peer is copied into a chunk of its own; a frame for a room is encoded once into a shared
+ * chunk, and each member's queue only names the slice. Pure: the caller gathers with output_peek(),
+ * makes the system call, and reports with output_sent().
  *
  * All memory is counted in the pool's budget. Functions return 0, BUF_FULL or BUF_NOMEM, and on
  * failure nothing has changed. */
@@ -72,8 +72,8 @@ int output_append(struct output_pool *pool, struct output *o, const void *head, 
  * caller appends at most one to a queue. A place for its slice is always kept. */
 int output_append_last(struct output *o, const void *data, size_t len);
 
-/* Encode once: copy `head` and `body`, not both empty, where many queues can refer to them. The slice
- * holds a reference until output_slice_release(). */
+/* Encode once: copy `head` and `body`, not both empty, where many queues can refer to them. The
+ * slice holds a reference until output_slice_release(). */
 int output_slice_new(struct output_pool *pool, struct output_slice *slice, const void *head,
                      size_t head_len, const void *body, size_t body_len);
 void output_slice_release(struct output_pool *pool, struct output_slice *slice);

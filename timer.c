@@ -19,7 +19,8 @@ static unsigned digit(uint64_t time, int level)
     return (unsigned)(time >> (level * TIMER_SLOT_BITS)) & SLOT_MASK;
 }
 
-/* The level of the highest digit in which two times differ; TIMER_LEVELS when it is beyond them all. */
+/* The level of the highest digit in which two times differ; TIMER_LEVELS when it is beyond them
+ * all. */
 static int level_of(uint64_t a, uint64_t b)
 {
     uint64_t differ = a ^ b;

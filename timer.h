@@ -35,7 +35,8 @@ struct timer_wheel {
 void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms);
 
 /* Set `t` to fire at `deadline_ms`, moving it when it is set already. A deadline that has passed
- * fires at the next timer_wheel_advance() that moves the time on. t->fire is the caller's to fill in. */
+ * fires at the next timer_wheel_advance() that moves the time on. t->fire is the caller's to fill
+ * in. */
 void timer_set(struct timer_wheel *w, struct timer *t, uint64_t deadline_ms);
 
 /* Cancel; a timer that is not set stays so. */
@@ -47,8 +48,8 @@ void timer_cancel(struct timer_wheel *w, struct timer *t);
 void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms);
 
 /* Milliseconds from w->now until the wheel must be advanced: never too late, and too early at most
- * once for each level that a timer comes down and for each slot whose timers were cancelled. -1 when
- * there is nothing to wait for. For epoll_wait. */
+ * once for each level that a timer comes down and for each slot whose timers were cancelled. -1
+ * when there is nothing to wait for. For epoll_wait. */
 int timer_wheel_timeout_ms(const struct timer_wheel *w);
 
 #endif

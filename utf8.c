@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * UTF-8 by RFC 3629 §4, as an automaton: nine states, and for each byte the state that follows. Only the
- * byte after E0, ED, F0 or F4 has a narrower range than 80..BF, and that is where overlong forms,
- * surrogates and numbers over U+10FFFF show. */
+ * UTF-8 by RFC 3629 §4, as an automaton: nine states, and for each byte the state that follows.
+ * Only the byte after E0, ED, F0 or F4 has a narrower range than 80..BF, and that is where overlong
+ * forms, surrogates and numbers over U+10FFFF show. */
 #include "utf8.h"
 
 #include <string.h>
@@ -45,8 +45,9 @@ enum kind { ASCII, NEXT_8X, NEXT_9X, NEXT_AB, TWO, THREE, E0, ED, FOUR, F0, F4, 
 
 static const uint8_t kinds[256] = {KINDS_64(0x00), KINDS_64(0x40), KINDS_64(0x80), KINDS_64(0xc0)};
 
-/* For one kind of byte, the state that follows each state, all in one word: the next state is then a
- * shift away instead of a load, and a byte takes one cycle instead of four. `make bench-codecs` */
+/* For one kind of byte, the state that follows each state, all in one word: the next state is then
+ * a shift away instead of a load, and a byte takes one cycle instead of four. `make
+ * bench-codecs` */
 #define ROW(between, due_1, due_2, due_3, after_e0, after_ed, after_f0, after_f4)                  \
     ((uint64_t)(between) << BETWEEN | (uint64_t)(due_1) << DUE_1 | (uint64_t)(due_2) << DUE_2 |    \
      (uint64_t)(due_3) << DUE_3 | (uint64_t)(after_e0) << AFTER_E0 |                               \

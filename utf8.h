@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Incremental UTF-8 validation, RFC 3629 (no overlong forms, no surrogates, nothing over U+10FFFF).
- * It fails on the first byte that no valid text could have there, wherever the input is split. Pure. */
+ * It fails on the first byte that no valid text could have there, wherever the input is split.
+ * Pure. */
 #ifndef UTF8_H
 #define UTF8_H
 
@@ -9,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where in a character the text stands. All zero: between characters, which is how a text starts. */
+/* Where in a character the text stands. All zero: between characters, which is how a text
+ * starts. */
 struct utf8 {
     uint8_t state;
 };
@@ -18,8 +20,8 @@ struct utf8 {
  * not be fed again. */
 bool utf8_feed(struct utf8 *u, const uint8_t *data, size_t len);
 
-/* The same, byte by byte on any CPU: what utf8_feed() does with short pieces, and what its fast path is
- * tested against. */
+/* The same, byte by byte on any CPU: what utf8_feed() does with short pieces, and what its fast
+ * path is tested against. */
 bool utf8_feed_bytes(struct utf8 *u, const uint8_t *data, size_t len);
 
 /* True when the text may end here, that is, not inside a character. */

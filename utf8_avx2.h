@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * UTF-8, 32 bytes at a time: the part of utf8.c that is written for one kind of CPU; only utf8.c includes
- * it. The idea is that of Keiser and Lemire, "Validating UTF-8 In Less Than One Instruction Per Byte"
- * (2021). Nearly all that can be wrong shows in two bytes that follow each other, and of these two the
- * high half of the first, the low half of the first and the high half of the second decide. Each half
- * byte is looked up in a table of 16, one instruction for 32 of them. The answer is a set of errors that
- * this half allows; an error that all three allow is there.
+ * UTF-8, 32 bytes at a time: the part of utf8.c that is written for one kind of CPU; only utf8.c
+ * includes it. The idea is that of Keiser and Lemire, "Validating UTF-8 In Less Than One
+ * Instruction Per Byte" (2021). Nearly all that can be wrong shows in two bytes that follow each
+ * other, and of these two the high half of the first, the low half of the first and the high half
+ * of the second decide. Each half byte is looked up in a table of 16, one instruction for 32 of
+ * them. The answer is a set of errors that this half allows; an error that all three allow is
+ * there.
  *
- * No branch depends on the text, so that Chinese is as fast as English: 8 bytes per cycle, where the loop
- * of utf8.c takes one. `make bench-codecs` measures both. */
+ * No branch depends on the text, so that Chinese is as fast as English: 8 bytes per cycle, where
+ * the loop of utf8.c takes one. `make bench-codecs` measures both. */
 #ifndef UTF8_AVX2_H
 #define UTF8_AVX2_H
 
@@ -91,24 +92,25 @@ USES_AVX2 static inline __m256i utf8_look_up(const uint8_t table[16], __m256i by
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(half), bytes & _mm256_set1_epi8(0x0f));
 }
 
-/* The errors of each of 32 bytes, given the three in front of it. It loads them from memory once for
- * each distance, which is cheaper than shifting them from vector to vector. */
+/* The errors of each of 32 bytes, given the three in front of it. It loads them from memory once
+ * for each distance, which is cheaper than shifting them from vector to vector. */
 USES_AVX2 static inline __m256i utf8_block_errors(const uint8_t *data)
 {
     __m256i second = utf8_load(data), first = utf8_load(data - 1);
     __m256i errors = utf8_look_up(utf8_first_high, _mm256_srli_epi16(first, 4)) &
                      utf8_look_up(utf8_first_low, first) &
                      utf8_look_up(utf8_second_high, _mm256_srli_epi16(second, 4));
-    /* The third byte of three, and the third and fourth of four: there and only there CONTINUATIONS must
-     * be. A difference has bit 7 where the byte is at least E0 or F0; below 0 it stays 0. */
+    /* The third byte of three, and the third and fourth of four: there and only there CONTINUATIONS
+     * must be. A difference has bit 7 where the byte is at least E0 or F0; below 0 it stays 0. */
     __m256i third = _mm256_subs_epu8(utf8_load(data - 2), _mm256_set1_epi8(0xe0 - 0x80));
     __m256i fourth = _mm256_subs_epu8(utf8_load(data - 3), _mm256_set1_epi8(0xf0 - 0x80));
 
     return errors ^ ((third | fourth) & _mm256_set1_epi8((char)CONTINUATIONS));
 }
 
-/* Is data[3..len) right behind data[0..3), as far as it goes? What is still open at the end, or cannot
- * be a first byte there, does not show. At least 35 bytes. The last block overlaps the one before. */
+/* Is data[3..len) right behind data[0..3), as far as it goes? What is still open at the end, or
+ * cannot be a first byte there, does not show. At least 35 bytes. The last block overlaps the one
+ * before. */
 USES_AVX2 static bool utf8_wide_check(const uint8_t *data, size_t len)
 {
     __m256i errors = utf8_block_errors(data + len - UTF8_WIDE_BLOCK);

@@ -67,7 +67,7 @@ struct ws_timer {
     void *arg;
 };
 
-/* --- small things ------------------------------------------------------------------------------- */
+/* --- small things ----------------------------------------------------------------------------- */
 
 const char *ws_strerror(int error)
 {
@@ -139,7 +139,8 @@ uint64_t server_now(const struct ws_server *s)
     return s->in_turn ? s->now_ms : clock_ms();
 }
 
-/* One line to the application. What a peer sent may be in it, so nothing but printable ASCII leaves. */
+/* One line to the application. What a peer sent may be in it, so nothing but printable ASCII
+ * leaves. */
 void server_log(const struct ws_server *s, enum ws_log_level level, const char *format, ...)
 {
     char line[SENTENCE_SIZE];
@@ -162,7 +163,7 @@ bool server_tracing(const struct ws_server *s)
     return s->options.log_level >= WS_LOG_TRACE && s->options.log != NULL;
 }
 
-/* --- connections by id -------------------------------------------------------------------------- */
+/* --- connections by id ------------------------------------------------------------------------ */
 
 /* The place of the first entry with an id of at least `id`. */
 static size_t entry_position(const struct ws_server *s, uint64_t id)
@@ -209,8 +210,8 @@ bool server_add(struct ws_server *s, struct ws_conn *c)
     return true;
 }
 
-/* Closing up is put off until half the entries are holes, so that it costs O(1) a connection. Not in a
- * turn's middle: somebody may be walking the entries. */
+/* Closing up is put off until half the entries are holes, so that it costs O(1) a connection. Not
+ * in a turn's middle: somebody may be walking the entries. */
 void server_remove(struct ws_server *s, uint64_t id)
 {
     s->entries[entry_position(s, id)].conn = NULL;
@@ -227,7 +228,7 @@ struct ws_conn *ws_conn_find(const struct ws_server *s, uint64_t id)
     return c != NULL && c->state == CONN_OPEN ? c : NULL;
 }
 
-/* --- accepting ---------------------------------------------------------------------------------- */
+/* --- accepting -------------------------------------------------------------------------------- */
 
 static void listeners_watch(struct ws_server *s, uint32_t events)
 {
@@ -249,8 +250,8 @@ static void accept_resume(struct timer *t)
         listeners_watch(s, EPOLLIN);
 }
 
-/* Out of descriptors: give up the spare one to refuse one client, so that it does not hang, and look
- * again a little later, so that the loop does not spin. */
+/* Out of descriptors: give up the spare one to refuse one client, so that it does not hang, and
+ * look again a little later, so that the loop does not spin. */
 static void accept_exhausted(struct ws_server *s, const struct listener *l)
 {
     server_log(s, WS_LOG_ERROR, "out of descriptors: refusing clients (%zu connections)",
@@ -299,7 +300,7 @@ static void listener_ready(struct ws_server *s, struct listener *l)
     }
 }
 
-/* --- stopping ----------------------------------------------------------------------------------- */
+/* --- stopping --------------------------------------------------------------------------------- */
 
 static void listeners_close(struct ws_server *s)
 {
@@ -353,7 +354,7 @@ void ws_server_stop(struct ws_server *s)
     errno = saved;
 }
 
-/* --- posts, timers, watches --------------------------------------------------------------------- */
+/* --- posts, timers, watches ------------------------------------------------------------------- */
 
 int ws_post(struct ws_server *s, void (*fn)(void *arg), void *arg)
 {
@@ -423,7 +424,8 @@ struct ws_timer *ws_timer_start(struct ws_server *s, unsigned delay_ms, void (*f
     s->app_timers = t;
     if (!s->in_turn)
         eventfd_write(s->wake.fd, 1); /* have a turn, which arms the clock */
-    /* Not the turn's time: a callback before this one may have taken long, and "from now" is from now. */
+    /* Not the turn's time: a callback before this one may have taken long, and "from now" is from
+     * now. */
     timer_set(&s->timers, &t->timer, clock_ms() + delay_ms);
     return t;
 }
@@ -493,7 +495,7 @@ static void watches_free_ended(struct ws_server *s)
     }
 }
 
-/* --- the loop ----------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static void drain_counter(int fd)
 {
@@ -516,8 +518,9 @@ static void settle(struct ws_conn *c)
     conn_free(c);
 }
 
-/* Each that was touched once. What is touched again meanwhile, say by an on_drain that sends more, waits
- * for the next turn, or a client that reads as fast as we write would keep us here for ever. */
+/* Each that was touched once. What is touched again meanwhile, say by an on_drain that sends more,
+ * waits for the next turn, or a client that reads as fast as we write would keep us here for
+ * ever. */
 static void settle_touched(struct ws_server *s)
 {
     struct ws_conn *c = s->touched;
@@ -538,8 +541,8 @@ static void source_ready(struct ws_server *s, struct source *source, uint32_t ev
         struct ws_conn *c = (struct ws_conn *)source;
 
         conn_ready(c, events);
-        /* Answer at once while everything is in the cache. Room members wait for the end of the turn,
-         * so that what several senders publish reaches them in one system call. */
+        /* Answer at once while everything is in the cache. Room members wait for the end of the
+         * turn, so that what several senders publish reaches them in one system call. */
         if (s->touched == c && c->rooms == NULL && c->state != CONN_DEAD) {
             s->touched = c->next_touched;
             settle(c);
@@ -612,8 +615,8 @@ int ws_server_run(struct ws_server *s)
     return result;
 }
 
-/* The foreign loop polls our epoll descriptor, which a timeout does not make readable: a timerfd in it
- * does. */
+/* The foreign loop polls our epoll descriptor, which a timeout does not make readable: a timerfd in
+ * it does. */
 int ws_server_step(struct ws_server *s, int timeout_ms)
 {
     int result = turn(s, timeout_ms);
@@ -633,7 +636,7 @@ int ws_server_fd(const struct ws_server *s)
     return s->epoll_fd;
 }
 
-/* --- endpoints ---------------------------------------------------------------------------------- */
+/* --- endpoints -------------------------------------------------------------------------------- */
 
 const struct endpoint *server_find_endpoint(const struct ws_server *s, struct http_str path)
 {
@@ -666,7 +669,7 @@ int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_ha
     return 0;
 }
 
-/* --- making and freeing a server ---------------------------------------------------------------- */
+/* --- making and freeing a server -------------------------------------------------------------- */
 
 /* Listen on one more address and add it to the listeners. */
 static bool listener_add(struct ws_server *s, const char *address)

@@ -13,12 +13,13 @@
  *
  * Everything runs on the thread that calls ws_server_run() or ws_server_step(), callbacks too. Only
  * ws_post() and ws_server_stop() may be called from elsewhere. Any function but ws_server_run(),
- * ws_server_step() and ws_server_free() may be called from any callback but the log. None calls back
- * but the log, and none frees what another callback still holds.
+ * ws_server_step() and ws_server_free() may be called from any callback but the log. None calls
+ * back but the log, and none frees what another callback still holds.
  *
- * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; and around a plain
- * request from on_request until ws_respond() or on_abort. Functions return 0 or more on success, a
- * WS_ERR_ below 0 on failure. The library neither prints, nor exits, nor touches the process's signals. */
+ * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; and around a
+ * plain request from on_request until ws_respond() or on_abort. Functions return 0 or more on
+ * success, a WS_ERR_ below 0 on failure. The library neither prints, nor exits, nor touches the
+ * process's signals. */
 #ifndef WS_H
 #define WS_H
 
@@ -61,7 +62,7 @@ struct ws_str {
 struct ws_str ws_str(const char *text);            /* borrowed, without its NUL; NULL: no text */
 bool ws_str_is(struct ws_str s, const char *text); /* equal, byte by byte */
 
-/* --- server ------------------------------------------------------------------------------------- */
+/* --- server ----------------------------------------------------------------------------------- */
 
 enum ws_log_level { WS_LOG_ERROR = 1, WS_LOG_INFO = 2, WS_LOG_TRACE = 3 };
 
@@ -94,23 +95,24 @@ struct ws_options {
     void *log_arg;
 };
 
-/* A listening server. NULL with errno on failure; the log callback got a line that names the address.
- * ws_server_free() when done. */
+/* A listening server. NULL with errno on failure; the log callback got a line that names the
+ * address. ws_server_free() when done. */
 struct ws_server *ws_server_new(const struct ws_options *options);
 
 /* Serve until ws_server_stop() has done its work. Returns 0 or WS_ERR_SYSTEM. */
 int ws_server_run(struct ws_server *s);
 
-/* One turn of the loop: wait at most `timeout_ms` (-1: until something happens, 0: not at all), then
- * handle what is ready. Returns 1, or 0 once the server has stopped, or WS_ERR_SYSTEM. */
+/* One turn of the loop: wait at most `timeout_ms` (-1: until something happens, 0: not at all),
+ * then handle what is ready. Returns 1, or 0 once the server has stopped, or WS_ERR_SYSTEM. */
 int ws_server_step(struct ws_server *s, int timeout_ms);
 
 /* A descriptor that polls readable whenever ws_server_step(s, 0) has something to do, timers too.
  * It belongs to the server. */
 int ws_server_fd(const struct ws_server *s);
 
-/* Stop accepting, send Close 1001 to everybody, wait at most close_timeout_ms for their answers, and
- * let run/step return 0. A second call ends the waiting. Allowed in any thread and signal handler. */
+/* Stop accepting, send Close 1001 to everybody, wait at most close_timeout_ms for their answers,
+ * and let run/step return 0. A second call ends the waiting. Allowed in any thread and signal
+ * handler. */
 void ws_server_stop(struct ws_server *s);
 
 /* Close what is still open (on_close is called) and free everything. Not from a callback. NULL is
@@ -126,7 +128,7 @@ struct ws_stats {
 };
 struct ws_stats ws_server_stats(const struct ws_server *s);
 
-/* --- endpoints ----------------------------------------------------------------------------------- */
+/* --- endpoints -------------------------------------------------------------------------------- */
 
 /* What happens below one path prefix. Each callback may be NULL. */
 struct ws_handlers {
@@ -168,13 +170,13 @@ struct ws_handlers {
     void *user;                      /* for ws_user() */
 };
 
-/* Serve paths that begin with `prefix` (plain comparison; the longest prefix wins, of equal ones the later
- * one). Both arguments are copied. Connections keep the handlers they began with. Paths without an
- * endpoint get 404. Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for a prefix that does not begin with
- * '/'. */
+/* Serve paths that begin with `prefix` (plain comparison; the longest prefix wins, of equal ones
+ * the later one). Both arguments are copied. Connections keep the handlers they began with. Paths
+ * without an endpoint get 404. Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for a prefix that does
+ * not begin with '/'. */
 int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers);
 
-/* --- requests ------------------------------------------------------------------------------------ */
+/* --- requests --------------------------------------------------------------------------------- */
 
 /* One header field, RFC 9110 §5: a token, and a value without white space around it. */
 struct ws_header {
@@ -188,8 +190,8 @@ struct ws_str ws_request_method(const struct ws_request *req);
 struct ws_str
 ws_request_path(const struct ws_request *req); /* percent-encoded, without the query */
 struct ws_str ws_request_query(const struct ws_request *req); /* behind the '?', else empty */
-/* The value of `name` in a query such as "a=1&name=x", still percent-encoded; the first one. data is
- * NULL when there is none. */
+/* The value of `name` in a query such as "a=1&name=x", still percent-encoded; the first one. data
+ * is NULL when there is none. */
 struct ws_str ws_request_query_value(const struct ws_request *req, const char *name);
 struct ws_str ws_request_body(const struct ws_request *req); /* decoded; in on_request alone */
 /* The first field of that name in any case; data is NULL when there is none. */
@@ -219,7 +221,7 @@ int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, s
 int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header *headers,
               size_t count);
 
-/* --- connections --------------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 /* Send one message. All that is sent to a connection in one turn leaves in one system call.
  *
@@ -253,7 +255,7 @@ size_t ws_conn_queued(const struct ws_conn *c);                       /* unsent 
 enum { WS_ADDRESS_SIZE = 64 };
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE]);
 
-/* --- rooms --------------------------------------------------------------------------------------- */
+/* --- rooms ------------------------------------------------------------------------------------ */
 
 /* A room is there while somebody is in it. Joining twice is joining once; on_close still sees the
  * rooms, and they are left after it. Names are any bytes, copied. Returns 0, WS_ERR_CLOSED,
@@ -287,7 +289,7 @@ struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const vo
 int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m);
 void ws_thaw(struct ws_frozen *m); /* NULL is allowed */
 
-/* --- services ------------------------------------------------------------------------------------ */
+/* --- services --------------------------------------------------------------------------------- */
 
 /* What the core has anyway and protocols on top of it need as well. Base64 is RFC 4648 §4: encoding
  * writes WS_BASE64_SIZE(len) characters and no NUL; decoding is strict, writes at most len / 4 * 3
@@ -304,7 +306,7 @@ bool ws_utf8_valid(const void *text, size_t len);
 bool ws_memory_take(struct ws_server *s, size_t n);
 void ws_memory_give(struct ws_server *s, size_t n);
 
-/* --- the loop -------------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 /* Run fn(arg) on the loop, never inside this call. Allowed in any thread. Posts run in the order
  * they were made; those that have not run when the server is freed are dropped. Returns 0 or

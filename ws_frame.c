@@ -14,7 +14,8 @@ static bool is_known(unsigned opcode)
     return opcode <= WS_OP_BINARY || (opcode >= WS_OP_CLOSE && opcode <= WS_OP_PONG);
 }
 
-/* What is wrong with the first two bytes, as far as they are there; NULL when nothing is. §5.1, §5.2, §5.5 */
+/* What is wrong with the first two bytes, as far as they are there; NULL when nothing is. §5.1,
+ * §5.2, §5.5 */
 static const char *start_fault(const uint8_t *buf, size_t len)
 {
     bool control = ws_opcode_is_control((enum ws_opcode)(buf[0] & OPCODE));
@@ -107,8 +108,8 @@ static uint64_t unmask_word(uint8_t *data, uint64_t key)
     return word;
 }
 
-/* Unmask `data[0..len)`, a multiple of 64 bytes, and return what is set in any of its words. Twice as
- * fast as words of 8 bytes from some 300 bytes on: `make bench-codecs`. */
+/* Unmask `data[0..len)`, a multiple of 64 bytes, and return what is set in any of its words. Twice
+ * as fast as words of 8 bytes from some 300 bytes on: `make bench-codecs`. */
 USES_AVX2 static uint64_t unmask_vectors(uint8_t *data, size_t len, uint64_t key)
 {
     typedef uint64_t vector __attribute__((vector_size(32)));

@@ -2,7 +2,8 @@
  *
  * One WebSocket frame header, RFC 6455 §5.2 and §5.3: decode what a client sends, encode what a
  * server sends, and unmask. Pure and stateless: a header is at most 14 bytes, so a partial one is
- * simply decoded again when more has come. What is legal *between* frames is ws_message's matter. */
+ * simply decoded again when more has come. What is legal *between* frames is ws_message's
+ * matter. */
 #ifndef WS_FRAME_H
 #define WS_FRAME_H
 
@@ -33,7 +34,8 @@ struct ws_frame {
  * without FIN or over 125 bytes. RFC 6455 §5.1, §5.2, §5.5. */
 int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len);
 
-/* What is wrong with a header that ws_frame_decode() refused, in a few words for the peer and the log. */
+/* What is wrong with a header that ws_frame_decode() refused, in a few words for the peer and the
+ * log. */
 const char *ws_frame_fault(const uint8_t *buf, size_t len);
 
 /* Write the header of an unfragmented, unmasked frame with `len` bytes of payload.
@@ -44,8 +46,8 @@ size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode o
 /* Unmask `data[0..len)` in place. `offset` is how many bytes of this frame's payload came before
  * data[0], so that a payload may be unmasked in pieces. RFC 6455 §5.3.
  *
- * Returns whether all of the unmasked bytes are ASCII, which comes for nothing here and spares a text
- * the look of utf8_feed(). */
+ * Returns whether all of the unmasked bytes are ASCII, which comes for nothing here and spares a
+ * text the look of utf8_feed(). */
 bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset);
 
 static inline bool ws_opcode_is_control(enum ws_opcode opcode)

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* Bytes that are unmasked before they are looked at: one character that is not ASCII costs a second look
- * at these, not at a whole megabyte (`make bench-codecs`, nearly ASCII). */
+/* Bytes that are unmasked before they are looked at: one character that is not ASCII costs a second
+ * look at these, not at a whole megabyte (`make bench-codecs`, nearly ASCII). */
 enum { PIECE = 4096 };
 
 int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_len)

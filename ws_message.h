@@ -4,9 +4,9 @@
  * long a message may become, whether its text is UTF-8, and what a Close frame says. It judges and
  * counts, and holds no payload: the caller keeps the bytes. Pure.
  *
- * For each data frame: ws_message_admit() with its header, ws_message_unmask() with the payload in pieces
- * of any size, ws_message_frame_end() when all of it has come. Control frames may stand between these
- * calls for different frames and do not concern a message. */
+ * For each data frame: ws_message_admit() with its header, ws_message_unmask() with the payload in
+ * pieces of any size, ws_message_frame_end() when all of it has come. Control frames may stand
+ * between these calls for different frames and do not concern a message. */
 #ifndef WS_MESSAGE_H
 #define WS_MESSAGE_H
 
@@ -37,8 +37,8 @@ struct ws_message {
  * announced lengths pass max_len or the empty fragments their limit. RFC 6455 §5.4. */
 int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_len);
 
-/* Go on with the next payload bytes of `f`: unmask them in place and judge them, in the same pass where
- * they are ASCII. `offset` is how many bytes of f's payload came before.
+/* Go on with the next payload bytes of `f`: unmask them in place and judge them, in the same pass
+ * where they are ASCII. `offset` is how many bytes of f's payload came before.
  * Returns 0, or -WS_CLOSE_INVALID at the first byte that cannot be in a text. RFC 6455 §8.1. */
 int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
                       uint64_t offset);
@@ -49,15 +49,17 @@ int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *d
  * then `m` is ready for the next one; or -WS_CLOSE_INVALID when a text ends inside a character. */
 int ws_message_frame_end(struct ws_message *m, const struct ws_frame *f);
 
-/* What a Close frame says, RFC 6455 §5.5.1. `reason` points into the payload it was decoded from. */
+/* What a Close frame says, RFC 6455 §5.5.1. `reason` points into the payload it was decoded
+ * from. */
 struct ws_close_status {
     unsigned code; /* WS_CLOSE_NO_STATUS for an empty payload */
     const char *reason;
     size_t reason_len;
 };
 
-/* Decode the payload of a Close frame. Returns 0, or -WS_CLOSE_PROTOCOL for a payload of one byte or
- * a code that may not be on the wire (§7.4), or -WS_CLOSE_INVALID for a reason that is not UTF-8. */
+/* Decode the payload of a Close frame. Returns 0, or -WS_CLOSE_PROTOCOL for a payload of one byte
+ * or a code that may not be on the wire (§7.4), or -WS_CLOSE_INVALID for a reason that is not
+ * UTF-8. */
 int ws_close_decode(struct ws_close_status *status, const uint8_t *payload, size_t len);
 
 /* Write the payload of a Close frame. `code` is WS_CLOSE_NONE for an empty payload, else one that

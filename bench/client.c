@@ -19,7 +19,8 @@
 
 enum { CARRY_MAX = 4096, SOURCES = 8, CONTROL_MAX = 125 };
 
-/* RFC 6455 §1.3: this key has this answer. One key for all is fine: the server must compute it anew. */
+/* RFC 6455 §1.3: this key has this answer. One key for all is fine: the server must compute it
+ * anew. */
 #define KEY "dGhlIHNhbXBsZSBub25jZQ=="
 static const char accept_value[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -29,7 +30,7 @@ void client_fail(const struct client *c, const char *what)
          (unsigned long long)c->done, what);
 }
 
-/* --- opening ---------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 void client_plan_request(struct client_plan *plan, const char *path)
 {
@@ -203,7 +204,7 @@ static size_t take_join(struct client *c, const uint8_t *data, size_t len)
     return used;
 }
 
-/* --- replies ---------------------------------------------------------------------------------------- */
+/* --- replies ---------------------------------------------------------------------------------- */
 
 static void owe_pong(struct client *c, uint8_t opcode, const uint8_t *payload, size_t len)
 {
@@ -225,7 +226,8 @@ void client_wrong_byte(const struct client *c, const struct stream *s, uint8_t i
 }
 
 /* A byte that is not the next one of the replies: a frame of another kind may stand between two, a
- * ping or a pong of the WebSocket or the ping of Engine.IO, and nothing else. Returns bytes used. */
+ * ping or a pong of the WebSocket or the ping of Engine.IO, and nothing else. Returns bytes
+ * used. */
 static size_t take_between(struct client *c, const struct client_plan *plan, const uint8_t *data,
                            size_t len)
 {
@@ -263,7 +265,8 @@ static size_t equal_bytes(const uint8_t *a, const uint8_t *b, size_t len)
     return n;
 }
 
-/* Hold what came against the cycle. Returns bytes used: all, but for the start of a frame between. */
+/* Hold what came against the cycle. Returns bytes used: all, but for the start of a frame
+ * between. */
 static size_t take_replies(struct client *c, const struct client_plan *plan, const uint8_t *data,
                            size_t len)
 {
@@ -362,7 +365,7 @@ static void receive(struct client *c, struct client_plan *plan)
     } while (n == (ssize_t)room || (n < 0 && errno == EINTR));
 }
 
-/* --- sending ---------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* Send [c->sent, end) out of the cycle. Returns false when the socket takes no more. */
 static bool send_until(struct client *c, const struct stream *s, uint64_t end)

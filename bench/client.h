@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * One connection of the load generator: it opens, upgrades, sends its part of the cycle of messages and
- * holds every byte that comes back against what must come. Used by load.c alone, which owns the epoll
- * loop, decides when to send, and keeps the time. Whatever goes wrong ends the program with a line that
- * says what and where: a figure from a server that answers wrongly is worth nothing. */
+ * One connection of the load generator: it opens, upgrades, sends its part of the cycle of messages
+ * and holds every byte that comes back against what must come. Used by load.c alone, which owns the
+ * epoll loop, decides when to send, and keeps the time. Whatever goes wrong ends the program with a
+ * line that says what and where: a figure from a server that answers wrongly is worth nothing. */
 #ifndef CLIENT_H
 #define CLIENT_H
 
@@ -70,7 +70,8 @@ uint64_t client_ready(struct client *c, struct client_plan *plan, uint32_t event
 /* Send messages c->sent to c->started, as far as the socket takes them. */
 void client_flush(struct client *c, const struct client_plan *plan);
 
-/* For polling.c. A socket on its way to the server, watched in plan->epoll_fd; connected when `wait`. */
+/* For polling.c. A socket on its way to the server, watched in plan->epoll_fd; connected when
+ * `wait`. */
 int client_socket(struct client *c, const struct client_plan *plan, bool wait);
 void client_reset(int fd);
 _Noreturn void client_fail(const struct client *c, const char *what);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * How fast are the pure parts alone? Each is run until the clock can tell, five times, and the fastest
- * counts: what disturbs only ever slows down. GB/s is 10^9 bytes; a cycle is one of the time stamp
- * counter (x86 only), which ticks at the nominal frequency and not at the one of the moment. */
+ * How fast are the pure parts alone? Each is run until the clock can tell, five times, and the
+ * fastest counts: what disturbs only ever slows down. GB/s is 10^9 bytes; a cycle is one of the
+ * time stamp counter (x86 only), which ticks at the nominal frequency and not at the one of the
+ * moment. */
 #include <err.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -51,7 +52,7 @@ static uint64_t now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* --- the subjects ----------------------------------------------------------------------------------- */
+/* --- the subjects ----------------------------------------------------------------------------- */
 
 static uint64_t run_unmask(struct subject *s)
 {
@@ -150,7 +151,7 @@ static uint64_t run_handshake(struct subject *s)
     return (uint64_t)http_writer_end(&writer);
 }
 
-/* --- measuring -------------------------------------------------------------------------------------- */
+/* --- measuring -------------------------------------------------------------------------------- */
 
 struct figures {
     double ns; /* of one operation */

@@ -5,8 +5,8 @@
 
 enum { FINE = 1 << HIST_FINE_BITS };
 
-/* With `shift` as the number of low bits that are dropped, value >> shift lies in [FINE, 2 FINE) for
- * all but the small values, which have shift 0 and lie in [0, 2 FINE). */
+/* With `shift` as the number of low bits that are dropped, value >> shift lies in [FINE, 2 FINE)
+ * for all but the small values, which have shift 0 and lie in [0, 2 FINE). */
 static size_t bucket_of(uint64_t value)
 {
     unsigned bits = value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A histogram of times in the manner of HdrHistogram: buckets grow with the value, so that each value
- * is kept to 1/128 of itself from a nanosecond to a day, in constant memory and constant time. Pure. */
+ * A histogram of times in the manner of HdrHistogram: buckets grow with the value, so that each
+ * value is kept to 1/128 of itself from a nanosecond to a day, in constant memory and constant
+ * time. Pure. */
 #ifndef HIST_H
 #define HIST_H
 

@@ -5,8 +5,8 @@
  *     taskset -c 0 ./minnow echo -p 9000 -q & taskset -c 1 build/bench/load --port 9000 --pid $!
  *
  * It keeps `--depth` messages under way on each connection and checks every byte that comes back
- * (client.c). With `--rate` messages leave at fixed times instead, and latency counts from the time at
- * which a message was due, so that a server that stalls is charged for all that had to wait ("no
+ * (client.c). With `--rate` messages leave at fixed times instead, and latency counts from the time
+ * at which a message was due, so that a server that stalls is charged for all that had to wait ("no
  * coordinated omission"). The server's cost is its processor time while the messages were counted.
  * Prints `key=value` lines; exits 1 when anything came back wrong. */
 #include "client.h"
@@ -103,7 +103,7 @@ static uint64_t server_cpu_ns(const struct load *l)
     return l->options.pid == 0 ? 0 : process_cpu_ns(l->options.pid);
 }
 
-/* --- one message ------------------------------------------------------------------------------------ */
+/* --- one message ------------------------------------------------------------------------------ */
 
 /* With a fixed rate: when message `number` of all connections is due. */
 static uint64_t due_ns(const struct load *l, uint64_t number)
@@ -213,7 +213,7 @@ static void client_event(struct load *l, struct client *c, uint32_t events)
         start_messages(l, c, l->options.depth - (c->started - c->done));
 }
 
-/* --- the loop --------------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 /* How long may we sleep? */
 static struct timespec wait_time(const struct load *l)
@@ -311,7 +311,7 @@ static void wait_until_quiet(struct load *l)
     }
 }
 
-/* --- the modes -------------------------------------------------------------------------------------- */
+/* --- the modes -------------------------------------------------------------------------------- */
 
 static void measure_begins(struct load *l)
 {
@@ -368,8 +368,8 @@ static void run_messages(struct load *l)
     }
 }
 
-/* Idle: what do connections cost that do nothing? The first few are not counted, because what a server
- * allocates once comes with them. */
+/* Idle: what do connections cost that do nothing? The first few are not counted, because what a
+ * server allocates once comes with them. */
 static void run_idle(struct load *l)
 {
     unsigned few = l->options.connections / 100 + 1;
@@ -400,8 +400,8 @@ static void count_opening(struct load *l)
     l->measured += l->options.connections;
 }
 
-/* Connect: open all, close all, again and again; the first time is the warm-up, and what the closing
- * takes is not counted. */
+/* Connect: open all, close all, again and again; the first time is the warm-up, and what the
+ * closing takes is not counted. */
 static void run_connect(struct load *l)
 {
     uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) +
@@ -417,7 +417,7 @@ static void run_connect(struct load *l)
         l->memory = process_memory(l->options.pid);
 }
 
-/* --- the report ------------------------------------------------------------------------------------- */
+/* --- the report ------------------------------------------------------------------------------- */
 
 static void report_options(const struct options *o)
 {
@@ -471,7 +471,7 @@ static void report(const struct load *l)
         printf("rss_kb=%ld\nanonymous_kb=%ld\n", l->memory.rss_kb, l->memory.anonymous_kb);
 }
 
-/* --- the command line ------------------------------------------------------------------------------- */
+/* --- the command line ------------------------------------------------------------------------- */
 
 static _Noreturn void usage(void)
 {
@@ -649,7 +649,7 @@ static void parse_command_line(struct options *o, int argc, char **argv)
         o->path = default_path(o->protocol);
 }
 
-/* --- start ------------------------------------------------------------------------------------------ */
+/* --- start ------------------------------------------------------------------------------------ */
 
 static void raise_descriptor_limit(const struct options *o)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Socket.IO on HTTP long polling; see polling.h. Engine.IO 4: a body is packets with the byte 0x1e between
- * them. The cycle of messages has that byte behind each packet, so that the end of a body stands for one. */
+ * Socket.IO on HTTP long polling; see polling.h. Engine.IO 4: a body is packets with the byte 0x1e
+ * between them. The cycle of messages has that byte behind each packet, so that the end of a body
+ * stands for one. */
 #include "polling.h"
 
 #include <ctype.h>
@@ -42,7 +43,7 @@ struct polling {
     char host[64];
 };
 
-/* --- requests --------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static void keep_unsent(struct client *c, struct channel *ch, const struct iovec *iov, int count,
                         size_t sent)
@@ -156,7 +157,7 @@ void polling_flush(struct client *c, const struct client_plan *plan)
     post(c, iov, len == first ? 2 : 3, len - 1);
 }
 
-/* --- responses -------------------------------------------------------------------------------------- */
+/* --- responses -------------------------------------------------------------------------------- */
 
 /* The length that a head announces. */
 static size_t content_length(const struct client *c, const char *head, size_t len)
@@ -260,7 +261,8 @@ static size_t take_replies(struct client *c, const struct stream *s, const uint8
     return n != 0 ? n : take_ping(c, s, data, len, body_left);
 }
 
-/* The end of a body is the separator behind its last packet. After a ping that was last, there is none. */
+/* The end of a body is the separator behind its last packet. After a ping that was last, there is
+ * none. */
 static void replies_end(struct client *c, const struct stream *s)
 {
     if (c->got % s->reply_len == s->reply_len - 1)
@@ -364,7 +366,7 @@ static void receive(struct client *c, struct client_plan *plan, struct channel *
     } while (n == (ssize_t)(sizeof plan->buffer - kept) || (n < 0 && errno == EINTR));
 }
 
-/* --- the client ------------------------------------------------------------------------------------- */
+/* --- the client ------------------------------------------------------------------------------- */
 
 void polling_begin(struct client *c, struct client_plan *plan)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What another process has used so far: processor time to the nanosecond, memory, context switches. */
+ * What another process has used so far: processor time to the nanosecond, memory, context
+ * switches. */
 #ifndef PROCESS_H
 #define PROCESS_H
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The limit: what the kernel takes for moving the bytes, without any protocol. A plain TCP server on
- * epoll, level-triggered, one recv() per readiness into one shared buffer as large as minnow's.
+ * The limit: what the kernel takes for moving the bytes, without any protocol. A plain TCP server
+ * on epoll, level-triggered, one recv() per readiness into one shared buffer as large as minnow's.
  *
  *     raw echo PORT      every byte goes back to its sender
  *     raw chat PORT      what came in one turn goes to everybody in one send() each
  *
- * The first bytes of a connection go back to their sender in both modes: they stand for a handshake.
- * `--flip N` changes one bit of every Nth piece sent, to see that the load generator notices. */
+ * The first bytes of a connection go back to their sender in both modes: they stand for a
+ * handshake. `--flip N` changes one bit of every Nth piece sent, to see that the load generator
+ * notices. */
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
@@ -58,7 +59,7 @@ static void *grown(void *data, size_t size)
     return bigger;
 }
 
-/* --- output ----------------------------------------------------------------------------------------- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 static void peer_watch(struct server *s, struct peer *p)
 {
@@ -111,7 +112,7 @@ static void peer_flush(struct server *s, struct peer *p)
     peer_watch(s, p);
 }
 
-/* --- input ------------------------------------------------------------------------------------------ */
+/* --- input ------------------------------------------------------------------------------------ */
 
 static void peer_free(struct server *s, struct peer *p)
 {
@@ -159,7 +160,7 @@ static void peer_ready(struct server *s, struct peer *p, uint32_t events)
         peer_receive(s, p);
 }
 
-/* --- the loop --------------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static void peer_new(struct server *s, int fd)
 {

@@ -38,7 +38,7 @@ static uint64_t next_random(uint64_t *state)
     return *state * 0x2545f4914f6cdd1du;
 }
 
-/* --- payloads --------------------------------------------------------------------------------------- */
+/* --- payloads --------------------------------------------------------------------------------- */
 
 static size_t put_ascii(uint8_t *out, uint64_t random)
 {
@@ -74,7 +74,8 @@ static size_t put_chinese(uint8_t *out, uint64_t random)
     return put_character(out, 0x4e00 + (uint32_t)(random >> 32) % 0x51a6);
 }
 
-/* Mostly ASCII, with an accent, a Chinese character or a face in between: no long run of anything. */
+/* Mostly ASCII, with an accent, a Chinese character or a face in between: no long run of
+ * anything. */
 static size_t put_mixed(uint8_t *out, uint64_t random)
 {
     switch (random >> 60) {
@@ -119,7 +120,7 @@ void stream_payload(uint8_t *out, size_t len, enum stream_kind kind, uint64_t *r
     }
 }
 
-/* --- frames ----------------------------------------------------------------------------------------- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 static size_t put_header(uint8_t *out, uint8_t first, uint8_t mask_bit, size_t len)
 {
@@ -153,7 +154,7 @@ static size_t reply_frame(uint8_t *out, uint8_t first, const uint8_t *payload, s
     return header + len;
 }
 
-/* --- messages --------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 static size_t frame_len(size_t payload_len, size_t mask_len)
 {

@@ -5,7 +5,8 @@
  *
  *     ./build/examples/embed_poll 8080
  *
- * The same two calls fit any loop: wait for ws_server_fd() to be readable, then ws_server_step(). */
+ * The same two calls fit any loop: wait for ws_server_fd() to be readable, then
+ * ws_server_step(). */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>

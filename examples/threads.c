@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Work that takes long belongs on another thread, and its result back on the loop: each message is a
- * number, the answer is its smallest factor. While the worker counts, the server serves.
+ * Work that takes long belongs on another thread, and its result back on the loop: each message is
+ * a number, the answer is its smallest factor. While the worker counts, the server serves.
  *
  *     ./build/examples/threads 8080
  *     s = new WebSocket("ws://127.0.0.1:8080/"); s.onmessage = m => console.log(m.data)
  *     s.send("1000000016000000063")
  *
- * Only ws_post() may be called on another thread. A job names its connection by id, for the connection
- * may be gone when the result is there, and its memory may be somebody else's. */
+ * Only ws_post() may be called on another thread. A job names its connection by id, for the
+ * connection may be gone when the result is there, and its memory may be somebody else's. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

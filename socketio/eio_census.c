@@ -9,8 +9,8 @@
 
 enum { BUCKETS_MIN = 64 };
 
-/* IPv4 in the low 32 bits. No IPv6 prefix looks like that: 0::/32 is IPv4 in another notation, and is
- * taken for what it means. */
+/* IPv4 in the low 32 bits. No IPv6 prefix looks like that: 0::/32 is IPv4 in another notation, and
+ * is taken for what it means. */
 static uint64_t ipv6_key(const struct in6_addr *address)
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -52,7 +52,8 @@ static struct eio_host **bucket(const struct eio_census *c, uint64_t key)
     return &c->buckets[(h >> 32 ^ h) & (c->bucket_count - 1)];
 }
 
-/* Twice the buckets. When there is no memory for them the old ones do; the first ones must be had. */
+/* Twice the buckets. When there is no memory for them the old ones do; the first ones must be
+ * had. */
 static bool grow(struct eio_census *c)
 {
     struct eio_census larger = *c;

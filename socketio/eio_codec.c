@@ -38,7 +38,8 @@ bool eio_payload_next(struct ws_str *rest, struct ws_str *packet)
     return true;
 }
 
-/* Keep the digits of either alphabet, in the standard one, up to the padding. Returns their number. */
+/* Keep the digits of either alphabet, in the standard one, up to the padding. Returns their
+ * number. */
 static size_t keep_digits(char *out, struct ws_str text)
 {
     size_t n = 0;
@@ -54,8 +55,8 @@ static size_t keep_digits(char *out, struct ws_str text)
     return n;
 }
 
-/* The strict decoder takes whole groups only and wants unused bits to be zero. Filling the last group
- * up with zero digits gives it both; the bytes that they add are cut off again. */
+/* The strict decoder takes whole groups only and wants unused bits to be zero. Filling the last
+ * group up with zero digits gives it both; the bytes that they add are cut off again. */
 size_t eio_binary_decode(void *out, struct ws_str text)
 {
     char *digits = out;

@@ -2,9 +2,9 @@
  *
  * Engine.IO 4 packets and polling payloads, as text and back. Pure.
  *
- * A packet is a digit, its type, and data. On HTTP polling a message with binary data is 'b' and base64
- * instead, and a payload is packets joined by the byte 0x1e. On a WebSocket binary data is a binary
- * message without any type; it does not come here. */
+ * A packet is a digit, its type, and data. On HTTP polling a message with binary data is 'b' and
+ * base64 instead, and a payload is packets joined by the byte 0x1e. On a WebSocket binary data is a
+ * binary message without any type; it does not come here. */
 #ifndef SOCKETIO_EIO_CODEC_H
 #define SOCKETIO_EIO_CODEC_H
 
@@ -38,8 +38,9 @@ bool eio_payload_next(struct ws_str *rest, struct ws_str *packet);
 /* Bytes that eio_binary_decode() may write for `len` characters, scratch included. */
 #define EIO_BINARY_ROOM(len) ((len) + 3)
 
-/* Decode base64 as the reference does: digits of either alphabet (RFC 4648 §4 and §5) up to the first
- * '=', which may be missing; whatever else is there is passed over. Returns the number of bytes. */
+/* Decode base64 as the reference does: digits of either alphabet (RFC 4648 §4 and §5) up to the
+ * first '=', which may be missing; whatever else is there is passed over. Returns the number of
+ * bytes. */
 size_t eio_binary_decode(void *out, struct ws_str text);
 
 /* The length of a message in its text form. The caller keeps len under SIZE_MAX / 2. */

@@ -15,7 +15,7 @@ enum {
     ERROR_BODY_SIZE = 6 * MESSAGE_MAX + 64 /* with each of them as \u00xx */
 };
 
-/* --- requests ------------------------------------------------------------------------------------ */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static int hex_value(char c)
 {
@@ -147,7 +147,7 @@ void eio_request_read(struct eio_request *r, const struct ws_request *req)
         read_parameter(r, name, value);
 }
 
-/* --- headers ------------------------------------------------------------------------------------- */
+/* --- headers ---------------------------------------------------------------------------------- */
 
 struct headers {
     struct ws_header list[HEADERS_MAX];
@@ -210,8 +210,8 @@ static void add_common(struct headers *h, const struct eio_options *o, const str
     add_cors(h, o, to);
 }
 
-/* An answer with a header that is not legal (the application's own, or more than fits) must not leave
- * the client waiting. */
+/* An answer with a header that is not legal (the application's own, or more than fits) must not
+ * leave the client waiting. */
 static int respond(const struct eio_asker *to, int status, const struct headers *h,
                    const void *body, size_t len)
 {
@@ -220,7 +220,7 @@ static int respond(const struct eio_asker *to, int status, const struct headers 
     return result == WS_ERR_INVALID ? ws_respond(to->conn, 500, NULL, 0, NULL, 0) : result;
 }
 
-/* --- answers ------------------------------------------------------------------------------------- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static const char *content_type(enum eio_body type)
 {

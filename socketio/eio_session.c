@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a session: its output on either transport, its heartbeat, what comes in, the move from
- * polling to a WebSocket, and the end, in whatever order it comes. */
+ * The life of a session: its output on either transport, its heartbeat, what comes in, the move
+ * from polling to a WebSocket, and the end, in whatever order it comes. */
 #include "eio_session.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ enum {
     LINGER_MS = 30000     /* for a client to fetch the last words */
 };
 
-/* --- marking ------------------------------------------------------------------------------------- */
+/* --- marking ---------------------------------------------------------------------------------- */
 
 static void settle_posted(void *arg)
 {
@@ -41,7 +41,7 @@ void eio_session_mark(struct eio_session *s)
         e->posted = ws_post(e->ws, settle_posted, e) == 0;
 }
 
-/* --- the queue ----------------------------------------------------------------------------------- */
+/* --- the queue -------------------------------------------------------------------------------- */
 
 static void queue_release(struct eio_session *s)
 {
@@ -74,7 +74,8 @@ static int queue_reserve(struct eio_session *s, size_t n)
     return 0;
 }
 
-/* The place for a packet of `size` bytes, behind a separator. NULL with *error when there is none. */
+/* The place for a packet of `size` bytes, behind a separator. NULL with *error when there is
+ * none. */
 static char *queue_place(struct eio_session *s, size_t size, size_t limit, int *error)
 {
     size_t separator = s->out_len > 0;
@@ -102,7 +103,7 @@ static int queue_result(struct eio_session *s)
     return WS_QUEUED;
 }
 
-/* --- answers ------------------------------------------------------------------------------------- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 /* Answer what is held; afterwards nothing is. */
 static int answer(struct eio_session *s, struct eio_asker *held, enum eio_body type,
@@ -143,7 +144,7 @@ static void count_out(struct eio_session *s)
     s->host = NULL;
 }
 
-/* --- the end ------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 /* A connection that is ours no more. */
 static void let_go(struct ws_conn **c)
@@ -206,8 +207,8 @@ static void linger_over(void *arg)
     eio_leave(e);
 }
 
-/* The client will fetch what is queued, and then hear that this was all. While it moves to a WebSocket
- * it does not poll: then it fetches it there. */
+/* The client will fetch what is queued, and then hear that this was all. While it moves to a
+ * WebSocket it does not poll: then it fetches it there. */
 static void linger(struct eio_session *s)
 {
     stop_timer(&s->heartbeat);
@@ -270,8 +271,8 @@ void eio_session_drained(struct eio_session *s)
         s->server->handlers.on_drain(s);
 }
 
-/* What has gathered on polling leaves; the client gets its "ok" when it has read enough of it. While it
- * moves to a WebSocket it does not read, but waits for that "ok" before it goes on. */
+/* What has gathered on polling leaves; the client gets its "ok" when it has read enough of it.
+ * While it moves to a WebSocket it does not read, but waits for that "ok" before it goes on. */
 static void settle_polling(struct eio_session *s)
 {
     size_t low_water = s->server->options.high_water / 2;
@@ -294,7 +295,7 @@ void eio_session_settle(struct eio_session *s)
         eio_session_free(s);
 }
 
-/* --- the heartbeat ------------------------------------------------------------------------------- */
+/* --- the heartbeat ---------------------------------------------------------------------------- */
 
 static void heartbeat_fired(void *arg);
 
@@ -346,7 +347,8 @@ static void pong(struct eio_session *s)
     heartbeat_start(s, s->server->options.ping_interval_ms);
 }
 
-/* Something other than the pong has come. A client whose pong waits behind a large upload is alive. */
+/* Something other than the pong has come. A client whose pong waits behind a large upload is
+ * alive. */
 static void sign_of_life(struct eio_session *s)
 {
     if (!s->pinged || s->extended)
@@ -355,7 +357,7 @@ static void sign_of_life(struct eio_session *s)
     heartbeat_start(s, s->server->options.ping_timeout_ms);
 }
 
-/* --- input --------------------------------------------------------------------------------------- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 static void deliver(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len)
 {
@@ -422,7 +424,7 @@ void eio_session_binary(struct eio_session *s, const void *data, size_t len)
     deliver(s, WS_OP_BINARY, data, len);
 }
 
-/* --- polling ------------------------------------------------------------------------------------- */
+/* --- polling ---------------------------------------------------------------------------------- */
 
 static void hold(struct eio_session *s, struct eio_asker *place, const struct eio_asker *to)
 {
@@ -489,7 +491,7 @@ void eio_session_carry(struct eio_session *s, struct ws_conn *c)
     ws_set_data(c, s);
 }
 
-/* --- from polling to a WebSocket ----------------------------------------------------------------- */
+/* --- from polling to a WebSocket -------------------------------------------------------------- */
 
 void eio_session_unprobe(struct eio_session *s)
 {
@@ -544,9 +546,9 @@ static int queue_to_websocket(struct eio_session *s)
     return result;
 }
 
-/* The client has finished its polling and will send on the WebSocket alone: so do we. A pong that is
- * awaited may have been on its way by POST; it gets its whole time again (the reference waits for
- * ever). */
+/* The client has finished its polling and will send on the WebSocket alone: so do we. A pong that
+ * is awaited may have been on its way by POST; it gets its whole time again (the reference waits
+ * for ever). */
 static void take_over(struct eio_session *s)
 {
     int result;
@@ -589,7 +591,7 @@ void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_
         eio_session_unprobe(s);
 }
 
-/* --- sending ------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 bool eio_writable(const struct eio_session *s)
 {
@@ -667,9 +669,10 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
     return queue_result(s);
 }
 
-/* --- broadcasts ---------------------------------------------------------------------------------- */
+/* --- broadcasts ------------------------------------------------------------------------------- */
 
-/* The text form is what polling and text messages need; binary messages on WebSockets are the data. */
+/* The text form is what polling and text messages need; binary messages on WebSockets are the
+ * data. */
 struct eio_packet {
     struct eio_server *server;
     unsigned references;
@@ -776,7 +779,7 @@ int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags)
     return queue_result(s);
 }
 
-/* --- opening ------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 /* A place in the limits, and memory that counts in one of them. */
 static struct eio_session *session_alloc(struct eio_server *e)
@@ -871,7 +874,7 @@ void eio_keep(struct eio_session *s)
         stop_timer(&s->connect_timer);
 }
 
-/* --- what is known of a session ------------------------------------------------------------------ */
+/* --- what is known of a session --------------------------------------------------------------- */
 
 void eio_set_data(struct eio_session *s, void *data)
 {

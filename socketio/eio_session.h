@@ -8,9 +8,10 @@
  *   eio_codec.c    packets and payloads
  *   eio_census.c   sessions on polling by host
  *
- * A session is on one of two transports. On polling it has no connection of its own: it owns a queue,
- * and now and then a GET that is held until there is something to say, and a POST that is held until
- * the client has read some of it. On a WebSocket it has that, and the queue is the connection's own.
+ * A session is on one of two transports. On polling it has no connection of its own: it owns a
+ * queue, and now and then a GET that is held until there is something to say, and a POST that is
+ * held until the client has read some of it. On a WebSocket it has that, and the queue is the
+ * connection's own.
  *
  * Functions of the API never call back and never free: they mark. So does everything below. Marked
  * sessions are settled when the outermost callback from ws.h returns (eio_leave), or by a ws_post()
@@ -72,7 +73,7 @@ struct eio_server {
     bool closing;
 };
 
-/* --- engineio.c ---------------------------------------------------------------------------------- */
+/* --- engineio.c ------------------------------------------------------------------------------- */
 
 /* Around every callback from ws.h. The outermost eio_leave() settles what was marked. */
 void eio_enter(struct eio_server *e);
@@ -83,7 +84,7 @@ void eio_server_add(struct eio_server *e, struct eio_session *s);
 void eio_server_forget(struct eio_session *s); /* not findable any more; twice is once */
 void eio_server_remove(struct eio_session *s); /* not listed any more; it is about to be freed */
 
-/* --- eio_session.c ------------------------------------------------------------------------------- */
+/* --- eio_session.c ---------------------------------------------------------------------------- */
 
 /* A session with a new id whose first ping is on its way. NULL: no room for it. */
 struct eio_session *eio_session_new(struct eio_server *e, const struct eio_request *r,

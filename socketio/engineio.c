@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine.IO 4: the server. Requests and WebSockets come in from ws.h, are checked in the order of the
- * reference, and go to a session that is found by its id or made. */
+ * Engine.IO 4: the server. Requests and WebSockets come in from ws.h, are checked in the order of
+ * the reference, and go to a session that is found by its id or made. */
 #include "engineio.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@
 
 enum { BUCKETS_MIN = 64 };
 
-/* --- ids ----------------------------------------------------------------------------------------- */
+/* --- ids -------------------------------------------------------------------------------------- */
 
 /* 15 random bytes are 20 digits of base64url without padding. RFC 4648 §5 */
 bool eio_id_new(char out[EIO_ID_SIZE])
@@ -127,7 +127,7 @@ struct eio_session *eio_next(const struct eio_session *s)
     return next;
 }
 
-/* --- callbacks ----------------------------------------------------------------------------------- */
+/* --- callbacks -------------------------------------------------------------------------------- */
 
 void eio_enter(struct eio_server *e)
 {
@@ -147,7 +147,7 @@ void eio_leave(struct eio_server *e)
     e->depth--;
 }
 
-/* --- checks -------------------------------------------------------------------------------------- */
+/* --- checks ----------------------------------------------------------------------------------- */
 
 /* A request that names a session. */
 static enum eio_error check_sid(const struct eio_server *e, const struct eio_request *r,
@@ -167,7 +167,8 @@ static enum eio_error check_sid(const struct eio_server *e, const struct eio_req
     return EIO_OK;
 }
 
-/* A request that wants a new session. `*text` is what the application says to a client it refuses. */
+/* A request that wants a new session. `*text` is what the application says to a client it
+ * refuses. */
 static enum eio_error check_new(struct eio_server *e, const struct eio_request *r, bool upgrade,
                                 const struct eio_handshake *h, const char **text)
 {
@@ -194,7 +195,7 @@ static enum eio_error check(struct eio_server *e, const struct eio_request *r, b
     return r->has_sid ? check_sid(e, r, upgrade, found) : check_new(e, r, upgrade, h, text);
 }
 
-/* --- polling ------------------------------------------------------------------------------------- */
+/* --- polling ---------------------------------------------------------------------------------- */
 
 static void session_request(struct eio_session *s, const struct eio_request *r,
                             const struct eio_asker *to, const struct ws_request *req)
@@ -246,8 +247,8 @@ static void polling_handshake(struct eio_server *e, const struct eio_request *r,
         eio_session_opened(s, h);
 }
 
-/* What the application may see of a request that begins a session. The address costs a system call that
- * polls and posts do not need. */
+/* What the application may see of a request that begins a session. The address costs a system call
+ * that polls and posts do not need. */
 static struct eio_handshake handshake(const struct eio_request *r, struct ws_conn *c,
                                       const struct ws_request *req, char address[WS_ADDRESS_SIZE])
 {
@@ -305,10 +306,10 @@ static void on_abort(struct ws_conn *c)
     eio_leave(e);
 }
 
-/* --- WebSocket ----------------------------------------------------------------------------------- */
+/* --- WebSocket -------------------------------------------------------------------------------- */
 
-/* The request asks for a session that another WebSocket carries or is about to. It is let in and sent
- * away: clients of the reference and its test suite fail on a plain refusal. */
+/* The request asks for a session that another WebSocket carries or is about to. It is let in and
+ * sent away: clients of the reference and its test suite fail on a plain refusal. */
 static bool is_taken(const struct eio_session *s, const struct eio_request *r)
 {
     return r->has_sid && (s->on_websocket || s->probe != NULL);
@@ -460,7 +461,7 @@ static void on_close(struct ws_conn *c, unsigned code, const char *reason, size_
     eio_leave(e);
 }
 
-/* --- making and freeing -------------------------------------------------------------------------- */
+/* --- making and freeing ----------------------------------------------------------------------- */
 
 static void default_ms(unsigned *option, unsigned value)
 {

@@ -19,8 +19,8 @@
  *
  * The rules of ws.h hold here too. Everything runs on the loop's thread. Any function may be called
  * from any callback; none of them calls back, and none frees a session: a `struct eio_session *` is
- * valid from on_open until on_close returns. Functions return 0 or more on success, a WS_ERR_ below 0
- * on failure.
+ * valid from on_open until on_close returns. Functions return 0 or more on success, a WS_ERR_ below
+ * 0 on failure.
  *
  * Left out on purpose: protocol 3 (refused with code 5), JSONP, WebTransport, compression of
  * responses. */
@@ -37,13 +37,13 @@ struct eio_server;
 struct eio_session;
 struct eio_packet;
 
-/* --- server ------------------------------------------------------------------------------------- */
+/* --- server ----------------------------------------------------------------------------------- */
 
 /* For eio_options.transports. */
 enum eio_transport { EIO_POLLING = 1, EIO_WEBSOCKET = 2 };
 
-/* All zero is the reference's defaults. Borrowed until eio_server_new() returns, but for the lists and
- * strings, which must live as long as the server. */
+/* All zero is the reference's defaults. Borrowed until eio_server_new() returns, but for the lists
+ * and strings, which must live as long as the server. */
 struct eio_options {
     unsigned ping_interval_ms;   /* from the open packet, or a pong, to the next ping; 0: 25 s */
     unsigned ping_timeout_ms;    /* for the pong to come; 0: 20 s */
@@ -53,20 +53,19 @@ struct eio_options {
     size_t max_output;           /* unsent bytes of one session; 0: max_payload + 1 MiB. At most
                                     ws_options.max_queue makes sense */
     size_t high_water;           /* unsent bytes on polling above which sends return WS_QUEUED, and
-                                    POSTs are answered only when the client has read some; 0: 64 KiB.
-                                    On a WebSocket that of ws_options does the same */
+                                    POSTs are answered only when the client has read some; 0: 64
+                                    KiB. On a WebSocket that of ws_options does the same */
     size_t max_sessions;         /* on polling and WebSocket together; 0: twice the connections that
                                     the ws_server allows. Over it a handshake gets 503 */
-    size_t
-        max_polling_per_host; /* sessions on polling of one IPv4 address or IPv6 /64; 0: a quarter
-                                    of max_sessions. Over it a handshake gets 503. Behind a proxy all
-                                    clients have its address */
-    unsigned transports;      /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
-    bool no_upgrade;          /* sessions stay on the transport that they began with */
+    /* Sessions on polling of one IPv4 address or IPv6 /64; 0: a quarter of max_sessions. Over it a
+     * handshake gets 503. Behind a proxy all clients have its address. */
+    size_t max_polling_per_host;
+    unsigned transports; /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
+    bool no_upgrade;     /* sessions stay on the transport that they began with */
 
-    /* CORS, and with it the browser origins that may open a WebSocket. NULL: no CORS headers, and the
-     * ws_server's own origins hold for WebSockets. A request from another origin is served, but its
-     * page gets no permission to read the answer. */
+    /* CORS, and with it the browser origins that may open a WebSocket. NULL: no CORS headers, and
+     * the ws_server's own origins hold for WebSockets. A request from another origin is served, but
+     * its page gets no permission to read the answer. */
     const char *const *origins;       /* "https://example.org", or "*" for any; ends with NULL */
     const char *cors_methods;         /* NULL: "GET,HEAD,PUT,PATCH,POST,DELETE" */
     const char *cors_headers;         /* that a page may send; NULL: those that it asks for */
@@ -87,7 +86,8 @@ struct eio_handshake {
     const char *address;              /* of the peer, as ws_conn_address() writes it */
 };
 
-/* Why a session ended. The texts are those of the reference, which applications show and compare. */
+/* Why a session ended. The texts are those of the reference, which applications show and
+ * compare. */
 enum eio_reason {
     EIO_TRANSPORT_CLOSE,     /* the client closed, or its connection was cut */
     EIO_TRANSPORT_ERROR,     /* it broke the rules of the transport */
@@ -101,8 +101,8 @@ const char *eio_reason_text(enum eio_reason reason); /* "transport close" and so
 
 /* What happens in sessions. Each may be NULL. */
 struct eio_handlers {
-    /* May this client have a session? NULL lets it in; a text (valid until the next call) refuses it
-     * with 403 and becomes the message of the error; "" stands for "Forbidden". */
+    /* May this client have a session? NULL lets it in; a text (valid until the next call) refuses
+     * it with 403 and becomes the message of the error; "" stands for "Forbidden". */
     const char *(*on_handshake)(struct eio_server *e, const struct eio_handshake *h);
 
     /* The open packet is on its way. What is sent from here comes right after it. `h` is valid
@@ -128,7 +128,8 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
                                   const struct eio_handlers *handlers);
 
 /* End every session with EIO_SHUTTING_DOWN and take no new ones. Unsent messages are discarded. The
- * clients are told at once, the on_close follow. For a clean end call it before ws_server_stop(). */
+ * clients are told at once, the on_close follow. For a clean end call it before
+ * ws_server_stop(). */
 void eio_server_close(struct eio_server *e);
 
 /* After ws_server_free(), never before: until then connections may still report. Sessions that are
@@ -139,7 +140,7 @@ void *eio_user(const struct eio_server *e);
 struct ws_server *eio_ws_server(const struct eio_server *e);
 size_t eio_session_count(const struct eio_server *e); /* opened, and on_close still to come */
 
-/* --- sessions ------------------------------------------------------------------------------------ */
+/* --- sessions --------------------------------------------------------------------------------- */
 
 enum {
     EIO_VOLATILE = 1, /* flag: drop it when it cannot leave at once, see eio_writable() */
@@ -148,8 +149,8 @@ enum {
 
 /* Send one message.
  *
- *   opcode      WS_OP_TEXT (UTF-8, the caller vouches for it; without the byte 0x1e, which separates
- *               packets on polling) or WS_OP_BINARY
+ *   opcode      WS_OP_TEXT (UTF-8, the caller vouches for it; without the byte 0x1e, which
+ *               separates packets on polling) or WS_OP_BINARY
  *   data, len   copied before return
  *   flags       0 or EIO_VOLATILE
  *
@@ -166,8 +167,8 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
 bool eio_writable(const struct eio_session *s);
 
 /* End the session. What was sent before is still delivered; what the client sends from now on is
- * dropped. The reason will be EIO_FORCED_CLOSE, or EIO_FORCED_SERVER_CLOSE on polling while no GET is
- * held. on_close follows soon, never from inside this call. A second call does nothing. */
+ * dropped. The reason will be EIO_FORCED_CLOSE, or EIO_FORCED_SERVER_CLOSE on polling while no GET
+ * is held. on_close follows soon, never from inside this call. A second call does nothing. */
 void eio_close(struct eio_session *s);
 
 /* The client has done what connect_timeout_ms waits for. */
@@ -185,16 +186,16 @@ size_t eio_queued(const struct eio_session *s);               /* unsent bytes */
  * a secret of the two. */
 const char *eio_session_id(const struct eio_session *s);
 
-/* Walk the open sessions: eio_first(), then eio_next() until NULL. Sending and closing on the way is
- * allowed. */
+/* Walk the open sessions: eio_first(), then eio_next() until NULL. Sending and closing on the way
+ * is allowed. */
 struct eio_session *eio_first(const struct eio_server *e);
 struct eio_session *eio_next(const struct eio_session *s);
 
-/* --- broadcasts ---------------------------------------------------------------------------------- */
+/* --- broadcasts ------------------------------------------------------------------------------- */
 
 /* A message that goes to many: encoded once for each transport, when the first session needs it.
- * `data` is copied. One reference is the caller's, to be given up before ws_server_free(). NULL when
- * out of memory, or for what eio_send() calls WS_ERR_INVALID. */
+ * `data` is copied. One reference is the caller's, to be given up before ws_server_free(). NULL
+ * when out of memory, or for what eio_send() calls WS_ERR_INVALID. */
 struct eio_packet *eio_packet_new(struct eio_server *e, enum ws_opcode opcode, const void *data,
                                   size_t len);
 
@@ -205,23 +206,24 @@ int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags)
 struct eio_packet *eio_packet_keep(struct eio_packet *p); /* one more reference; returns `p` */
 void eio_packet_release(struct eio_packet *p);            /* one less; NULL is allowed */
 
-/* --- services ------------------------------------------------------------------------------------ */
+/* --- services --------------------------------------------------------------------------------- */
 
 /* A new unguessable id: 20 characters of base64url and a NUL. False when the system has no random
  * bytes to give. */
 enum { EIO_ID_LEN = 20, EIO_ID_SIZE = EIO_ID_LEN + 1 };
 bool eio_id_new(char out[EIO_ID_SIZE]);
 
-/* Take the next parameter off the query string `*rest`. Name and value are still encoded. False when
- * there is none left; empty ones ("&&") are passed over. */
+/* Take the next parameter off the query string `*rest`. Name and value are still encoded. False
+ * when there is none left; empty ones ("&&") are passed over. */
 bool eio_query_next(struct ws_str *rest, struct ws_str *name, struct ws_str *value);
 
 /* Decode "%41" and '+'. A '%' without two hex digits stands for itself. Returns the length, at most
- * raw.len, of which as much as fits `size` was written; any bytes may come out, NUL and bad UTF-8 too. */
+ * raw.len, of which as much as fits `size` was written; any bytes may come out, NUL and bad UTF-8
+ * too. */
 size_t eio_query_decode(char *out, size_t size, struct ws_str raw);
 
-/* Parameter `name`, the last one of that name, decoded. As much of it as fits `size` (at least 1) is
- * written, with a NUL. Returns its whole length, or -1 when there is none. */
+/* Parameter `name`, the last one of that name, decoded. As much of it as fits `size` (at least 1)
+ * is written, with a NUL. Returns its whole length, or -1 when there is none. */
 ptrdiff_t eio_query_get(struct ws_str query, const char *name, char *out, size_t size);
 
 #ifdef __cplusplus

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the grammar ------------------------------------------------------------------------------------ */
+/* --- the grammar ------------------------------------------------------------------------------ */
 
 static const char *skip_space(const char *p, const char *end) /* §2 */
 {
@@ -121,9 +121,9 @@ static const char *escape_end(const char *p, const char *end) /* behind the back
     }
 }
 
-/* Is there a byte among these eight that ends a run of plain characters: a quote, a backslash, a control
- * character? A byte that is below what is taken off it borrows, and gets its highest bit by that; a byte
- * that had it before, of a character beyond ASCII, does not count. */
+/* Is there a byte among these eight that ends a run of plain characters: a quote, a backslash, a
+ * control character? A byte that is below what is taken off it borrows, and gets its highest bit by
+ * that; a byte that had it before, of a character beyond ASCII, does not count. */
 static bool eight_are_plain(const char *p)
 {
     const uint64_t each = 0x0101010101010101u;
@@ -226,7 +226,8 @@ static const char *item(const struct nest *n, const char *p, const char *end)
     return closer(n) == '}' ? name_end(p, end) : p;
 }
 
-/* Behind a value come closing brackets, and then, unless that was all, a comma and the next value. */
+/* Behind a value come closing brackets, and then, unless that was all, a comma and the next
+ * value. */
 static const char *behind_value(struct nest *n, const char *p, const char *end)
 {
     while (n->depth != 0) {
@@ -269,7 +270,7 @@ static const char *value_end(const char *p, const char *end)
     return p;
 }
 
-/* --- slices ------------------------------------------------------------------------------------------- */
+/* --- slices ----------------------------------------------------------------------------------- */
 
 static struct ws_str slice(const char *p, const char *end)
 {
@@ -435,7 +436,7 @@ struct ws_str json_member(struct ws_str object, const char *name)
     return found;
 }
 
-/* --- scalars ------------------------------------------------------------------------------------------ */
+/* --- scalars ---------------------------------------------------------------------------------- */
 
 bool json_bool(struct ws_str value, bool *out)
 {
@@ -448,8 +449,8 @@ bool json_bool(struct ws_str value, bool *out)
 }
 
 /* Significant digits of a number, and where its decimal point stands. No point halfway between two
- * doubles has more than 767 digits, so that of those beyond DIGITS_MAX it only matters whether all are
- * zero: if not, the last one that is kept is not zero either. */
+ * doubles has more than 767 digits, so that of those beyond DIGITS_MAX it only matters whether all
+ * are zero: if not, the last one that is kept is not zero either. */
 enum { DIGITS_MAX = 800 };
 
 struct decimal {
@@ -494,8 +495,8 @@ static void decimal_read(struct decimal *d, const char *p, const char *end)
             continue;
         }
         decimal_digit(d, *p);
-        /* Digits before the point move it to the right; zeros behind it, before the first digit that
-         * counts, to the left. */
+        /* Digits before the point move it to the right; zeros behind it, before the first digit
+         * that counts, to the left. */
         if (!fraction && d->count != 0)
             d->point++;
         else if (fraction && d->count == 0)
@@ -513,7 +514,8 @@ bool json_number(struct ws_str value, double *out)
     if (value.len == 0 || number_end(value.data, value.data + value.len) != value.data + value.len)
         return false;
     decimal_read(&d, value.data, value.data + value.len);
-    /* As an integer times a power of ten, strtod() does not depend on the locale's decimal point. */
+    /* As an integer times a power of ten, strtod() does not depend on the locale's decimal
+     * point. */
     snprintf(text, sizeof text, "%s%.*se%ld", d.negative ? "-" : "", (int)d.count, d.digits,
              d.point - (long)d.count);
     *out = d.count == 0 ? (d.negative ? -0.0 : 0.0) : strtod(text, NULL);
@@ -554,7 +556,7 @@ bool json_integer(struct ws_str value, int64_t *out)
     return true;
 }
 
-/* --- strings ------------------------------------------------------------------------------------------ */
+/* --- strings ---------------------------------------------------------------------------------- */
 
 static size_t put_character(char out[4], uint32_t c)
 {
@@ -610,8 +612,8 @@ static uint32_t take_unicode_escape(struct ws_str *rest)
     return 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
 }
 
-/* Take the next piece off the inside of a valid string: bytes as they are, or one escape resolved into
- * `room`. Returns its length, 0 at the end. */
+/* Take the next piece off the inside of a valid string: bytes as they are, or one escape resolved
+ * into `room`. Returns its length, 0 at the end. */
 static size_t next_piece(struct ws_str *rest, const char **piece, char room[4])
 {
     static const char short_escapes[] = "b\bf\fn\nr\rt\t";
@@ -681,7 +683,7 @@ bool json_string_is(struct ws_str value, const char *text)
     return left == 0;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void fail(struct json_writer *w)
 {
@@ -755,8 +757,8 @@ void json_write_integer(struct json_writer *w, int64_t value)
     write_value(w, text, (size_t)len);
 }
 
-/* The fewest digits that read back as `value` (> 0), without a point; returns how many. The value is
- * 0.digits * 10^*point. */
+/* The fewest digits that read back as `value` (> 0), without a point; returns how many. The value
+ * is 0.digits * 10^*point. */
 static int shortest_digits(double value, char digits[18], int *point)
 {
     char text[40];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * JSON, RFC 8259, as far as the events of Socket.IO need it. Nothing is parsed into a tree: a value is
- * a slice of the text that it came in, and each function below looks at the text anew. Pure.
+ * JSON, RFC 8259, as far as the events of Socket.IO need it. Nothing is parsed into a tree: a value
+ * is a slice of the text that it came in, and each function below looks at the text anew. Pure.
  *
  *     struct ws_str list = json_inside(array), value;
  *     while (json_next(&list, &value))
@@ -39,10 +39,10 @@ enum json_type {
     JSON_OBJECT
 };
 
-/* --- reading ---------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
-/* The one value that `text` consists of, without the white space around it; data is NULL when the text
- * is anything but one valid value. */
+/* The one value that `text` consists of, without the white space around it; data is NULL when the
+ * text is anything but one valid value. */
 struct ws_str json_parse(struct ws_str text);
 
 /* Is `text` a list of valid values, or nothing but white space? */
@@ -60,8 +60,8 @@ bool json_next(struct ws_str *list, struct ws_str *value);
 /* The same for the inside of an object; `name` is a JSON string with its quotes. */
 bool json_next_member(struct ws_str *list, struct ws_str *name, struct ws_str *value);
 
-/* Take the next token off `rest`: a bracket, a comma or a colon alone, or a whole scalar. False at the
- * end, or at what is none. Which token may follow which is not checked. */
+/* Take the next token off `rest`: a bracket, a comma or a colon alone, or a whole scalar. False at
+ * the end, or at what is none. Which token may follow which is not checked. */
 bool json_token(struct ws_str *rest, struct ws_str *token);
 
 /* Value number `index` of a list, from 0; data is NULL when there is none. */
@@ -80,21 +80,21 @@ bool json_integer(struct ws_str value, int64_t *out);
 /* Write the characters of a string, its escapes resolved, and a NUL. A lone surrogate, which UTF-8
  * cannot express, becomes U+FFFD. value.len bytes of room are always enough.
  *
- * Returns the length without the NUL (characters may be NULs themselves), or -1 when the value is no
- * string or does not fit into `size` bytes. */
+ * Returns the length without the NUL (characters may be NULs themselves), or -1 when the value is
+ * no string or does not fit into `size` bytes. */
 ptrdiff_t json_string(struct ws_str value, char *out, size_t size);
 
 /* Is the value a string of exactly these characters, however it is escaped? */
 bool json_string_is(struct ws_str value, const char *text);
 
-/* Bytes of the one UTF-8 character at the start of `text`, and the character: 1 to 4, or 0 when there
- * is none. Surrogates are let through in their three bytes; the caller decides about them. */
+/* Bytes of the one UTF-8 character at the start of `text`, and the character: 1 to 4, or 0 when
+ * there is none. Surrogates are let through in their three bytes; the caller decides about them. */
 size_t json_character(struct ws_str text, uint32_t *character);
 
-/* --- writing ---------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
-/* Text that grows. All zero is empty. Commas come by themselves, so that values written one after the
- * other are a list. Out of memory sets `failed` and drops what was written and what follows. */
+/* Text that grows. All zero is empty. Commas come by themselves, so that values written one after
+ * the other are a list. Out of memory sets `failed` and drops what was written and what follows. */
 struct json_writer {
     char *data;
     size_t len;
@@ -104,7 +104,8 @@ struct json_writer {
 
 void json_write_null(struct json_writer *w);
 void json_write_bool(struct json_writer *w, bool value);
-/* In the shortest form that reads back as the same double, as JavaScript does; null when not finite. */
+/* In the shortest form that reads back as the same double, as JavaScript does; null when not
+ * finite. */
 void json_write_number(struct json_writer *w, double value);
 void json_write_integer(struct json_writer *w, int64_t value);
 

@@ -35,8 +35,8 @@ bool name_table_add(struct name_table *t, struct name_entry *e, struct ws_str na
 
 void name_table_remove(struct name_table *t, struct name_entry *e);
 
-/* Take one entry after the other out, in no order; NULL when there is none left. `*from` is 0 at first,
- * and nothing is added in between. */
+/* Take one entry after the other out, in no order; NULL when there is none left. `*from` is 0 at
+ * first, and nothing is added in between. */
 struct name_entry *name_table_pop(struct name_table *t, size_t *from);
 
 void name_table_release(struct name_table *t); /* the entries are the caller's */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Socket.IO, protocol 5, on engineio.h: events with arguments, acknowledgements, rooms and namespaces
- * for unmodified Socket.IO v4 clients. A chat room for everybody:
+ * Socket.IO, protocol 5, on engineio.h: events with arguments, acknowledgements, rooms and
+ * namespaces for unmodified Socket.IO v4 clients. A chat room for everybody:
  *
  *     static void on_event(struct sio_socket *s, const struct sio_event *e)
  *     {
@@ -17,14 +17,15 @@
  *     sio_server_free(io);
  *
  * The rules of ws.h hold here too. Everything runs on the loop's thread. Any function may be called
- * from any callback; none of them calls back, and none frees a socket. Functions return 0 or more on
- * success, a WS_ERR_ or SIO_ERR_ below 0 on failure.
+ * from any callback; none of them calls back, and none frees a socket. Functions return 0 or more
+ * on success, a WS_ERR_ or SIO_ERR_ below 0 on failure.
  *
  * A `struct sio_socket *` is one client in one namespace: a client that joins three namespaces is
- * three sockets on one connection. It is valid from on_auth (or else on_connect) until on_disconnect
- * or on_abort returns.
+ * three sockets on one connection. It is valid from on_auth (or else on_connect) until
+ * on_disconnect or on_abort returns.
  *
- * Left out on purpose: several servers as one (adapters), the msgpack parser, the client's bundle. */
+ * Left out on purpose: several servers as one (adapters), the msgpack parser, the client's
+ * bundle. */
 #ifndef SOCKETIO_SIO_H
 #define SOCKETIO_SIO_H
 
@@ -43,11 +44,11 @@ enum sio_result {
     SIO_ERR_TIMEOUT = -16, /* not acknowledged in time */
 };
 
-/* --- arguments ------------------------------------------------------------------------------------ */
+/* --- arguments -------------------------------------------------------------------------------- */
 
-/* What an event or an acknowledgement carries: a list of JSON values, "1,\"two\",{\"three\":3}", and
- * the binary values that {"_placeholder":true,"num":0} and so on in it stand for. json.h reads such
- * lists and writes them. */
+/* What an event or an acknowledgement carries: a list of JSON values, "1,\"two\",{\"three\":3}",
+ * and the binary values that {"_placeholder":true,"num":0} and so on in it stand for. json.h reads
+ * such lists and writes them. */
 struct sio_args {
     struct ws_str list;
     const struct ws_str *attachments; /* NULL: none */
@@ -77,8 +78,8 @@ struct sio_ack {
     char socket_id[EIO_ID_SIZE];
 };
 
-/* An event that a client emitted. All of it is valid until the callback returns; to answer later, copy
- * `ack`. */
+/* An event that a client emitted. All of it is valid until the callback returns; to answer later,
+ * copy `ack`. */
 struct sio_event {
     struct ws_str name; /* as JSON: a string with its quotes; or a number, if the client wants so */
     struct sio_args args; /* without the name */
@@ -92,7 +93,7 @@ bool sio_event_is(const struct sio_event *e, const char *name); /* without quote
  * WS_ERR_CLOSED when there is nobody (any more) who waits. */
 int sio_answer(struct sio_ack *ack, struct sio_args args);
 
-/* --- server --------------------------------------------------------------------------------------- */
+/* --- server ----------------------------------------------------------------------------------- */
 
 /* All zero is the reference's defaults. Borrowed until sio_server_new() returns, but for lists and
  * strings, which must live as long as the server. */
@@ -118,12 +119,12 @@ struct sio_options {
     void *user; /* for sio_user() */
 };
 
-/* Serve Socket.IO. It has no namespace yet, not even "/". NULL when out of memory or for a path that
- * does not begin with '/'. sio_server_free() when done. */
+/* Serve Socket.IO. It has no namespace yet, not even "/". NULL when out of memory or for a path
+ * that does not begin with '/'. sio_server_free() when done. */
 struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options *options);
 
-/* End every connection with "server shutting down" and take no new ones. on_disconnect follows. For a
- * clean end call it before ws_server_stop(). */
+/* End every connection with "server shutting down" and take no new ones. on_disconnect follows. For
+ * a clean end call it before ws_server_stop(). */
 void sio_server_close(struct sio_server *io);
 
 /* After ws_server_free(), never before. Sockets that are left get their on_disconnect from here, in
@@ -134,7 +135,7 @@ void *sio_user(const struct sio_server *io);
 struct ws_server *sio_ws_server(const struct sio_server *io);
 struct eio_server *sio_engine(const struct sio_server *io);
 
-/* --- namespaces ----------------------------------------------------------------------------------- */
+/* --- namespaces ------------------------------------------------------------------------------- */
 
 /* What happens in a namespace. Each may be NULL. */
 struct sio_handlers {
@@ -153,17 +154,17 @@ struct sio_handlers {
     /* The client emitted an event. `e` is valid until return. */
     void (*on_event)(struct sio_socket *s, const struct sio_event *e);
 
-    /* After a send returned WS_QUEUED, or a broadcast went over the same mark: the client has read, and
-     * may be sent more. */
+    /* After a send returned WS_QUEUED, or a broadcast went over the same mark: the client has read,
+     * and may be sent more. */
     void (*on_drain)(struct sio_socket *s);
 
-    /* The socket has ended, exactly once per on_connect. Its rooms are still there; `s` is freed after
-     * return. `reason` is a text of the reference: "transport close", "ping timeout", "client
+    /* The socket has ended, exactly once per on_connect. Its rooms are still there; `s` is freed
+     * after return. `reason` is a text of the reference: "transport close", "ping timeout", "client
      * namespace disconnect", "server namespace disconnect" and so on. */
     void (*on_disconnect)(struct sio_socket *s, const char *reason);
 
-    /* Gets the data that a socket still had after its end, so that it can be freed: at once, or when
-     * the socket cannot be recovered any more (recovery_ms). */
+    /* Gets the data that a socket still had after its end, so that it can be freed: at once, or
+     * when the socket cannot be recovered any more (recovery_ms). */
     void (*on_forget)(struct sio_namespace *n, void *data);
 
     void *user; /* for sio_namespace_user() */
@@ -175,9 +176,9 @@ struct sio_handlers {
 struct sio_namespace *sio_namespace_new(struct sio_server *io, const char *name,
                                         const struct sio_handlers *handlers);
 
-/* Open namespaces as clients ask for them: `match` says whether there may be one of that name, for a
- * client with that `auth`. Several such rules are tried in the order of their making. A namespace that
- * was opened so ends with its last socket (and its last recoverable one). Returns 0 or
+/* Open namespaces as clients ask for them: `match` says whether there may be one of that name, for
+ * a client with that `auth`. Several such rules are tried in the order of their making. A namespace
+ * that was opened so ends with its last socket (and its last recoverable one). Returns 0 or
  * WS_ERR_NOMEM. */
 int sio_namespace_rule(struct sio_server *io,
                        bool (*match)(void *user, struct ws_str name, struct ws_str auth),
@@ -190,15 +191,15 @@ struct sio_server *sio_namespace_server(const struct sio_namespace *n);
 void *sio_namespace_user(const struct sio_namespace *n);
 size_t sio_namespace_count(const struct sio_namespace *n); /* connected sockets */
 
-/* Walk the connected sockets: sio_first(), then sio_next() until NULL. Emitting and disconnecting on
- * the way is allowed. */
+/* Walk the connected sockets: sio_first(), then sio_next() until NULL. Emitting and disconnecting
+ * on the way is allowed. */
 struct sio_socket *sio_first(const struct sio_namespace *n);
 struct sio_socket *sio_next(const struct sio_socket *s);
 
-/* --- sockets -------------------------------------------------------------------------------------- */
+/* --- sockets ---------------------------------------------------------------------------------- */
 
-/* Let a socket in whose on_auth has been called. on_connect follows. Returns 0, or WS_ERR_CLOSED when
- * it does not wait for an answer. */
+/* Let a socket in whose on_auth has been called. on_connect follows. Returns 0, or WS_ERR_CLOSED
+ * when it does not wait for an answer. */
 int sio_accept(struct sio_socket *s);
 
 /* Keep it out: the client gets an Error with that message, and `data` (one JSON value, or all zero
@@ -258,7 +259,7 @@ struct ws_str sio_socket_header(const struct sio_socket *s,
 void sio_set_data(struct sio_socket *s, void *data); /* yours; NULL at first */
 void *sio_data(const struct sio_socket *s);
 
-/* --- rooms ---------------------------------------------------------------------------------------- */
+/* --- rooms ------------------------------------------------------------------------------------ */
 
 /* A room of a namespace is there while somebody is in it. Joining twice is joining once. Each
  * socket is also in a room of its own, which is named by its id and not counted. Names are copied.
@@ -272,7 +273,7 @@ bool sio_is_in(const struct sio_socket *s, const char *room);
  * Valid until it is left. */
 const char *sio_socket_room(const struct sio_socket *s, size_t index);
 
-/* --- many sockets --------------------------------------------------------------------------------- */
+/* --- many sockets ----------------------------------------------------------------------------- */
 
 /* Some of a namespace's connected sockets: those in any of the rooms `to`, or all; without those in
  * any of the rooms `except`, and without `sender`. Nobody is in there twice. */
@@ -285,9 +286,9 @@ struct sio_target {
 };
 #define SIO_ROOMS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-/* Emit an event to all of them. It is encoded once for each transport. A client whose output is full is
- * disconnected; the others never wait for it. Returns how many it was sent to, or WS_ERR_NOMEM,
- * WS_ERR_INVALID as sio_emit(). */
+/* Emit an event to all of them. It is encoded once for each transport. A client whose output is
+ * full is disconnected; the others never wait for it. Returns how many it was sent to, or
+ * WS_ERR_NOMEM, WS_ERR_INVALID as sio_emit(). */
 ptrdiff_t sio_publish(const struct sio_target *t, const char *name, struct sio_args args);
 
 /* The same to everybody in a namespace. */
@@ -298,9 +299,9 @@ ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_
 
 /* Emit and ask each for an acknowledgement. fn(arg, reply) is called for every answer, and one last
  * time with reply->socket NULL: without error when all have answered, with SIO_ERR_TIMEOUT when the
- * time (not 0) was over before, with WS_ERR_CLOSED when all who have not answered have ended. Never from
- * inside this call, and not at all when it fails. A client that owes max_acks answers already is
- * disconnected. Returns as sio_publish(). */
+ * time (not 0) was over before, with WS_ERR_CLOSED when all who have not answered have ended. Never
+ * from inside this call, and not at all when it fails. A client that owes max_acks answers already
+ * is disconnected. Returns as sio_publish(). */
 ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct sio_args args,
                           unsigned timeout_ms, sio_reply_fn *fn, void *arg);
 

@@ -6,7 +6,7 @@
 
 #include "sio_server.h"
 
-/* --- arguments ---------------------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 struct sio_args sio_args(const char *list)
 {
@@ -66,7 +66,7 @@ static bool legal_args(const struct sio_server *io, const struct sio_args *args)
             sio_placeholders_fit(args->list, (unsigned)args->attachment_count));
 }
 
-/* --- packets ------------------------------------------------------------------------------------------ */
+/* --- packets ---------------------------------------------------------------------------------- */
 
 static bool legal_name(struct ws_str name)
 {
@@ -179,7 +179,7 @@ int sio_emit_volatile(struct sio_socket *s, const char *name, struct sio_args ar
     return eio_writable(s->conn->engine) ? send_parts(s->conn, text, &args) : EIO_DROPPED;
 }
 
-/* --- waiting for acknowledgements --------------------------------------------------------------------- */
+/* --- waiting for acknowledgements ------------------------------------------------------------- */
 
 /* One acknowledgement that one client owes. */
 struct sio_wait {
@@ -306,7 +306,7 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
     return result;
 }
 
-/* --- broadcasts with acknowledgements ----------------------------------------------------------------- */
+/* --- broadcasts with acknowledgements --------------------------------------------------------- */
 
 static struct sio_gather *gather_new(struct sio_server *io, sio_reply_fn *fn, void *arg)
 {
@@ -430,7 +430,7 @@ void sio_gathers_end(struct sio_server *io)
         gather_end(io->gathers, WS_ERR_CLOSED);
 }
 
-/* --- broadcasts --------------------------------------------------------------------------------------- */
+/* --- broadcasts ------------------------------------------------------------------------------- */
 
 /* One event on its way to many, encoded. */
 struct publication {
@@ -556,7 +556,7 @@ ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct s
     return sent;
 }
 
-/* --- acknowledgements out ----------------------------------------------------------------------------- */
+/* --- acknowledgements out --------------------------------------------------------------------- */
 
 int sio_answer(struct sio_ack *ack, struct sio_args args)
 {

@@ -2,7 +2,8 @@
  *
  * The packets of Socket.IO, protocol 5; see sio_packet.h. The reference's parser had advisories on
  * numbers that it believed (CVE-2022-2421, CVE-2026-33151), on names that are no strings
- * (CVE-2023-32695) and on payloads of the wrong kind; here each field is checked before it is used. */
+ * (CVE-2023-32695) and on payloads of the wrong kind; here each field is checked before it is
+ * used. */
 #include "sio_packet.h"
 
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 static const int64_t id_max =
     9007199254740991; /* 2^53 - 1: where numbers of JavaScript are exact */
 
-/* --- reading ---------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void drop(struct ws_str *text, size_t n)
 {
@@ -165,7 +166,7 @@ int sio_packet_decode(struct sio_packet *p, struct ws_str text)
     return error != 0 ? error : read_payload(p, text);
 }
 
-/* --- placeholders ------------------------------------------------------------------------------------- */
+/* --- placeholders ----------------------------------------------------------------------------- */
 
 /* What is known of an object while its members pass. */
 struct object {
@@ -231,7 +232,7 @@ int sio_placeholder(struct ws_str value)
     return (int)num;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void write_number(struct json_writer *w, uint64_t number)
 {
@@ -261,7 +262,7 @@ void sio_packet_begin(struct json_writer *w, enum sio_type type, unsigned attach
         write_number(w, (uint64_t)id);
 }
 
-/* --- attachments ------------------------------------------------------------------------------------- */
+/* --- attachments ------------------------------------------------------------------------------ */
 
 static int grow(struct sio_assembly *a, const void *data, size_t len)
 {

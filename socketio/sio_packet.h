@@ -4,8 +4,9 @@
  *
  *     packet = type [ attachments "-" ] [ namespace "," ] [ id ] [ JSON ]
  *
- * Binary values stand in the JSON as {"_placeholder":true,"num":i}; the i-th attachment follows as the
- * i-th binary message behind the packet. Pure: messages come in as slices and go out as text. */
+ * Binary values stand in the JSON as {"_placeholder":true,"num":i}; the i-th attachment follows as
+ * the i-th binary message behind the packet. Pure: messages come in as slices and go out as
+ * text. */
 #ifndef SIO_PACKET_H
 #define SIO_PACKET_H
 
@@ -50,8 +51,8 @@ struct sio_packet {
     struct ws_str json;   /* the payload, valid for its type; data is NULL when there is none */
 };
 
-/* Read one packet; its slices point into `text`. Returns 0 or a sio_packet_error. An event without any
- * payload is let through, since the reference ignores it. */
+/* Read one packet; its slices point into `text`. Returns 0 or a sio_packet_error. An event without
+ * any payload is let through, since the reference ignores it. */
 int sio_packet_decode(struct sio_packet *p, struct ws_str text);
 
 /* Write the beginning of a packet up to its JSON, which the caller writes behind it. */
@@ -67,11 +68,11 @@ int sio_placeholder(struct ws_str value);
 /* Does every placeholder in a list of values, however deep, name one of `attachments`? */
 bool sio_placeholders_fit(struct ws_str list, unsigned attachments);
 
-/* --- attachments ------------------------------------------------------------------------------------- */
+/* --- attachments ------------------------------------------------------------------------------ */
 
-/* A packet whose attachments are still to come: the packet and what has come of them lie behind each
- * other in one allocation of exactly `len` bytes, which grows with what came, never with what was
- * announced. All zero is empty. */
+/* A packet whose attachments are still to come: the packet and what has come of them lie behind
+ * each other in one allocation of exactly `len` bytes, which grows with what came, never with what
+ * was announced. All zero is empty. */
 struct sio_assembly {
     char *data; /* owned */
     size_t len;
@@ -80,7 +81,8 @@ struct sio_assembly {
     unsigned want;
 };
 
-/* Begin with the text of a packet that has attachments; it is copied. Returns 0 or SIO_PACKET_NOMEM. */
+/* Begin with the text of a packet that has attachments; it is copied. Returns 0 or
+ * SIO_PACKET_NOMEM. */
 int sio_assembly_begin(struct sio_assembly *a, struct ws_str text, unsigned attachments);
 
 /* Add the next attachment. Returns 1 when it was the last one, 0 when more are due, or

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Connection state recovery: a client whose connection was cut comes back as the socket that it was,
- * with its id, rooms and data, and gets the events that it missed.
+ * Connection state recovery: a client whose connection was cut comes back as the socket that it
+ * was, with its id, rooms and data, and gets the events that it missed.
  *
- * For this each namespace keeps the sockets that have ended so, for a while, by their secret pid; and
- * a log of what was emitted. A client tells its pid and the offset of the last event that it got: it
- * can be served when that offset is in the log, or right before it. Both are bounded in time and in
- * bytes; whoever falls out of either begins anew. Namespaces that clients open by their names share one
- * bound, since there may be any number of them. */
+ * For this each namespace keeps the sockets that have ended so, for a while, by their secret pid;
+ * and a log of what was emitted. A client tells its pid and the offset of the last event that it
+ * got: it can be served when that offset is in the log, or right before it. Both are bounded in
+ * time and in bytes; whoever falls out of either begins anew. Namespaces that clients open by their
+ * names share one bound, since there may be any number of them. */
 #define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +36,7 @@ struct kept {
     struct kept *previous;
     uint64_t time_ms;
     size_t size;
-    size_t
-        weight; /* bytes that it keeps in memory: its own, and those of a namespace that stays for it */
+    size_t weight; /* bytes that it keeps: its own, and those of a namespace that stays for it */
     void *data;
     size_t room_count;
     char pid[EIO_ID_SIZE];
@@ -85,7 +84,7 @@ static bool is_over(const struct sio_recovery *r, uint64_t since, uint64_t now)
     return now - since >= r->nsp->server->options.recovery_ms;
 }
 
-/* --- forgetting --------------------------------------------------------------------------------------- */
+/* --- forgetting ------------------------------------------------------------------------------- */
 
 static void log_drop(struct sio_recovery *r)
 {
@@ -181,7 +180,7 @@ void sio_recovery_free(struct sio_namespace *n)
     sio_give(n->server, r, sizeof *r);
 }
 
-/* --- the log ------------------------------------------------------------------------------------------ */
+/* --- the log ---------------------------------------------------------------------------------- */
 
 bool sio_recovery_offset(struct sio_namespace *n, char out[SIO_OFFSET_SIZE])
 {
@@ -311,7 +310,7 @@ void sio_recovery_replay(struct sio_socket *s)
             send_entry(e, s->conn);
 }
 
-/* --- going and coming back ---------------------------------------------------------------------------- */
+/* --- going and coming back -------------------------------------------------------------------- */
 
 static size_t put_rooms(char *at, const struct sio_socket *s, size_t *count)
 {
@@ -390,7 +389,8 @@ static struct kept *kept_find(struct sio_recovery *r, struct ws_str value)
     return (struct kept *)name_table_find(&r->sessions, (struct ws_str){pid, EIO_ID_LEN});
 }
 
-/* The socket takes the place of the one that was kept. A room that there is no memory for is lost. */
+/* The socket takes the place of the one that was kept. A room that there is no memory for is
+ * lost. */
 static void restore(struct sio_recovery *r, struct sio_socket *s, struct kept *k)
 {
     struct name_table *sockets = &s->nsp->server->sockets;

@@ -20,7 +20,7 @@ struct sio_seat {
     struct sio_seat *previous;
 };
 
-/* --- joining and leaving ------------------------------------------------------------------------------ */
+/* --- joining and leaving ---------------------------------------------------------------------- */
 
 static struct sio_room *room_named(const struct sio_namespace *n, const char *name)
 {
@@ -153,7 +153,7 @@ const char *sio_socket_room(const struct sio_socket *s, size_t index)
     return seat == NULL ? NULL : seat->room->name;
 }
 
-/* --- targets ------------------------------------------------------------------------------------------ */
+/* --- targets ---------------------------------------------------------------------------------- */
 
 struct walk {
     uint64_t stamp; /* of those that this walk has passed, or leaves out */

@@ -11,9 +11,9 @@
  *
  * A connection (one Engine.IO session) has sockets, one for each namespace that its client is in.
  *
- * Functions of the API never call back and never free: they mark. Marked sockets are settled when the
- * outermost callback returns (sio_callback_end), or by a ws_post() when it all began outside: on_connect and
- * on_disconnect are called, memory is freed. */
+ * Functions of the API never call back and never free: they mark. Marked sockets are settled when
+ * the outermost callback returns (sio_callback_end), or by a ws_post() when it all began outside:
+ * on_connect and on_disconnect are called, memory is freed. */
 #ifndef SIO_SERVER_H
 #define SIO_SERVER_H
 
@@ -117,7 +117,7 @@ struct sio_socket {
     char id[EIO_ID_SIZE];
 };
 
-/* --- socketio.c --------------------------------------------------------------------------------------- */
+/* --- socketio.c ------------------------------------------------------------------------------- */
 
 /* Around every callback. The outermost sio_callback_end() settles what was marked. */
 void sio_callback_begin(struct sio_server *io);
@@ -141,7 +141,7 @@ void sio_conn_fail(struct sio_conn *c);
 void sio_conn_send(struct sio_conn *c, struct ws_str text);
 void sio_conn_check(struct sio_conn *c); /* free it, if it has ended and has no sockets */
 
-/* --- sio_socket.c ------------------------------------------------------------------------------------- */
+/* --- sio_socket.c ----------------------------------------------------------------------------- */
 
 struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n);
 void sio_socket_connect(struct sio_socket *s, struct ws_str auth); /* ask on_auth, or let it in */
@@ -152,7 +152,7 @@ void sio_forget(struct sio_namespace *n, void *data);
 void sio_refuse_namespace(struct sio_conn *c, struct ws_str nsp, const char *message,
                           struct ws_str data);
 
-/* --- sio_room.c --------------------------------------------------------------------------------------- */
+/* --- sio_room.c ------------------------------------------------------------------------------- */
 
 void sio_leave_rooms(struct sio_socket *s);
 
@@ -160,18 +160,18 @@ void sio_leave_rooms(struct sio_socket *s);
 void sio_visit(const struct sio_target *t, void (*visit)(void *arg, struct sio_socket *s),
                void *arg);
 
-/* --- sio_emit.c --------------------------------------------------------------------------------------- */
+/* --- sio_emit.c ------------------------------------------------------------------------------- */
 
 void sio_acked(struct sio_socket *s, int64_t id, const struct sio_args *args);
 void sio_waits_end(struct sio_socket *s); /* nobody will answer any more */
 void sio_gathers_end(struct sio_server *io);
 
-/* --- sio_recovery.c ----------------------------------------------------------------------------------- */
+/* --- sio_recovery.c --------------------------------------------------------------------------- */
 
 bool sio_recovery_init(struct sio_namespace *n); /* false when out of memory */
 
-/* Give the socket a pid: its own of before, with id, rooms and data, when its client names it and an
- * offset that is still known; else a new one. False when out of memory. */
+/* Give the socket a pid: its own of before, with id, rooms and data, when its client names it and
+ * an offset that is still known; else a new one. False when out of memory. */
 bool sio_recovery_begin(struct sio_socket *s, struct ws_str auth);
 void sio_recovery_replay(struct sio_socket *s); /* send what it missed */
 void sio_recovery_keep(struct sio_socket *s); /* it has ended, and may come back: takes its data */

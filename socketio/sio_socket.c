@@ -8,7 +8,7 @@
 
 #include "sio_server.h"
 
-/* --- coming ------------------------------------------------------------------------------------------- */
+/* --- coming ----------------------------------------------------------------------------------- */
 
 static void link_socket(struct sio_socket *s)
 {
@@ -155,7 +155,7 @@ int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data)
     return 0;
 }
 
-/* --- going -------------------------------------------------------------------------------------------- */
+/* --- going ------------------------------------------------------------------------------------ */
 
 void sio_socket_end(struct sio_socket *s, const char *reason)
 {
@@ -259,7 +259,7 @@ void sio_socket_settle(struct sio_socket *s)
     socket_free(s);
 }
 
-/* --- what is known of a socket ------------------------------------------------------------------------ */
+/* --- what is known of a socket ---------------------------------------------------------------- */
 
 bool sio_is_connected(const struct sio_socket *s)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Socket.IO 5: the server. Messages come in from engineio.h, become packets, and go to the socket of
- * their namespace; namespaces are found or made. */
+ * Socket.IO 5: the server. Messages come in from engineio.h, become packets, and go to the socket
+ * of their namespace; namespaces are found or made. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ struct sio_rule {
     struct sio_handlers handlers;
 };
 
-/* --- callbacks -------------------------------------------------------------------------------------- */
+/* --- callbacks -------------------------------------------------------------------------------- */
 
 void sio_callback_begin(struct sio_server *io)
 {
@@ -64,7 +64,7 @@ void sio_socket_mark(struct sio_socket *s)
         io->posted = ws_post(io->ws, settle_posted, io) == 0;
 }
 
-/* --- memory ------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 void *sio_take(struct sio_server *io, size_t size)
 {
@@ -93,7 +93,7 @@ struct json_writer *sio_scratch(struct sio_server *io)
     return &io->scratch;
 }
 
-/* --- connections -------------------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 void sio_conn_fail(struct sio_conn *c)
 {
@@ -143,8 +143,8 @@ static void add_text(struct json_writer *w, struct ws_str text)
     json_write_text(w, "", 1);
 }
 
-/* What sockets will be asked for later: address, query, and for each header that is kept "=value", or
- * nothing when there was none. */
+/* What sockets will be asked for later: address, query, and for each header that is kept "=value",
+ * or nothing when there was none. */
 static struct ws_str write_handshake(struct sio_server *io, const struct eio_handshake *h)
 {
     struct json_writer *w = sio_scratch(io);
@@ -220,7 +220,7 @@ static const char *on_handshake(struct eio_server *e, const struct eio_handshake
     return io->options.on_handshake(io, h);
 }
 
-/* --- packets in --------------------------------------------------------------------------------------- */
+/* --- packets in ------------------------------------------------------------------------------- */
 
 static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
 {
@@ -231,8 +231,8 @@ static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
     return NULL;
 }
 
-/* May a packet other than CONNECT come for this namespace? When there is no socket in it, only where
- * it may have been under way while the server disconnected the socket. */
+/* May a packet other than CONNECT come for this namespace? When there is no socket in it, only
+ * where it may have been under way while the server disconnected the socket. */
 static bool may_come(const struct sio_conn *c, struct ws_str nsp)
 {
     struct sio_socket *s = socket_in(c, nsp);
@@ -466,7 +466,7 @@ static void on_drain(struct eio_session *engine)
     sio_callback_end(io);
 }
 
-/* --- namespaces --------------------------------------------------------------------------------------- */
+/* --- namespaces ------------------------------------------------------------------------------- */
 
 static bool is_namespace_name(struct ws_str name)
 {
@@ -609,7 +609,7 @@ struct sio_socket *sio_next(const struct sio_socket *s)
     return from(s->next);
 }
 
-/* --- the server --------------------------------------------------------------------------------------- */
+/* --- the server ------------------------------------------------------------------------------- */
 
 static void set_default(size_t *value, size_t otherwise)
 {

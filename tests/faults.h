@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * System calls that fail on demand. In a test that links tests/faults, the linker wraps send, sendmsg and
- * epoll_ctl (see the Makefile). They concern the whole process: a client of such a test uses write(). */
+ * System calls that fail on demand. In a test that links tests/faults, the linker wraps send,
+ * sendmsg and epoll_ctl (see the Makefile). They concern the whole process: a client of such a test
+ * uses write(). */
 #ifndef TESTS_FAULTS_H
 #define TESTS_FAULTS_H
 

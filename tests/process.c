@@ -50,7 +50,7 @@ void process_init(struct process *p)
     *p = (struct process){.in = -1, .out = {.fd = -1}, .err = {.fd = -1}};
 }
 
-/* --- start ---------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
 static void path_beside_test(char path[PROCESS_PATH_MAX], const char *name)
 {
@@ -116,7 +116,7 @@ void process_start(struct process *p, const char *name, const char *const *argv)
     p->err.fd = err[0];
 }
 
-/* --- reading -------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void close_stream(int *fd)
 {
@@ -176,7 +176,7 @@ void process_expect_line(struct process *p, struct process_stream *s, const char
     assert_string_equal(process_line(p, s), line);
 }
 
-/* --- the rest of a life --------------------------------------------------------------------------- */
+/* --- the rest of a life ----------------------------------------------------------------------- */
 
 void process_write(struct process *p, const char *text)
 {
@@ -231,7 +231,7 @@ void process_release(struct process *p)
     process_init(p);
 }
 
-/* --- ports ---------------------------------------------------------------------------------------- */
+/* --- ports ------------------------------------------------------------------------------------ */
 
 static int loopback_socket(uint16_t port, struct sockaddr_in *address)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A program under test as a process of its own: started with pipes at its three streams, read with a
- * deadline, ended for certain. Whatever does not come in time fails the cmocka test that runs, with
- * what the program printed. */
+ * A program under test as a process of its own: started with pipes at its three streams, read with
+ * a deadline, ended for certain. Whatever does not come in time fails the cmocka test that runs,
+ * with what the program printed. */
 #ifndef TESTS_PROCESS_H
 #define TESTS_PROCESS_H
 
@@ -55,8 +55,8 @@ bool process_is_running(struct process *p);
 /* End it if it still runs, and release all. */
 void process_release(struct process *p);
 
-/* A port of 127.0.0.1 that nobody has. The socket returned in `*holder` is bound and does not listen:
- * it keeps the port from others, but not from a server that sets SO_REUSEADDR. */
+/* A port of 127.0.0.1 that nobody has. The socket returned in `*holder` is bound and does not
+ * listen: it keeps the port from others, but not from a server that sets SO_REUSEADDR. */
 uint16_t process_reserve_port(int *holder);
 
 /* Wait until the program listens on that port. */

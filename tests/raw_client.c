@@ -34,7 +34,7 @@ int64_t raw_now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* --- failures ----------------------------------------------------------------------------------- */
+/* --- failures --------------------------------------------------------------------------------- */
 
 static void dump(const char *what, const struct raw_sample *s)
 {
@@ -90,7 +90,7 @@ static void sample_came(struct raw_client *c, const uint8_t *data, size_t len)
     s->len = keep + len;
 }
 
-/* --- bytes to send ------------------------------------------------------------------------------- */
+/* --- bytes to send ---------------------------------------------------------------------------- */
 
 void raw_bytes_add(struct raw_bytes *b, const void *data, size_t len)
 {
@@ -177,7 +177,7 @@ void raw_bytes_release(struct raw_bytes *b)
     *b = (struct raw_bytes){0};
 }
 
-/* --- connection ---------------------------------------------------------------------------------- */
+/* --- connection ------------------------------------------------------------------------------- */
 
 void raw_init(struct raw_client *c)
 {
@@ -264,7 +264,7 @@ bool raw_readable_within(const struct raw_client *c, int timeout_ms)
     return c->at < c->len || wait_for(c, POLLIN, timeout_ms) != 0;
 }
 
-/* --- sending ------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* What the socket takes at once; 0 when it is full. */
 static size_t send_now(struct raw_client *c, const uint8_t *data, size_t len)
@@ -335,7 +335,7 @@ void raw_send_close(struct raw_client *c, unsigned code)
     raw_send_frame(c, RAW_CLOSE, payload, code == 0 ? 0 : 2);
 }
 
-/* --- receiving ----------------------------------------------------------------------------------- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static void make_room(struct raw_client *c)
 {
@@ -427,7 +427,7 @@ bool raw_gone_within(struct raw_client *c, int timeout_ms)
     return true;
 }
 
-/* --- HTTP ---------------------------------------------------------------------------------------- */
+/* --- HTTP ------------------------------------------------------------------------------------- */
 
 bool raw_header(const struct raw_response *r, const char *name, char *out, size_t size)
 {
@@ -517,7 +517,7 @@ void raw_upgrade(struct raw_client *c, const char *path)
     raw_expect_upgraded(c, &r);
 }
 
-/* --- frames -------------------------------------------------------------------------------------- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 /* The length and its own size in bytes; a length not in its shortest form fails, §5.2. */
 static uint64_t frame_length(struct raw_client *c, size_t *extra)

@@ -41,7 +41,8 @@ void raw_bytes_text(struct raw_bytes *b, const char *text);
 void raw_bytes_upgrade(struct raw_bytes *b, const char *path, const char *more);
 /* A masked header that announces `len` bytes in the shortest form. */
 void raw_bytes_header(struct raw_bytes *b, unsigned head, uint64_t len);
-/* Payload masked by the key of raw_bytes_header(); `len` bytes that begin at `offset` of the frame. */
+/* Payload masked by the key of raw_bytes_header(); `len` bytes that begin at `offset` of the
+ * frame. */
 void raw_bytes_payload(struct raw_bytes *b, const void *data, size_t len, uint64_t offset);
 void raw_bytes_frame(struct raw_bytes *b, unsigned head, const void *payload, size_t len);
 void raw_bytes_close(struct raw_bytes *b, unsigned code, const char *reason);
@@ -118,7 +119,8 @@ void raw_expect_message(struct raw_client *c, const char *text);
 void raw_expect_close(struct raw_client *c, unsigned code);  /* 0: a Close without a status */
 void raw_expect_closed(struct raw_client *c, unsigned code); /* the same, then EOF */
 void raw_expect_eof(struct raw_client *c);                   /* FIN, and nothing before it */
-/* Read and drop until the connection has ended in any way. False when it lives after `timeout_ms`. */
+/* Read and drop until the connection has ended in any way. False when it lives after
+ * `timeout_ms`. */
 bool raw_gone_within(struct raw_client *c, int timeout_ms);
 /* Is there something to read, or EOF, within `timeout_ms`? */
 bool raw_readable_within(const struct raw_client *c, int timeout_ms);

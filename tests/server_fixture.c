@@ -107,7 +107,7 @@ void expect_on_close(struct fixture *f, int n, unsigned code)
     assert_int_equal(f->seen.close_code, code);
 }
 
-/* --- callbacks --------------------------------------------------------------------------------- */
+/* --- callbacks -------------------------------------------------------------------------------- */
 
 void count_open(struct ws_conn *c, const struct ws_request *req)
 {
@@ -222,7 +222,7 @@ void abort_late(struct ws_conn *c)
     count(of(c), &of(c)->seen.aborted);
 }
 
-/* --- the server under test --------------------------------------------------------------------- */
+/* --- the server under test -------------------------------------------------------------------- */
 
 const char *const chat_versions[] = {"chat.v2", "chat.v1", NULL};
 
@@ -322,7 +322,7 @@ int teardown(void **state)
     return 0;
 }
 
-/* --- from the test's thread to the loop -------------------------------------------------------- */
+/* --- from the test's thread to the loop ------------------------------------------------------- */
 
 struct call {
     void (*fn)(struct fixture *f, void *arg);
@@ -435,7 +435,7 @@ void poll_until_readable(struct fixture *f, struct raw_client *c)
     }
 }
 
-/* --- clients ----------------------------------------------------------------------------------- */
+/* --- clients ---------------------------------------------------------------------------------- */
 
 /* A place for one more client, closed by teardown. */
 struct raw_client *unconnected(struct fixture *f)

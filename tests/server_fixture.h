@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A real server on a free port, in a thread of its own, for the tests that meet it with raw_client.h.
- * Callbacks never assert, they count into the fixture; the test's thread waits for the counts and
- * asserts. Whatever else a test does to the server goes through ws_post(), as in any program with
- * threads. The names are short, since the tests consist of little else.
+ * A real server on a free port, in a thread of its own, for the tests that meet it with
+ * raw_client.h. Callbacks never assert, they count into the fixture; the test's thread waits for
+ * the counts and asserts. Whatever else a test does to the server goes through ws_post(), as in any
+ * program with threads. The names are short, since the tests consist of little else.
  *
  * Nothing here waits for a fixed time, and no test may fail because the machine is slow: what must
  * happen is waited for, PATIENCE_MS long. */
@@ -77,7 +77,7 @@ int read_counter(struct fixture *f, const int *counter);
 /* Wait for `n` closed connections and check the last one's code. */
 void expect_on_close(struct fixture *f, int n, unsigned code);
 
-/* --- callbacks --------------------------------------------------------------------------------- */
+/* --- callbacks -------------------------------------------------------------------------------- */
 
 void count_open(struct ws_conn *c, const struct ws_request *req);
 void count_close(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len);
@@ -90,13 +90,14 @@ void keep_log(void *arg, enum ws_log_level level, const char *line); /* in seen.
 void take_late(struct ws_conn *c, const struct ws_request *req);
 void abort_late(struct ws_conn *c);
 
-/* --- the server under test --------------------------------------------------------------------- */
+/* --- the server under test -------------------------------------------------------------------- */
 
 extern const char *const chat_versions[]; /* the subprotocols of /chat */
 
 /* An endpoint whose callbacks are counted; the test adds what it is about. */
 void serve(struct fixture *f, const char *prefix, struct ws_handlers h);
-/* A server with /echo, /small (messages up to 1000 bytes), /chat (subprotocols) and /http (a mirror). */
+/* A server with /echo, /small (messages up to 1000 bytes), /chat (subprotocols) and /http (a
+ * mirror). */
 void create(struct fixture *f, struct ws_options options);
 void run(struct fixture *f);
 void start(struct fixture *f, struct ws_options options); /* both */
@@ -105,7 +106,7 @@ void join(struct fixture *f);
 int setup(void **state);
 int teardown(void **state);
 
-/* --- from the test's thread to the loop -------------------------------------------------------- */
+/* --- from the test's thread to the loop ------------------------------------------------------- */
 
 /* Keep the loop busy, so that what happens meanwhile is all in its next batch. */
 struct hold {
@@ -124,7 +125,7 @@ void stop_and_join(struct fixture *f);
 /* One turn after another as a foreign poll loop does it, until `c` has something to read. */
 void poll_until_readable(struct fixture *f, struct raw_client *c);
 
-/* --- clients ----------------------------------------------------------------------------------- */
+/* --- clients ---------------------------------------------------------------------------------- */
 
 /* A place for one more client, closed by teardown. */
 struct raw_client *unconnected(struct fixture *f);

@@ -255,7 +255,7 @@ static void out_of_memory_changes_nothing(void **state)
     check(&b, &budget);
 }
 
-/* --- spares ------------------------------------------------------------------------------------- */
+/* --- spares ----------------------------------------------------------------------------------- */
 
 enum { LARGE = BUF_SPARE_MIN };
 
@@ -322,7 +322,8 @@ static void what_is_kept_has_a_limit(void **state)
     buf_budget_release(&budget);
 }
 
-/* A spare counts from when it is taken: one that is too large for the rest of the budget is left. */
+/* A spare counts from when it is taken: one that is too large for the rest of the budget is
+ * left. */
 static void a_spare_does_not_pass_the_budget(void **state)
 {
     struct buf a = {0}, b = {0}, c = {0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a connection: half-closed and reset, slow readers and budgets, deadlines. Each test is
- * named by the behaviour that it shows; docs/rfc6455.md refers to them. */
+ * The life of a connection: half-closed and reset, slow readers and budgets, deadlines. Each test
+ * is named by the behaviour that it shows; docs/rfc6455.md refers to them. */
 #include "server_fixture.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- how a connection ends --------------------------------------------------------------------- */
+/* --- how a connection ends -------------------------------------------------------------------- */
 
 static void half_closed_client_gets_its_echoes(void **state)
 {
@@ -58,7 +58,8 @@ static void respond_at_length(struct ws_conn *c, const struct ws_request *req)
     count(of(c), &of(c)->seen.requests);
 }
 
-/* What has come is answered, though its turn comes only as the client reads, and though a FIN is behind it. */
+/* What has come is answered, though its turn comes only as the client reads, and though a FIN is
+ * behind it. */
 static void half_closed_slow_reader_gets_every_answer(void **state)
 {
     enum { ASKED = 200 };
@@ -203,7 +204,7 @@ static void reset_under_a_full_queue_frees_it(void **state)
     free(payload);
 }
 
-/* --- backpressure and budgets ------------------------------------------------------------------ */
+/* --- backpressure and budgets ----------------------------------------------------------------- */
 
 static void slow_reader_is_slowed_and_loses_nothing(void **state)
 {
@@ -477,7 +478,7 @@ static void whoever_passes_max_memory_is_closed_with_1013(void **state)
     free(payload);
 }
 
-/* --- deadlines --------------------------------------------------------------------------------- */
+/* --- deadlines -------------------------------------------------------------------------------- */
 
 enum { TIMEOUT_MS = 300 }; /* long enough to tell it from a stumble of the machine */
 
@@ -509,7 +510,8 @@ static void small_messages_to_many_need_no_memory(void **state)
     }
 }
 
-/* Let two clients, who are in their right, use up max_memory of 256 KiB. What is left holds no chunk. */
+/* Let two clients, who are in their right, use up max_memory of 256 KiB. What is left holds no
+ * chunk. */
 static void use_up_memory(struct fixture *f)
 {
     static const size_t sizes[] = {230 * KIB, 14 * KIB};
@@ -564,7 +566,8 @@ static void thaw_it(struct ws_conn *c, unsigned code, const char *reason, size_t
     count_close(c, code, reason, len);
 }
 
-/* A reply that waits for the end of the turn is not given up when something else needs memory to follow. */
+/* A reply that waits for the end of the turn is not given up when something else needs memory to
+ * follow. */
 static void exhausted_memory_does_not_undo_what_was_sent(void **state)
 {
     struct fixture *f = *state;
@@ -738,8 +741,8 @@ static void expect_ping_on(int fd)
 
 enum { CROWD = 300, STALL_MS = 1500 }; /* more than one turn reads; longer than the ping timeout */
 
-/* Have everybody pinged, and answer while the loop is stalled. False when the machine was too slow for all
- * to be pinged before the first one's time was up. */
+/* Have everybody pinged, and answer while the loop is stalled. False when the machine was too slow
+ * for all to be pinged before the first one's time was up. */
 static bool answer_a_stalled_loop(struct fixture *f, int *fds)
 {
     int64_t begun = raw_now_ms();
@@ -760,8 +763,8 @@ static bool answer_a_stalled_loop(struct fixture *f, int *fds)
     return in_time;
 }
 
-/* After a callback that took long there is more to read than one turn reads, and the timeouts of pings have
- * passed, though their answers are there. */
+/* After a callback that took long there is more to read than one turn reads, and the timeouts of
+ * pings have passed, though their answers are there. */
 static void peers_that_answered_a_stalled_loop_stay(void **state)
 {
     struct fixture *f = *state;
@@ -902,7 +905,8 @@ static void what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it(v
     assert_int_equal(stats(f).buffered, 0);
 }
 
-/* Socket buffers hold megabytes: a slow reader may make no room in them for longer than the timeout. */
+/* Socket buffers hold megabytes: a slow reader may make no room in them for longer than the
+ * timeout. */
 static void slow_reader_is_not_taken_for_a_silent_one(void **state)
 {
     struct fixture *f = *state;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server speaking HTTP, up to the 101: the opening handshake of RFC 6455 §4.2 with every refusal,
- * and plain requests. Each test is named by the behaviour that it shows; docs/rfc6455.md refers to them. */
+ * The server speaking HTTP, up to the 101: the opening handshake of RFC 6455 §4.2 with every
+ * refusal, and plain requests. Each test is named by the behaviour that it shows; docs/rfc6455.md
+ * refers to them. */
 #include "server_fixture.h"
 
 #include <errno.h>
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- opening handshake, RFC 6455 §4.2 ---------------------------------------------------------- */
+/* --- opening handshake, RFC 6455 §4.2 --------------------------------------------------------- */
 
 struct refusal {
     const char *label;
@@ -690,7 +691,7 @@ static void long_head_byte_by_byte_is_cheap(void **state)
     free(filler);
 }
 
-/* --- plain requests ---------------------------------------------------------------------------- */
+/* --- plain requests --------------------------------------------------------------------------- */
 
 /* A body is judged by what the endpoint allows, and not before it is over. */
 static void request_body_up_to_the_limit_is_taken(void **state)
@@ -822,7 +823,8 @@ static void late_request_gets_408_whatever_came_before(void **state)
     raw_expect_eof(c);
 }
 
-/* Wait, then send a request whose body comes after another wait. False when either took too long. */
+/* Wait, then send a request whose body comes after another wait. False when either took too
+ * long. */
 static bool dawdle(struct raw_client *c)
 {
     int64_t begun = raw_now_ms(), asked;
@@ -869,7 +871,8 @@ static void chunked_body_is_decoded_however_it_comes(void **state)
     }
 }
 
-/* A body that has come with its head is handed over where it lies; one that has not is put together. */
+/* A body that has come with its head is handed over where it lies; one that has not is put
+ * together. */
 static void body_of_known_length_is_the_same_however_it_comes(void **state)
 {
     static const char request[] = "POST /http HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nbody"
@@ -976,7 +979,8 @@ static void requests_behind_a_late_one_are_not_piled_up(void **state)
     assert_int_equal(stats(f).buffered, 0);
 }
 
-/* What comes behind the last request is read, so that no RST overtakes the answer, and is not kept. */
+/* What comes behind the last request is read, so that no RST overtakes the answer, and is not
+ * kept. */
 static void bytes_behind_the_last_request_are_not_piled_up(void **state)
 {
     struct fixture *f = *state;
@@ -1059,8 +1063,8 @@ static void client_that_leaves_a_late_request_aborts_it(void **state)
     expect_body(c, "GET /http? []");
 }
 
-/* However the connection of a late request ends, the application hears of it: it must not answer on what
- * is freed. Here the memory is used up by another when more comes in behind the request. */
+/* However the connection of a late request ends, the application hears of it: it must not answer on
+ * what is freed. Here the memory is used up by another when more comes in behind the request. */
 static void request_dropped_for_lack_of_memory_is_aborted(void **state)
 {
     struct fixture *f = *state;

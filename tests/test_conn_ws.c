@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- frames and messages, RFC 6455 §5, §6, §8 -------------------------------------------------- */
+/* --- frames and messages, RFC 6455 §5, §6, §8 ------------------------------------------------- */
 
 static void expect_echo_of_size(struct raw_client *c, struct raw_bytes *out, size_t len, bool text)
 {
@@ -410,7 +410,8 @@ static void close_at_a_message(struct ws_conn *c, enum ws_opcode op, const void 
     ws_close(c, len == 4 ? 4004 : 4000, "");
 }
 
-/* Send `len` bytes of a text, the rest only when the server has the beginning, and a short one behind it. */
+/* Send `len` bytes of a text, the rest only when the server has the beginning, and a short one
+ * behind it. */
 static void send_text_in_two(struct fixture *f, struct raw_client *c, const uint8_t *text,
                              size_t len, size_t first)
 {
@@ -531,7 +532,7 @@ static void pong_that_waits_leaves_before_a_close(void **state)
     free(payload);
 }
 
-/* --- closing, RFC 6455 §5.5.1 and §7 ----------------------------------------------------------- */
+/* --- closing, RFC 6455 §5.5.1 and §7 ---------------------------------------------------------- */
 
 static const struct {
     unsigned sent, answer;
@@ -739,7 +740,7 @@ static void illegal_arguments_are_refused(void **state)
     assert_int_equal(f->seen.result[7], 0);
 }
 
-/* --- rooms ------------------------------------------------------------------------------------- */
+/* --- rooms ------------------------------------------------------------------------------------ */
 
 /* "join X", "leave X", "say X", "all": what a room is to its members. */
 static void room_orders(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
@@ -888,8 +889,8 @@ static void send_to_first(struct fixture *f, void *arg)
     note_result(f, 0, ws_send(ws_conn_find(f->server, 1), WS_OP_BINARY, arg, strlen(arg)));
 }
 
-/* Frames of several rooms lie in one chunk. The slow member of one of them must not get, with a message
- * of its own, what lies behind its last frame. */
+/* Frames of several rooms lie in one chunk. The slow member of one of them must not get, with a
+ * message of its own, what lies behind its last frame. */
 static void slow_member_sees_nothing_of_another_room(void **state)
 {
     enum { BIG = 8 * MIB, CHUNK_AND_MORE = 17000 };

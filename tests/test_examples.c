@@ -161,8 +161,8 @@ static void the_readme_shows_sio_broadcast_as_it_is(void **state)
     expect_in_readmes("examples/sio_broadcast.c", "#include");
 }
 
-/* As the README has it: the files but for those of the program, one of one's own, and a compiler without
- * options; in a new directory, where `script` says what to copy and to compile. */
+/* As the README has it: the files but for those of the program, one of one's own, and a compiler
+ * without options; in a new directory, where `script` says what to copy and to compile. */
 static void expect_to_compile(const char *script)
 {
     char command[1024];
@@ -191,7 +191,8 @@ static void the_socketio_library_compiles_where_it_is_copied(void **state)
                       "files=$(ls ./*.c socketio/*.c mine/*.c)");
 }
 
-/* The id of a member is the number of its connection; the first was the test's own look at the port. */
+/* The id of a member is the number of its connection; the first was the test's own look at the
+ * port. */
 static unsigned id_said(struct raw_client *c, const char *text)
 {
     struct raw_frame f;
@@ -273,8 +274,8 @@ static void embed_poll_serves_between_the_lines_that_are_typed(void **state)
     assert_int_equal(p->err.len, 0); /* no leak either */
 }
 
-/* One worker, first come, first served: when the second client has its answer, that of the first one,
- * who has left, has been dealt with. */
+/* One worker, first come, first served: when the second client has its answer, that of the first
+ * one, who has left, has been dealt with. */
 static void threads_answers_whoever_is_still_there(void **state)
 {
     struct fixture *f = *state;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A server to which things happen that no client can bring about: an allocation fails, a system call
- * fails or does half its work. One script of everything that a server does is played over and over, each
- * time with another call failing. Whatever fails, at most the connection that it failed for may suffer.
+ * A server to which things happen that no client can bring about: an allocation fails, a system
+ * call fails or does half its work. One script of everything that a server does is played over and
+ * over, each time with another call failing. Whatever fails, at most the connection that it failed
+ * for may suffer.
  *
  * Server and clients share one thread, so that the same call fails in the same place. */
 #include "server_fixture.h"
@@ -84,7 +85,7 @@ static int dial(uint16_t port)
     return fd;
 }
 
-/* --- the script --------------------------------------------------------------------------------- */
+/* --- the script ------------------------------------------------------------------------------- */
 
 /* "j" joins, "l" leaves, "s" sends to the room, "f" freezes and sends, "c" closes. */
 static void take_order(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
@@ -202,7 +203,7 @@ static void play_loop(struct play *p)
     let_serve(p->f);
 }
 
-/* --- before and after --------------------------------------------------------------------------- */
+/* --- before and after ------------------------------------------------------------------------- */
 
 static void raise_curtain(struct play *p, const uint8_t *payload)
 {
@@ -259,7 +260,8 @@ static void drop_curtain(struct play *p)
     f->server = NULL;
 }
 
-/* Play the script with call number `n` failing as arm(n) has it. Returns whether an allocation did. */
+/* Play the script with call number `n` failing as arm(n) has it. Returns whether an allocation
+ * did. */
 static bool run_play(struct fixture *f, void (*arm)(long n), long n)
 {
     struct play p = {.f = f, .n = n};
@@ -280,7 +282,7 @@ static bool run_play(struct fixture *f, void (*arm)(long n), long n)
     return came;
 }
 
-/* --- memory ------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static void any_single_allocation_may_fail(void **state)
 {
@@ -321,7 +323,7 @@ static void server_that_cannot_be_made_leaves_nothing(void **state)
     assert_int_equal(count_descriptors(), descriptors);
 }
 
-/* --- system calls ------------------------------------------------------------------------------- */
+/* --- system calls ----------------------------------------------------------------------------- */
 
 static void send_fails(long n)
 {
@@ -405,7 +407,8 @@ static void sender_is_told_that_the_connection_is_broken(void **state)
     assert_int_equal(f->seen.close_code, WS_CLOSE_ABNORMAL);
 }
 
-/* Of a message that could not be sent nothing may follow: the peer would not know that one is missing. */
+/* Of a message that could not be sent nothing may follow: the peer would not know that one is
+ * missing. */
 static void connection_ends_where_its_output_is_lost(void **state)
 {
     static const size_t sizes[] = {5, 20 * KIB};
@@ -471,8 +474,8 @@ static void note_address(struct ws_conn *c)
     note_text(of(c), address, strlen(address));
 }
 
-/* The first answer can neither be sent nor kept, and the connection ends under the second request. The
- * next client gets its descriptor before the application hears of it. */
+/* The first answer can neither be sent nor kept, and the connection ends under the second request.
+ * The next client gets its descriptor before the application hears of it. */
 static void aborted_request_has_nobody_elses_address(void **state)
 {
     static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -518,8 +521,8 @@ static void speak_without_memory(struct ws_conn *c)
     count(f, &f->seen.aborted);
 }
 
-/* Sending in on_abort may end the very connection: what is staged for it must leave to make room, cannot,
- * and cannot be kept. It must stay dead. */
+/* Sending in on_abort may end the very connection: what is staged for it must leave to make room,
+ * cannot, and cannot be kept. It must stay dead. */
 static void connection_that_dies_in_on_abort_stays_dead(void **state)
 {
     static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"

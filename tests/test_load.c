@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The load generator against the plain TCP server of the benchmark, which can be told to flip a bit now
- * and then: figures count only if the generator sees that. And, as a client of Socket.IO, against minnow.
- * All are programs in this test's own directory or below. */
+ * The load generator against the plain TCP server of the benchmark, which can be told to flip a bit
+ * now and then: figures count only if the generator sees that. And, as a client of Socket.IO,
+ * against minnow. All are programs in this test's own directory or below. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

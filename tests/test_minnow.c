@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The program as its users meet it: the real binary, started with a command line, watched at its
- * streams, its exit status and its sockets. The command line is a contract, so texts are compared to
- * the letter where other programs may rely on them. */
+ * streams, its exit status and its sockets. The command line is a contract, so texts are compared
+ * to the letter where other programs may rely on them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -115,7 +115,7 @@ static void expect_clean_end(struct fixture *f)
     assert_int_equal(f->process.err.at, f->process.err.len); /* nothing that was not asked for */
 }
 
-/* --- the command line ------------------------------------------------------------------------------- */
+/* --- the command line ------------------------------------------------------------------------- */
 
 static void help_goes_to_stdout_and_is_no_failure(void **state)
 {
@@ -289,7 +289,7 @@ static void a_full_stdout_is_a_failure(void **state)
     }
 }
 
-/* --- the first line --------------------------------------------------------------------------------- */
+/* --- the first line --------------------------------------------------------------------------- */
 
 static void the_first_line_names_the_mode_and_the_real_port(void **state)
 {
@@ -404,7 +404,7 @@ static void the_descriptor_limit_is_raised_and_the_clients_it_allows_are_said(vo
     assert_int_equal(p->out.at, p->out.len); /* the first line was the only one */
 }
 
-/* --- echo and chat ---------------------------------------------------------------------------------- */
+/* --- echo and chat ---------------------------------------------------------------------------- */
 
 static void echo_goes_back_to_its_sender_alone(void **state)
 {
@@ -464,7 +464,7 @@ static void rooms_with_the_longest_names_are_kept_apart(void **state)
     raw_expect_message(&f->clients[2], "to b");
 }
 
-/* --- the log ---------------------------------------------------------------------------------------- */
+/* --- the log ---------------------------------------------------------------------------------- */
 
 static unsigned local_port(const struct raw_client *c)
 {
@@ -709,7 +709,7 @@ static void a_log_that_nobody_reads_any_more_ends_nothing(void **state)
     assert_int_equal(process_wait(p), 0);
 }
 
-/* --- options at work -------------------------------------------------------------------------------- */
+/* --- options at work -------------------------------------------------------------------------- */
 
 static void origins_given_by_name_or_star_are_allowed(void **state)
 {
@@ -803,7 +803,7 @@ static void the_times_given_are_kept(void **state)
     assert_int_equal(process_wait(&f->process), 0); /* the last one does not answer Close */
 }
 
-/* --- the page ---------------------------------------------------------------------------------------- */
+/* --- the page --------------------------------------------------------------------------------- */
 
 static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
 {
@@ -825,7 +825,7 @@ static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
     }
 }
 
-/* --- the end ---------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void a_signal_tells_the_clients_1001_and_is_no_failure(void **state)
 {
@@ -863,7 +863,7 @@ static void a_second_signal_ends_the_waiting_at_once(void **state)
     assert_int_equal(process_wait(&f->process), 0);
 }
 
-/* --- Socket.IO --------------------------------------------------------------------------------------- */
+/* --- Socket.IO -------------------------------------------------------------------------------- */
 
 /* A Socket.IO client on a WebSocket, in a namespace of any name. */
 static struct raw_client *enter(struct fixture *f, size_t index, const char *connect)

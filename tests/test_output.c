@@ -149,7 +149,7 @@ static void send_some(struct fixture *f, int queue, size_t n)
     f->sent[queue] += n;
 }
 
-/* --- one queue ---------------------------------------------------------------------------------- */
+/* --- one queue -------------------------------------------------------------------------------- */
 
 static void an_empty_queue_holds_nothing(void **state)
 {
@@ -262,7 +262,7 @@ static void lengths_that_would_wrap_are_refused(void **state)
     teardown(&f);
 }
 
-/* --- shared frames ------------------------------------------------------------------------------ */
+/* --- shared frames ---------------------------------------------------------------------------- */
 
 static void a_frame_for_many_is_held_once(void **state)
 {
@@ -325,8 +325,8 @@ static void a_frame_that_nobody_takes_costs_nothing(void **state)
     teardown(&f);
 }
 
-/* Queue 0 is the last to use a chunk that others have had frames in, behind its own: what is appended
- * for it must not bring those frames along. */
+/* Queue 0 is the last to use a chunk that others have had frames in, behind its own: what is
+ * appended for it must not bring those frames along. */
 static void frames_of_others_never_slip_in(void **state)
 {
     struct fixture f;
@@ -358,7 +358,7 @@ static void own_and_shared_frames_keep_their_order(void **state)
     teardown(&f);
 }
 
-/* --- limits ------------------------------------------------------------------------------------- */
+/* --- limits ----------------------------------------------------------------------------------- */
 
 static void what_passes_the_budget_is_refused_and_changes_nothing(void **state)
 {
@@ -490,7 +490,7 @@ static void out_of_memory_changes_nothing(void **state)
     teardown(&f);
 }
 
-/* --- anything ----------------------------------------------------------------------------------- */
+/* --- anything --------------------------------------------------------------------------------- */
 
 /* xorshift64: the same numbers on every machine. */
 static size_t next_random(struct fixture *f, size_t below)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server as a whole: what callbacks may do, the loop, stopping, descriptors. Each test is named by
- * the behaviour that it shows. */
+ * The server as a whole: what callbacks may do, the loop, stopping, descriptors. Each test is named
+ * by the behaviour that it shows. */
 #include "server_fixture.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* --- callbacks may do anything ----------------------------------------------------------------- */
+/* --- callbacks may do anything ---------------------------------------------------------------- */
 
 static void close_the_other(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
@@ -193,7 +193,7 @@ static void server_may_be_stopped_from_a_callback(void **state)
     assert_int_equal(f->run_result, 0);
 }
 
-/* --- the loop: posts, timers, foreign descriptors ---------------------------------------------- */
+/* --- the loop: posts, timers, foreign descriptors --------------------------------------------- */
 
 enum { POSTERS = 4, POSTS = 2000 };
 
@@ -484,7 +484,7 @@ static void step_waits_no_longer_than_it_was_told(void **state)
     assert_in_range(raw_now_ms() - begun, 29, PATIENCE_MS);
 }
 
-/* --- stopping ---------------------------------------------------------------------------------- */
+/* --- stopping --------------------------------------------------------------------------------- */
 
 static void stop_says_1001_to_everybody_and_returns(void **state)
 {
@@ -653,7 +653,7 @@ static void free_closes_what_is_open(void **state)
         fail_msg("a connection outlived its server");
 }
 
-/* --- listening, descriptors -------------------------------------------------------------------- */
+/* --- listening, descriptors ------------------------------------------------------------------- */
 
 static void check_echo_at(struct fixture *f, const struct sockaddr *address, socklen_t len)
 {
@@ -716,7 +716,8 @@ static void address_that_cannot_be_bound_is_named(void **state)
     assert_non_null(strstr(f->seen.log, port));
 }
 
-/* Another server is there, and so busy that its backlog is full: it is alive, and must be let be. */
+/* Another server is there, and so busy that its backlog is full: it is alive, and must be let
+ * be. */
 static void busy_unix_socket_is_not_waited_for(void **state)
 {
     struct fixture *f = *state;

@@ -17,7 +17,7 @@ static bool is_set(const struct timer *t)
     return t->link != NULL;
 }
 
-/* --- one timer at a time ------------------------------------------------------------------------ */
+/* --- one timer at a time ---------------------------------------------------------------------- */
 
 struct probe {
     struct timer timer; /* first: fire() gets the probe from it */
@@ -166,7 +166,7 @@ static void the_last_deadline_of_all_is_never(void **state)
     assert_true(is_set(&never.timer));
 }
 
-/* --- what fire() may do ------------------------------------------------------------------------- */
+/* --- what fire() may do ----------------------------------------------------------------------- */
 
 static void free_fired(struct timer *t)
 {
@@ -233,7 +233,8 @@ static void ticker_fired(struct timer *t)
     timer_set(p->wheel, t, p->wheel->now + 100);
 }
 
-/* The time jumps over all of them: a timer that sets itself again still fires at each its deadline. */
+/* The time jumps over all of them: a timer that sets itself again still fires at each its
+ * deadline. */
 static void fire_may_set_its_timer_again_within_one_advance(void **state)
 {
     struct timer_wheel w;
@@ -249,7 +250,7 @@ static void fire_may_set_its_timer_again_within_one_advance(void **state)
     assert_int_equal(p.fired_at, 100000);
 }
 
-/* --- against a naive model ---------------------------------------------------------------------- */
+/* --- against a naive model -------------------------------------------------------------------- */
 
 enum { TIMERS = 24, ROUNDS = 3000 };
 

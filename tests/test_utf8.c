@@ -40,8 +40,8 @@ static size_t taken(utf8_feed_fn *feed, const uint8_t *data, size_t len, size_t 
     return len;
 }
 
-/* The oracle: build characters from numbers. Is `data[0..len)` the start of the encoding of a Unicode
- * scalar value? Written from RFC 3629 §3 without looking at bytes one by one. */
+/* The oracle: build characters from numbers. Is `data[0..len)` the start of the encoding of a
+ * Unicode scalar value? Written from RFC 3629 §3 without looking at bytes one by one. */
 static size_t encode(uint32_t c, uint8_t out[4])
 {
     if (c < 0x80) {
@@ -85,7 +85,8 @@ static uint8_t *legal_starts(size_t n)
     return legal;
 }
 
-/* Every string of `n` bytes that begins no character is refused, whether its start is one or not. */
+/* Every string of `n` bytes that begins no character is refused, whether its start is one or
+ * not. */
 static void expect_starts(size_t n)
 {
     uint8_t *legal = legal_starts(n);
@@ -204,7 +205,7 @@ static void a_bad_byte_is_seen_anywhere_in_a_long_text(void **state)
     }
 }
 
-/* --- the wide path ------------------------------------------------------------------------------ *
+/* --- the wide path ----------------------------------------------------------------------------- *
  *
  * On a CPU that has it, utf8_feed() judges 35 bytes and more by other means. It must not show: the
  * tests above hold for utf8_feed_bytes(), and these hold the two against each other. */

@@ -26,8 +26,8 @@ static int decode(struct ws_frame *f, const uint8_t *wire, size_t len)
     return result;
 }
 
-/* A client's header: `length_bytes` of length behind the first two bytes (0, 2 or 8), whether or not
- * that is the shortest form, and the masking key of the RFC's examples. Returns its length. */
+/* A client's header: `length_bytes` of length behind the first two bytes (0, 2 or 8), whether or
+ * not that is the shortest form, and the masking key of the RFC's examples. Returns its length. */
 static size_t header(uint8_t out[WS_FRAME_HEADER_MAX], unsigned first, uint64_t len,
                      size_t length_bytes)
 {
@@ -74,7 +74,7 @@ static void expect_refusal(const uint8_t *wire, size_t wire_len, size_t bad)
                      decode(&f, wire, n), n);
 }
 
-/* --- decoding ----------------------------------------------------------------------------------- */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 static void the_masked_frames_of_the_rfc_are_decoded(void **state)
 {
@@ -213,7 +213,7 @@ static void long_control_frames_are_refused_with_the_second_byte(void **state)
     }
 }
 
-/* --- encoding ----------------------------------------------------------------------------------- */
+/* --- encoding --------------------------------------------------------------------------------- */
 
 static void expect_encoded(enum ws_opcode opcode, uint64_t len, const void *wire, size_t wire_len)
 {
@@ -239,7 +239,7 @@ static void headers_are_encoded_in_the_shortest_form(void **state)
     expect_encoded(WS_OP_TEXT, INT64_MAX, "\x81\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", 10);
 }
 
-/* --- masking ------------------------------------------------------------------------------------ */
+/* --- masking ---------------------------------------------------------------------------------- */
 
 static const uint8_t key[4] = {0x01, 0x20, 0x00, 0xff};
 
@@ -318,8 +318,8 @@ static void expect_ascii(const uint8_t *data, size_t len, bool ascii)
     free(copy);
 }
 
-/* Whether all is ASCII is said of the unmasked bytes. One byte that is not must show anywhere, and bytes
- * around the payload must not. */
+/* Whether all is ASCII is said of the unmasked bytes. One byte that is not must show anywhere, and
+ * bytes around the payload must not. */
 static void unmasking_tells_whether_all_is_ascii(void **state)
 {
     enum { ROOM = 300 };
@@ -339,7 +339,7 @@ static void unmasking_tells_whether_all_is_ascii(void **state)
     }
 }
 
-/* --- names -------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static void opcodes_have_names_and_kinds(void **state)
 {

@@ -18,10 +18,10 @@
 enum { MAX = 1000, GOES_ON = 0 };
 enum { PROTOCOL = -WS_CLOSE_PROTOCOL, INVALID = -WS_CLOSE_INVALID, TOO_BIG = -WS_CLOSE_TOO_BIG };
 
-/* --- one frame ---------------------------------------------------------------------------------- */
+/* --- one frame -------------------------------------------------------------------------------- */
 
-/* Take a piece that begins at `offset` of its frame's payload: masked and as it is, which must not matter
- * but for the mask. */
+/* Take a piece that begins at `offset` of its frame's payload: masked and as it is, which must not
+ * matter but for the mask. */
 static int feed_piece(struct ws_message *m, const struct ws_frame *f, uint8_t *piece, size_t len,
                       uint64_t offset)
 {
@@ -41,7 +41,8 @@ static int feed_piece(struct ws_message *m, const struct ws_frame *f, uint8_t *p
     return error;
 }
 
-/* What becomes of a whole data frame, its payload given in pieces of `step` bytes, each of exact size. */
+/* What becomes of a whole data frame, its payload given in pieces of `step` bytes, each of exact
+ * size. */
 static int feed_steps(struct ws_message *m, enum ws_opcode opcode, bool fin, const void *payload,
                       size_t len, size_t step)
 {
@@ -78,7 +79,7 @@ static void expect_ready(const struct ws_message *m)
     assert_int_equal(m->empty_fragments, 0);
 }
 
-/* --- §5.4: which frame may follow which --------------------------------------------------------- */
+/* --- §5.4: which frame may follow which ------------------------------------------------------- */
 
 static void a_message_in_one_frame_is_whole_at_once(void **state)
 {
@@ -178,7 +179,7 @@ static void each_message_may_have_its_own_empty_fragments(void **state)
     }
 }
 
-/* --- length ------------------------------------------------------------------------------------- */
+/* --- length ----------------------------------------------------------------------------------- */
 
 static void the_limit_itself_is_allowed_and_one_more_is_not(void **state)
 {
@@ -242,7 +243,7 @@ static void the_length_counts_for_each_message_anew(void **state)
     assert_int_equal(feed(&m, WS_OP_CONTINUATION, true, "x"), TOO_BIG);
 }
 
-/* --- §8.1: text is UTF-8 ------------------------------------------------------------------------ */
+/* --- §8.1: text is UTF-8 ---------------------------------------------------------------------- */
 
 /* "κόσμε€𐍈": characters of two, three and four bytes. */
 static const char greek[] = "\xce\xba\xcf\x8c\xcf\x83\xce\xbc\xce\xb5\xe2\x82\xac\xf0\x90\x8d\x88";
@@ -355,7 +356,7 @@ static void the_next_text_starts_between_characters(void **state)
     assert_int_equal(feed(&m, WS_OP_TEXT, true, "\x82\xac"), INVALID);
 }
 
-/* --- §5.5.1 and §7.4: Close --------------------------------------------------------------------- */
+/* --- §5.5.1 and §7.4: Close ------------------------------------------------------------------- */
 
 static int decode_close(struct ws_close_status *status, const void *payload, size_t len)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Debian's libwebsockets as a peer of the benchmark: lws PORT echo|chat. Messages are put together
- * whole, as the other servers do, and leave in one lws_write(); text is checked to be UTF-8. The load
- * generator has a limited number of messages under way, so that the queues need no limit here. */
+ * whole, as the other servers do, and leave in one lws_write(); text is checked to be UTF-8. The
+ * load generator has a limited number of messages under way, so that the queues need no limit
+ * here. */
 #include <err.h>
 #include <libwebsockets.h>
 #include <stdbool.h>

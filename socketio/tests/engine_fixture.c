@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- callbacks --------------------------------------------------------------------------------- */
+/* --- callbacks -------------------------------------------------------------------------------- */
 
 struct engine *engine_of(const struct eio_session *s)
 {
@@ -71,7 +71,7 @@ void engine_count_message(struct eio_session *s, enum ws_opcode opcode, const vo
     count(engine_of(s)->f, &engine_of(s)->f->seen.messages);
 }
 
-/* --- the server -------------------------------------------------------------------------------- */
+/* --- the server ------------------------------------------------------------------------------- */
 
 int engine_setup(void **state)
 {
@@ -178,7 +178,7 @@ void on_engine(struct engine *e, void (*fn)(struct engine *e, void *arg), void *
     on_loop(e->f, run_engine_call, &call);
 }
 
-/* --- requests ---------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 void ask(struct raw_client *c, const char *method, const char *query, const char *more,
          const void *body, size_t len)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * An Engine.IO server at /engine.io/ on the server of tests/server_fixture.h, and clients that speak to
- * it in raw requests and frames. What its callbacks see is counted into the same `struct seen`. */
+ * An Engine.IO server at /engine.io/ on the server of tests/server_fixture.h, and clients that
+ * speak to it in raw requests and frames. What its callbacks see is counted into the same `struct
+ * seen`. */
 #ifndef ENGINE_FIXTURE_H
 #define ENGINE_FIXTURE_H
 
@@ -36,15 +37,15 @@ void expect_nothing_left(struct engine *e);
 /* Run fn(e, arg) on the loop, and wait for its end. */
 void on_engine(struct engine *e, void (*fn)(struct engine *e, void *arg), void *arg);
 
-/* For on_engine(), to the session that opened last: the text `arg`, its result in seen.result[0]; and
- * the messages "one", 01 02 and "". */
+/* For on_engine(), to the session that opened last: the text `arg`, its result in seen.result[0];
+ * and the messages "one", 01 02 and "". */
 void engine_send_text(struct engine *e, void *arg);
 void engine_send_three(struct engine *e, void *arg);
 /* An on_message that only counts. */
 void engine_count_message(struct eio_session *s, enum ws_opcode opcode, const void *data,
                           size_t len);
 
-/* --- requests ---------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 /* Send a request for /engine.io/?<query>, with more header lines ("A: b\r\n") or "". */
 void ask(struct raw_client *c, const char *method, const char *query, const char *more,

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- callbacks ---------------------------------------------------------------------------------------- */
+/* --- callbacks -------------------------------------------------------------------------------- */
 
 struct sio_fixture *fixture_of(const struct sio_socket *s)
 {
@@ -112,7 +112,7 @@ void sio_obey(struct sio_socket *s, const struct sio_event *e)
         sio_answer(e->ack, e->args);
 }
 
-/* --- the server --------------------------------------------------------------------------------------- */
+/* --- the server ------------------------------------------------------------------------------- */
 
 int sio_setup(void **state)
 {
@@ -221,7 +221,7 @@ void expect_disconnect(struct sio_fixture *x, int n, const char *reason)
     assert_int_equal(read_counter(x->f, &x->f->seen.closed), n);
 }
 
-/* --- clients ------------------------------------------------------------------------------------------ */
+/* --- clients ---------------------------------------------------------------------------------- */
 
 struct raw_client *sio_open(struct sio_fixture *x)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A Socket.IO server on the server of tests/server_fixture.h, at the path of engine_fixture.h, so that
- * its clients serve here too. Clients tell the server what to do by events, see sio_fixture.c. */
+ * A Socket.IO server on the server of tests/server_fixture.h, at the path of engine_fixture.h, so
+ * that its clients serve here too. Clients tell the server what to do by events, see
+ * sio_fixture.c. */
 #ifndef SIO_FIXTURE_H
 #define SIO_FIXTURE_H
 
@@ -46,8 +47,8 @@ void expect_disconnect(struct sio_fixture *x, int n, const char *reason);
 
 /* A WebSocket that is in no namespace yet. */
 struct raw_client *sio_open(struct sio_fixture *x);
-/* Connect to a namespace ("/" or "/name") with more behind the comma, and expect to be let in. The id
- * goes to `id` unless that is NULL. */
+/* Connect to a namespace ("/" or "/name") with more behind the comma, and expect to be let in. The
+ * id goes to `id` unless that is NULL. */
 void sio_enter(struct raw_client *c, const char *nsp, const char *auth, char *id);
 /* Both, for "/". */
 struct raw_client *sio_client(struct sio_fixture *x, char *id);

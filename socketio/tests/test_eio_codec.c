@@ -16,7 +16,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* --- packets ------------------------------------------------------------------------------------- */
+/* --- packets ---------------------------------------------------------------------------------- */
 
 static void every_type_is_its_digit(void **state)
 {
@@ -75,7 +75,7 @@ static void every_other_first_byte_is_refused(void **state)
     }
 }
 
-/* --- payloads ------------------------------------------------------------------------------------ */
+/* --- payloads --------------------------------------------------------------------------------- */
 
 /* Split `payload` and write its packets behind each other, each in brackets. */
 static const char *split(char out[128], const char *payload, size_t len)
@@ -145,7 +145,7 @@ static void every_prefix_splits_into_the_same_packets(void **state)
     }
 }
 
-/* --- binary -------------------------------------------------------------------------------------- */
+/* --- binary ----------------------------------------------------------------------------------- */
 
 static size_t decode(void **out, const char *text)
 {

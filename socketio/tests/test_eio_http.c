@@ -9,7 +9,7 @@
 
 #include "../../tests/exact.h"
 
-/* --- query strings ------------------------------------------------------------------------------- */
+/* --- query strings ---------------------------------------------------------------------------- */
 
 /* Every parameter of `query` as "<name=value>". */
 static const char *list(char out[256], const char *query)
@@ -91,7 +91,7 @@ static void last_parameter_of_a_name_wins(void **state)
     assert_int_equal(eio_query_get(ws_str("a"), "a", out, sizeof out), 0);
 }
 
-/* --- headers ------------------------------------------------------------------------------------- */
+/* --- headers ---------------------------------------------------------------------------------- */
 
 static const char *const any[] = {"*", NULL};
 static const char *const friends[] = {"https://a.example", "https://b.example:8443", NULL};
@@ -203,7 +203,7 @@ static void illegal_header_of_the_application_is_a_500(void **state)
     expect(c, 500, "");
 }
 
-/* --- CORS ---------------------------------------------------------------------------------------- */
+/* --- CORS ------------------------------------------------------------------------------------- */
 
 #define ORIGIN_A     "Origin: https://a.example\r\n"
 #define ORIGIN_OTHER "Origin: https://other.example\r\n"

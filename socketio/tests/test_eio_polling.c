@@ -10,7 +10,7 @@
 #define UNKNOWN_SID "{\"code\":1,\"message\":\"Session ID unknown\"}"
 #define BAD_REQUEST "{\"code\":3,\"message\":\"Bad request\"}"
 
-/* --- polling: messages --------------------------------------------------------------------------- */
+/* --- polling: messages ------------------------------------------------------------------------ */
 
 static void messages_of_a_post_come_back_in_one_poll(void **state)
 {
@@ -176,7 +176,7 @@ static void text_of_a_post_must_be_utf8(void **state)
     }
 }
 
-/* --- polling: rules ------------------------------------------------------------------------------ */
+/* --- polling: rules --------------------------------------------------------------------------- */
 
 static void second_get_ends_the_session(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of an Engine.IO session on either transport: heartbeat, closing in every order, output and
- * its limits, no memory. What is special to a transport is in test_eio_polling.c and
+ * The life of an Engine.IO session on either transport: heartbeat, closing in every order, output
+ * and its limits, no memory. What is special to a transport is in test_eio_polling.c and
  * test_eio_upgrade.c. */
 #include "engine_fixture.h"
 
@@ -12,7 +12,7 @@
 
 #define UNKNOWN_SID "{\"code\":1,\"message\":\"Session ID unknown\"}"
 
-/* --- what tests do on the loop ------------------------------------------------------------------- */
+/* --- what tests do on the loop ---------------------------------------------------------------- */
 
 static void send_volatile(struct engine *e, void *arg)
 {
@@ -36,7 +36,7 @@ static void keep_session(struct engine *e, void *arg)
     eio_keep(e->session);
 }
 
-/* --- heartbeat ----------------------------------------------------------------------------------- */
+/* --- heartbeat -------------------------------------------------------------------------------- */
 
 static void pings_come_one_interval_after_the_pong(void **state)
 {
@@ -139,8 +139,8 @@ static void heartbeat_goes_on_after_an_upgrade(void **state)
     raw_expect_message(ws, "2");
 }
 
-/* The pong may have been on its way by POST when the transport changed: the time starts again, but it
- * does not stop. */
+/* The pong may have been on its way by POST when the transport changed: the time starts again, but
+ * it does not stop. */
 static void pong_that_never_comes_ends_an_upgraded_session(void **state)
 {
     struct engine *e = *state;
@@ -158,7 +158,7 @@ static void pong_that_never_comes_ends_an_upgraded_session(void **state)
     expect_reason(e, 1, EIO_PING_TIMEOUT);
 }
 
-/* --- closing ------------------------------------------------------------------------------------- */
+/* --- closing ---------------------------------------------------------------------------------- */
 
 static void closing_a_websocket_delivers_and_closes(void **state)
 {
@@ -427,7 +427,7 @@ static void session_that_is_kept_has_no_connect_timeout(void **state)
     raw_expect_message(ws, "4x");
 }
 
-/* --- output -------------------------------------------------------------------------------------- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 static void illegal_messages_are_refused(struct engine *e, void *arg)
 {
@@ -628,7 +628,7 @@ static void slow_reader_on_a_websocket_loses_nothing(void **state)
     free(text);
 }
 
-/* --- out of memory ------------------------------------------------------------------------------- */
+/* --- out of memory ---------------------------------------------------------------------------- */
 
 static void send_without_memory(struct engine *e, void *arg)
 {
@@ -667,7 +667,8 @@ static void close_without_memory(struct engine *e, void *arg)
     oom_after(-1);
 }
 
-/* There is no timer for its last words then, nor a post to report it: the next callback does that. */
+/* There is no timer for its last words then, nor a post to report it: the next callback does
+ * that. */
 static void session_that_closes_without_memory_ends_at_once(void **state)
 {
     struct engine *e = *state;
@@ -717,7 +718,7 @@ static void session_without_a_heartbeat_ends(void **state)
     assert_int_equal(read_counter(e->f, &e->f->seen.messages), 1);
 }
 
-/* --- resets -------------------------------------------------------------------------------------- */
+/* --- resets ----------------------------------------------------------------------------------- */
 
 /* A session at each stage of its life, cut off by RST. */
 static void reset_at_any_stage_disturbs_nobody(void **state)

@@ -9,7 +9,7 @@
 
 #define BAD_REQUEST "{\"code\":3,\"message\":\"Bad request\"}"
 
-/* --- WebSocket ----------------------------------------------------------------------------------- */
+/* --- WebSocket -------------------------------------------------------------------------------- */
 
 static void messages_come_back_on_a_websocket(void **state)
 {
@@ -127,7 +127,7 @@ static void websocket_message_over_max_payload_is_1009(void **state)
     expect_reason(e, 1, EIO_TRANSPORT_ERROR);
 }
 
-/* --- from polling to a WebSocket ----------------------------------------------------------------- */
+/* --- from polling to a WebSocket -------------------------------------------------------------- */
 
 static void session_moves_to_a_websocket(void **state)
 {
@@ -472,8 +472,8 @@ static void no_message_is_lost_or_reordered_by_an_upgrade(void **state)
     }
 }
 
-/* A client that upgrades does not poll, and waits for the answers to its POSTs: to hold one until the
- * client has read would be to wait for each other. */
+/* A client that upgrades does not poll, and waits for the answers to its POSTs: to hold one until
+ * the client has read would be to wait for each other. */
 static void posts_are_not_held_while_upgrading(void **state)
 {
     struct engine *e = *state;

@@ -13,7 +13,7 @@
 #define BAD_REQUEST       "{\"code\":3,\"message\":\"Bad request\"}"
 #define UNSUPPORTED       "{\"code\":5,\"message\":\"Unsupported protocol version\"}"
 
-/* --- the open packet ----------------------------------------------------------------------------- */
+/* --- the open packet -------------------------------------------------------------------------- */
 
 static void expect_open_packet(const void *packet, size_t len, const char *upgrades,
                                const char *rest)
@@ -122,7 +122,7 @@ static void on_open_sees_the_request(void **state)
     assert_string_equal(e->f->seen.text, "a bme127.0.0.1:");
 }
 
-/* --- checks -------------------------------------------------------------------------------------- */
+/* --- checks ----------------------------------------------------------------------------------- */
 
 /* In the order of the reference: of two mistakes the earlier one is told. */
 static void requests_are_checked_in_the_order_of_the_reference(void **state)
@@ -354,7 +354,7 @@ static void first_subprotocol_is_echoed(void **state)
     assert_true(raw_header_is(&r, "Sec-WebSocket-Protocol", "my-protocol"));
 }
 
-/* --- ids and limits ------------------------------------------------------------------------------ */
+/* --- ids and limits --------------------------------------------------------------------------- */
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -461,8 +461,8 @@ static void one_host_has_so_many_sessions_on_polling(void **state)
     open_polling(c, sids[0]);
 }
 
-/* The memory of the sessions themselves counts: cheap handshakes do not make the process grow. What is
- * refused may not even get its 503, for there is no memory for an answer either. */
+/* The memory of the sessions themselves counts: cheap handshakes do not make the process grow. What
+ * is refused may not even get its 503, for there is no memory for an answer either. */
 static void handshakes_stop_at_max_memory(void **state)
 {
     enum { MEMORY = 100 * KIB };
@@ -506,7 +506,7 @@ static void reasons_and_transports_have_names(void **state)
     assert_string_equal(eio_transport_name(EIO_WEBSOCKET), "websocket");
 }
 
-/* --- the end of the server ----------------------------------------------------------------------- */
+/* --- the end of the server -------------------------------------------------------------------- */
 
 static void close_server(struct engine *e, void *arg)
 {

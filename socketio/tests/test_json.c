@@ -23,7 +23,7 @@ static struct ws_str text(const char *s)
     return (struct ws_str){s, strlen(s)};
 }
 
-/* --- what is JSON ------------------------------------------------------------------------------------ */
+/* --- what is JSON ----------------------------------------------------------------------------- */
 
 struct input {
     const char *name;
@@ -393,7 +393,8 @@ static void what_must_be_rejected_is(void **state)
             fail_msg("n_%s was accepted", must_reject[i].name);
 }
 
-/* Several bytes of a string are looked at in one go: whatever stands out must do so at every place. */
+/* Several bytes of a string are looked at in one go: whatever stands out must do so at every
+ * place. */
 static void strings_end_alike_at_every_place(void **state)
 {
     static const struct {
@@ -479,7 +480,7 @@ static void nesting_ends_at_the_limit(void **state)
     assert_false(accepted(deep, sizeof deep));
 }
 
-/* --- slices ------------------------------------------------------------------------------------------- */
+/* --- slices ----------------------------------------------------------------------------------- */
 
 static void expect_slice(struct ws_str value, const char *expected)
 {
@@ -556,7 +557,7 @@ static void every_type_is_told(void **state)
     assert_null(json_inside(text("\"ab\"")).data);
 }
 
-/* --- scalars ------------------------------------------------------------------------------------------ */
+/* --- scalars ---------------------------------------------------------------------------------- */
 
 static void bools_are_read(void **state)
 {
@@ -728,7 +729,7 @@ static void strings_are_compared_by_what_they_mean(void **state)
     assert_false(json_string_is(text("message"), "message"));
 }
 
-/* --- writing ------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void expect_written(struct json_writer *w, const char *expected)
 {

@@ -12,7 +12,7 @@ static void start_plain(struct sio_fixture *x)
     sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
 }
 
-/* --- emitting ----------------------------------------------------------------------------------------- */
+/* --- emitting --------------------------------------------------------------------------------- */
 
 static void emit_all_forms(struct sio_fixture *x, void *arg)
 {
@@ -327,7 +327,7 @@ static void broadcasts_reach_every_transport(void **state)
     leave_polling(polling, sid);
 }
 
-/* --- acknowledging ------------------------------------------------------------------------------------ */
+/* --- acknowledging ---------------------------------------------------------------------------- */
 
 static void answer_twice(struct sio_fixture *x, void *arg)
 {
@@ -370,7 +370,7 @@ static void an_acknowledgement_for_a_socket_that_ended_goes_nowhere(void **state
     expect_silence(c);
 }
 
-/* --- asking for acknowledgements ----------------------------------------------------------------------- */
+/* --- asking for acknowledgements -------------------------------------------------------------- */
 
 static void note_reply(void *arg, const struct sio_reply *reply)
 {

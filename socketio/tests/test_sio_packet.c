@@ -196,7 +196,7 @@ static void what_is_no_packet_is_refused_for_its_reason(void **state)
     }
 }
 
-/* --- published attacks on the reference's parser ------------------------------------------------------- */
+/* --- published attacks on the reference's parser ---------------------------------------------- */
 
 static void expect_error(const char *text, int expected)
 {
@@ -288,7 +288,7 @@ static void names_are_bounded(void **state)
                      SIO_BAD_PAYLOAD);
 }
 
-/* --- placeholders ------------------------------------------------------------------------------------- */
+/* --- placeholders ----------------------------------------------------------------------------- */
 
 static void placeholders_are_found_at_any_depth(void **state)
 {
@@ -353,7 +353,7 @@ static void a_value_tells_which_attachment_it_stands_for(void **state)
     assert_int_equal(sio_placeholder((struct ws_str){NULL, 0}), -1);
 }
 
-/* --- writing ------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void packets_are_written_as_they_are_read(void **state)
 {
@@ -400,7 +400,7 @@ static void the_comma_is_written_behind_every_other_namespace(void **state)
     expect_begin(SIO_BINARY_ACK, 2, "/admin", 7, "62-/admin,7[");
 }
 
-/* --- attachments ------------------------------------------------------------------------------------- */
+/* --- attachments ------------------------------------------------------------------------------ */
 
 static void attachments_are_collected_in_order(void **state)
 {

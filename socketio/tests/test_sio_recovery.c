@@ -372,7 +372,8 @@ static void buffered(struct sio_fixture *x, void *arg)
     *(size_t *)arg = ws_server_stats(x->f->server).buffered;
 }
 
-/* Whoever cuts connections that were in new namespaces each time fills no more than one namespace can. */
+/* Whoever cuts connections that were in new namespaces each time fills no more than one namespace
+ * can. */
 static void namespaces_of_clients_are_bounded_together(void **state)
 {
     enum { CLIENTS_CUT = 20, EACH = 20 };

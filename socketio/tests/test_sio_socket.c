@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a socket: let in or refused, now or later; ended by either side, and for which reason. */
+ * The life of a socket: let in or refused, now or later; ended by either side, and for which
+ * reason. */
 #include "sio_fixture.h"
 
 #include <stdio.h>
@@ -12,7 +13,7 @@ static void start_plain(struct sio_fixture *x)
     sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
 }
 
-/* --- on_auth ------------------------------------------------------------------------------------------ */
+/* --- on_auth ---------------------------------------------------------------------------------- */
 
 /* {"answer":"yes"}, "no", "no data", "odd" (data that is not JSON), or nothing yet. */
 static void judge(struct sio_socket *s, struct ws_str auth)
@@ -160,7 +161,7 @@ static void a_client_may_go_while_it_waits(void **state)
     assert_int_equal(read_counter(x->f, &x->f->seen.closed), 0);
 }
 
-/* --- the end and its reasons --------------------------------------------------------------------------- */
+/* --- the end and its reasons ------------------------------------------------------------------ */
 
 static void server_may_end_one_namespace(void **state)
 {
@@ -352,7 +353,7 @@ static void data_comes_back_to_be_freed(void **state)
     wait_until(x->f, &x->f->seen.ran, 2, "data to free");
 }
 
-/* --- what is known of a socket ------------------------------------------------------------------------- */
+/* --- what is known of a socket ---------------------------------------------------------------- */
 
 static void tell_all(struct sio_socket *s, struct ws_str auth)
 {

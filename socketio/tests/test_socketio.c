@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The Socket.IO server: what each packet does to a connection, namespaces, limits, and the published
- * attacks on the reference. */
+ * The Socket.IO server: what each packet does to a connection, namespaces, limits, and the
+ * published attacks on the reference. */
 #include "sio_fixture.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ static void start_plain(struct sio_fixture *x)
     sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
 }
 
-/* --- connecting --------------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 static void nothing_is_joined_until_the_client_asks(void **state)
 {
@@ -226,7 +226,7 @@ static void names_that_no_client_could_ask_for_are_refused(void **state)
     on_sio(x, make_odd_namespaces, NULL);
 }
 
-/* --- packets ------------------------------------------------------------------------------------------ */
+/* --- packets ---------------------------------------------------------------------------------- */
 
 /* What npm's reference does with each of these was observed; "close" may be stricter here. */
 static const struct {
@@ -356,7 +356,7 @@ static void the_client_may_leave_and_come_back(void **state)
     expect_silence(c);
 }
 
-/* --- attachments -------------------------------------------------------------------------------------- */
+/* --- attachments ------------------------------------------------------------------------------ */
 
 static void binary_events_come_back_as_they_went(void **state)
 {
@@ -502,7 +502,7 @@ static void a_client_may_go_while_attachments_are_due(void **state)
     expect_disconnect(x, 1, "transport close"); /* teardown sees that nothing is left */
 }
 
-/* --- published attacks on the reference ---------------------------------------------------------------- */
+/* --- published attacks on the reference ------------------------------------------------------- */
 
 /* Whatever it was, others are still served. */
 static void expect_refused(struct sio_fixture *x, const char *packet)
@@ -610,7 +610,7 @@ static void names_of_objects_are_names_of_namespaces_and_rooms(void **state)
     raw_expect_message(c, "42[\"to\",1]");
 }
 
-/* --- the end ------------------------------------------------------------------------------------------ */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void server_may_be_freed_while_clients_are_connected(void **state)
 {
@@ -648,7 +648,7 @@ static void closing_the_server_ends_every_connection(void **state)
     expect_disconnect(x, 2, "server shutting down");
 }
 
-/* --- memory ------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static void ignore_reply(void *arg, const struct sio_reply *reply)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server that real Socket.IO clients are tested against: sio_server PORT [recovery]. It does what
- * they ask for by events, lets into /admin who knows the token, and keeps events for those who are cut
- * off if told so: events have one argument more then, and hearts beat fast, so that the server soon
- * knows who was. */
+ * The server that real Socket.IO clients are tested against: sio_server PORT [recovery]. It does
+ * what they ask for by events, lets into /admin who knows the token, and keeps events for those who
+ * are cut off if told so: events have one argument more then, and hearts beat fast, so that the
+ * server soon knows who was. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server that the official Engine.IO and Socket.IO protocol test suites expect, with their short
- * times: suite_server PORT. PING_INTERVAL and PING_TIMEOUT in the environment override two of them.
+ * The server that the official Engine.IO and Socket.IO protocol test suites expect, with their
+ * short times: suite_server PORT. PING_INTERVAL and PING_TIMEOUT in the environment override two of
+ * them.
  *
  *   /engine.io/           every message comes back
- *   /socket.io/  /        emits "auth" with what the client sent to authenticate; answers "message" by
- *                         "message-back", acknowledges "message-with-ack", with the same arguments
+ *   /socket.io/  /        emits "auth" with what the client sent to authenticate; answers "message"
+ *                         by "message-back", acknowledges "message-with-ack", with the same arguments
  *                /custom  emits "auth" only */
 #include <errno.h>
 #include <limits.h>
@@ -41,9 +42,9 @@ static void greet(void *arg)
     free(g);
 }
 
-/* "auth" leaves a moment after the answer to CONNECT, not in the same segment: the WebSocket client that
- * the suite of Socket.IO comes with (ws 8.5) hands on all messages of one read at once, while its tests
- * wait for one at a time, and lose the second. */
+/* "auth" leaves a moment after the answer to CONNECT, not in the same segment: the WebSocket client
+ * that the suite of Socket.IO comes with (ws 8.5) hands on all messages of one read at once, while
+ * its tests wait for one at a time, and lose the second. */
 static void emit_auth(struct sio_socket *s, struct ws_str auth)
 {
     struct sio_server *io = sio_namespace_server(sio_socket_namespace(s));

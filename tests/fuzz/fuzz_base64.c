@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * base64.c: whatever decodes is what its bytes encode to, in place too; and all that is encoded decodes
- * to itself. */
+ * base64.c: whatever decodes is what its bytes encode to, in place too; and all that is encoded
+ * decodes to itself. */
 #include <stdlib.h>
 #include <string.h>
 

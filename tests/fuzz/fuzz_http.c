@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * http.c: a request, head and body, must get one verdict whether it comes whole or in two pieces. */
+ * http.c: a request, head and body, must get one verdict whether it comes whole or in two
+ * pieces. */
 #include <stdlib.h>
 #include <string.h>
 

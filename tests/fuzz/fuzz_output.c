@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * output.c: the input is a program of appending, publishing, sending and compacting for three queues
- * under a small budget. Each queue must hold the very bytes that were accepted for it, in order. */
+ * output.c: the input is a program of appending, publishing, sending and compacting for three
+ * queues under a small budget. Each queue must hold the very bytes that were accepted for it, in
+ * order. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * utf8.c against a decoder written from RFC 3629 §3 as plainly as can be; whole and in two pieces. */
+ * utf8.c against a decoder written from RFC 3629 §3 as plainly as can be; whole and in two
+ * pieces. */
 #include <stdlib.h>
 
 #include "../../utf8.h"

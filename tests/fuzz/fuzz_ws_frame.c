@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ws_frame.c: a header's verdict does not change once it is there, never needs more than 14 bytes, and
- * what was decoded encodes to the same bytes but for the mask; unmasking is §5.3 byte by byte, in one
- * piece and in two, and tells ASCII. */
+ * ws_frame.c: a header's verdict does not change once it is there, never needs more than 14 bytes,
+ * and what was decoded encodes to the same bytes but for the mask; unmasking is §5.3 byte by byte,
+ * in one piece and in two, and tells ASCII. */
 #include <stdlib.h>
 #include <string.h>
 

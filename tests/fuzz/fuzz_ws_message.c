@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ws_message.c, fed a stream of frames as a connection would: what comes of it is the same whether the
- * payloads come whole or in pieces and are judged while they are unmasked, or come byte by byte and are
- * unmasked before; and no message is longer than the limit. */
+ * ws_message.c, fed a stream of frames as a connection would: what comes of it is the same whether
+ * the payloads come whole or in pieces and are judged while they are unmasked, or come byte by byte
+ * and are unmasked before; and no message is longer than the limit. */
 #include <stdlib.h>
 #include <string.h>
 

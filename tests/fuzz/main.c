@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Runs a fuzzer's function over the files given, for compilers without libFuzzer and for `make test`:
- * each as an exact-size copy and, by the fuzzer's own means, whatever it makes of it. Prints what
- * tests/run.sh counts. The file that crashes is the last one named. */
+ * Runs a fuzzer's function over the files given, for compilers without libFuzzer and for `make
+ * test`: each as an exact-size copy and, by the fuzzer's own means, whatever it makes of it. Prints
+ * what tests/run.sh counts. The file that crashes is the last one named. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

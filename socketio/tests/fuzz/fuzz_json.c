@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * json.c: readers take any bytes; what is a value in one way is a value in every other; and whatever
- * is written, is JSON that says the same. */
+ * json.c: readers take any bytes; what is a value in one way is a value in every other; and
+ * whatever is written, is JSON that says the same. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +17,8 @@ static bool is_space(struct ws_str text)
     return true;
 }
 
-/* Every value inside of a valid one is valid, and they are all that is inside. Returns the last one. */
+/* Every value inside of a valid one is valid, and they are all that is inside. Returns the last
+ * one. */
 static struct ws_str check_inside(struct ws_str value)
 {
     struct ws_str list = json_inside(value);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sio_packet.c: whatever is taken for a packet, has only fields that may be used as they are, and is
- * read the same after it was written anew. */
+ * sio_packet.c: whatever is taken for a packet, has only fields that may be used as they are, and
+ * is read the same after it was written anew. */
 #include <stdlib.h>
 #include <string.h>
 
