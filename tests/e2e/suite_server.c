@@ -6,7 +6,8 @@
  *
  *   /engine.io/           every message comes back
  *   /socket.io/  /        emits "auth" with what the client sent to authenticate; answers "message"
- *                         by "message-back", acknowledges "message-with-ack", with the same arguments
+ *                         by "message-back", acknowledges "message-with-ack", with the same
+ *                         arguments
  *                /custom  emits "auth" only */
 #include <errno.h>
 #include <limits.h>
