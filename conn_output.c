@@ -279,19 +279,26 @@ static bool stage_append(struct ws_conn *c, const void *head, size_t head_len, c
     return true;
 }
 
-/* The stage is another's, and there is no memory for a queue: let what is staged leave now, and
- * stage this. Costs a system call a connection, but a small message to a peer that reads needs no
- * memory then. */
+static bool has_nothing_queued(const struct ws_conn *c)
+{
+    return !c->blocked && c->state != CONN_DEAD &&
+           (c->outbox == NULL || (c->outbox->queue.queued == 0 && c->outbox->pong == NULL));
+}
+
+/* The stage is another's, or full, and there is no memory for a queue: let what is staged leave now,
+ * and stage this. Costs a system call a connection, but a small message to a peer that reads needs
+ * no memory then. */
 static bool stage_instead(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                           size_t body_len)
 {
     struct ws_conn *owner = c->server->stage.owner;
 
-    if (c->blocked || c->state == CONN_DEAD ||
-        (c->outbox != NULL && (c->outbox->queue.queued > 0 || c->outbox->pong != NULL)))
+    if (!has_nothing_queued(c))
         return false;
     if (owner != NULL)
         flush_stage(owner);
+    if (!has_nothing_queued(c))
+        return false; /* the stage was its own, and not all of it has left */
     conn_drop_output(c);
     return stage_append(c, head, head_len, body, body_len);
 }

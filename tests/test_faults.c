@@ -501,6 +501,58 @@ static void aborted_request_has_nobody_elses_address(void **state)
     close(second);
 }
 
+enum { LINE = 1000 };
+
+/* Send numbered lines until one is refused, with 20 KiB of memory and a socket that takes 90 KiB. */
+static void send_lines(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    struct fixture *f = of(c);
+    size_t rest = 1 * MIB - ws_server_stats(f->server).buffered - 20 * KIB;
+    char line[LINE];
+    int sent = 0;
+
+    (void)data;
+    (void)len;
+    assert_true(ws_memory_take(f->server, rest));
+    faults_send_max(90 * KIB);
+    do
+        memset(line, 'a' + sent % 26, sizeof line);
+    while (ws_send(c, op, line, sizeof line) >= 0 && ++sent < 1000);
+    faults_none();
+    ws_memory_give(f->server, rest);
+    note_result(f, 0, sent);
+}
+
+/* What is staged can neither be moved to a queue nor leave whole: what is left of it is kept. */
+static void full_stage_loses_nothing_where_memory_is_short(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client c;
+    struct raw_response r;
+    char line[LINE];
+
+    create(f, (struct ws_options){.max_memory = 1 * MIB});
+    serve(f, "/lines", (struct ws_handlers){.on_message = send_lines});
+    raw_init(&c);
+    raw_connect(&c, f->port);
+    raw_bytes_upgrade(&f->out, "/lines", "");
+    assert_int_equal(write(c.fd, f->out.data, f->out.len), f->out.len);
+    f->out.len = 0;
+    poll_until_readable(f, &c);
+    raw_expect_upgraded(&c, &r);
+    raw_bytes_frame(&f->out, RAW_TEXT, "go", 2);
+    assert_int_equal(write(c.fd, f->out.data, f->out.len), f->out.len);
+    let_serve(f);
+    assert_in_range(f->seen.result[0], 90, 999);
+    for (int i = 0; i < f->seen.result[0]; i++) {
+        memset(line, 'a' + i % 26, sizeof line);
+        raw_expect_frame(&c, RAW_TEXT, line, sizeof line);
+        let_serve(f);
+    }
+    assert_int_equal(ws_server_stats(f->server).buffered, 0);
+    raw_close(&c);
+}
+
 static void stop_while_it_waits(struct ws_conn *c, const struct ws_request *req)
 {
     struct fixture *f = of(c);
@@ -601,6 +653,7 @@ int main(void)
         TEST(connection_ends_where_its_output_is_lost),
         TEST(client_that_cannot_be_served_is_logged),
         TEST(aborted_request_has_nobody_elses_address),
+        TEST(full_stage_loses_nothing_where_memory_is_short),
         TEST(connection_that_dies_in_on_abort_stays_dead),
         TEST(short_writes_lose_nothing),
     };
