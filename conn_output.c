@@ -369,7 +369,7 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
         return WS_ERR_FULL;
     if (conn_outbox(c) == NULL && is_staged(c))
         flush_stage(c); /* no memory to keep it for later: let it leave now */
-    if (conn_outbox(c) == NULL)
+    if (c->state == CONN_DEAD || conn_outbox(c) == NULL)
         return WS_ERR_NOMEM;
     error = output_refer(&c->server->pool, &c->outbox->queue, slice);
     if (error != 0)

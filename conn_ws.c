@@ -140,8 +140,11 @@ static void conn_pong(struct ws_conn *c, const uint8_t *data, size_t len)
 /* Begin the closing handshake, RFC 6455 §7.1.2. */
 int conn_start_close(struct ws_conn *c, unsigned code, const char *reason)
 {
-    int error = conn_close_frame(c, code, reason, reason == NULL ? 0 : strlen(reason));
+    int error;
 
+    if (c->state != CONN_OPEN)
+        return WS_ERR_CLOSED;
+    error = conn_close_frame(c, code, reason, reason == NULL ? 0 : strlen(reason));
     if (error != 0)
         return error;
     c->state = CONN_CLOSING;
@@ -414,8 +417,6 @@ int ws_close(struct ws_conn *c, unsigned code, const char *reason)
 {
     if (code != WS_CLOSE_NONE && !ws_close_code_valid(code))
         return WS_ERR_INVALID;
-    if (c->state != CONN_OPEN)
-        return WS_ERR_CLOSED;
     return conn_start_close(c, code, reason);
 }
 

@@ -501,6 +501,36 @@ static void aborted_request_has_nobody_elses_address(void **state)
     close(second);
 }
 
+static void publish_without_memory(struct ws_conn *c, enum ws_opcode op, const void *data,
+                                   size_t len)
+{
+    struct fixture *f = of(c);
+    struct ws_frozen *m = ws_freeze(f->server, op, "begins a chunk for more", 23);
+
+    ws_send(c, op, "staged", 6);
+    faults_send_max(1);
+    oom_after(0);
+    note_result(f, 0, (int)ws_publish(f->server, ws_str("room"), NULL, op, data, len));
+    disarm();
+    ws_thaw(m);
+}
+
+/* The same in a room: who can neither get the message nor keep what was staged for it ends, once. */
+static void recipient_that_dies_of_a_message_stays_dead(void **state)
+{
+    struct fixture *f = *state;
+    struct play p = {.f = f};
+
+    open_alone(&p, "/room",
+               (struct ws_handlers){.on_open = join_room, .on_message = publish_without_memory});
+    raw_bytes_frame(&f->out, RAW_TEXT, "all", 3);
+    write_out(&p);
+    assert_int_equal(f->seen.result[0], 0);
+    assert_int_equal(f->seen.closed, 1);
+    assert_int_equal(ws_server_stats(f->server).connections, 0);
+    raw_close(&p.bystander);
+}
+
 enum { LINE = 1000 };
 
 /* Send numbered lines until one is refused, with 20 KiB of memory and a socket that takes 90 KiB. */
@@ -653,6 +683,7 @@ int main(void)
         TEST(connection_ends_where_its_output_is_lost),
         TEST(client_that_cannot_be_served_is_logged),
         TEST(aborted_request_has_nobody_elses_address),
+        TEST(recipient_that_dies_of_a_message_stays_dead),
         TEST(full_stage_loses_nothing_where_memory_is_short),
         TEST(connection_that_dies_in_on_abort_stays_dead),
         TEST(short_writes_lose_nothing),
