@@ -172,7 +172,7 @@ static int check_request(const struct http_request *r, struct http_upgrade *u)
         return refuse(u, 400, "Upgrade does not list websocket");
     if (!http_request_has_token(r, "Connection", "upgrade"))
         return refuse(u, 400, "Connection does not list upgrade");
-    if (r->framing != HTTP_BODY_NONE)
+    if (r->framing == HTTP_BODY_CHUNKED || r->content_length != 0)
         return refuse(u, 400, "an opening handshake has no body");
     return 0;
 }

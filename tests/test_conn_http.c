@@ -337,6 +337,7 @@ static const struct {
      GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"},
     {"a strange extension",
      GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: constructor, a; b=\"c, ;;\r\n\r\n"},
+    {"a body of no bytes", GET HOST UPGRADE KEY VERSION "Content-Length: 0\r\n\r\n"},
     {"an empty line before", "\r\n" GET HOST UPGRADE KEY VERSION "\r\n"},
     {"an offered subprotocol that nobody asked for",
      GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: chat.v1\r\n\r\n"},
