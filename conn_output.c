@@ -285,9 +285,9 @@ static bool has_nothing_queued(const struct ws_conn *c)
            (c->outbox == NULL || (c->outbox->queue.queued == 0 && c->outbox->pong == NULL));
 }
 
-/* The stage is another's, or full, and there is no memory for a queue: let what is staged leave now,
- * and stage this. Costs a system call a connection, but a small message to a peer that reads needs
- * no memory then. */
+/* The stage is another's, or full, and there is no memory for a queue: let what is staged leave
+ * now, and stage this. Costs a system call a connection, but a small message to a peer that reads
+ * needs no memory then. */
 static bool stage_instead(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                           size_t body_len)
 {

@@ -515,7 +515,8 @@ static void publish_without_memory(struct ws_conn *c, enum ws_opcode op, const v
     ws_thaw(m);
 }
 
-/* The same in a room: who can neither get the message nor keep what was staged for it ends, once. */
+/* The same in a room: who can neither get the message nor keep what was staged for it ends,
+ * once. */
 static void recipient_that_dies_of_a_message_stays_dead(void **state)
 {
     struct fixture *f = *state;
@@ -533,7 +534,8 @@ static void recipient_that_dies_of_a_message_stays_dead(void **state)
 
 enum { LINE = 1000 };
 
-/* Send numbered lines until one is refused, with 20 KiB of memory and a socket that takes 90 KiB. */
+/* Send numbered lines until one is refused, with 20 KiB of memory and a socket that takes 90
+ * KiB. */
 static void send_lines(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
     struct fixture *f = of(c);
