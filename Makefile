@@ -63,7 +63,8 @@ FUZZ_SECONDS ?= 20
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' Makefile)
 all: minnow $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, libminnow.a and the examples
 
-minnow: $(BUILD)/minnow.o $(BUILD)/minnow_socketio.o $(BUILD)/page.o $(BUILD)/libminnow.a
+minnow $(BUILD)/minnow: $(BUILD)/minnow.o $(BUILD)/minnow_socketio.o $(BUILD)/page.o \
+        $(BUILD)/libminnow.a
 	$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -o $@ $^
 
 run: minnow ## Build and start the chat on http://127.0.0.1:8080/
@@ -185,9 +186,6 @@ include bench/bench.mk
 debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
 	$(MAKE) BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" LTO= $(BUILD)/debug/minnow
 
-$(BUILD)/minnow: $(BUILD)/minnow.o $(BUILD)/minnow_socketio.o $(BUILD)/page.o $(BUILD)/libminnow.a
-	$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -o $@ $^
-
 static: ## Build ./build/static/minnow with musl, without any shared library
 	$(MAKE) CC=musl-gcc LDFLAGS="-static $(LDFLAGS)" BUILD=$(BUILD)/static $(BUILD)/static/minnow
 
@@ -204,7 +202,6 @@ clean: ## Remove everything that was built
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile bench/bench.mk | expand -t 16
-
 
 .SECONDARY:
 .DELETE_ON_ERROR:
