@@ -15,8 +15,9 @@ static bool is_known(unsigned opcode)
 }
 
 /* What is wrong with the first two bytes, as far as they are there; NULL when nothing is. §5.1,
- * §5.2, §5.5 */
-static const char *start_fault(const uint8_t *buf, size_t len)
+ * §5.2, §5.5. Inline, since each frame passes here: a call would be 1/30 of a small echo's
+ * instructions. */
+static inline const char *start_fault(const uint8_t *buf, size_t len)
 {
     bool control = ws_opcode_is_control((enum ws_opcode)(buf[0] & OPCODE));
 
