@@ -133,11 +133,8 @@ void conn_overload(struct ws_conn *c)
     case CONN_OPEN:
         conn_fail(c, WS_CLOSE_TRY_LATER, why);
         break;
-    case CONN_ANSWERING:
-        conn_abort(c);
-        conn_refuse(c, 503, why);
-        break;
     case CONN_HTTP:
+    case CONN_ANSWERING:
     case CONN_UPGRADING:
         conn_refuse(c, 503, why);
         break;
@@ -158,7 +155,6 @@ void conn_stop(struct ws_conn *c)
             conn_lost(c);
         break;
     case CONN_ANSWERING:
-        conn_abort(c);
         conn_refuse(c, 503, "the server stops");
         break;
     case CONN_HTTP:

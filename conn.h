@@ -265,9 +265,11 @@ void conn_watch(struct ws_conn *c); /* tell epoll what to wait for, if that has 
 
 /* One step into the requests in `data`. Returns bytes consumed, 0 for more. */
 size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len);
-/* Refuse what came in with a line of text, and close: who sent it has lost the thread. */
+/* Refuse what came in with a line of text, and close: who sent it has lost the thread. Where the
+ * application was to answer it, that is told. */
 void conn_refuse(struct ws_conn *c, int status, const char *why);
-void conn_abort(struct ws_conn *c); /* the request in hand will not be answered */
+void conn_abort(
+    struct ws_conn *c); /* the request in hand will not be answered by the application */
 
 /* --- conn_ws.c -------------------------------------------------------------------------------- */
 

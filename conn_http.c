@@ -81,6 +81,15 @@ static int conn_respond(struct ws_conn *c, int status, const struct ws_header *h
     return conn_send_result(c);
 }
 
+/* The request in hand will not be answered by the application. */
+void conn_abort(struct ws_conn *c)
+{
+    if (c->state == CONN_ANSWERING)
+        c->state = CONN_HTTP; /* no request is open for ws_respond() any more */
+    if (c->endpoint->handlers.on_abort != NULL)
+        c->endpoint->handlers.on_abort(c);
+}
+
 /* Refuse what came in with a line of text, and close: who sent it has lost the thread. */
 void conn_refuse(struct ws_conn *c, int status, const char *why)
 {
@@ -94,22 +103,15 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
     char text[SENTENCE_SIZE];
     int len = snprintf(text, sizeof text, "%d %s: %s\n", status, http_status_phrase(status), why);
 
+    if (c->state == CONN_ANSWERING)
+        conn_abort(c);
     if (c->state == CONN_DEAD)
-        return; /* since its on_abort, which may have sent and found no memory */
+        return; /* since on_abort, which may have sent and found no memory */
     server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d %s: %s",
                (unsigned long long)c->id, ws_conn_address(c, address), status,
                http_status_phrase(status), why);
     conn_respond(c, status, headers, status == 426 ? 4 : 2, text, (size_t)len, true);
     conn_drain(c);
-}
-
-/* The request in hand will not be answered. */
-void conn_abort(struct ws_conn *c)
-{
-    if (c->state == CONN_ANSWERING)
-        c->state = CONN_HTTP; /* no request is open for ws_respond() any more */
-    if (c->endpoint->handlers.on_abort != NULL)
-        c->endpoint->handlers.on_abort(c);
 }
 
 /* --- the opening handshake -------------------------------------------------------------------- */
@@ -182,12 +184,13 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
 /* A plain request is there, body and all. */
 static void conn_request(struct ws_conn *c, const struct ws_request *req)
 {
+    if (c->endpoint->handlers.on_request == NULL) {
+        conn_refuse(c, 426, "this path speaks WebSocket only");
+        return;
+    }
     c->state = CONN_ANSWERING;
     timer_cancel(&c->server->timers, &c->timer);
-    if (c->endpoint->handlers.on_request != NULL)
-        c->endpoint->handlers.on_request(c, req);
-    else
-        conn_refuse(c, 426, "this path speaks WebSocket only");
+    c->endpoint->handlers.on_request(c, req);
 }
 
 static bool speaks_websocket(const struct ws_handlers *h)
@@ -229,6 +232,7 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
 static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, size_t behind)
 {
     struct ws_request *req = &c->server->request;
+    const struct endpoint *e;
     const char *why = "";
     int error = http_request_parse(&req->http, (const char *)head, head_len, &why);
 
@@ -238,14 +242,17 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         conn_refuse(c, -error, why);
         return 0;
     }
-    c->endpoint = server_find_endpoint(c->server, req->http.path);
+    e = server_find_endpoint(c->server, req->http.path);
     c->head_only = http_str_is(req->http.method, "HEAD");
     c->keep_alive = req->http.keep_alive;
     c->http_1_0 = req->http.minor == 0;
     req->body = (struct ws_str){(const char *)head + head_len, 0};
-    if (c->endpoint == NULL) {
+    if (e == NULL) {
         conn_refuse(c, 404, "no such path");
-    } else if (http_upgrade_wanted(&req->http) && speaks_websocket(&c->endpoint->handlers)) {
+        return 0;
+    }
+    c->endpoint = e;
+    if (http_upgrade_wanted(&req->http) && speaks_websocket(&e->handlers)) {
         conn_upgrade(c, req);
     } else if (body_is_here(c, &req->http, behind)) {
         req->body.len = (size_t)req->http.content_length;
