@@ -210,8 +210,8 @@ bool server_add(struct ws_server *s, struct ws_conn *c)
     return true;
 }
 
-/* Closing up is put off until half the entries are holes, so that it costs O(1) a connection. Not
- * in a turn's middle: somebody may be walking the entries. */
+/* Closing up is put off until half the entries are holes, so that it costs O(1) a connection. Only
+ * at the end of a turn: before, somebody may be walking the entries. */
 void server_remove(struct ws_server *s, uint64_t id)
 {
     s->entries[entry_position(s, id)].conn = NULL;
