@@ -3,6 +3,8 @@
  * Base64, RFC 4648 §4. */
 #include "base64.h"
 
+#include <stdbool.h>
+
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 size_t base64_encode(char *out, const uint8_t *data, size_t len)
@@ -39,7 +41,7 @@ static int value_of(char c)
 
 /* Four digits to `n` bytes (1 to 3). Returns false for a bad digit or unused bits that are not
  * zero. */
-static int decode_group(uint8_t *out, const char *text, size_t n)
+static bool decode_group(uint8_t *out, const char *text, size_t n)
 {
     uint32_t bits = 0;
 
@@ -47,14 +49,14 @@ static int decode_group(uint8_t *out, const char *text, size_t n)
         int value = i <= n ? value_of(text[i]) : 0;
 
         if (value < 0)
-            return 0;
+            return false;
         bits = bits << 6 | (uint32_t)value;
     }
     if ((bits & ((1u << (8 * (3 - n))) - 1)) != 0)
-        return 0;
+        return false;
     for (size_t i = 0; i < n; i++)
         out[i] = (uint8_t)(bits >> (16 - 8 * i));
-    return 1;
+    return true;
 }
 
 ptrdiff_t base64_decode(uint8_t *out, const char *text, size_t len)
