@@ -235,8 +235,8 @@ void conn_stop(struct ws_conn *c); /* the server stops */
 
 /* --- conn_output.c ---------------------------------------------------------------------------- */
 
-/* Send bytes within the limits of this connection and of the server; copied. 0, WS_ERR_FULL,
- * WS_ERR_NOMEM. */
+/* Send bytes within the limits of this connection and of the server; copied. 0, WS_ERR_CLOSED,
+ * WS_ERR_FULL, WS_ERR_NOMEM. */
 int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                 size_t body_len);
 /* The same for a few bytes that must go out even when the limits are used up: a Close frame. */
@@ -249,8 +249,7 @@ uint8_t *conn_stage(struct ws_conn *c, size_t max_len);
 void conn_staged(struct ws_conn *c, size_t len);
 /* Answer a ping when all that is queued has left, unless a newer one comes. RFC 6455 §5.5.3 */
 void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len);
-void conn_send_pong(struct ws_conn *c); /* queue it now, if there is one */
-struct outbox *conn_outbox(struct ws_conn *c);
+void conn_send_pong(struct ws_conn *c);      /* queue it now, if there is one */
 size_t conn_queued(const struct ws_conn *c); /* bytes */
 int conn_send_result(struct ws_conn *c);     /* WS_SENT, or WS_QUEUED with on_drain owed */
 int to_ws_error(int buf_error);              /* BUF_FULL and BUF_NOMEM in the API's words */

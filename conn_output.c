@@ -44,7 +44,7 @@ size_t conn_queued(const struct ws_conn *c)
 
 /* The queue, made when there is none; what was staged goes first. NULL when out of memory, and then
  * it is still staged. */
-struct outbox *conn_outbox(struct ws_conn *c)
+static struct outbox *conn_outbox(struct ws_conn *c)
 {
     struct stage *stage = &c->server->stage;
 
