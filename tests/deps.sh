@@ -3,7 +3,7 @@
 # Usage: sh tests/deps.sh PACKAGE...
 missing=
 for package; do
-    dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
+    dpkg -s "$package" 2>/dev/null | grep -q '^Status: .* installed$' || missing="$missing $package"
 done
 [ -z "$missing" ] && exit 0
 if ! command -v apt-get >/dev/null; then
