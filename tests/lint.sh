@@ -1,13 +1,11 @@
 #!/bin/sh
 # Silent when everything is fine, else one line for each complaint. `make lint` calls it.
 # Usage: PURE="sha1 base64 ..." CORE="$PURE ws ..." sh tests/lint.sh
+# shellcheck disable=SC2086 # lists of words on purpose: paths have no spaces, and that is a rule
 sources=$(git ls-files '*.c') || exit 1
 headers=$(git ls-files '*.h') || exit 1
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-
-# Paths have no spaces, and that is one of the rules.
-# shellcheck disable=SC2086
 
 # Format, and a limit of 60 lines for a function among the rest of .clang-tidy.
 clang-tidy --list-checks -- 2>&1 | grep 'error:' >>"$log"
