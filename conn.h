@@ -239,6 +239,9 @@ void conn_stop(struct ws_conn *c); /* the server stops */
  * WS_ERR_FULL, WS_ERR_NOMEM. */
 int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                 size_t body_len);
+/* The same for a response. */
+int conn_append_response(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                         size_t body_len);
 /* The same for a few bytes that must go out even when the limits are used up: a Close frame. */
 int conn_append_last(struct ws_conn *c, const void *data, size_t len);
 /* The same for bytes that many connections share. */

@@ -69,7 +69,7 @@ static int conn_respond(struct ws_conn *c, int status, const struct ws_header *h
     if (head_len < 0)
         return WS_ERR_INVALID;
     c->state = CONN_HTTP; /* answered, whatever becomes of it: nothing is left to be aborted */
-    error = conn_append(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : len);
+    error = conn_append_response(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : len);
     if (last || error != 0) {
         conn_drain(c);
         return error;

@@ -956,6 +956,46 @@ static void pipelined_requests_are_answered_in_order_also_late_ones(void **state
     assert_int_equal(f->seen.aborted, 0);
 }
 
+/* A long poll waits for the others: the list of those who wait goes through their data. The one
+ * that asks for "?now" has all answered, and notes what their answers take of the budget. */
+static void answer_all_at_once(struct ws_conn *c, const struct ws_request *req)
+{
+    struct fixture *f = of(c);
+
+    ws_set_data(c, f->conn);
+    f->conn = c;
+    count(f, &f->seen.requests);
+    if (!ws_str_is(ws_request_query(req), "now"))
+        return;
+    while (f->conn != NULL) {
+        struct ws_conn *next = ws_data(f->conn);
+
+        ws_respond(f->conn, 200, NULL, 0, "now", 3);
+        f->conn = next;
+    }
+    note_result(f, 0, (int)ws_server_stats(f->server).buffered);
+}
+
+static void long_polls_answered_in_one_turn_need_no_queues(void **state)
+{
+    enum { POLLS = 5 };
+    struct fixture *f = *state;
+    struct raw_client *polls[POLLS];
+
+    create(f, (struct ws_options){0});
+    serve(f, "/poll", (struct ws_handlers){.on_request = answer_all_at_once});
+    run(f);
+    for (int i = 0; i < POLLS; i++) {
+        polls[i] = client(f, "long poll");
+        raw_send_text(polls[i], i < POLLS - 1 ? "GET /poll HTTP/1.1\r\n" HOST "\r\n"
+                                              : "GET /poll?now HTTP/1.1\r\n" HOST "\r\n");
+        wait_until(f, &f->seen.requests, i + 1, "requests");
+    }
+    for (int i = 0; i < POLLS; i++)
+        expect_body(polls[i], "now");
+    assert_int_equal(f->seen.result[0], 0);
+}
+
 /* Requests behind a late one wait where they are: in the socket, but for a few. */
 static void requests_behind_a_late_one_are_not_piled_up(void **state)
 {
@@ -1228,6 +1268,7 @@ int main(void)
         TEST(whole_body_over_the_limit_is_refused),
         TEST(expectation_gets_100_continue_or_a_refusal),
         TEST(pipelined_requests_are_answered_in_order_also_late_ones),
+        TEST(long_polls_answered_in_one_turn_need_no_queues),
         TEST(requests_behind_a_late_one_are_not_piled_up),
         TEST(bytes_behind_the_last_request_are_not_piled_up),
         TEST(body_of_a_late_request_is_not_kept),
