@@ -143,7 +143,8 @@ def speed_table(bench, workloads, results):
         cells = []
         for name in names:
             rounds = results[w.key].get(name)
-            cells.append(speed(rounds) if rounds else "-")
+            same = name != "raw" or w.raw_times == 1
+            cells.append(speed(rounds) if rounds and same else "-")
         lines.append(row([title(bench, w), *cells]))
     return lines
 
