@@ -905,6 +905,34 @@ static void what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it(v
     assert_int_equal(stats(f).buffered, 0);
 }
 
+/* What is queued for others counts in the memory of all: 50 KB/s are not enough to keep it. */
+static void trickle_buys_no_time_for_last_words(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    int64_t begun;
+    char sink[KIB];
+
+    create(f, (struct ws_options){.close_timeout_ms = 1000});
+    serve(f, "/big", (struct ws_handlers){.on_request = respond_big});
+    run(f);
+    c = unconnected(f);
+    raw_connect_slow(c, f->port);
+    raw_send_text(c, "GET /big HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+    begun = raw_now_ms();
+    if (!raw_readable_within(c, PATIENCE_MS))
+        raw_fail(c, "no response");
+    while (stats(f).connections != 0) {
+        if (raw_now_ms() - begun > PATIENCE_MS)
+            raw_fail(c, "still served");
+        if (raw_readable_within(c, 0) && recv(c->fd, sink, sizeof sink, 0) <= 0)
+            break;
+        sleep_ms(20);
+    }
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+}
+
 /* Socket buffers hold megabytes: a slow reader may make no room in them for longer than the
  * timeout. */
 static void slow_reader_is_not_taken_for_a_silent_one(void **state)
@@ -965,6 +993,7 @@ int main(void)
         TEST(peer_that_talks_is_not_pinged),
         TEST(response_goes_out_as_long_as_the_client_takes_it),
         TEST(what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it),
+        TEST(trickle_buys_no_time_for_last_words),
         TEST(slow_reader_is_not_taken_for_a_silent_one),
         TEST(ping_interval_uint_max_never_pings),
     };
