@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a session: its output on either transport, its heartbeat, what comes in, the move
- * from polling to a WebSocket, and the end, in whatever order it comes. */
+ * The life of a session: its heartbeat, what comes in, the move from polling to a WebSocket, and
+ * the end, in whatever order it comes. What leaves it is eio_output.c's matter. */
 #include "eio_session.h"
 
 #include <stdio.h>
@@ -9,12 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum {
-    QUEUE_MIN = 256,      /* first allocation of a queue */
-    CONTROL_ROOM = 8,     /* bytes over max_output that are kept for pings */
-    SMALL_MESSAGE = 1024, /* encoded on the stack */
-    LINGER_MS = 30000     /* for a client to fetch the last words */
-};
+enum { LINGER_MS = 30000 /* for a client to fetch the last words */ };
 
 /* --- marking ---------------------------------------------------------------------------------- */
 
@@ -41,110 +36,13 @@ void eio_session_mark(struct eio_session *s)
         e->posted = ws_post(e->ws, settle_posted, e) == 0;
 }
 
-/* --- the queue -------------------------------------------------------------------------------- */
-
-static void queue_release(struct eio_session *s)
-{
-    ws_memory_give(s->server->ws, s->out_cap);
-    free(s->out);
-    s->out = NULL;
-    s->out_len = s->out_cap = 0;
-}
-
-/* Make room for `n` bytes more. Returns 0, WS_ERR_FULL or WS_ERR_NOMEM. */
-static int queue_reserve(struct eio_session *s, size_t n)
-{
-    size_t need = s->out_len + n;
-    size_t cap = s->out_cap < QUEUE_MIN / 2 ? QUEUE_MIN : s->out_cap * 2;
-    char *out;
-
-    if (need <= s->out_cap)
-        return 0;
-    if (cap < need)
-        cap = need;
-    if (!ws_memory_take(s->server->ws, cap - s->out_cap))
-        return WS_ERR_FULL;
-    out = realloc(s->out, cap);
-    if (out == NULL) {
-        ws_memory_give(s->server->ws, cap - s->out_cap);
-        return WS_ERR_NOMEM;
-    }
-    s->out = out;
-    s->out_cap = cap;
-    return 0;
-}
-
-/* The place for a packet of `size` bytes, behind a separator. NULL with *error when there is
- * none. */
-static char *queue_place(struct eio_session *s, size_t size, size_t limit, int *error)
-{
-    size_t separator = s->out_len > 0;
-    char *place;
-
-    *error = WS_ERR_FULL;
-    if (s->out_len > limit || size + separator > limit - s->out_len)
-        return NULL;
-    *error = queue_reserve(s, size + separator);
-    if (*error != 0)
-        return NULL;
-    if (separator)
-        s->out[s->out_len] = EIO_SEPARATOR;
-    place = s->out + s->out_len + separator;
-    s->out_len += separator + size;
-    eio_session_mark(s);
-    return place;
-}
-
-static int queue_result(struct eio_session *s)
-{
-    if (s->out_len <= s->server->options.high_water)
-        return WS_SENT;
-    s->drain_owed = true;
-    return WS_QUEUED;
-}
-
-/* --- answers ---------------------------------------------------------------------------------- */
-
-/* Answer what is held; afterwards nothing is. */
-static int answer(struct eio_session *s, struct eio_asker *held, enum eio_body type,
-                  const char *body, size_t len)
-{
-    struct eio_asker to = *held;
-
-    held->conn = NULL;
-    ws_set_data(to.conn, NULL);
-    return eio_reply(&s->server->options, &to, 200, type, body, len, NULL);
-}
-
-static void answer_poll(struct eio_session *s, const char *payload)
-{
-    if (s->poll.conn != NULL)
-        answer(s, &s->poll, EIO_BODY_TEXT, payload, strlen(payload));
-}
-
-static void answer_post(struct eio_session *s)
-{
-    if (s->post.conn != NULL)
-        answer(s, &s->post, EIO_BODY_HTML, "ok", 2);
-}
-
-/* All that is queued, to the GET that is held. */
-static void queue_flush(struct eio_session *s)
-{
-    int result = answer(s, &s->poll, EIO_BODY_TEXT, s->out, s->out_len);
-
-    queue_release(s);
-    if (result < 0)
-        eio_session_end(s, EIO_TRANSPORT_ERROR);
-}
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void count_out(struct eio_session *s)
 {
     eio_census_remove(&s->server->census, s->host);
     s->host = NULL;
 }
-
-/* --- the end ---------------------------------------------------------------------------------- */
 
 /* A connection that is ours no more. */
 static void let_go(struct ws_conn **c)
@@ -172,12 +70,12 @@ static void stop_timers(struct eio_session *s)
 /* Say goodbye on every way that is open, a held GET by `farewell`, and be forgotten. */
 static void part(struct eio_session *s, const char *farewell)
 {
-    answer_poll(s, farewell);
-    answer_post(s);
+    eio_output_answer_get(s, farewell);
+    eio_output_answer_post(s);
     let_go(&s->probe);
     let_go(&s->ws);
     stop_timers(s);
-    queue_release(s);
+    eio_output_drop(s);
     eio_server_forget(s);
     eio_session_mark(s);
 }
@@ -217,18 +115,18 @@ static void linger(struct eio_session *s)
         stop_timer(&s->upgrade_timer);
         let_go(&s->probe);
     }
-    answer_post(s);
+    eio_output_answer_post(s);
     s->heartbeat = ws_timer_start(s->server->ws, LINGER_MS, linger_over, s);
     if (s->heartbeat == NULL)
         part(s, "1");
-    else if (s->poll.conn != NULL)
-        queue_flush(s);
+    else if (s->get.conn != NULL)
+        eio_output_flush(s);
     eio_session_mark(s);
 }
 
 void eio_close(struct eio_session *s)
 {
-    bool at_once = s->ws != NULL || s->poll.conn != NULL;
+    bool at_once = s->ws != NULL || s->get.conn != NULL;
 
     if (s->ended)
         return;
@@ -262,33 +160,10 @@ void eio_session_report(struct eio_session *s)
         s->server->handlers.on_close(s, (enum eio_reason)s->reason);
 }
 
-void eio_session_drained(struct eio_session *s)
-{
-    if (!s->drain_owed || s->ended)
-        return;
-    s->drain_owed = false;
-    if (s->server->handlers.on_drain != NULL)
-        s->server->handlers.on_drain(s);
-}
-
-/* What has gathered on polling leaves; the client gets its "ok" when it has read enough of it.
- * While it moves to a WebSocket it does not read, but waits for that "ok" before it goes on. */
-static void settle_polling(struct eio_session *s)
-{
-    size_t low_water = s->server->options.high_water / 2;
-
-    if (s->poll.conn != NULL && s->out_len > 0)
-        queue_flush(s);
-    if (s->out_len <= low_water || s->upgrading)
-        answer_post(s);
-    if (s->out_len <= low_water)
-        eio_session_drained(s);
-}
-
 void eio_session_settle(struct eio_session *s)
 {
-    if (!s->ended && !s->on_websocket)
-        settle_polling(s);
+    if (!s->ended)
+        eio_output_settle(s);
     if (s->ended)
         eio_session_report(s);
     if (s->ended && !s->known && !s->marked)
@@ -310,21 +185,11 @@ static void heartbeat_start(struct eio_session *s, unsigned ms)
 
 static void ping(struct eio_session *s)
 {
-    int error = 0;
-    char *place;
-
     s->pinged = true;
     s->extended = false;
     heartbeat_start(s, s->server->options.ping_timeout_ms);
-    if (s->ended)
-        return;
-    if (s->on_websocket) {
-        ws_send(s->ws, WS_OP_TEXT, "2", 1); /* when it cannot be sent, the pong will be missing */
-        return;
-    }
-    place = queue_place(s, 1, s->server->options.max_output + CONTROL_ROOM, &error);
-    if (place != NULL)
-        *place = '2';
+    if (!s->ended)
+        eio_output_ping(s);
 }
 
 static void heartbeat_fired(void *arg)
@@ -435,19 +300,19 @@ static void hold(struct eio_session *s, struct eio_asker *place, const struct ei
 
 void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
 {
-    if (s->poll.conn != NULL) {
+    if (s->get.conn != NULL) {
         eio_session_end(s, EIO_TRANSPORT_ERROR);
         eio_reply(&s->server->options, to, 400, EIO_BODY_NONE, NULL, 0, NULL);
         return;
     }
-    hold(s, &s->poll, to);
+    hold(s, &s->get, to);
     if (s->out_len > 0)
-        queue_flush(s);
+        eio_output_flush(s);
     else if (s->ended)
         part(s, "6\x1e"
                 "1");
     else if (s->upgrading)
-        answer_poll(s, "6");
+        eio_output_answer_get(s, "6");
 }
 
 /* "application/octet-stream" is how protocol 3 sent binary payloads. */
@@ -522,30 +387,6 @@ bool eio_session_probe(struct eio_session *s, struct ws_conn *c)
     return true;
 }
 
-/* One packet of the queue, on the WebSocket. Base64 of our own making is decoded where it lies. */
-static int send_queued(struct eio_session *s, struct ws_str packet)
-{
-    char *place = s->out + (packet.data - s->out);
-    struct ws_str base64 = {packet.data + 1, packet.len - 1};
-
-    if (packet.data[0] != 'b' || s->no_binary)
-        return ws_send(s->ws, WS_OP_TEXT, packet.data, packet.len);
-    return ws_send(s->ws, WS_OP_BINARY, place, eio_binary_decode(place, base64));
-}
-
-/* Returns as ws_send() did for the last one. */
-static int queue_to_websocket(struct eio_session *s)
-{
-    struct ws_str rest = {s->out, s->out_len};
-    struct ws_str packet;
-    int result = WS_SENT;
-
-    while (result >= 0 && eio_payload_next(&rest, &packet))
-        result = send_queued(s, packet);
-    queue_release(s);
-    return result;
-}
-
 /* The client has finished its polling and will send on the WebSocket alone: so do we. A pong that
  * is awaited may have been on its way by POST; it gets its whole time again (the reference waits
  * for ever). */
@@ -558,25 +399,25 @@ static void take_over(struct eio_session *s)
     s->on_websocket = true;
     count_out(s);
     eio_session_unprobe(s);
-    answer_poll(s, "1");
-    answer_post(s);
-    result = queue_to_websocket(s);
-    if (result < 0 || s->ended) {
-        eio_session_end(s, EIO_TRANSPORT_ERROR);
+    eio_output_answer_get(s, "1");
+    eio_output_answer_post(s);
+    result = eio_output_flush(s);
+    if (s->ended) {
+        part(s, "1"); /* those were the last words */
         return;
     }
     if (s->pinged)
         heartbeat_start(s, s->server->options.ping_timeout_ms);
     if (result == WS_SENT)
-        eio_session_drained(s);
+        eio_output_drained(s);
 }
 
 static void probe_answer(struct eio_session *s)
 {
     ws_send(s->probe, WS_OP_TEXT, "3probe", 6);
     s->upgrading = true;
-    answer_poll(s, "6"); /* nothing is queued, or it would have been answered before */
-    eio_session_mark(s); /* a POST that is held */
+    eio_output_answer_get(s, "6"); /* nothing is queued, or it would have been answered before */
+    eio_session_mark(s);           /* a POST that is held */
 }
 
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet)
@@ -589,194 +430,6 @@ void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_
         take_over(s);
     else
         eio_session_unprobe(s);
-}
-
-/* --- sending ---------------------------------------------------------------------------------- */
-
-bool eio_writable(const struct eio_session *s)
-{
-    if (s->ended)
-        return false;
-    if (s->on_websocket)
-        return ws_conn_queued(s->ws) == 0;
-    return s->poll.conn != NULL && s->out_len == 0;
-}
-
-/* May a message of `len` bytes be sent now? Returns 0, EIO_DROPPED or what is against it. */
-static int admit(const struct eio_session *s, size_t len, unsigned flags)
-{
-    size_t max = s->server->options.max_output;
-
-    if (s->ended)
-        return WS_ERR_CLOSED;
-    if ((flags & EIO_VOLATILE) != 0 && !eio_writable(s))
-        return EIO_DROPPED;
-    if (eio_queued(s) > max || len > max - eio_queued(s))
-        return WS_ERR_FULL;
-    return 0;
-}
-
-static bool legal_message(enum ws_opcode opcode, const void *data, size_t len)
-{
-    if (opcode == WS_OP_TEXT)
-        return len == 0 || memchr(data, EIO_SEPARATOR, len) == NULL;
-    return opcode == WS_OP_BINARY;
-}
-
-static int sent_on_websocket(struct eio_session *s, int result)
-{
-    if (result == WS_QUEUED)
-        s->drain_owed = true;
-    return result;
-}
-
-/* The text form of a message, as a text message. */
-static int send_as_text(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len)
-{
-    size_t size = eio_message_size(opcode, len);
-    char small[SMALL_MESSAGE];
-    char *text = size <= sizeof small ? small : malloc(size);
-    int result;
-
-    if (text == NULL)
-        return WS_ERR_NOMEM;
-    eio_message_encode(text, opcode, data, len);
-    result = ws_send(s->ws, WS_OP_TEXT, text, size);
-    if (text != small)
-        free(text);
-    return result;
-}
-
-int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len,
-             unsigned flags)
-{
-    int error;
-    char *place;
-
-    if (!legal_message(opcode, data, len))
-        return WS_ERR_INVALID;
-    error = admit(s, len, flags);
-    if (error != 0)
-        return error;
-    if (s->on_websocket && opcode == WS_OP_BINARY && !s->no_binary)
-        return sent_on_websocket(s, ws_send(s->ws, opcode, data, len));
-    if (s->on_websocket)
-        return sent_on_websocket(s, send_as_text(s, opcode, data, len));
-    place = queue_place(s, eio_message_size(opcode, len), s->server->options.max_output, &error);
-    if (place == NULL)
-        return error;
-    eio_message_encode(place, opcode, data, len);
-    return queue_result(s);
-}
-
-/* --- broadcasts ------------------------------------------------------------------------------- */
-
-/* The text form is what polling and text messages need; binary messages on WebSockets are the
- * data. */
-struct eio_packet {
-    struct eio_server *server;
-    unsigned references;
-    bool binary;
-    struct ws_frozen *frozen; /* for WebSockets; NULL: not needed yet */
-    char *text;               /* the text form; NULL: not needed yet */
-    size_t text_len;
-    size_t len;
-    uint8_t data[]; /* of a binary message */
-};
-
-static bool packet_make_text(struct eio_packet *p, enum ws_opcode opcode, const void *data)
-{
-    size_t size = eio_message_size(opcode, p->len);
-
-    if (!ws_memory_take(p->server->ws, size))
-        return false;
-    p->text = malloc(size);
-    if (p->text == NULL) {
-        ws_memory_give(p->server->ws, size);
-        return false;
-    }
-    p->text_len = eio_message_encode(p->text, opcode, data, p->len);
-    return true;
-}
-
-struct eio_packet *eio_packet_new(struct eio_server *e, enum ws_opcode opcode, const void *data,
-                                  size_t len)
-{
-    bool binary = opcode == WS_OP_BINARY;
-    size_t size = sizeof(struct eio_packet) + (binary ? len : 0);
-    struct eio_packet *p;
-
-    if (!legal_message(opcode, data, len) || len > e->options.max_output ||
-        !ws_memory_take(e->ws, size))
-        return NULL;
-    p = calloc(1, size);
-    if (p == NULL) {
-        ws_memory_give(e->ws, size);
-        return NULL;
-    }
-    p->server = e;
-    p->references = 1;
-    p->binary = binary;
-    p->len = len;
-    if (binary && len != 0)
-        memcpy(p->data, data, len);
-    if (!binary && !packet_make_text(p, opcode, data)) {
-        eio_packet_release(p);
-        return NULL;
-    }
-    return p;
-}
-
-struct eio_packet *eio_packet_keep(struct eio_packet *p)
-{
-    p->references++;
-    return p;
-}
-
-void eio_packet_release(struct eio_packet *p)
-{
-    struct ws_server *ws;
-
-    if (p == NULL || --p->references > 0)
-        return;
-    ws = p->server->ws;
-    if (p->frozen != NULL)
-        ws_thaw(p->frozen);
-    if (p->text != NULL)
-        ws_memory_give(ws, p->text_len);
-    ws_memory_give(ws, sizeof *p + (p->binary ? p->len : 0));
-    free(p->text);
-    free(p);
-}
-
-static int send_frozen(struct eio_session *s, struct eio_packet *p)
-{
-    if (p->frozen == NULL)
-        p->frozen = p->binary ? ws_freeze(s->server->ws, WS_OP_BINARY, p->data, p->len)
-                              : ws_freeze(s->server->ws, WS_OP_TEXT, p->text, p->text_len);
-    if (p->frozen == NULL)
-        return WS_ERR_NOMEM;
-    return sent_on_websocket(s, ws_send_frozen(s->ws, p->frozen));
-}
-
-int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags)
-{
-    int error = admit(s, p->len, flags);
-    char *place;
-
-    if (error != 0)
-        return error;
-    if (s->on_websocket && !(p->binary && s->no_binary))
-        return send_frozen(s, p);
-    if (p->text == NULL && !packet_make_text(p, WS_OP_BINARY, p->data))
-        return WS_ERR_NOMEM;
-    if (s->on_websocket)
-        return sent_on_websocket(s, ws_send(s->ws, WS_OP_TEXT, p->text, p->text_len));
-    place = queue_place(s, p->text_len, s->server->options.max_output, &error);
-    if (place == NULL)
-        return error;
-    memcpy(place, p->text, p->text_len);
-    return queue_result(s);
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -904,11 +557,6 @@ enum eio_transport eio_session_transport(const struct eio_session *s)
 const char *eio_transport_name(enum eio_transport transport)
 {
     return transport == EIO_WEBSOCKET ? "websocket" : "polling";
-}
-
-size_t eio_queued(const struct eio_session *s)
-{
-    return s->ws != NULL ? ws_conn_queued(s->ws) : s->out_len;
 }
 
 const char *eio_session_id(const struct eio_session *s)

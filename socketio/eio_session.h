@@ -3,7 +3,8 @@
  * A session and the server it lives in: what the files of Engine.IO share, and nobody else.
  *
  *   engineio.c     the server: requests and connections in, sessions found or made
- *   eio_session.c  the life of a session, its output, its heartbeat
+ *   eio_session.c  the life of a session: heartbeat, input, upgrade, the end
+ *   eio_output.c   what leaves it, on either transport
  *   eio_http.c     the HTTP side, without sessions
  *   eio_codec.c    packets and payloads
  *   eio_census.c   sessions on polling by host
@@ -31,7 +32,7 @@ struct eio_session {
     struct eio_session *next_marked;
     struct ws_conn *ws;         /* what carries the session; NULL on polling, and after the end */
     struct ws_conn *probe;      /* a WebSocket that wants to take over from polling */
-    struct eio_asker poll;      /* the GET that is held */
+    struct eio_asker get;       /* the GET that is held */
     struct eio_asker post;      /* the POST that is held */
     struct ws_timer *heartbeat; /* to the next ping; or to the last moment for the pong; or, after
                                    the end, to when nobody comes any more for the last words */
@@ -106,9 +107,6 @@ void eio_session_settle(struct eio_session *s);
 void eio_session_free(struct eio_session *s);
 void eio_session_report(struct eio_session *s); /* on_close, when it is owed */
 
-/* The output has fallen low enough: tell who waits for it. */
-void eio_session_drained(struct eio_session *s);
-
 /* A packet has come. `checked`: its text is known to be UTF-8. */
 void eio_session_packet(struct eio_session *s, struct ws_str packet, bool checked);
 void eio_session_binary(struct eio_session *s, const void *data, size_t len);
@@ -125,5 +123,23 @@ void eio_session_carry(struct eio_session *s, struct ws_conn *c);
 bool eio_session_probe(struct eio_session *s, struct ws_conn *c);
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet);
 void eio_session_unprobe(struct eio_session *s);
+
+/* --- eio_output.c ----------------------------------------------------------------------------- */
+
+/* All that is queued, to the WebSocket, or to the GET that is held: there must be one. A failure
+ * ends the session. Returns as ws_send(). */
+int eio_output_flush(struct eio_session *s);
+void eio_output_drop(struct eio_session *s); /* what is queued */
+void eio_output_ping(struct eio_session *s);
+
+/* Answer the request if one is held: the GET with `payload`, the POST with "ok". */
+void eio_output_answer_get(struct eio_session *s, const char *payload);
+void eio_output_answer_post(struct eio_session *s);
+
+/* At the end of a callback: what has gathered on polling leaves, and if the client has read enough
+ * of it, its POST is answered. */
+void eio_output_settle(struct eio_session *s);
+/* The output has fallen low enough: call on_drain, if it is owed. */
+void eio_output_drained(struct eio_session *s);
 
 #endif

@@ -301,7 +301,7 @@ static void on_abort(struct ws_conn *c)
     if (s == NULL)
         return;
     eio_enter(e);
-    *(s->poll.conn == c ? &s->poll.conn : &s->post.conn) = NULL;
+    *(s->get.conn == c ? &s->get.conn : &s->post.conn) = NULL;
     eio_session_end(s, EIO_TRANSPORT_ERROR);
     eio_leave(e);
 }
@@ -423,7 +423,7 @@ static void on_drain(struct ws_conn *c)
 
     eio_enter(e);
     if (s != NULL && c == s->ws)
-        eio_session_drained(s);
+        eio_output_drained(s);
     eio_leave(e);
 }
 

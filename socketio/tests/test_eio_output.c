@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What leaves an Engine.IO session: messages, volatile ones, broadcasts, and the limits of its
+ * output. How it leaves on polling is in test_eio_polling.c, how the queue moves to a WebSocket in
+ * test_eio_upgrade.c. */
+#include "engine_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../tests/oom.h"
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+static void illegal_messages_are_refused(struct engine *e, void *arg)
+{
+    (void)arg;
+    note_result(e->f, 0, eio_send(e->session, WS_OP_TEXT, "a" RS "b", 3, 0));
+    note_result(e->f, 1, eio_send(e->session, WS_OP_CLOSE, "", 0, 0));
+    note_result(e->f, 2, eio_packet_new(e->server, WS_OP_TEXT, RS, 1) == NULL);
+    note_result(e->f, 3, eio_packet_new(e->server, WS_OP_PING, "", 0) == NULL);
+}
+
+static void separator_in_a_text_is_refused(void **state)
+{
+    struct engine *e = *state;
+
+    engine_echo(e, (struct eio_options){0});
+    open_websocket(e, "");
+    on_engine(e, illegal_messages_are_refused, NULL);
+    assert_int_equal(e->f->seen.result[0], WS_ERR_INVALID);
+    assert_int_equal(e->f->seen.result[1], WS_ERR_INVALID);
+    assert_int_equal(e->f->seen.result[2], 1);
+    assert_int_equal(e->f->seen.result[3], 1);
+}
+
+static void fill_output(struct engine *e, void *arg)
+{
+    char text[100];
+
+    (void)arg;
+    memset(text, 'x', sizeof text);
+    note_result(e->f, 0, eio_send(e->session, WS_OP_TEXT, text, 100, 0));
+    note_result(e->f, 1, eio_send(e->session, WS_OP_TEXT, text, 100, 0));
+    note_result(e->f, 2, eio_send(e->session, WS_OP_TEXT, text, 100, 0));
+    note_result(e->f, 3, (int)eio_queued(e->session));
+    note_result(e->f, 4, eio_send(e->session, WS_OP_BINARY, text, 90, 0));
+}
+
+static void output_of_a_polling_session_is_bounded(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_response r;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.max_output = 210, .high_water = 150});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    on_engine(e, fill_output, NULL);
+    assert_int_equal(e->f->seen.result[0], WS_SENT);
+    assert_int_equal(e->f->seen.result[1], WS_QUEUED);
+    assert_int_equal(e->f->seen.result[2], WS_ERR_FULL);
+    assert_int_equal(e->f->seen.result[3], 203);
+    assert_int_equal(e->f->seen.result[4], WS_ERR_FULL); /* it is larger as base64 */
+    get(c, sid);
+    raw_expect_status(c, &r, 200);
+    assert_int_equal(r.body_len, 203);
+    wait_until(e->f, &e->f->seen.drained, 1, "calls of on_drain");
+    on_engine(e, engine_send_text, "again");
+    assert_int_equal(e->f->seen.result[0], WS_SENT);
+}
+
+static void queued_output_counts_in_max_memory(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    size_t before;
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    before = stats(e->f).buffered;
+    on_engine(e, fill_output, NULL);
+    assert_in_range(stats(e->f).buffered - before, 300, 2000);
+    post(c, sid, "1");
+    expect(c, 200, "ok");
+    expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
+    assert_true(stats(e->f).buffered < before);
+}
+
+/* An echo client that does not read is slowed by TCP, as on a plain WebSocket. */
+static void slow_reader_on_a_websocket_loses_nothing(void **state)
+{
+    enum { MESSAGES = 200, SIZE = 20000 };
+    struct engine *e = *state;
+    struct raw_client *ws;
+    struct raw_bytes b = {0};
+    uint8_t *text = make_payload(SIZE, true);
+
+    engine_echo(e, (struct eio_options){0});
+    ws = open_websocket(e, "");
+    text[0] = '4';
+    for (int i = 0; i < MESSAGES; i++)
+        raw_bytes_frame(&b, RAW_TEXT, text, SIZE);
+    raw_exchange(ws, b.data, b.len);
+    for (int i = 0; i < MESSAGES; i++)
+        raw_expect_frame(ws, RAW_TEXT, text, SIZE);
+    raw_bytes_release(&b);
+    free(text);
+}
+
+static void send_without_memory(struct engine *e, void *arg)
+{
+    (void)arg;
+    oom_after(0);
+    note_result(e->f, 0, eio_send(e->session, WS_OP_TEXT, "lost", 4, 0));
+    note_result(e->f, 1, eio_packet_new(e->server, WS_OP_TEXT, "lost", 4) == NULL);
+    oom_after(-1);
+    note_result(e->f, 2, (int)eio_queued(e->session));
+    note_result(e->f, 3, eio_send(e->session, WS_OP_TEXT, "kept", 4, 0));
+}
+
+static void message_without_memory_is_not_taken(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    on_engine(e, send_without_memory, NULL);
+    assert_int_equal(e->f->seen.result[0], WS_ERR_NOMEM);
+    assert_int_equal(e->f->seen.result[1], 1);
+    assert_int_equal(e->f->seen.result[2], 0);
+    assert_int_equal(e->f->seen.result[3], WS_SENT);
+    get(c, sid);
+    expect(c, 200, "4kept");
+}
+
+/* --- volatile messages ------------------------------------------------------------------------ */
+
+static void send_volatile(struct engine *e, void *arg)
+{
+    const char *text = arg;
+
+    note_result(e->f, 0, eio_send(e->session, WS_OP_TEXT, text, strlen(text), EIO_VOLATILE));
+}
+
+static void volatile_message_is_dropped_when_nobody_waits(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    on_engine(e, send_volatile, "lost");
+    assert_int_equal(e->f->seen.result[0], EIO_DROPPED);
+    get_held(e, c, sid);
+    on_engine(e, send_volatile, "kept");
+    assert_int_equal(e->f->seen.result[0], WS_SENT);
+    expect(c, 200, "4kept");
+    ws = open_websocket(e, "");
+    on_engine(e, send_volatile, "kept");
+    raw_expect_message(ws, "4kept");
+}
+
+static void send_both(struct engine *e, void *arg)
+{
+    engine_send_text(e, "first");
+    send_volatile(e, arg);
+    note_result(e->f, 1, eio_writable(e->session));
+}
+
+static void volatile_message_right_after_another_is_dropped(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    get_held(e, c, sid);
+    on_engine(e, send_both, "second");
+    assert_int_equal(e->f->seen.result[0], EIO_DROPPED);
+    assert_int_equal(e->f->seen.result[1], 0);
+    expect(c, 200, "4first");
+    ws = open_websocket(e, "");
+    on_engine(e, send_both, "second");
+    assert_int_equal(e->f->seen.result[0], EIO_DROPPED);
+    raw_expect_message(ws, "4first");
+    raw_send_message(ws, "4echo");
+    raw_expect_message(ws, "4echo");
+}
+
+/* --- broadcasts ------------------------------------------------------------------------------- */
+
+static void broadcast(struct engine *e, void *arg)
+{
+    struct eio_packet *text = eio_packet_new(e->server, WS_OP_TEXT, "all", 3);
+    struct eio_packet *binary = eio_packet_new(e->server, WS_OP_BINARY, "\1\2\3", 3);
+    struct eio_packet *kept = eio_packet_keep(text);
+
+    (void)arg;
+    for (struct eio_session *s = eio_first(e->server); s != NULL; s = eio_next(s)) {
+        eio_send_packet(s, text, 0);
+        eio_send_packet(s, binary, 0);
+        note_result(e->f, 0, eio_send_packet(s, text, EIO_VOLATILE));
+    }
+    eio_packet_release(text);
+    eio_packet_release(kept);
+    eio_packet_release(binary);
+    eio_packet_release(NULL);
+}
+
+static void packet_reaches_sessions_of_every_kind(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *polling;
+    struct raw_client *held;
+    struct raw_client *ws[2];
+    struct raw_client *base64;
+    char sids[2][EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    polling = client(e->f, "polling");
+    open_polling(polling, sids[0]);
+    held = client(e->f, "held");
+    open_polling(held, sids[1]);
+    get_held(e, held, sids[1]);
+    ws[0] = open_websocket(e, "");
+    ws[1] = open_websocket(e, "");
+    base64 = open_websocket(e, "&b64=1");
+    on_engine(e, broadcast, NULL);
+    assert_int_equal(e->f->seen.result[0], EIO_DROPPED);
+    expect(held, 200, "4all" RS "bAQID");
+    get(polling, sids[0]);
+    expect(polling, 200, "4all" RS "bAQID");
+    for (size_t i = 0; i < COUNT(ws); i++) {
+        raw_expect_message(ws[i], "4all");
+        raw_expect_frame(ws[i], RAW_BINARY, "\1\2\3", 3);
+    }
+    raw_expect_message(base64, "4all");
+    raw_expect_message(base64, "bAQID");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ENGINE_TEST(separator_in_a_text_is_refused),
+        ENGINE_TEST(output_of_a_polling_session_is_bounded),
+        ENGINE_TEST(queued_output_counts_in_max_memory),
+        ENGINE_TEST(volatile_message_is_dropped_when_nobody_waits),
+        ENGINE_TEST(volatile_message_right_after_another_is_dropped),
+        ENGINE_TEST(packet_reaches_sessions_of_every_kind),
+        ENGINE_TEST(slow_reader_on_a_websocket_loses_nothing),
+        ENGINE_TEST(message_without_memory_is_not_taken),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
