@@ -148,16 +148,16 @@ void eio_output_drained(struct eio_session *s)
         s->server->handlers.on_drain(s);
 }
 
-/* While it moves to a WebSocket a client does not read, but waits for the "ok" before it goes on. */
+/* A client that moves to a WebSocket reads no more, and goes on when nothing is held. */
 void eio_output_settle(struct eio_session *s)
 {
     size_t low_water = s->server->options.high_water / 2;
 
-    if (s->on_websocket)
-        return;
     if (s->get.conn != NULL && s->out_len > 0)
         eio_output_flush(s);
-    if (s->out_len <= low_water || s->upgrading)
+    if (s->upgrading)
+        eio_output_answer_get(s, "6");
+    if (s->upgrading || s->out_len <= low_water)
         eio_output_answer_post(s);
     if (s->out_len <= low_water)
         eio_output_drained(s);

@@ -119,8 +119,6 @@ static void linger(struct eio_session *s)
     s->heartbeat = ws_timer_start(s->server->ws, LINGER_MS, linger_over, s);
     if (s->heartbeat == NULL)
         part(s, "1");
-    else if (s->get.conn != NULL)
-        eio_output_flush(s);
     eio_session_mark(s);
 }
 
@@ -162,7 +160,7 @@ void eio_session_report(struct eio_session *s)
 
 void eio_session_settle(struct eio_session *s)
 {
-    if (!s->ended)
+    if (!s->on_websocket)
         eio_output_settle(s);
     if (s->ended)
         eio_session_report(s);
@@ -298,6 +296,7 @@ static void hold(struct eio_session *s, struct eio_asker *place, const struct ei
     eio_session_mark(s);
 }
 
+/* What is queued is the answer, when this is settled. */
 void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
 {
     if (s->get.conn != NULL) {
@@ -306,13 +305,9 @@ void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
         return;
     }
     hold(s, &s->get, to);
-    if (s->out_len > 0)
-        eio_output_flush(s);
-    else if (s->ended)
+    if (s->ended && s->out_len == 0)
         part(s, "6\x1e"
                 "1");
-    else if (s->upgrading)
-        eio_output_answer_get(s, "6");
 }
 
 /* "application/octet-stream" is how protocol 3 sent binary payloads. */
@@ -416,8 +411,7 @@ static void probe_answer(struct eio_session *s)
 {
     ws_send(s->probe, WS_OP_TEXT, "3probe", 6);
     s->upgrading = true;
-    eio_output_answer_get(s, "6"); /* nothing is queued, or it would have been answered before */
-    eio_session_mark(s);           /* a POST that is held */
+    eio_session_mark(s); /* for the requests that are held */
 }
 
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet)

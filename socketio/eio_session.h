@@ -136,8 +136,8 @@ void eio_output_ping(struct eio_session *s);
 void eio_output_answer_get(struct eio_session *s, const char *payload);
 void eio_output_answer_post(struct eio_session *s);
 
-/* At the end of a callback: what has gathered on polling leaves, and if the client has read enough
- * of it, its POST is answered. */
+/* The end of a callback for a session on polling: what has gathered leaves, and if the client has
+ * read enough of it, its POST is answered. */
 void eio_output_settle(struct eio_session *s);
 /* The output has fallen low enough: call on_drain, if it is owed. */
 void eio_output_drained(struct eio_session *s);
