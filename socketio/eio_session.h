@@ -12,11 +12,22 @@
  * A session is on one of two transports. On polling it has no connection of its own: it owns a
  * queue, and now and then a GET that is held until there is something to say, and a POST that is
  * held until the client has read some of it. On a WebSocket it has that, and the queue is the
- * connection's own.
+ * connection's own. A client may move from the first to the second:
  *
- * Functions of the API never call back and never free: they mark. So does everything below. Marked
- * sessions are settled when the outermost callback from ws.h returns (eio_leave), or by a ws_post()
- * when it all began outside: held GETs are answered, on_close is called, memory is freed. */
+ *   polling --> probe       a WebSocket has asked for the session
+ *           --> upgrading   it has sent "2probe": we hold no request any more
+ *           --> WebSocket   it has sent "5"
+ *
+ * and is back on polling alone when the probe goes, or takes too long. Meanwhile a session lives:
+ *
+ *   open --> lingering --> over    eio_close() while something is queued, or no GET is held: it has
+ *                                  `ended`, and is still `known` to those who fetch the last words
+ *   open ----------------> over    any other end. Not `known` any more; freed after on_close
+ *
+ * Functions of the API never call back and never free: they mark the session, and so does
+ * eio_session_end(). Marked sessions are settled when the outermost callback from ws.h returns
+ * (eio_leave), or by a ws_post() when it all began outside: held requests are answered, on_close is
+ * called, memory is freed. */
 #ifndef SOCKETIO_EIO_SESSION_H
 #define SOCKETIO_EIO_SESSION_H
 
@@ -24,37 +35,41 @@
 #include "eio_codec.h"
 #include "eio_http.h"
 
+/* What a request or a message touches comes first. */
 struct eio_session {
     struct eio_server *server;
     struct eio_session *next_in_bucket; /* of the table of ids, while `known` */
-    struct eio_session *next;           /* of all sessions, in order of opening */
-    struct eio_session *previous;
     struct eio_session *next_marked;
-    struct ws_conn *ws;         /* what carries the session; NULL on polling, and after the end */
-    struct ws_conn *probe;      /* a WebSocket that wants to take over from polling */
-    struct eio_asker get;       /* the GET that is held */
-    struct eio_asker post;      /* the POST that is held */
+    char id[EIO_ID_SIZE];
+    uint8_t reason;       /* enum eio_reason, once `ended` */
+    bool known : 1;       /* requests find it by its id */
+    bool ended : 1;       /* nothing goes in or out any more, but for what was queued */
+    bool report_owed : 1; /* on_open was called and on_close was not */
+    bool marked : 1;
+    bool on_websocket : 1;
+    bool upgrading : 1;  /* `probe` was answered: no request is held any more */
+    bool no_binary : 1;  /* the client wants base64 on a WebSocket too */
+    bool drain_owed : 1; /* a send returned WS_QUEUED */
+    bool pinged : 1;     /* a pong is awaited */
+    bool extended : 1;   /* and something else has come, which bought it more time once */
+
+    /* What carries it: */
+    struct ws_conn *ws;    /* NULL on polling, and after the end */
+    struct eio_asker get;  /* the GET that is held */
+    struct eio_asker post; /* the POST that is held */
+    char *out; /* on polling: the payload that waits, counted in the server's max_memory */
+    size_t out_len;
+    size_t out_cap;
+    struct ws_conn *probe; /* a WebSocket that wants to take over from polling */
+
     struct ws_timer *heartbeat; /* to the next ping; or to the last moment for the pong; or, after
                                    the end, to when nobody comes any more for the last words */
     struct ws_timer *upgrade_timer;
     struct ws_timer *connect_timer;
-    struct eio_host *host; /* that it counts for; NULL: for none */
-    void *data;
-    char *out; /* on polling: the payload that waits, counted in the server's max_memory */
-    size_t out_len;
-    size_t out_cap;
-    uint8_t reason; /* enum eio_reason, once `ended` */
-    bool on_websocket : 1;
-    bool no_binary : 1;   /* the client wants base64 on a WebSocket too */
-    bool upgrading : 1;   /* `probe` was answered: a GET is not held any more */
-    bool pinged : 1;      /* a pong is awaited */
-    bool extended : 1;    /* and something else has come, which bought it more time once */
-    bool drain_owed : 1;  /* a send returned WS_QUEUED */
-    bool ended : 1;       /* nothing goes in or out any more, but for what was queued */
-    bool report_owed : 1; /* on_open was called and on_close was not */
-    bool known : 1;       /* requests find it by its id */
-    bool marked : 1;
-    char id[EIO_ID_SIZE];
+    struct eio_host *host;    /* that it counts for; NULL: for none */
+    struct eio_session *next; /* of all sessions, in order of opening */
+    struct eio_session *previous;
+    void *data; /* the application's */
 };
 
 struct eio_server {
