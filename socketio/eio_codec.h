@@ -22,6 +22,11 @@ enum eio_type {
     EIO_TYPE_NOOP
 };
 
+/* Packets that have no data. */
+#define EIO_CLOSE_PACKET "1"
+#define EIO_PING_PACKET  "2"
+#define EIO_NOOP_PACKET  "6"
+
 struct eio_decoded {
     enum eio_type type;
     bool binary; /* `data` is base64, for eio_binary_decode(); the type is EIO_TYPE_MESSAGE */

@@ -156,7 +156,7 @@ void eio_output_settle(struct eio_session *s)
     if (s->get.conn != NULL && s->out_len > 0)
         eio_output_flush(s);
     if (s->upgrading)
-        eio_output_answer_get(s, "6");
+        eio_output_answer_get(s, EIO_NOOP_PACKET);
     if (s->upgrading || s->out_len <= low_water)
         eio_output_answer_post(s);
     if (s->out_len <= low_water)
@@ -262,9 +262,9 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
 void eio_output_ping(struct eio_session *s)
 {
     if (s->on_websocket)
-        ws_send(s->ws, WS_OP_TEXT, "2", 1);
+        ws_send(s->ws, WS_OP_TEXT, EIO_PING_PACKET, 1);
     else if (queue_reserve(s, 1, s->server->options.max_output + CONTROL_ROOM) == 0)
-        *queue_add(s, 1) = '2';
+        memcpy(queue_add(s, 1), EIO_PING_PACKET, 1);
 }
 
 /* --- broadcasts ------------------------------------------------------------------------------- */

@@ -91,7 +91,7 @@ static void end_with(struct eio_session *s, enum eio_reason reason, const char *
 
 void eio_session_end(struct eio_session *s, enum eio_reason reason)
 {
-    end_with(s, reason, "1");
+    end_with(s, reason, EIO_CLOSE_PACKET);
 }
 
 static void linger_over(void *arg)
@@ -101,7 +101,7 @@ static void linger_over(void *arg)
 
     s->heartbeat = NULL;
     eio_enter(e);
-    part(s, "1");
+    part(s, EIO_CLOSE_PACKET);
     eio_leave(e);
 }
 
@@ -118,7 +118,7 @@ static void linger(struct eio_session *s)
     eio_output_answer_post(s);
     s->heartbeat = ws_timer_start(s->server->ws, LINGER_MS, linger_over, s);
     if (s->heartbeat == NULL)
-        part(s, "1");
+        part(s, EIO_CLOSE_PACKET);
     eio_session_mark(s);
 }
 
@@ -131,7 +131,7 @@ void eio_close(struct eio_session *s)
     s->ended = true;
     s->reason = at_once ? EIO_FORCED_CLOSE : EIO_FORCED_SERVER_CLOSE;
     if (at_once && s->out_len == 0)
-        part(s, "1");
+        part(s, EIO_CLOSE_PACKET);
     else
         linger(s);
 }
@@ -268,7 +268,7 @@ void eio_session_packet(struct eio_session *s, struct ws_str packet, bool checke
         message(s, &p, checked);
         break;
     case EIO_TYPE_CLOSE:
-        end_with(s, EIO_TRANSPORT_CLOSE, "6"); /* it knows already: a held GET just ends */
+        end_with(s, EIO_TRANSPORT_CLOSE, EIO_NOOP_PACKET); /* it knows already */
         break;
     case EIO_TYPE_PING: /* the server's to send, in this protocol */
         eio_session_end(s, EIO_TRANSPORT_ERROR);
@@ -306,8 +306,7 @@ void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
     }
     hold(s, &s->get, to);
     if (s->ended && s->out_len == 0)
-        part(s, "6\x1e"
-                "1");
+        part(s, EIO_NOOP_PACKET "\x1e" EIO_CLOSE_PACKET);
 }
 
 /* "application/octet-stream" is how protocol 3 sent binary payloads. */
@@ -394,11 +393,11 @@ static void take_over(struct eio_session *s)
     s->on_websocket = true;
     count_out(s);
     eio_session_unprobe(s);
-    eio_output_answer_get(s, "1");
+    eio_output_answer_get(s, EIO_CLOSE_PACKET);
     eio_output_answer_post(s);
     result = eio_output_flush(s);
     if (s->ended) {
-        part(s, "1"); /* those were the last words */
+        part(s, EIO_CLOSE_PACKET); /* those were the last words */
         return;
     }
     if (s->pinged)

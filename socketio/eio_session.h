@@ -116,9 +116,8 @@ void eio_session_opened(struct eio_session *s, const struct eio_handshake *h);
 /* It is over, now. Whoever waits for an answer gets one, what is queued is dropped. */
 void eio_session_end(struct eio_session *s, enum eio_reason reason);
 
-/* Settle `s` at the end of a callback; it may be freed by it. */
-void eio_session_mark(struct eio_session *s);
-void eio_session_settle(struct eio_session *s);
+void eio_session_mark(struct eio_session *s);   /* to be settled; twice is once */
+void eio_session_settle(struct eio_session *s); /* may free it */
 void eio_session_free(struct eio_session *s);
 void eio_session_report(struct eio_session *s); /* on_close, when it is owed */
 
