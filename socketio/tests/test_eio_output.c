@@ -90,6 +90,40 @@ static void queued_output_counts_in_max_memory(void **state)
     assert_true(stats(e->f).buffered < before);
 }
 
+static void fill_on_open(struct eio_session *s, const struct eio_handshake *h)
+{
+    engine_count_open(s, h);
+    note_result(engine_of(s)->f, 0, eio_send(s, WS_OP_TEXT, "full", 4, 0));
+    note_result(engine_of(s)->f, 1, eio_send(s, WS_OP_TEXT, "", 0, 0));
+}
+
+static void note_queued(struct engine *e, void *arg)
+{
+    (void)arg;
+    note_result(e->f, 2, (int)eio_queued(e->session));
+}
+
+static void full_output_has_room_for_a_ping(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    int64_t began;
+
+    engine_start(e, (struct eio_options){.ping_interval_ms = 20, .max_output = 5},
+                 (struct eio_handlers){.on_open = fill_on_open}, (struct ws_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    began = raw_now_ms();
+    do
+        on_engine(e, note_queued, NULL);
+    while (e->f->seen.result[2] == 5 && raw_now_ms() - began < PATIENCE_MS);
+    assert_int_equal(e->f->seen.result[0], WS_SENT);
+    assert_int_equal(e->f->seen.result[1], WS_ERR_FULL);
+    get(c, sid);
+    expect(c, 200, "4full" RS "2");
+}
+
 /* An echo client that does not read is slowed by TCP, as on a plain WebSocket. */
 static void slow_reader_on_a_websocket_loses_nothing(void **state)
 {
@@ -257,6 +291,7 @@ int main(void)
         ENGINE_TEST(separator_in_a_text_is_refused),
         ENGINE_TEST(output_of_a_polling_session_is_bounded),
         ENGINE_TEST(queued_output_counts_in_max_memory),
+        ENGINE_TEST(full_output_has_room_for_a_ping),
         ENGINE_TEST(volatile_message_is_dropped_when_nobody_waits),
         ENGINE_TEST(volatile_message_right_after_another_is_dropped),
         ENGINE_TEST(packet_reaches_sessions_of_every_kind),
