@@ -143,7 +143,7 @@ def speed_table(bench, workloads, results):
         cells = []
         for name in names:
             rounds = results[w.key].get(name)
-            same = name != "raw" or w.raw_times == 1
+            same = name != "raw" or (w.raw_times == 1 and not w.raw_mode)
             cells.append(speed(rounds) if rounds and same else "-")
         lines.append(row([title(bench, w), *cells]))
     return lines
