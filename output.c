@@ -125,13 +125,13 @@ static void slices_to_front(struct output *o)
 }
 
 /* Make room for one more slice at the end, and leave one place beside it for output_append_last().
- * Moves the slices to the front only when at least half of the array is free, so that each slice is
- * moved a bounded number of times. */
+ * Moves the slices to the front only when more than half of the array is free, so that each slice
+ * is moved a bounded number of times. */
 static int slices_reserve(struct output_pool *pool, struct output *o)
 {
     if (o->head + o->count + 1 < o->cap)
         return 0;
-    if (o->count > o->cap / 2)
+    if (o->count >= o->cap / 2)
         return slices_grow(pool, o);
     slices_to_front(o);
     return 0;
@@ -303,7 +303,7 @@ void output_sent(struct output_pool *pool, struct output *o, size_t n)
         o->count--;
     }
     if (o->count == 0)
-        o->head = 0;
+        output_release(pool, o);
 }
 
 void output_compact(struct output_pool *pool, struct output *o)
