@@ -146,21 +146,39 @@ static void on_open(struct ws_conn *c, const struct ws_request *req)
         ws_close(c, WS_CLOSE_TRY_LATER, ws_strerror(error));
 }
 
-static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
+static void visit_message(struct ws_conn *c, size_t len)
 {
     struct visit *visit = ws_data(c);
+
+    if (visit == NULL)
+        return;
+    visit->messages++;
+    visit->bytes += len;
+}
+
+static void close_unsent(struct ws_conn *c, ptrdiff_t error)
+{
+    ws_close(c, WS_CLOSE_TRY_LATER, ws_strerror((int)error));
+}
+
+static void on_echo(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
+{
+    int result;
+
+    visit_message(c, len);
+    result = ws_send(c, opcode, data, len);
+    if (result < 0)
+        close_unsent(c, result);
+}
+
+static void on_chat(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
+{
     ptrdiff_t result;
 
-    if (visit != NULL) {
-        visit->messages++;
-        visit->bytes += len;
-    }
-    if (program_of(c)->settings->echo)
-        result = ws_send(c, opcode, data, len);
-    else
-        result = ws_publish(ws_conn_server(c), ws_conn_room(c, 0), NULL, opcode, data, len);
+    visit_message(c, len);
+    result = ws_publish(ws_conn_server(c), ws_conn_room(c, 0), NULL, opcode, data, len);
     if (result < 0)
-        ws_close(c, WS_CLOSE_TRY_LATER, ws_strerror((int)result));
+        close_unsent(c, result);
 }
 
 /* --- the page --------------------------------------------------------------------------------- */
@@ -611,7 +629,7 @@ static bool start(struct program *program)
     const struct settings *s = program->settings;
     struct ws_handlers handlers = {.on_request = on_request,
                                    .on_open = on_open,
-                                   .on_message = on_message,
+                                   .on_message = s->echo ? on_echo : on_chat,
                                    .on_close = s->verbosity == VERBOSE ? visit_end : NULL,
                                    .user = program};
     int error;
