@@ -183,13 +183,6 @@ struct input *conn_input(struct ws_conn *c)
     return c->input;
 }
 
-size_t conn_max_message(const struct ws_conn *c)
-{
-    size_t max = c->endpoint->handlers.max_message;
-
-    return max != 0 ? max : c->server->options.max_message;
-}
-
 /* May this connection's input be worked on now? Its output comes first: what the peer does not read
  * is not piled up. */
 static bool conn_may_feed(struct ws_conn *c)

@@ -204,7 +204,7 @@ static const char body_too_big[] = "request body over the limit (--max-message)"
 static bool body_is_here(const struct ws_conn *c, const struct http_request *r, size_t behind)
 {
     return r->framing != HTTP_BODY_CHUNKED && r->content_length <= behind &&
-           r->content_length <= conn_max_message(c);
+           r->content_length <= c->endpoint->handlers.max_message;
 }
 
 /* A body is announced: keep the head, since the body may come much later. */
@@ -218,7 +218,7 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
         conn_overload(c);
         return;
     }
-    if (http_body_begin(&in->body, r, conn_max_message(c)) != 0) {
+    if (http_body_begin(&in->body, r, c->endpoint->handlers.max_message) != 0) {
         conn_refuse(c, 413, body_too_big);
         return;
     }

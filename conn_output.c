@@ -134,9 +134,9 @@ static int queue_append(struct ws_conn *c, const void *head, size_t head_len, co
     return error == 0 ? 0 : to_ws_error(error);
 }
 
-/* Nothing is queued: send a head and a body from where they lie, and queue what the socket does not
- * take. Returns 0, also when the connection is broken, for the next read says so; or what queueing
- * returns. */
+/* Nothing is queued: send a head, which may be empty, and a body from where they lie, and queue what
+ * the socket does not take. Returns 0, also when the connection is broken, for the next read says
+ * so; or what queueing returns. */
 static int send_at_once(struct ws_conn *c, const uint8_t *head, size_t head_len,
                         const uint8_t *body, size_t body_len)
 {
@@ -245,24 +245,17 @@ static bool fits_queue(const struct ws_conn *c, size_t head_len, size_t body_len
 }
 
 /* One connection at a time may stage: the one being served. Saves the queue, and with it 0.1 us of
- * a small echo (`make bench`). NULL when it is another's turn, or the socket or the stage is
- * full. */
-uint8_t *conn_stage(struct ws_conn *c, size_t max_len)
+ * a small echo (`make bench`). */
+bool conn_begin_stage(struct ws_conn *c)
 {
     struct stage *stage = &c->server->stage;
 
-    if (c->outbox != NULL || c->blocked || (stage->owner != c && stage->owner != NULL))
-        return NULL;
-    if (stage->owner == NULL)
-        stage->len = 0;
-    return max_len <= sizeof stage->data - stage->len ? stage->data + stage->len : NULL;
-}
-
-void conn_staged(struct ws_conn *c, size_t len)
-{
-    c->server->stage.owner = c;
-    c->server->stage.len += len;
+    if (stage->owner != NULL || c->outbox != NULL || c->blocked || c->broken)
+        return false;
+    stage->owner = c;
+    stage->len = 0;
     conn_touch(c);
+    return true;
 }
 
 static bool stage_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,

@@ -18,8 +18,8 @@ enum {
 
 /* The fields of a legal frame and how its payload begins, as far as it is here. What cannot differ
  * is shown all the same: a trace is read beside §5.2. */
-static void trace_frame(const struct ws_conn *c, const char *arrow, const struct ws_frame *f,
-                        const uint8_t *payload, size_t len)
+COLD static void trace_frame(const struct ws_conn *c, const char *arrow, const struct ws_frame *f,
+                             const uint8_t *payload, size_t len)
 {
     bool masked = arrow[0] == '<';
     char text[TRACE_BYTES + 1] = "";
@@ -44,7 +44,7 @@ static void trace_frame(const struct ws_conn *c, const char *arrow, const struct
 }
 
 /* The header that is no frame's, as far as it has come. */
-static void trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len)
+COLD static void trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len)
 {
     char hex[3 * WS_FRAME_HEADER_MAX + 1] = "";
 
@@ -54,15 +54,22 @@ static void trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t l
                (unsigned long long)c->id, data[0] >> 7, data[0] >> 4 & 7, data[0] & 15, hex);
 }
 
+/* A whole frame of ours. */
+COLD static void trace_sent(const struct ws_conn *c, enum ws_opcode opcode, const uint8_t *payload,
+                            size_t len)
+{
+    trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = opcode, .fin = true}, payload,
+                len);
+}
+
 /* A frame that many connections share, read back from its bytes. */
-static void trace_shared(const struct ws_conn *c, const struct output_slice *slice)
+COLD static void trace_shared(const struct ws_conn *c, const struct output_slice *slice)
 {
     const uint8_t *wire = slice->chunk->data + slice->start;
     size_t header = wire[1] == 127 ? 10 : wire[1] == 126 ? 4 : 2;
     size_t len = slice->end - slice->start - header;
-    struct ws_frame f = {.len = len, .opcode = (enum ws_opcode)(wire[0] & 15), .fin = true};
 
-    trace_frame(c, "->", &f, wire + header, len);
+    trace_sent(c, (enum ws_opcode)(wire[0] & 15), wire + header, len);
 }
 
 /* A small frame is written straight to the stage: header and payload are copied once, not by way of
@@ -70,10 +77,10 @@ static void trace_shared(const struct ws_conn *c, const struct output_slice *sli
 static bool frame_staged(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     size_t max_len = WS_FRAME_SERVER_HEADER_MAX + len;
-    uint8_t *at = len > SMALL_FRAME || c->broken ? NULL : conn_stage(c, max_len);
+    uint8_t *at = len > SMALL_FRAME ? NULL : conn_stage(c, max_len);
     size_t header_len;
 
-    if (at == NULL || conn_queued(c) + max_len > c->server->options.max_queue)
+    if (at == NULL)
         return false;
     header_len = ws_frame_encode(at, opcode, len);
     if (len != 0)
@@ -95,8 +102,7 @@ int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_
     int error = frame_staged(c, opcode, data, len) ? 0 : frame_append(c, opcode, data, len);
 
     if (error == 0 && server_tracing(c->server))
-        trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = opcode, .fin = true}, data,
-                    len);
+        trace_sent(c, opcode, data, len);
     return error;
 }
 
@@ -124,8 +130,7 @@ static int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason
     conn_send_pong(c);
     error = conn_append_last(c, frame, header_len + len);
     if (error == 0 && server_tracing(c->server))
-        trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = WS_OP_CLOSE, .fin = true},
-                    payload, len);
+        trace_sent(c, WS_OP_CLOSE, payload, len);
     return error;
 }
 
@@ -302,45 +307,51 @@ size_t conn_payload_space(struct ws_conn *c, uint8_t **space)
 }
 
 /* A message that lies whole in the receive buffer: no copy, no allocation. */
-static void whole_message(struct ws_conn *c, struct ws_message *m, const struct ws_frame *f,
-                          uint8_t *payload)
+static void whole_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *payload)
 {
-    int result = ws_message_unmask(m, f, payload, (size_t)f->len, 0);
+    int result = ws_message_whole(f, payload, c->endpoint->handlers.max_message);
 
-    if (result == 0)
-        result = ws_message_frame_end(m, f);
-    if (result < 0)
+    if (result < 0) {
         conn_fail(c, (unsigned)-result, failure_text(-result));
-    else
-        deliver(c, (enum ws_opcode)result, payload, (size_t)f->len);
+        return;
+    }
+    deliver(c, (enum ws_opcode)result, payload, (size_t)f->len);
+}
+
+/* The header of a data frame has come whose message does not lie whole in the receive buffer, and
+ * `len` bytes behind it. Returns how many it consumed. */
+static size_t part_of_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *payload,
+                              size_t len)
+{
+    struct input *in = conn_input(c);
+    int error;
+
+    if (in == NULL) {
+        conn_overload(c);
+        return len;
+    }
+    error = c->state != CONN_OPEN
+                ? 0
+                : ws_message_admit(&in->message, f, c->endpoint->handlers.max_message);
+    if (error != 0) {
+        conn_fail(c, (unsigned)-error, failure_text(-error));
+        return len;
+    }
+    in->frame = *f;
+    in->frame_got = 0;
+    in->in_frame = true;
+    return payload_feed(c, payload, len);
 }
 
 /* The header of a data frame has come, and `len` bytes behind it. Returns how many it consumed. */
 static size_t data_frame(struct ws_conn *c, const struct ws_frame *f, uint8_t *payload, size_t len)
 {
-    struct ws_message fresh = {0};
-    struct ws_message *m = c->input == NULL ? &fresh : &c->input->message;
-    bool whole = f->fin && f->opcode != WS_OP_CONTINUATION && f->len <= len;
-    int error = c->state == CONN_OPEN ? ws_message_admit(m, f, conn_max_message(c)) : 0;
+    bool open = c->input != NULL && c->input->message.state != MESSAGE_NONE;
 
-    if (error != 0) {
-        conn_fail(c, (unsigned)-error, failure_text(-error));
-        return len;
-    }
-    if (whole && c->state == CONN_OPEN) {
-        whole_message(c, m, f, payload);
-        return (size_t)f->len;
-    }
-    if (conn_input(c) == NULL) {
-        conn_overload(c);
-        return len;
-    }
-    if (m == &fresh)
-        c->input->message = fresh;
-    c->input->frame = *f;
-    c->input->frame_got = 0;
-    c->input->in_frame = true;
-    return payload_feed(c, payload, len);
+    if (c->state != CONN_OPEN || open || !f->fin || f->opcode == WS_OP_CONTINUATION || f->len > len)
+        return part_of_message(c, f, payload, len);
+    whole_message(c, f, payload);
+    return (size_t)f->len;
 }
 
 /* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for

@@ -648,6 +648,12 @@ const struct endpoint *server_find_endpoint(const struct ws_server *s, struct ht
     return e;
 }
 
+static void default_size(size_t *option, size_t value)
+{
+    if (*option == 0)
+        *option = value;
+}
+
 int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers)
 {
     struct endpoint **link = &s->endpoints;
@@ -663,6 +669,7 @@ int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_ha
         link = &(*link)->next;
     e->next = *link;
     e->handlers = *handlers;
+    default_size(&e->handlers.max_message, s->options.max_message);
     e->prefix_len = len;
     memcpy(e->prefix, prefix, len);
     *link = e;
@@ -725,12 +732,6 @@ struct ws_stats ws_server_stats(const struct ws_server *s)
                              .buffered = s->budget.used};
 }
 
-static void default_size(size_t *option, size_t value)
-{
-    if (*option == 0)
-        *option = value;
-}
-
 static void default_ms(unsigned *option, unsigned value)
 {
     if (*option == 0)
@@ -784,6 +785,8 @@ static bool server_init(struct ws_server *s)
     if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
         server_log(s, WS_LOG_INFO, "no random seed yet");
     s->budget.max = s->options.max_memory;
+    s->stage.cap =
+        s->options.max_queue < sizeof s->stage.data ? s->options.max_queue : sizeof s->stage.data;
     output_pool_init(&s->pool, &s->budget);
     room_table_init(&s->rooms, &s->budget, seed);
     s->now_ms = clock_ms();

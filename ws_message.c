@@ -32,23 +32,43 @@ int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_
     return 0;
 }
 
-/* False at the first byte that cannot be in a text. */
-static bool unmask_piece(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
-                         uint64_t offset)
+/* Unmask a text and judge it. False at the first byte that cannot be in one. */
+static bool unmask_text(struct utf8 *u, const struct ws_frame *f, uint8_t *data, size_t len,
+                        uint64_t offset)
 {
-    bool ascii = ws_frame_unmask(data, len, f->mask, offset);
+    while (len > 0) {
+        size_t n = len < PIECE ? len : PIECE;
+        bool ascii = ws_frame_unmask(data, n, f->mask, offset);
 
-    return m->state != MESSAGE_TEXT || (ascii && utf8_complete(&m->utf8)) ||
-           utf8_feed(&m->utf8, data, len);
+        if (!(ascii && utf8_complete(u)) && !utf8_feed(u, data, n))
+            return false;
+        data += n;
+        offset += n;
+        len -= n;
+    }
+    return true;
 }
 
 int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
                       uint64_t offset)
 {
-    for (; len > PIECE; data += PIECE, len -= PIECE, offset += PIECE)
-        if (!unmask_piece(m, f, data, PIECE, offset))
-            return -WS_CLOSE_INVALID;
-    return unmask_piece(m, f, data, len, offset) ? 0 : -WS_CLOSE_INVALID;
+    if (m->state == MESSAGE_TEXT)
+        return unmask_text(&m->utf8, f, data, len, offset) ? 0 : -WS_CLOSE_INVALID;
+    ws_frame_unmask(data, len, f->mask, offset);
+    return 0;
+}
+
+int ws_message_whole(const struct ws_frame *f, uint8_t *data, size_t max_len)
+{
+    struct utf8 utf8 = {0};
+
+    if (f->len > max_len)
+        return -WS_CLOSE_TOO_BIG;
+    if (f->opcode == WS_OP_BINARY)
+        ws_frame_unmask(data, (size_t)f->len, f->mask, 0);
+    else if (!unmask_text(&utf8, f, data, (size_t)f->len, 0) || !utf8_complete(&utf8))
+        return -WS_CLOSE_INVALID;
+    return (int)f->opcode;
 }
 
 int ws_message_frame_end(struct ws_message *m, const struct ws_frame *f)

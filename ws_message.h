@@ -49,6 +49,11 @@ int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *d
  * then `m` is ready for the next one; or -WS_CLOSE_INVALID when a text ends inside a character. */
 int ws_message_frame_end(struct ws_message *m, const struct ws_frame *f);
 
+/* All three in one for a message in one frame, all of whose payload is in `data`, when no message
+ * is open: `f` has FIN and is no continuation. Returns its opcode, -WS_CLOSE_TOO_BIG or
+ * -WS_CLOSE_INVALID. */
+int ws_message_whole(const struct ws_frame *f, uint8_t *data, size_t max_len);
+
 /* What a Close frame says, RFC 6455 §5.5.1. `reason` points into the payload it was decoded
  * from. */
 struct ws_close_status {

@@ -41,6 +41,19 @@ static int feed_piece(struct ws_message *m, const struct ws_frame *f, uint8_t *p
     return error;
 }
 
+/* A message that begins and ends with `f` may be judged in one call as well, with this result. */
+static void expect_whole(const struct ws_frame *f, const void *payload, int result)
+{
+    uint8_t *data = exact_copy(payload, (size_t)f->len);
+
+    for (size_t i = 0; i < f->len; i++)
+        data[i] ^= f->mask[i % 4];
+    assert_int_equal(ws_message_whole(f, data, MAX), result);
+    if (result > 0)
+        assert_memory_equal(data, payload, f->len);
+    free(data);
+}
+
 /* What becomes of a whole data frame, its payload given in pieces of `step` bytes, each of exact
  * size. */
 static int feed_steps(struct ws_message *m, enum ws_opcode opcode, bool fin, const void *payload,
@@ -48,6 +61,7 @@ static int feed_steps(struct ws_message *m, enum ws_opcode opcode, bool fin, con
 {
     struct ws_frame f = {
         .len = len, .mask = {0x37, 0xfa, 0x21, 0x3d}, .opcode = opcode, .fin = fin};
+    bool alone = m->state == MESSAGE_NONE && fin && opcode != WS_OP_CONTINUATION;
     int error = ws_message_admit(m, &f, MAX);
 
     for (size_t at = 0; at < len && error == 0; at += step) {
@@ -57,7 +71,10 @@ static int feed_steps(struct ws_message *m, enum ws_opcode opcode, bool fin, con
         error = feed_piece(m, &f, piece, n, at);
         free(piece);
     }
-    return error != 0 ? error : ws_message_frame_end(m, &f);
+    error = error != 0 ? error : ws_message_frame_end(m, &f);
+    if (alone)
+        expect_whole(&f, payload, error);
+    return error;
 }
 
 static int feed(struct ws_message *m, enum ws_opcode opcode, bool fin, const char *payload)

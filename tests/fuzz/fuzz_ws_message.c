@@ -45,12 +45,35 @@ static int piece(struct ws_message *m, const struct ws_frame *f, uint8_t *payloa
     return ws_message_unmask(m, step == UNMASKED_BEFORE ? &plain : f, payload + at, n, at);
 }
 
+static void add(struct outcome *o, const uint8_t *payload, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        o->sum = o->sum * 31 + payload[i];
+}
+
+/* A message that lies whole in one frame. */
+static int whole_message(struct outcome *o, const struct ws_frame *f, uint8_t *payload, size_t len)
+{
+    int result = ws_message_whole(f, payload, MAX);
+
+    if (result < 0)
+        return result;
+    add(o, payload, len);
+    o->bytes += len;
+    o->messages++;
+    return 0;
+}
+
 /* The payload that there is, in pieces of `step`. */
 static int data_frame(struct ws_message *m, struct outcome *o, const struct ws_frame *f,
                       uint8_t *payload, size_t len, size_t step)
 {
-    int result = ws_message_admit(m, f, MAX);
+    bool alone = f->fin && f->opcode != WS_OP_CONTINUATION && m->state == MESSAGE_NONE;
+    int result;
 
+    if (step == SIZE_MAX && alone && len == f->len)
+        return whole_message(o, f, payload, len);
+    result = ws_message_admit(m, f, MAX);
     if (result == 0 && m->len > MAX)
         abort();
     if (step == UNMASKED_BEFORE)
@@ -59,16 +82,14 @@ static int data_frame(struct ws_message *m, struct outcome *o, const struct ws_f
         result = piece(m, f, payload, at, len, step);
     if (result != 0)
         return result;
-    for (size_t i = 0; i < len; i++)
-        o->sum = o->sum * 31 + payload[i];
-    if (len < f->len)
-        return 0;
-    o->bytes += len;
-    result = ws_message_frame_end(m, f);
+    if (len == f->len && (result = ws_message_frame_end(m, f)) < 0)
+        return result;
+    add(o, payload, len);
     if (result > 0 && (m->len != 0 || m->state != MESSAGE_NONE))
         abort();
+    o->bytes += len == f->len ? len : 0;
     o->messages += result > 0;
-    return result < 0 ? result : 0;
+    return 0;
 }
 
 static struct outcome run(const uint8_t *data, size_t size, size_t step)
