@@ -185,10 +185,11 @@ struct ws_server {
     size_t conn_count;
     uint64_t last_id;
     _Atomic int stop_calls;
-    _Atomic(struct post *) posts;       /* newest first */
-    struct ws_request request;          /* the one being handled */
-    const struct http_upgrade *upgrade; /* in on_upgrade */
-    bool refusal_failed; /* the application tried to refuse it */
+    uint8_t *in_place; /* data in on_message, when the client's header lies in front of it */
+    _Atomic(struct post *) posts;                     /* newest first */
+    struct ws_request request;                        /* the one being handled */
+    const struct http_upgrade *upgrade;               /* in on_upgrade */
+    bool refusal_failed;                              /* the application tried to refuse it */
     char head[HEAD_SIZE];                             /* a response head being written */
     uint8_t received[FRAME_START_MAX + RECEIVE_SIZE]; /* shared by all: [kept][new] */
 };

@@ -134,15 +134,15 @@ static int queue_append(struct ws_conn *c, const void *head, size_t head_len, co
     return error == 0 ? 0 : to_ws_error(error);
 }
 
-/* Nothing is queued: send a head, which may be empty, and a body from where they lie, and queue what
- * the socket does not take. Returns 0, also when the connection is broken, for the next read says
- * so; or what queueing returns. */
+/* Nothing is queued: send a head, which may be empty, and a body from where they lie, and queue
+ * what the socket does not take. Returns 0, also when the connection is broken, for the next read
+ * says so; or what queueing returns. */
 static int send_at_once(struct ws_conn *c, const uint8_t *head, size_t head_len,
                         const uint8_t *body, size_t body_len)
 {
     struct iovec iov[] = {{.iov_base = (void *)(uintptr_t)head, .iov_len = head_len},
                           {.iov_base = (void *)(uintptr_t)body, .iov_len = body_len}};
-    ssize_t n = send_spans(c, iov, body_len == 0 ? 1 : 2);
+    ssize_t n = head_len == 0 ? send_spans(c, iov + 1, 1) : send_spans(c, iov, 2);
     size_t sent = n < 0 ? head_len + body_len : (size_t)n;
     size_t of_head = sent < head_len ? sent : head_len;
     size_t of_body = sent - of_head;
@@ -162,7 +162,7 @@ static void flush_stage(struct ws_conn *c)
     struct stage *stage = &c->server->stage;
 
     stage->owner = NULL;
-    if (send_at_once(c, stage->data, stage->len, stage->data, 0) != 0)
+    if (send_at_once(c, stage->data, 0, stage->data, stage->len) != 0)
         conn_kill(c); /* it was promised, and it cannot be kept */
 }
 

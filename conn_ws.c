@@ -89,11 +89,19 @@ static bool frame_staged(struct ws_conn *c, enum ws_opcode opcode, const void *d
     return true;
 }
 
+/* A message that is sent as it came has room for our header where the client's was, which was
+ * longer by the masking key: they leave as one piece, by send() instead of sendmsg(). 1/50 of an
+ * echo of 16 KiB (`make bench`). */
 static int frame_append(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     uint8_t header[WS_FRAME_SERVER_HEADER_MAX];
+    size_t header_len = ws_frame_encode(header, opcode, len);
+    uint8_t *payload = c->server->in_place;
 
-    return conn_append(c, header, ws_frame_encode(header, opcode, len), data, len);
+    if (payload == NULL || payload != data)
+        return conn_append(c, header, header_len, data, len);
+    memcpy(payload - header_len, header, header_len);
+    return conn_append(c, header, 0, payload - header_len, header_len + len);
 }
 
 /* Queue one whole frame. */
@@ -315,7 +323,9 @@ static void whole_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *
         conn_fail(c, (unsigned)-result, failure_text(-result));
         return;
     }
+    c->server->in_place = payload;
     deliver(c, (enum ws_opcode)result, payload, (size_t)f->len);
+    c->server->in_place = NULL;
 }
 
 /* The header of a data frame has come whose message does not lie whole in the receive buffer, and

@@ -483,6 +483,47 @@ static void pipelined_messages_come_back_in_order(void **state)
     }
 }
 
+static void send_in_parts(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    ws_send(c, op, data, len);
+    ws_send(c, op, data, len / 100);
+    ws_send(c, op, data, len);
+    ws_send(c, op, (const char *)data + 1, len - 1);
+    ws_send(c, op, data, len);
+}
+
+/* Our header may be written where the client's was. Nothing of the message, nor of the one behind
+ * it, may be lost by that. */
+static void data_of_a_message_may_be_sent_again_and_in_parts(void **state)
+{
+    static const size_t sizes[] = {100, 1500, 10000, 70000, 200000};
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    serve(f, "/parts", (struct ws_handlers){.on_message = send_in_parts});
+    c = upgraded(f, "/parts");
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        size_t len = sizes[i];
+        uint8_t *payload = make_payload(len, false);
+
+        f->out.len = 0;
+        raw_bytes_frame(&f->out, RAW_BINARY, payload, len);
+        raw_bytes_frame(&f->out, RAW_BINARY, payload, len / 2);
+        raw_exchange(c, f->out.data, f->out.len);
+        for (size_t of = 1; of <= 2; of++) {
+            size_t n = len / of;
+
+            raw_expect_frame(c, RAW_BINARY, payload, n);
+            raw_expect_frame(c, RAW_BINARY, payload, n / 100);
+            raw_expect_frame(c, RAW_BINARY, payload, n);
+            raw_expect_frame(c, RAW_BINARY, payload + 1, n - 1);
+            raw_expect_frame(c, RAW_BINARY, payload, n);
+        }
+        free(payload);
+    }
+}
+
 static void ping_is_answered_with_its_own_payload(void **state)
 {
     static const size_t sizes[] = {0, 1, 124, 125};
@@ -987,6 +1028,7 @@ int main(void)
         TEST(delivery_in_pieces_changes_nothing),
         TEST(message_may_end_anywhere_in_the_space_it_is_received_into),
         TEST(pipelined_messages_come_back_in_order),
+        TEST(data_of_a_message_may_be_sent_again_and_in_parts),
         TEST(ping_is_answered_with_its_own_payload),
         TEST(pong_that_waits_leaves_before_a_close),
         TEST(close_code_is_echoed_when_it_is_valid),
