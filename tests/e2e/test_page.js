@@ -93,6 +93,33 @@ test(
 );
 
 test(
+    'whose each message is can be heard, and two people of one name stay two',
+    LIMIT,
+    withMinnow([], async (minnow) => {
+        const tabs = [1, 2, 3].map(() => openTab(minnow.http));
+        const [ada, one, two] = await Promise.all(tabs);
+        await Promise.all([ada, one, two].map(isOpen));
+        for (const tab of [one, two]) await tab.getByLabel('Your name').fill('Sam');
+
+        for (const [tab, text] of [
+            [one, 'first'],
+            [one, 'second'],
+            [two, 'third'],
+            [ada, 'fourth'],
+        ]) {
+            await type(tab, text);
+            await reads(ada, text);
+        }
+        const heard = await ada.getByRole('log').ariaSnapshot();
+        assert.match(heard, /Sam[^]*first[^]*Sam[^]*second[^]*Sam[^]*third[^]*You[^]*fourth/);
+        // A new minute between two messages begins a heading too, so this one is not compared.
+        const third = ada.locator('#log li', { hasText: 'third' });
+        assert.equal(await third.evaluate((item) => item.classList.contains('more')), false);
+        await closeTabs(ada, one, two);
+    }),
+);
+
+test(
     'a tab that was cut off comes back and its unsent messages arrive once, in order',
     LIMIT,
     withMinnow([], async (minnow) => {
