@@ -119,6 +119,51 @@ test(
     }),
 );
 
+// The contrast of an element's text with what it stands on, WCAG 2.2 §1.4.3.
+function contrast([text, ground]) {
+    const luminance = (color) => {
+        const [r, g, b] = color
+            .match(/[\d.]+/g)
+            .map((n) => n / 255)
+            .map((n) => (n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const [high, low] = [luminance(text), luminance(ground)].sort((a, b) => b - a);
+    return (high + 0.05) / (low + 0.05);
+}
+
+test(
+    'names of every colour can be read, in light and in dark',
+    LIMIT,
+    withMinnow([], async (minnow) => {
+        for (const colorScheme of ['light', 'dark']) {
+            const tab = await openTab(minnow.http, { colorScheme });
+            await isOpen(tab);
+            const client = new WebSocket(minnow.ws);
+            await new Promise((resolve, reject) => {
+                client.on('open', resolve).on('error', reject);
+            });
+            client.send(JSON.stringify({ id: 'x-1', name: 'Ada', text: 'colourful' }));
+            await reads(tab, 'colourful');
+            const pairs = await tab.locator('#log .message').evaluate((item) => {
+                const style = (name) => getComputedStyle(item.querySelector(name));
+                const ground = getComputedStyle(document.body).backgroundColor;
+                return Array.from({ length: 72 }, (_, i) => {
+                    item.style.setProperty('--hue', 5 * i);
+                    return [
+                        [style('.name').color, ground],
+                        [style('.avatar').color, style('.avatar').backgroundColor],
+                    ];
+                }).flat();
+            });
+            assert.equal(pairs.length, 144);
+            for (const pair of pairs) assert.ok(contrast(pair) >= 4.5, pair.join(' on '));
+            client.close();
+            await closeTabs(tab);
+        }
+    }),
+);
+
 test(
     'a tab that was cut off comes back and its unsent messages arrive once, in order',
     LIMIT,
