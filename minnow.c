@@ -402,6 +402,24 @@ static void add_to_list(const char *option, const char **list, size_t *count, co
     list[(*count)++] = value;
 }
 
+/* Would a browser write it so, RFC 6454 §6.2? Without a scheme or with a path it is equal to no
+ * Origin field, and the pages that it was to allow would be refused. */
+static bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+
+    if (strcmp(text, "*") == 0 || strcmp(text, "null") == 0)
+        return true;
+    return host != NULL && host != text && host[3] != '\0' && strpbrk(host + 3, "/?#@ ") == NULL;
+}
+
+static void add_origin(struct settings *s, const char *value)
+{
+    if (!is_origin(value))
+        bad_usage("--origin", value, "not an origin such as https://example.org, null or *");
+    add_to_list("--origin", s->origins, &s->origin_count, value);
+}
+
 static void set_mode(struct settings *s, const char *mode)
 {
     bool echo = strcmp(mode, "echo") == 0;
@@ -471,7 +489,7 @@ static void apply_option(struct settings *s, int option, const char *value)
         add_to_list("--bind", s->bind, &s->bind_count, value);
         break;
     case OPT_ORIGIN:
-        add_to_list("--origin", s->origins, &s->origin_count, value);
+        add_origin(s, value);
         break;
     case OPT_NO_SOCKETIO:
         s->no_socketio = true;

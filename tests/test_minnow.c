@@ -191,6 +191,10 @@ static void bad_usage_is_one_line_that_names_it_and_status_2(void **state)
         {{"-p", "eighty"}, "--port 'eighty'"},
         {{"--bind", ""}, "--bind ''"},
         {{"--origin="}, "--origin ''"},
+        {{"--origin", "example.org"}, "--origin 'example.org'"},
+        {{"--origin", "https://example.org/"}, "--origin 'https://example.org/'"},
+        {{"--origin", "https://"}, "--origin 'https://'"},
+        {{"--origin", "://example.org"}, "--origin '://example.org'"},
         {{"--max-message", "0"}, "--max-message '0'"},
         {{"--max-message", "12X"}, "--max-message '12X'"},
         {{"--max-message", "16MB"}, "--max-message '16MB'"},
@@ -231,7 +235,8 @@ static void good_values_in_all_their_forms_are_taken(void **state)
     expect_clean_end(f);
     process_release(&f->process);
 
-    serve(f, ARGS("-p0", "--bind=127.0.0.1", "-q", "--", "echo"));
+    serve(f, ARGS("-p0", "--bind=127.0.0.1", "--origin", "https://a.example:8443", "--origin",
+                  "null", "--origin=chrome-extension://abc", "--origin=*", "-q", "--", "echo"));
     expect_clean_end(f);
 }
 
