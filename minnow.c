@@ -309,7 +309,7 @@ static const char usage[] =
     "  -b, --bind ADDR            127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket\n"
     "      --origin ORIGIN        allow this browser origin too; repeatable; '*' for any\n"
     "      --max-message SIZE     16M\n"
-    "      --max-queue SIZE       unsent bytes of one client; 17M\n"
+    "      --max-queue SIZE       unsent bytes of one client; --max-message + 1M\n"
     "      --max-memory SIZE      buffered bytes of all clients; 256M\n"
     "      --max-clients N        as many as there are descriptors\n"
     "      --handshake-timeout S  10\n"
