@@ -3,7 +3,7 @@
  * A Socket.IO chat: each message goes to everybody. sio_broadcast.html is its page. */
 #include <stdlib.h>
 
-#include "../socketio/sio.h"
+#include "socketio/sio.h"
 
 static void on_event(struct sio_socket *s, const struct sio_event *e)
 {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../socketio/sio.h"
+#include "socketio/sio.h"
 
 static void on_connect(struct sio_socket *s, struct ws_str auth)
 {
@@ -34,7 +34,9 @@ int main(int argc, char **argv)
         ws_server_new(&(struct ws_options){.port = (uint16_t)(argc > 1 ? atoi(argv[1]) : 3000)});
     struct sio_server *io = ws == NULL ? NULL : sio_server_new(ws, &options);
 
-    if (io == NULL || sio_namespace_new(io, "/", &handlers) == NULL)
+    if (io == NULL || sio_namespace_new(io, "/", &handlers) == NULL) {
+        perror("sio_hello");
         return 1;
+    }
     return ws_server_run(ws) != 0;
 }

@@ -2,9 +2,10 @@
  *
  * A chat room: each message goes to everybody who is connected, its sender too. Whoever closed is
  * forgotten by the server itself. ws_chat.html is its page. */
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "../ws.h"
+#include "ws.h"
 
 static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
@@ -18,7 +19,10 @@ int main(int argc, char **argv)
                                  .origins = any};
     struct ws_server *s = ws_server_new(&options);
 
-    if (s == NULL || ws_server_handle(s, "/", &(struct ws_handlers){.on_message = on_message}) != 0)
+    if (s == NULL ||
+        ws_server_handle(s, "/", &(struct ws_handlers){.on_message = on_message}) != 0) {
+        perror("ws_chat");
         return 1;
+    }
     return ws_server_run(s) != 0;
 }

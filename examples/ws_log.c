@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../ws.h"
+#include "ws.h"
 
 static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
@@ -33,7 +33,9 @@ int main(int argc, char **argv)
 
     if (s == NULL ||
         ws_server_handle(
-            s, "/", &(struct ws_handlers){.on_message = on_message, .on_close = on_close}) != 0)
+            s, "/", &(struct ws_handlers){.on_message = on_message, .on_close = on_close}) != 0) {
+        perror("ws_log");
         return 1;
+    }
     return ws_server_run(s) != 0;
 }
