@@ -38,8 +38,8 @@ LINK_test_minnow = tests/process tests/raw_client
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
-LINK_test_eio_census = socketio/eio_census
-LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) \
+LINK_test_eio_census = socketio/eio_census socketio/name_table
+LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) socketio/name_table \
     socketio/tests/engine_fixture $(LINK_test_server)
 LINK_test_eio_http = $(LINK_test_engineio)
 LINK_test_eio_polling = $(LINK_test_engineio)

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sessions by host, in a hash table of chains. */
+ * Sessions by host; see eio_census.h. */
 #include "eio_census.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { BUCKETS_MIN = 64 };
 
 /* IPv4 in the low 32 bits. No IPv6 prefix looks like that: 0::/32 is IPv4 in another notation, and
  * is taken for what it means. */
@@ -45,64 +43,31 @@ bool eio_host_key(const char *address, uint64_t *key)
     return true;
 }
 
-static struct eio_host **bucket(const struct eio_census *c, uint64_t key)
+/* The table knows a host by the bytes of its key. */
+static struct ws_str name_of(const uint64_t *key)
 {
-    uint64_t h = (key ^ c->seed) * 0x9e3779b97f4a7c15u;
-
-    return &c->buckets[(h >> 32 ^ h) & (c->bucket_count - 1)];
-}
-
-/* Twice the buckets. When there is no memory for them the old ones do; the first ones must be
- * had. */
-static bool grow(struct eio_census *c)
-{
-    struct eio_census larger = *c;
-
-    if (c->host_count < c->bucket_count)
-        return true;
-    larger.bucket_count = c->bucket_count == 0 ? BUCKETS_MIN : c->bucket_count * 2;
-    larger.buckets = calloc(larger.bucket_count, sizeof(struct eio_host *));
-    if (larger.buckets == NULL)
-        return c->bucket_count != 0;
-    for (size_t i = 0; i < c->bucket_count; i++) {
-        while (c->buckets[i] != NULL) {
-            struct eio_host *host = c->buckets[i];
-            struct eio_host **place = bucket(&larger, host->key);
-
-            c->buckets[i] = host->next;
-            host->next = *place;
-            *place = host;
-        }
-    }
-    free(c->buckets);
-    *c = larger;
-    return true;
+    return (struct ws_str){(const char *)key, sizeof *key};
 }
 
 static struct eio_host *host_new(struct eio_census *c, uint64_t key)
 {
     struct eio_host *host = malloc(sizeof *host);
-    struct eio_host **place = bucket(c, key);
 
     if (host == NULL)
         return NULL;
-    *host = (struct eio_host){.next = *place, .count = 1, .key = key};
-    *place = host;
-    c->host_count++;
-    return host;
+    *host = (struct eio_host){.count = 1, .key = key};
+    if (name_table_add(&c->hosts, &host->entry, name_of(&host->key)))
+        return host;
+    free(host);
+    return NULL;
 }
 
 struct eio_host *eio_census_add(struct eio_census *c, uint64_t key, size_t max)
 {
-    struct eio_host *host;
+    struct eio_host *host = (struct eio_host *)name_table_find(&c->hosts, name_of(&key));
 
-    if (max == 0 || !grow(c))
-        return NULL;
-    host = *bucket(c, key);
-    while (host != NULL && host->key != key)
-        host = host->next;
     if (host == NULL)
-        return host_new(c, key);
+        return max == 0 ? NULL : host_new(c, key);
     if (host->count >= max)
         return NULL;
     host->count++;
@@ -111,28 +76,18 @@ struct eio_host *eio_census_add(struct eio_census *c, uint64_t key, size_t max)
 
 void eio_census_remove(struct eio_census *c, struct eio_host *host)
 {
-    struct eio_host **link;
-
     if (host == NULL || --host->count > 0)
         return;
-    link = bucket(c, host->key);
-    while (*link != host)
-        link = &(*link)->next;
-    *link = host->next;
-    c->host_count--;
+    name_table_remove(&c->hosts, &host->entry);
     free(host);
 }
 
 void eio_census_release(struct eio_census *c)
 {
-    for (size_t i = 0; i < c->bucket_count; i++) {
-        while (c->buckets[i] != NULL) {
-            struct eio_host *host = c->buckets[i];
+    struct name_entry *e;
+    size_t from = 0;
 
-            c->buckets[i] = host->next;
-            free(host);
-        }
-    }
-    free(c->buckets);
-    *c = (struct eio_census){0};
+    while ((e = name_table_pop(&c->hosts, &from)) != NULL)
+        free(e); /* the host's first member */
+    name_table_release(&c->hosts);
 }

@@ -10,18 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "name_table.h"
+
 struct eio_host {
-    struct eio_host *next;
-    size_t count; /* at least 1 */
+    struct name_entry entry; /* first, as the table wants it */
+    size_t count;            /* at least 1 */
     uint64_t key;
 };
 
-/* All zero is empty; `seed` makes collisions unpredictable. */
+/* All zero but for the seed of the table is empty. */
 struct eio_census {
-    struct eio_host **buckets;
-    size_t bucket_count;
-    size_t host_count;
-    uint64_t seed;
+    struct name_table hosts;
 };
 
 /* The host of an address ("1.2.3.4:80", "[2001:db8::1]:80") as a number. False for what is no IP

@@ -512,8 +512,8 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     e->handlers = *handlers;
     fill_in_defaults(&e->options, ws);
     e->bucket_count = BUCKETS_MIN;
-    if (getrandom(&e->census.seed, sizeof e->census.seed, GRND_NONBLOCK) < 0)
-        e->census.seed = 0; /* early in the boot; the limits hold all the same */
+    if (getrandom(&e->census.hosts.seed, sizeof e->census.hosts.seed, GRND_NONBLOCK) < 0)
+        e->census.hosts.seed = 0; /* early in the boot; the limits hold all the same */
     e->buckets = calloc(e->bucket_count, sizeof(struct eio_session *));
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A hash table of things that have a name: sockets, namespaces, rooms. Whatever goes in has a
- * `struct name_entry` as its first member; the table allocates nothing but its buckets. Pure. */
+ * A hash table of things that have a name: sockets, namespaces, rooms, hosts. Whatever goes in has
+ * a `struct name_entry` as its first member; the table allocates nothing but its buckets. Pure. */
 #ifndef NAME_TABLE_H
 #define NAME_TABLE_H
 

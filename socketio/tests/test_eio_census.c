@@ -67,7 +67,7 @@ static void host_may_have_so_many_and_no_more(void **state)
 static void host_without_sessions_is_forgotten(void **state)
 {
     enum { HOSTS = 1000 };
-    struct eio_census c = {.seed = 12345};
+    struct eio_census c = {.hosts.seed = 12345};
     struct eio_host *hosts[HOSTS];
     (void)state;
 
@@ -78,10 +78,10 @@ static void host_without_sessions_is_forgotten(void **state)
     }
     for (uint64_t i = 0; i < HOSTS; i++)
         assert_null(eio_census_add(&c, i << 32, 1));
-    assert_int_equal(c.host_count, HOSTS);
+    assert_int_equal(c.hosts.count, HOSTS);
     for (size_t i = 0; i < HOSTS; i++)
         eio_census_remove(&c, hosts[i]);
-    assert_int_equal(c.host_count, 0);
+    assert_int_equal(c.hosts.count, 0);
     eio_census_release(&c);
 }
 
