@@ -184,7 +184,8 @@ struct input *conn_input(struct ws_conn *c)
 }
 
 /* May this connection's input be worked on now? Its output comes first: what the peer does not read
- * is not piled up. */
+ * is not piled up. From the closing handshake on, input only ends the connection and is no longer
+ * answered. */
 static bool conn_may_feed(struct ws_conn *c)
 {
     size_t high = c->server->options.high_water;

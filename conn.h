@@ -287,8 +287,8 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len);
 /* Refuse what came in with a line of text, and close: who sent it has lost the thread. Where the
  * application was to answer it, that is told. */
 COLD void conn_refuse(struct ws_conn *c, int status, const char *why);
-void conn_abort(
-    struct ws_conn *c); /* the request in hand will not be answered by the application */
+/* The request in hand will not be answered by the application. */
+void conn_abort(struct ws_conn *c);
 
 /* --- conn_ws.c -------------------------------------------------------------------------------- */
 

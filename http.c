@@ -13,7 +13,8 @@
 enum {
     VERSION_LEN = 8,       /* "HTTP/1.1" */
     CHUNK_DIGITS_MAX = 16, /* of a 64-bit chunk size; without a limit, zeros could go on for ever */
-    CHUNK_OVERHEAD_MAX = 16384 /* extensions and trailers of one body together */
+    CHUNK_OVERHEAD_MAX = 16384, /* extensions and trailers of one body together */
+    DECIMAL_SIZE = 20           /* digits of UINT64_MAX */
 };
 
 /* --- characters ------------------------------------------------------------------------------- */
@@ -774,7 +775,6 @@ static void write_text(struct http_writer *w, const char *text)
 }
 
 /* Write `n` in decimal into the end of `out`; returns where it begins. */
-enum { DECIMAL_SIZE = 20 }; /* digits of UINT64_MAX */
 static size_t decimal(char out[DECIMAL_SIZE], uint64_t n)
 {
     size_t at = DECIMAL_SIZE;

@@ -15,8 +15,7 @@
 enum {
     TIMER_SLOT_BITS = 6,
     TIMER_SLOTS = 1 << TIMER_SLOT_BITS,
-    TIMER_LEVELS =
-        6 /* 64^6 ms: two years. A later deadline waits in the last slot and is put again */
+    TIMER_LEVELS = 6 /* 64^6 ms: two years. A later deadline waits in the slot that comes last */
 };
 
 struct timer {

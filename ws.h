@@ -187,8 +187,8 @@ struct ws_header {
 /* All that these return is valid as long as `req`. RFC 9112 §3.2, RFC 3986 §3.3, §3.4. */
 
 struct ws_str ws_request_method(const struct ws_request *req);
-struct ws_str
-ws_request_path(const struct ws_request *req); /* percent-encoded, without the query */
+/* Percent-encoded, without the query. */
+struct ws_str ws_request_path(const struct ws_request *req);
 struct ws_str ws_request_query(const struct ws_request *req); /* behind the '?', else empty */
 /* The value of `name` in a query such as "a=1&name=x", still percent-encoded; the first one. data
  * is NULL when there is none. */

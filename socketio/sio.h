@@ -244,8 +244,8 @@ void sio_disconnect(struct sio_socket *s, bool close);
 bool sio_is_connected(const struct sio_socket *s);
 bool sio_is_recovered(const struct sio_socket *s); /* its rooms, id and data are those of before */
 
-const char *
-sio_socket_id(const struct sio_socket *s); /* 20 characters; public, unlike a session's */
+/* 20 characters; public, unlike a session's. */
+const char *sio_socket_id(const struct sio_socket *s);
 struct sio_socket *sio_find(const struct sio_server *io, const char *id); /* connected, or NULL */
 struct sio_namespace *sio_socket_namespace(const struct sio_socket *s);
 struct eio_session *sio_socket_session(const struct sio_socket *s);
@@ -253,8 +253,8 @@ struct eio_session *sio_socket_session(const struct sio_socket *s);
 /* Of the request that the client began with. Valid as long as the socket. */
 const char *sio_socket_address(const struct sio_socket *s); /* "127.0.0.1:5000" */
 struct ws_str sio_socket_query(const struct sio_socket *s); /* for eio_query_get() */
-struct ws_str sio_socket_header(const struct sio_socket *s,
-                                const char *name); /* see keep_headers */
+/* One of keep_headers. */
+struct ws_str sio_socket_header(const struct sio_socket *s, const char *name);
 
 void sio_set_data(struct sio_socket *s, void *data); /* yours; NULL at first */
 void *sio_data(const struct sio_socket *s);
