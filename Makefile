@@ -1,6 +1,5 @@
 # minnow: a WebSocket server. `make help` lists the targets.
 
-CC ?= gcc
 CFLAGS ?= -O2 -g -fno-asynchronous-unwind-tables
 # Calls between small files cost 1/6 of a pipelined echo, so gcc inlines across them (`make bench`). The
 # objects serve a plain link too. clang wants a linker of its own for that.
