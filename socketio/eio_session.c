@@ -463,12 +463,12 @@ struct eio_session *eio_session_new(struct eio_server *e, const struct eio_reque
     s->server = e;
     s->on_websocket = r->transport == EIO_WEBSOCKET;
     s->no_binary = r->no_binary;
-    if (!eio_id_new(s->id) || !count_in(s, address)) {
+    if (!eio_id_new(s->id) || !count_in(s, address) || !eio_server_add(e, s)) {
+        eio_census_remove(&e->census, s->host);
         ws_memory_give(e->ws, sizeof *s);
         free(s);
         return NULL;
     }
-    eio_server_add(e, s);
     heartbeat_start(s, e->options.ping_interval_ms);
     return s->ended ? NULL : s; /* when it has ended it is marked, and freed by that */
 }

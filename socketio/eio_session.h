@@ -34,11 +34,12 @@
 #include "eio_census.h"
 #include "eio_codec.h"
 #include "eio_http.h"
+#include "name_table.h"
 
 /* What a request or a message touches comes first. */
 struct eio_session {
+    struct name_entry entry; /* in the table of ids, while `known`; first, as the table wants it */
     struct eio_server *server;
-    struct eio_session *next_in_bucket; /* of the table of ids, while `known` */
     struct eio_session *next_marked;
     char id[EIO_ID_SIZE];
     uint8_t reason;       /* enum eio_reason, once `ended` */
@@ -76,10 +77,9 @@ struct eio_server {
     struct ws_server *ws;       /* NULL once it may be gone */
     struct eio_options options; /* every default filled in */
     struct eio_handlers handlers;
-    struct eio_session **buckets; /* by hash of the id */
-    size_t bucket_count;          /* a power of two */
-    size_t session_count;         /* in memory, whatever their state */
-    size_t open_count;            /* on_open was called, on_close was not */
+    struct name_table sessions; /* by their ids; we choose these, at random: no seed is needed */
+    size_t session_count;       /* in memory, whatever their state */
+    size_t open_count;          /* on_open was called, on_close was not */
     struct eio_session *first;
     struct eio_session *last;
     struct eio_session *marked;
@@ -95,8 +95,8 @@ struct eio_server {
 void eio_enter(struct eio_server *e);
 void eio_leave(struct eio_server *e);
 
-/* List the session and make it findable. */
-void eio_server_add(struct eio_server *e, struct eio_session *s);
+/* List the session and make it findable. False, and neither is done, when out of memory. */
+bool eio_server_add(struct eio_server *e, struct eio_session *s);
 void eio_server_forget(struct eio_session *s); /* not findable any more; twice is once */
 void eio_server_remove(struct eio_session *s); /* not listed any more; it is about to be freed */
 

@@ -11,8 +11,6 @@
 
 #include "eio_session.h"
 
-enum { BUCKETS_MIN = 64 };
-
 /* --- ids -------------------------------------------------------------------------------------- */
 
 /* 15 random bytes are 20 digits of base64url without padding. RFC 4648 §5 */
@@ -29,76 +27,27 @@ bool eio_id_new(char out[EIO_ID_SIZE])
     return true;
 }
 
-/* FNV-1a. The ids in the table are ours and random: nobody can choose them to collide. */
-static size_t hash(const char *id)
-{
-    uint64_t h = 14695981039346656037u;
-
-    for (const char *p = id; *p != '\0'; p++)
-        h = (h ^ (unsigned char)*p) * 1099511628211u;
-    return (size_t)(h ^ h >> 32);
-}
-
-static struct eio_session **bucket(const struct eio_server *e, const char *id)
-{
-    return &e->buckets[hash(id) & (e->bucket_count - 1)];
-}
-
 static struct eio_session *find(const struct eio_server *e, const char *id)
 {
-    struct eio_session *s = *bucket(e, id);
-
-    while (s != NULL && strcmp(s->id, id) != 0)
-        s = s->next_in_bucket;
-    return s;
+    return (struct eio_session *)name_table_find(&e->sessions, ws_str(id));
 }
 
-/* Twice the buckets; when there is no memory for them, the old ones do, more slowly. */
-static void table_grow(struct eio_server *e)
+bool eio_server_add(struct eio_server *e, struct eio_session *s)
 {
-    size_t count = e->bucket_count * 2;
-    struct eio_session **buckets = calloc(count, sizeof(struct eio_session *));
-
-    if (buckets == NULL)
-        return;
-    free(e->buckets);
-    e->buckets = buckets;
-    e->bucket_count = count;
-    for (struct eio_session *s = e->first; s != NULL; s = s->next) {
-        struct eio_session **place = bucket(e, s->id);
-
-        if (!s->known)
-            continue;
-        s->next_in_bucket = *place;
-        *place = s;
-    }
-}
-
-void eio_server_add(struct eio_server *e, struct eio_session *s)
-{
-    struct eio_session **place;
-
-    if (e->session_count >= e->bucket_count)
-        table_grow(e);
-    place = bucket(e, s->id);
-    s->next_in_bucket = *place;
-    *place = s;
+    if (!name_table_add(&e->sessions, &s->entry, ws_str(s->id)))
+        return false;
     s->known = true;
     s->previous = e->last;
     *(e->last == NULL ? &e->first : &e->last->next) = s;
     e->last = s;
     e->session_count++;
+    return true;
 }
 
 void eio_server_forget(struct eio_session *s)
 {
-    struct eio_session **link = bucket(s->server, s->id);
-
-    if (!s->known)
-        return;
-    while (*link != s)
-        link = &(*link)->next_in_bucket;
-    *link = s->next_in_bucket;
+    if (s->known)
+        name_table_remove(&s->server->sessions, &s->entry);
     s->known = false;
 }
 
@@ -511,15 +460,12 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     e->options = *options;
     e->handlers = *handlers;
     fill_in_defaults(&e->options, ws);
-    e->bucket_count = BUCKETS_MIN;
     if (getrandom(&e->census.hosts.seed, sizeof e->census.hosts.seed, GRND_NONBLOCK) < 0)
         e->census.hosts.seed = 0; /* early in the boot; the limits hold all the same */
-    e->buckets = calloc(e->bucket_count, sizeof(struct eio_session *));
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
-    if (e->buckets != NULL && ws_server_handle(ws, prefix, &h) == 0)
+    if (ws_server_handle(ws, prefix, &h) == 0)
         return e;
-    free(e->buckets);
     free(e);
     return NULL;
 }
@@ -547,7 +493,7 @@ void eio_server_free(struct eio_server *e)
     while (e->first != NULL)
         eio_session_free(e->first);
     eio_census_release(&e->census);
-    free(e->buckets);
+    name_table_release(&e->sessions);
     free(e);
 }
 

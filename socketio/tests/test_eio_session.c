@@ -420,6 +420,39 @@ static void session_that_is_kept_has_no_connect_timeout(void **state)
 
 /* --- out of memory ---------------------------------------------------------------------------- */
 
+/* The allocation that the query names by its number is the one that fails from here on. */
+static const char *lack_one(struct eio_server *e, const struct eio_handshake *h)
+{
+    struct ws_str n = ws_request_query_value(h->request, "lack");
+
+    (void)e;
+    if (n.len == 1)
+        oom_once(n.data[0] - '0');
+    return NULL;
+}
+
+/* The session, its host, and the first buckets for both. */
+static void handshake_without_memory_gets_503_and_leaves_nothing(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    char query[] = "EIO=4&transport=polling&lack=0";
+
+    engine_start(e, (struct eio_options){.max_polling_per_host = 1},
+                 (struct eio_handlers){.on_handshake = lack_one}, (struct ws_options){0});
+    c = client(e->f, "polling");
+    for (; query[sizeof query - 2] < '4'; query[sizeof query - 2]++) {
+        ask(c, "GET", query, "", NULL, 0);
+        expect(c, 503, "");
+    }
+    open_polling(c, sid);
+    post(c, sid, "1");
+    expect(c, 200, "ok");
+    expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
+    expect_nothing_left(e);
+}
+
 static void close_without_memory(struct engine *e, void *arg)
 {
     (void)arg;
@@ -530,6 +563,7 @@ int main(void)
         ENGINE_TEST(closing_a_session_closes_its_probe),
         ENGINE_TEST(session_that_is_not_kept_ends_at_the_connect_timeout),
         ENGINE_TEST(session_that_is_kept_has_no_connect_timeout),
+        ENGINE_TEST(handshake_without_memory_gets_503_and_leaves_nothing),
         ENGINE_TEST(session_that_closes_without_memory_ends_at_once),
         ENGINE_TEST(session_without_a_heartbeat_ends),
         ENGINE_TEST(reset_at_any_stage_disturbs_nobody),
