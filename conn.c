@@ -66,7 +66,7 @@ void conn_drain(struct ws_conn *c)
         return;
     c->state = CONN_DRAINING;
     conn_deadline(c, c->server->options.close_timeout_ms);
-    conn_takes_output(c, 0); /* progress counts from here */
+    conn_mark_output(c);
     conn_touch(c);
 }
 
@@ -76,8 +76,8 @@ void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, siz
     if (!c->opened)
         return;
     c->opened = false;
-    if (code == WS_CLOSE_ABNORMAL && c->failed_code != 0)
-        code = c->failed_code;
+    if (code == WS_CLOSE_ABNORMAL && c->overrun)
+        code = WS_CLOSE_TRY_LATER;
     if (c->endpoint->handlers.on_close != NULL)
         c->endpoint->handlers.on_close(c, code, reason, len);
     room_leave_all(&c->server->rooms, &c->rooms);
@@ -431,13 +431,14 @@ static bool has_unread(const struct ws_conn *c)
     return !c->paused && recv(c->source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* Silence for ping_interval brings a ping, silence for ping_timeout after it the end. The timer is
- * not moved for every byte; it looks at heard_ms when it fires. RFC 6455 §5.5.2 */
+/* Silence for ping_interval brings a ping, silence for ping_timeout after it the end, unless the
+ * ping waits behind output that the peer had yet to take, and takes. The timer is not moved for
+ * every byte; it looks at heard_ms when it fires. RFC 6455 §5.5.2 */
 static void conn_check_alive(struct ws_conn *c)
 {
     const struct ws_options *o = &c->server->options;
 
-    if (c->pinged && (conn_takes_output(c, 1) || has_unread(c))) {
+    if (c->pinged && ((c->behind && conn_takes_output(c, 1)) || has_unread(c))) {
         conn_deadline(c, o->ping_timeout_ms);
         return;
     }
@@ -449,6 +450,7 @@ static void conn_check_alive(struct ws_conn *c)
     }
     c->pinged = c->server->now_ms - c->heard_ms >= o->ping_interval_ms;
     if (c->pinged) {
+        conn_mark_output(c); /* what is in front of the ping */
         conn_frame(c, WS_OP_PING, NULL, 0);
         conn_deadline(c, o->ping_timeout_ms);
     } else {
@@ -460,7 +462,7 @@ static void conn_check_alive(struct ws_conn *c)
  * reading that. */
 static void conn_request_late(struct ws_conn *c)
 {
-    if (conn_takes_output(c, SLOWEST_READ))
+    if (conn_takes_output(c, SLOWEST_READ) && (c->behind || conn_queued(c) > 0))
         conn_deadline(c, c->server->options.handshake_timeout_ms);
     else if (c->input != NULL)
         conn_refuse(c, 408, "the request took too long to come in");

@@ -90,8 +90,6 @@ struct pong {
 /* Output that the socket has not taken, or that others have queued. */
 struct outbox {
     struct output queue;
-    int64_t sent;      /* bytes given to the socket since the queue was made */
-    int64_t taken;     /* how many of them the peer had acknowledged when a deadline last asked */
     struct pong *pong; /* owned; NULL when there is none */
 };
 
@@ -125,7 +123,9 @@ struct ws_conn {
     bool served : 1;      /* a request has been answered: this is not the first */
     bool watched_in : 1;  /* what epoll watches for: EPOLLIN */
     bool watched_out : 1; /* EPOLLOUT */
-    uint16_t failed_code; /* to report where no Close frame comes; 0: 1006 */
+    bool overrun : 1;     /* closed as a slow recipient: to be reported as 1013, not 1006 */
+    bool behind : 1;      /* the peer had yet to take some of `given` when a deadline last asked */
+    uint32_t given;       /* bytes to the socket since then, and those; it may wrap */
     struct ws_server *server;
     const struct endpoint *endpoint;
     struct input *input;
@@ -275,8 +275,10 @@ int conn_send_result(struct ws_conn *c);     /* WS_SENT, or WS_QUEUED with on_dr
 int to_ws_error(int buf_error);              /* BUF_FULL and BUF_NOMEM in the API's words */
 /* Send until everything is out or the socket takes no more. The socket is not known to be full. */
 void conn_flush(struct ws_conn *c);
-/* Has the peer taken `least` bytes or more of what is queued, since the last time that it had? */
-bool conn_takes_output(struct ws_conn *c, int64_t least);
+/* From here on it counts what the peer takes. */
+void conn_mark_output(struct ws_conn *c);
+/* Has the peer taken `least` bytes or more since then? If so, it counts from here on. */
+bool conn_takes_output(struct ws_conn *c, int32_t least);
 void conn_drop_output(struct ws_conn *c);
 void conn_watch(struct ws_conn *c); /* tell epoll what to wait for, if that has changed */
 

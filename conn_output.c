@@ -54,8 +54,6 @@ static struct outbox *conn_outbox(struct ws_conn *c)
     if (c->outbox == NULL)
         return NULL;
     c->outbox->pong = NULL;
-    c->outbox->sent = 0;
-    c->outbox->taken = INT64_MIN;
     output_init(&c->outbox->queue);
     if (is_staged(c) &&
         output_append(&c->server->pool, &c->outbox->queue, stage->data, stage->len, NULL, 0) != 0) {
@@ -107,7 +105,9 @@ static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, uint16_t count)
     if (n < 0) {
         c->broken = true;
         shutdown(c->source.fd, SHUT_RDWR);
+        return n;
     }
+    c->given += (uint32_t)n;
     return n;
 }
 
@@ -179,7 +179,6 @@ static void send_queue(struct ws_conn *c)
         return;
     }
     output_sent(&c->server->pool, queue, (size_t)n);
-    c->outbox->sent += n;
     if (n == 0 || (all_offered && queue->queued > 0)) {
         c->blocked = true; /* after a short write, asking again would say EAGAIN */
         output_compact(&c->server->pool, queue);
@@ -218,19 +217,35 @@ void conn_flush(struct ws_conn *c)
         conn_drop_output(c);
 }
 
+/* Bytes that are in the socket and that the peer has yet to take. A Unix socket counts the memory
+ * that they occupy, which is more. */
+static uint32_t untaken(const struct ws_conn *c)
+{
+    int n = 0;
+
+    return ioctl(c->source.fd, TIOCOUTQ, &n) != 0 || n < 0 ? 0 : (uint32_t)n;
+}
+
+static void mark_output(struct ws_conn *c, uint32_t left)
+{
+    c->given = left;
+    c->behind = left > 0;
+}
+
+void conn_mark_output(struct ws_conn *c)
+{
+    mark_output(c, untaken(c));
+}
+
 /* A socket's buffer holds megabytes, so that a slow reader may make no room in it for a long time,
  * and yet be no silent one. What the peer has acknowledged says more. */
-bool conn_takes_output(struct ws_conn *c, int64_t least)
+bool conn_takes_output(struct ws_conn *c, int32_t least)
 {
-    int64_t taken;
-    int unsent = 0;
+    uint32_t left = untaken(c);
 
-    if (c->outbox == NULL || ioctl(c->source.fd, TIOCOUTQ, &unsent) != 0)
+    if ((int32_t)(c->given - left) < least)
         return false;
-    taken = c->outbox->sent - unsent;
-    if (c->outbox->taken != INT64_MIN && taken - c->outbox->taken < least)
-        return false;
-    c->outbox->taken = taken;
+    mark_output(c, left);
     return true;
 }
 

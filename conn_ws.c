@@ -162,7 +162,7 @@ int conn_start_close(struct ws_conn *c, unsigned code, const char *reason)
         return error;
     c->state = CONN_CLOSING;
     conn_deadline(c, c->server->options.close_timeout_ms);
-    conn_takes_output(c, 0); /* progress counts from here */
+    conn_mark_output(c);
     return 0;
 }
 
@@ -482,7 +482,7 @@ static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
         return true;
     server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: %s (--max-queue, --max-memory)",
                (unsigned long long)c->id, ws_conn_address(c, address), ws_strerror(error));
-    c->failed_code = WS_CLOSE_TRY_LATER;
+    c->overrun = true;
     if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)
         conn_kill(c);
     return false;

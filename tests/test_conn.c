@@ -204,6 +204,25 @@ static void reset_under_a_full_queue_frees_it(void **state)
     free(payload);
 }
 
+/* Send a large block and then take more, which the peer does not read. */
+static void send_block(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    static const char block[MIB];
+    struct fixture *f = of(c);
+
+    (void)data;
+    if (len == 0)
+        ws_send(c, op, block, sizeof block);
+    f->conn = c;
+    count(f, &f->seen.messages);
+}
+
+static void note_queued(struct fixture *f, void *arg)
+{
+    (void)arg;
+    note_result(f, 0, (int)ws_conn_queued(f->conn));
+}
+
 /* --- backpressure and budgets ----------------------------------------------------------------- */
 
 static void slow_reader_is_slowed_and_loses_nothing(void **state)
@@ -905,6 +924,24 @@ static void what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it(v
     assert_int_equal(stats(f).buffered, 0);
 }
 
+static void answer_of_who_reads_all_before_it_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.close_timeout_ms = 1000});
+    serve(f, "/block", (struct ws_handlers){.on_message = send_block});
+    run(f);
+    c = slow_upgraded(f, "/block");
+    raw_send_frame(c, RAW_BINARY, "", 0);
+    wait_until(f, &f->seen.messages, 1, "messages");
+    on_loop(f, close_conn, &(unsigned){1000});
+    expect_slowly(c, 10 + MIB, 16 * KIB, 40); /* all of it is in the socket */
+    raw_expect_close(c, 1000);
+    raw_send_close(c, 1000);
+    expect_on_close(f, 1, 1000);
+}
+
 /* What is queued for others counts in the memory of all: 50 KB/s are not enough to keep it. */
 static void trickle_buys_no_time_for_last_words(void **state)
 {
@@ -953,6 +990,48 @@ static void slow_reader_is_not_taken_for_a_silent_one(void **state)
     free(payload);
 }
 
+/* Nor one for whom the kernel has taken everything: the ping waits in its buffer, behind what the
+ * peer has yet to read. */
+static void peer_that_empties_a_socket_buffer_is_not_taken_for_a_silent_one(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.ping_interval_ms = 200, .ping_timeout_ms = 2000});
+    serve(f, "/block", (struct ws_handlers){.on_message = send_block});
+    run(f);
+    c = slow_upgraded(f, "/block");
+    raw_send_frame(c, RAW_BINARY, "", 0);
+    wait_until(f, &f->seen.messages, 1, "messages");
+    on_loop(f, note_queued, NULL);
+    if (f->seen.result[0] != 0)
+        print_message("%d bytes are not in the socket\n", f->seen.result[0]);
+    expect_slowly(c, MIB, 8 * KIB, 40);
+    assert_int_equal(f->seen.closed, 0);
+}
+
+/* Its kernel takes what others send, but nobody answers the ping. */
+static void hung_peer_is_dropped_though_others_speak_to_it(void **state)
+{
+    struct fixture *f = *state;
+    struct publication p = {
+        .room = ws_str("room"), .data = (const uint8_t *)"news", .len = 4, .recipients = 1};
+    int64_t begun = raw_now_ms();
+
+    create(f, (struct ws_options){.ping_interval_ms = 50, .ping_timeout_ms = 50});
+    serve(f, "/room", (struct ws_handlers){.on_open = join_room});
+    run(f);
+    upgraded(f, "/room");
+    wait_until(f, &f->seen.opened, 1, "calls of on_open");
+    while (p.recipients == 1) {
+        if (raw_now_ms() - begun > PATIENCE_MS)
+            raw_fail(&f->clients[0], "still open");
+        on_loop(f, publish, &p);
+        sleep_ms(5);
+    }
+    expect_on_close(f, 1, WS_CLOSE_ABNORMAL);
+}
+
 static void ping_interval_uint_max_never_pings(void **state)
 {
     struct fixture *f = *state;
@@ -993,8 +1072,11 @@ int main(void)
         TEST(peer_that_talks_is_not_pinged),
         TEST(response_goes_out_as_long_as_the_client_takes_it),
         TEST(what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it),
+        TEST(answer_of_who_reads_all_before_it_counts),
         TEST(trickle_buys_no_time_for_last_words),
         TEST(slow_reader_is_not_taken_for_a_silent_one),
+        TEST(peer_that_empties_a_socket_buffer_is_not_taken_for_a_silent_one),
+        TEST(hung_peer_is_dropped_though_others_speak_to_it),
         TEST(ping_interval_uint_max_never_pings),
     };
 
