@@ -341,10 +341,13 @@ void conn_ready(struct ws_conn *c, uint32_t events)
 
     if (c->state == CONN_DEAD)
         return;
-    /* Not being read: nobody is there to read our output. */
-    if (over && (c->eof || c->paused)) {
+    if (over && (c->eof || (c->paused && c->state == CONN_ANSWERING))) {
         conn_lost(c);
         return;
+    }
+    if (over && c->paused) {
+        conn_give_up_output(c);
+        return; /* what is stashed comes before what is still to be read */
     }
     /* Read before write, so that a reply leaves in the same turn. When it is over, recv() says
      * why. */

@@ -280,7 +280,8 @@ void conn_mark_output(struct ws_conn *c);
 /* Has the peer taken `least` bytes or more since then? If so, it counts from here on. */
 bool conn_takes_output(struct ws_conn *c, int32_t least);
 void conn_drop_output(struct ws_conn *c);
-void conn_watch(struct ws_conn *c); /* tell epoll what to wait for, if that has changed */
+void conn_give_up_output(struct ws_conn *c); /* nobody is there to read it: read on without it */
+void conn_watch(struct ws_conn *c);          /* tell epoll what to wait for, if that has changed */
 
 /* --- conn_http.c ------------------------------------------------------------------------------ */
 

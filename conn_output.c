@@ -166,6 +166,15 @@ static void flush_stage(struct ws_conn *c)
         conn_kill(c); /* it was promised, and it cannot be kept */
 }
 
+/* Nobody is there to read the output: go on with the input, which waited for it. */
+void conn_give_up_output(struct ws_conn *c)
+{
+    c->broken = true;
+    c->blocked = false;
+    conn_drop_output(c);
+    conn_touch(c);
+}
+
 /* One system call. A broken connection is not ended here: its output is dropped, and the next read
  * says what happened. */
 static void send_queue(struct ws_conn *c)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* --- how a connection ends -------------------------------------------------------------------- */
@@ -221,6 +222,55 @@ static void note_queued(struct fixture *f, void *arg)
 {
     (void)arg;
     note_result(f, 0, (int)ws_conn_queued(f->conn));
+}
+
+static void connect_unix(struct raw_client *c, const char *address)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+    snprintf(un.sun_path, sizeof un.sun_path, "%s", address + strlen("unix:"));
+    raw_connect_to(c, (struct sockaddr *)&un, sizeof un, 0);
+}
+
+/* That it is over shows at once, also where nothing is read for backpressure. What came before is
+ * a message all the same: some of it is in the socket, some waits in the server. */
+static void what_came_before_the_end_is_delivered(void **state)
+{
+    enum { ASKED = 8, BEHIND = 50 };
+    struct fixture *f = *state;
+    char bind_unix[64];
+    const char *const addresses[] = {"127.0.0.1", bind_unix, NULL};
+
+    snprintf(bind_unix, sizeof bind_unix, "unix:/tmp/minnow-test-%d.sock", (int)getpid());
+    create(f, (struct ws_options){.bind = addresses});
+    serve(f, "/block", (struct ws_handlers){.on_message = send_block});
+    run(f);
+    for (int i = 0; i < 2; i++) {
+        struct raw_client *c = unconnected(f);
+
+        if (i == 0)
+            connect_unix(c, bind_unix);
+        else
+            raw_connect_slow(c, f->port);
+        raw_upgrade(c, "/block");
+        f->out.len = 0;
+        for (int j = 0; j < ASKED; j++)
+            raw_bytes_frame(&f->out, RAW_BINARY, "", 0);
+        f->seen.messages = 0;
+        raw_send_bytes(c, &f->out);
+        wait_until(f, &f->seen.messages, 1, "messages");
+        on_loop(f, note_queued, NULL);
+        assert_in_range(f->seen.result[0], MIB / 16, ASKED * MIB);
+        f->out.len = 0;
+        for (int j = 0; j < BEHIND; j++)
+            raw_bytes_frame(&f->out, RAW_BINARY, "last words", 10);
+        raw_send_bytes(c, &f->out);
+        raw_close(c);
+        expect_on_close(f, i + 1, WS_CLOSE_ABNORMAL);
+        assert_int_equal(f->seen.messages, ASKED + BEHIND);
+    }
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
 }
 
 /* --- backpressure and budgets ----------------------------------------------------------------- */
@@ -1052,6 +1102,7 @@ int main(void)
         TEST(frame_cut_by_fin_ends_the_connection),
         TEST(reset_at_any_step_disturbs_nobody),
         TEST(reset_under_a_full_queue_frees_it),
+        TEST(what_came_before_the_end_is_delivered),
         TEST(slow_reader_is_slowed_and_loses_nothing),
         TEST(ping_flood_keeps_memory_flat_and_the_newest_pong),
         TEST(sender_is_told_when_the_queue_is_full_and_when_it_drained),
