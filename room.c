@@ -164,19 +164,29 @@ static int seat_new(struct room_table *table, struct room *room, struct room_sea
     seat = take(table->budget, sizeof *seat, &error);
     if (seat == NULL)
         return error;
-    *seat = (struct room_seat){.next = *seats, .room = room, .member = member};
+    *seat = (struct room_seat){.next = *seats, .link = seats, .room = room, .member = member};
     seat->index = room->count;
     room->seats[room->count++] = seat;
+    if (seat->next != NULL)
+        seat->next->link = &seat->next;
     *seats = seat;
     return 0;
 }
 
-/* What points at the seat in `room`, or at the NULL behind the last one. */
-static struct room_seat **seat_link(struct room_seat **seats, const struct room *room)
+/* The seat in `room` among those of one member, or NULL. Looks through the member's seats and the
+ * room's at the same time, so that neither many rooms nor many members alone make it slow. */
+static struct room_seat *find_seat(struct room_seat *first, const struct room *room)
 {
-    while (*seats != NULL && (*seats)->room != room)
-        seats = &(*seats)->next;
-    return seats;
+    struct room_seat *seat = first;
+
+    for (size_t i = 0; seat != NULL && i < room->count; i++) {
+        if (room->seats[i]->member == first->member)
+            return room->seats[i];
+        if (seat->room == room)
+            return seat;
+        seat = seat->next;
+    }
+    return NULL;
 }
 
 int room_join(struct room_table *table, struct room_seat **seats, void *member, const char *name,
@@ -186,7 +196,7 @@ int room_join(struct room_table *table, struct room_seat **seats, void *member, 
     struct room *room = find_hashed(table, hash, name, len);
     int error;
 
-    if (room != NULL && *seat_link(seats, room) != NULL)
+    if (room != NULL && find_seat(*seats, room) != NULL)
         return 0;
     if (room == NULL && (error = room_new(table, hash, name, len, &room)) != 0)
         return error;
@@ -197,15 +207,16 @@ int room_join(struct room_table *table, struct room_seat **seats, void *member, 
 }
 
 /* The last member takes the free place, so that the array has no holes. */
-static void leave_at(struct room_table *table, struct room_seat **link)
+static void leave_seat(struct room_table *table, struct room_seat *seat)
 {
-    struct room_seat *seat = *link;
     struct room *room = seat->room;
     struct room_seat *last = room->seats[--room->count];
 
     room->seats[seat->index] = last;
     last->index = seat->index;
-    *link = seat->next;
+    *seat->link = seat->next;
+    if (seat->next != NULL)
+        seat->next->link = seat->link;
     give(table->budget, seat, sizeof *seat);
     if (room->count == 0)
         room_free(table, room);
@@ -214,14 +225,14 @@ static void leave_at(struct room_table *table, struct room_seat **link)
 void room_leave(struct room_table *table, struct room_seat **seats, const char *name, size_t len)
 {
     struct room *room = room_find(table, name, len);
-    struct room_seat **link = room == NULL ? NULL : seat_link(seats, room);
+    struct room_seat *seat = room == NULL ? NULL : find_seat(*seats, room);
 
-    if (link != NULL && *link != NULL)
-        leave_at(table, link);
+    if (seat != NULL)
+        leave_seat(table, seat);
 }
 
 void room_leave_all(struct room_table *table, struct room_seat **seats)
 {
     while (*seats != NULL)
-        leave_at(table, seats);
+        leave_seat(table, *seats); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
 }

@@ -17,6 +17,7 @@ struct room;
 /* One membership, linked to the other memberships of the same member. */
 struct room_seat {
     struct room_seat *next;
+    struct room_seat **link; /* what points at this seat in the member's list */
     struct room *room;
     void *member;
     size_t index; /* in room->seats */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "oom.h"
 #include "room.h"
@@ -111,8 +112,10 @@ static void check_member(const struct fixture *f, int member)
 
     for (int name = 0; name < NAMES; name++)
         rooms += f->in[member][name];
-    for (const struct room_seat *seat = f->seats[member]; seat != NULL; seat = seat->next)
+    for (const struct room_seat *seat = f->seats[member]; seat != NULL; seat = seat->next) {
+        assert_ptr_equal(*seat->link, seat);
         seats++;
+    }
     assert_int_equal(seats, rooms);
 }
 
@@ -310,6 +313,32 @@ static void out_of_memory_changes_nothing(void **state)
     }
 }
 
+/* Join and leave `count` rooms, the names of which are numbers. */
+static void pass_through_rooms(struct fixture *f, int member, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(
+            room_join(&f->table, &f->seats[member], &f->seats[member], (const char *)&i, sizeof i),
+            0);
+    for (unsigned i = 0; i < count; i++)
+        room_leave(&f->table, &f->seats[member], (const char *)&i, sizeof i);
+}
+
+/* Half a minute of work when each room is looked for among all, a fraction of a second when not. */
+static void member_of_many_rooms_costs_no_more_for_each(void **state)
+{
+    enum { ROOMS = 200000, SECONDS_MAX = 5 };
+    struct fixture f;
+    clock_t begun = clock();
+
+    (void)state;
+    setup(&f, SIZE_MAX);
+    pass_through_rooms(&f, 0, ROOMS);
+    assert_in_range((clock() - begun) / CLOCKS_PER_SEC, 0, SECONDS_MAX);
+    check(&f);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +348,7 @@ int main(void)
         cmocka_unit_test(names_are_compared_by_all_their_bytes),
         cmocka_unit_test(many_rooms_are_all_found),
         cmocka_unit_test(rooms_agree_with_a_naive_model),
+        cmocka_unit_test(member_of_many_rooms_costs_no_more_for_each),
         cmocka_unit_test(a_full_budget_refuses_and_changes_nothing),
         cmocka_unit_test(out_of_memory_changes_nothing),
     };
