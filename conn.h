@@ -173,6 +173,7 @@ struct ws_server {
     struct timer stop_timer;
     struct ws_timer *app_timers;
     struct watch *watches;
+    struct watch *ended_watches; /* in this turn, whose batch may name them still */
     struct endpoint *endpoints;
     struct buf_budget budget;
     struct output_pool pool;

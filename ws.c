@@ -47,9 +47,8 @@ struct listener {
 struct watch {
     struct source source;
     struct watch *next;
-    void (*fn)(void *arg, uint32_t ready);
+    void (*fn)(void *arg, uint32_t ready); /* NULL once it has ended */
     void *arg;
-    bool ended;
 };
 
 struct post {
@@ -439,28 +438,38 @@ void ws_timer_cancel(struct ws_timer *t)
     free(t);
 }
 
-static struct watch *find_watch(const struct ws_server *s, int fd)
+/* What points at the watch of `fd`, or at the NULL behind the last one. */
+static struct watch **find_watch(struct ws_server *s, int fd)
 {
-    struct watch *w = s->watches;
+    struct watch **link = &s->watches;
 
-    while (w != NULL && (w->source.fd != fd || w->ended))
-        w = w->next;
-    return w;
+    while (*link != NULL && (*link)->source.fd != fd)
+        link = &(*link)->next;
+    return link;
+}
+
+/* Freed after the batch, which may name it still. */
+static int watch_end(struct ws_server *s, struct watch **link)
+{
+    struct watch *w = *link;
+
+    *link = w->next;
+    w->next = s->ended_watches;
+    w->fn = NULL;
+    s->ended_watches = w;
+    return epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, w->source.fd, NULL) == 0 ? 0 : WS_ERR_SYSTEM;
 }
 
 int ws_watch(struct ws_server *s, int fd, uint32_t events, void (*fn)(void *arg, uint32_t ready),
              void *arg)
 {
-    struct watch *w = find_watch(s, fd);
+    struct watch **link = find_watch(s, fd);
+    struct watch *w = *link;
     struct epoll_event event = {.events = events};
     bool is_new = w == NULL;
 
-    if (events == 0) {
-        if (w != NULL)
-            w->ended = true; /* freed after the batch, which may name it still */
-        return w == NULL || epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, fd, NULL) == 0 ? 0
-                                                                                 : WS_ERR_SYSTEM;
-    }
+    if (events == 0)
+        return w == NULL ? 0 : watch_end(s, link);
     if (is_new && (w = calloc(1, sizeof *w)) == NULL)
         return WS_ERR_NOMEM;
     event.data.ptr = w;
@@ -479,19 +488,13 @@ int ws_watch(struct ws_server *s, int fd, uint32_t events, void (*fn)(void *arg,
     return 0;
 }
 
-static void watches_free_ended(struct ws_server *s)
+static void watches_free(struct watch **list)
 {
-    struct watch **link = &s->watches;
+    while (*list != NULL) {
+        struct watch *w = *list;
 
-    while (*link != NULL) {
-        struct watch *w = *link;
-
-        if (w->ended) {
-            *link = w->next;
-            free(w);
-        } else {
-            link = &w->next;
-        }
+        *list = w->next;
+        free(w);
     }
 }
 
@@ -555,7 +558,7 @@ static void source_ready(struct ws_server *s, struct source *source, uint32_t ev
     case SOURCE_WATCH: {
         struct watch *w = (struct watch *)source;
 
-        if (!w->ended)
+        if (w->fn != NULL)
             w->fn(w->arg, events);
         break;
     }
@@ -599,7 +602,7 @@ static int turn(struct ws_server *s, int timeout_ms)
     timer_wheel_advance(&s->timers, s->now_ms);
     stop_requested(s, atomic_load(&s->stop_calls));
     settle_touched(s);
-    watches_free_ended(s);
+    watches_free(&s->ended_watches);
     s->in_turn = false;
     s->stopped = s->stopping && s->conn_count == 0;
     return s->stopped ? 0 : 1;
@@ -838,10 +841,8 @@ void ws_server_free(struct ws_server *s)
         settle_touched(s);
     while (s->app_timers != NULL)
         ws_timer_cancel(s->app_timers); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
-    while (s->watches != NULL) {
-        s->watches->ended = true;
-        watches_free_ended(s);
-    }
+    watches_free(&s->watches);
+    watches_free(&s->ended_watches);
     for (struct post *p = atomic_exchange(&s->posts, NULL), *next; p != NULL; p = next) {
         next = p->next;
         free(p);

@@ -348,6 +348,7 @@ static void timer_rings_no_earlier_for_a_callback_that_took_long(void **state)
 
 struct pipe_watch {
     struct fixture *fixture;
+    struct pipes *all;
     int ends[2];
     int result;
 };
@@ -392,6 +393,64 @@ static void foreign_descriptor_is_watched(void **state)
     close(w.ends[1]);
     expect_well(f);
     assert_int_equal(f->seen.ran, 3);
+}
+
+enum { PIPES = 8 };
+
+struct pipes {
+    struct pipe_watch watches[PIPES];
+};
+
+/* Whoever is first of a batch ends all, and watches the last one anew. */
+static void end_all(void *arg, uint32_t ready)
+{
+    struct pipe_watch *w = arg;
+    struct pipes *p = w->all;
+    struct ws_server *s = w->fixture->server;
+
+    (void)ready;
+    for (size_t i = 0; i < PIPES; i++)
+        w->result |= ws_watch(s, p->watches[i].ends[0], 0, NULL, NULL);
+    w->result |=
+        ws_watch(s, p->watches[PIPES - 1].ends[0], EPOLLIN, pipe_ready, &p->watches[PIPES - 1]);
+    note_result(w->fixture, 0, w->result);
+    count(w->fixture, &w->fixture->seen.requests);
+}
+
+static void watch_all(struct fixture *f, void *arg)
+{
+    struct pipes *p = arg;
+
+    for (size_t i = 0; i < PIPES; i++)
+        ws_watch(f->server, p->watches[i].ends[0], EPOLLIN, end_all, &p->watches[i]);
+}
+
+static void watch_that_ends_in_a_batch_is_not_called_in_it(void **state)
+{
+    struct fixture *f = *state;
+    struct pipes p = {0};
+    struct hold hold;
+
+    start(f, (struct ws_options){0});
+    for (size_t i = 0; i < PIPES; i++) {
+        p.watches[i] = (struct pipe_watch){.fixture = f, .all = &p};
+        assert_int_equal(pipe2(p.watches[i].ends, O_CLOEXEC), 0);
+    }
+    on_loop(f, watch_all, &p);
+    hold_loop(f, &hold);
+    for (size_t i = 0; i < PIPES; i++)
+        assert_int_equal(write(p.watches[i].ends[1], "abc", 3), 3);
+    sem_post(&hold.go);
+    wait_until(f, &f->seen.ran, 1, "calls of the new watch");
+    assert_int_equal(f->seen.requests, 1);
+    assert_int_equal(f->seen.result[0], 0);
+    stats(f);
+    assert_string_equal(f->seen.text, "abc");
+    stop_and_join(f);
+    for (size_t i = 0; i < PIPES; i++) {
+        close(p.watches[i].ends[0]);
+        close(p.watches[i].ends[1]);
+    }
 }
 
 static void server_runs_inside_a_foreign_loop(void **state)
@@ -955,6 +1014,7 @@ int main(void)
         TEST(timers_ring_in_order_and_never_when_cancelled),
         TEST(timer_rings_no_earlier_for_a_callback_that_took_long),
         TEST(foreign_descriptor_is_watched),
+        TEST(watch_that_ends_in_a_batch_is_not_called_in_it),
         TEST(server_runs_inside_a_foreign_loop),
         TEST(deadline_set_between_turns_runs_from_then),
         TEST(idle_foreign_loop_does_not_spin),
