@@ -813,7 +813,8 @@ struct ws_server *ws_server_new(const struct ws_options *options)
 
     if (s == NULL)
         return NULL;
-    s->options = *options;
+    if (options != NULL)
+        s->options = *options;
     fill_in_defaults(&s->options);
     if (server_init(s))
         return s;

@@ -95,8 +95,8 @@ struct ws_options {
     void *log_arg;
 };
 
-/* A listening server; ws_server_free() when done. NULL with errno on failure; where it is an
- * address that cannot be listened on, the log got a line that names it. */
+/* A listening server; ws_server_free() when done. `options` NULL: all zero. NULL with errno on
+ * failure; where it is an address that cannot be listened on, the log got a line that names it. */
 struct ws_server *ws_server_new(const struct ws_options *options);
 
 /* Serve until ws_server_stop() has done its work. Returns 0 or WS_ERR_SYSTEM. */

@@ -750,6 +750,20 @@ static void server_listens_on_ipv4_ipv6_and_unix_at_once(void **state)
     check_echo_at(f, (struct sockaddr *)&un, sizeof un);
 }
 
+static void server_without_options_listens_on_loopback(void **state)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    struct fixture *f = *state;
+
+    f->server = ws_server_new(NULL);
+    assert_non_null(f->server);
+    serve(f, "/echo", (struct ws_handlers){.on_message = echo});
+    run(f);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a.sin_port = htons(ws_server_port(f->server));
+    check_echo_at(f, (struct sockaddr *)&a, sizeof a);
+}
+
 static void address_that_cannot_be_bound_is_named(void **state)
 {
     static const char *const bad[] = {"192.0.2.1", "unix:/nonexistent/dir/socket", "no such host!"};
@@ -1026,6 +1040,7 @@ int main(void)
         TEST(server_may_be_stopped_from_a_signal_handler),
         TEST(free_closes_what_is_open),
         TEST(server_listens_on_ipv4_ipv6_and_unix_at_once),
+        TEST(server_without_options_listens_on_loopback),
         TEST(address_that_cannot_be_bound_is_named),
         TEST(busy_unix_socket_is_not_waited_for),
         TEST(clients_over_max_clients_are_not_served_until_one_leaves),
