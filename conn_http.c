@@ -353,8 +353,10 @@ int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, s
 {
     bool refusing = c->state == CONN_UPGRADING && c->server->upgrade != NULL;
 
-    if (c->state != CONN_ANSWERING && !refusing)
+    if (c->state != CONN_ANSWERING && !refusing) {
+        c->abort_owed = false; /* this tells it */
         return WS_ERR_CLOSED;
+    }
     /* Until it succeeds: a refusal with a mistake in it must not turn into a 101. */
     if (refusing)
         c->server->refusal_failed = true;

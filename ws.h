@@ -206,10 +206,11 @@ bool ws_request_header_at(const struct ws_request *req, size_t index, struct ws_
  *   headers, count  more fields, or NULL and 0
  *   body, len       bytes; left out where the method is HEAD
  *
- * Returns WS_SENT or WS_QUEUED, else nothing was sent: WS_ERR_CLOSED when no request is open;
- * WS_ERR_INVALID, after which another try is allowed, for a status or a header that is not legal,
- * for a header that says where the response ends (Content-Length, Transfer-Encoding, Connection),
- * or for more than 16 KiB of head; WS_ERR_FULL or WS_ERR_NOMEM, with which the connection ends.
+ * Returns WS_SENT or WS_QUEUED, else nothing was sent: WS_ERR_CLOSED when no request is open, and
+ * then on_abort does not follow; WS_ERR_INVALID, after which another try is allowed, for a status
+ * or a header that is not legal, for a header that says where the response ends (Content-Length,
+ * Transfer-Encoding, Connection), or for more than 16 KiB of head; WS_ERR_FULL or WS_ERR_NOMEM,
+ * with which the connection ends.
  * RFC 9110 §15, RFC 9112 §4 to §6. */
 int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
                const void *body, size_t len);

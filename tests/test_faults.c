@@ -501,6 +501,55 @@ static void aborted_request_has_nobody_elses_address(void **state)
     close(second);
 }
 
+static void keep_waiting(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)req;
+    of(c)->conn = c;
+}
+
+static void answer_the_other(struct ws_conn *c, const struct ws_request *req)
+{
+    struct fixture *f = of(c);
+
+    (void)req;
+    note_result(f, 0, ws_respond(f->conn, 200, NULL, 0, "late", 4));
+    ws_respond(c, 200, NULL, 0, "done", 4);
+}
+
+static void count_abort(struct ws_conn *c)
+{
+    count(of(c), &of(c)->seen.aborted);
+}
+
+/* As before, but the application answers in between: it has been told by then, and has forgotten
+ * the request. */
+static void answered_request_is_not_aborted(void **state)
+{
+    static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
+                                   "GET /late HTTP/1.1\r\nHost: a\r\n\r\n";
+    static const char answer[] = "GET /answer HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct fixture *f = *state;
+    int first, second;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/late", (struct ws_handlers){.on_request = keep_waiting, .on_abort = count_abort});
+    serve(f, "/answer", (struct ws_handlers){.on_request = answer_the_other});
+    first = dial(f->port);
+    second = dial(f->port);
+    let_serve(f);
+    assert_int_equal(write(first, requests, sizeof requests - 1), sizeof requests - 1);
+    assert_int_equal(write(second, answer, sizeof answer - 1), sizeof answer - 1);
+    faults_send_max(1);
+    oom_once(0);
+    let_serve(f);
+    assert_true(oom_came());
+    disarm();
+    assert_int_equal(f->seen.result[0], WS_ERR_CLOSED);
+    assert_int_equal(f->seen.aborted, 0);
+    close(first);
+    close(second);
+}
+
 static void publish_without_memory(struct ws_conn *c, enum ws_opcode op, const void *data,
                                    size_t len)
 {
@@ -685,6 +734,7 @@ int main(void)
         TEST(connection_ends_where_its_output_is_lost),
         TEST(client_that_cannot_be_served_is_logged),
         TEST(aborted_request_has_nobody_elses_address),
+        TEST(answered_request_is_not_aborted),
         TEST(recipient_that_dies_of_a_message_stays_dead),
         TEST(full_stage_loses_nothing_where_memory_is_short),
         TEST(connection_that_dies_in_on_abort_stays_dead),
