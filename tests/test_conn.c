@@ -974,19 +974,54 @@ static void what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it(v
     assert_int_equal(stats(f).buffered, 0);
 }
 
+enum { BLOCKS = 8 };
+
+static void send_blocks_and_close(struct fixture *f, void *arg)
+{
+    for (int i = 0; i < BLOCKS; i++)
+        ws_send(f->conn, WS_OP_BINARY, arg, MIB);
+    note_result(f, 0, ws_close(f->conn, 1000, "that is all"));
+}
+
+/* RFC 6455 §7.1.5: both have said Close, and each has sent data that the other comes to later. */
+static void closes_that_cross_lose_no_data(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *zeros = calloc(1, MIB);
+    struct raw_client *c;
+
+    assert_non_null(zeros);
+    create(f, (struct ws_options){0});
+    serve(f, "/block", (struct ws_handlers){.on_message = send_block});
+    run(f);
+    c = slow_upgraded(f, "/block");
+    raw_send_frame(c, RAW_BINARY, "hello", 5);
+    wait_until(f, &f->seen.messages, 1, "messages");
+    on_loop(f, send_blocks_and_close, zeros);
+    assert_int_equal(f->seen.result[0], 0);
+    raw_send_frame(c, RAW_BINARY_PART, "too late", 8);
+    raw_send_close(c, 4001);
+    for (int i = 0; i < BLOCKS; i++)
+        raw_expect_frame(c, RAW_BINARY, zeros, MIB);
+    raw_expect_closed(c, 1000);
+    expect_on_close(f, 1, 4001);
+    assert_int_equal(f->seen.messages, 1);
+    free(zeros);
+}
+
 static void answer_of_who_reads_all_before_it_counts(void **state)
 {
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.close_timeout_ms = 1000});
+    create(f, (struct ws_options){.close_timeout_ms = 2000});
     serve(f, "/block", (struct ws_handlers){.on_message = send_block});
     run(f);
     c = slow_upgraded(f, "/block");
     raw_send_frame(c, RAW_BINARY, "", 0);
     wait_until(f, &f->seen.messages, 1, "messages");
     on_loop(f, close_conn, &(unsigned){1000});
-    expect_slowly(c, 10 + MIB, 16 * KIB, 40); /* all of it is in the socket */
+    expect_slowly(c, 10 + MIB, 16 * KIB, 60); /* all of it is in the socket */
     raw_expect_close(c, 1000);
     raw_send_close(c, 1000);
     expect_on_close(f, 1, 1000);
@@ -1123,6 +1158,7 @@ int main(void)
         TEST(peer_that_talks_is_not_pinged),
         TEST(response_goes_out_as_long_as_the_client_takes_it),
         TEST(what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it),
+        TEST(closes_that_cross_lose_no_data),
         TEST(answer_of_who_reads_all_before_it_counts),
         TEST(trickle_buys_no_time_for_last_words),
         TEST(slow_reader_is_not_taken_for_a_silent_one),
