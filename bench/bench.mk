@@ -11,16 +11,17 @@ BENCH_TESTED = $(BENCH_PROGRAMS:%=$(BUILD)/test/bench/%)
 BENCH ?= full
 BENCH_quick = --quick
 BENCH_socketio = --socketio
+BENCH_profile = --profile
 PYTHON ?= /usr/bin/python3
 
 .PHONY: bench bench-codecs bench-programs deps-bench
-bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other servers; BENCH=quick: 2 minutes; BENCH=socketio
+bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other servers; BENCH=quick: 2 minutes; BENCH=socketio; BENCH=profile: where the time goes
 	$(PYTHON) bench/run.py --build $(BUILD) $(BENCH_$(BENCH)) $(BENCH_ARGS)
 
 bench-codecs: $(BUILD)/bench/codecs ## Measure the codecs alone, in GB/s and ns
 	$(BUILD)/bench/codecs
 
-bench-programs: $(BUILD)/minnow $(BENCH_BUILDS)
+bench-programs: $(BUILD)/minnow $(BUILD)/examples/echo $(BENCH_BUILDS)
 
 $(BENCH_BUILDS) $(BENCH_TESTED): %: %.o $$(foreach o,$$(BENCH_$$(notdir $$*)),$$(dir $$*)$$o.o)
 	$(CC) $(if $(filter $(BUILD)/test/%,$@),$(SANITIZE),$(CFLAGS) $(LTO)) $(LDFLAGS) -o $@ $^
@@ -36,6 +37,6 @@ $(BUILD)/bench/lws: bench/peers/lws.c
 	$(CC) -std=c11 -D_GNU_SOURCE -Wall -O2 -o $@ $< -lwebsockets
 
 deps-bench: ## Install what the benchmark compares with: libwebsockets, websockets, ws, socket.io
-	@sh tests/deps.sh libwebsockets-dev python3-websockets gnuplot-nox
+	@sh tests/deps.sh libwebsockets-dev python3-websockets gnuplot-nox linux-perf
 	@command -v node >/dev/null && command -v npm >/dev/null || sh tests/deps.sh nodejs npm
 	@test -d bench/node_modules/ws || npm ci --prefix bench --no-audit --no-fund

@@ -8,7 +8,6 @@ import subprocess
 import time
 
 
-
 def number(value):
     """Three significant digits, without an exponent."""
     if value >= 100:
@@ -114,16 +113,17 @@ def cost_table(bench, workloads, results, starts, notes):
 
 
 def start_rows(names, starts, no_size, notes):
-    sizes = []
-    times = []
+    sizes, echo_sizes, times = [], [], []
     for name in names:
-        program, start = starts[name]
+        program, echo, start = starts[name]
         sizes.append(size(program) if program else notes.dash(no_size[name]))
+        echo_sizes.append(size(echo) if echo else notes.dash(no_size[name]))
         times.append(f"{number(start)} ms" if start else notes.dash("did not start"))
-    program, start = starts.get("minnow", (None, None))
+    program, _, start = starts.get("minnow", (None, None, None))
     reached = ["-" if not value else "yes" if value <= limit else "no"
                for value, limit in ((program, 100e3), (start, 5))]
-    return [row(["stripped program", *sizes, "100 KB", reached[0]]),
+    return [row(["stripped program, all that is in it", *sizes, "100 KB", reached[0]]),
+            row(["stripped echo server, nothing else", *echo_sizes, "", ""]),
             row(["time from start to first accept", *times, "5 ms", reached[1]])]
 
 
@@ -163,7 +163,7 @@ def output_of(*command):
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    lines = (done.stdout or done.stderr).strip().splitlines()
+    lines = done.stdout.strip().splitlines()
     return lines[0].strip() if lines else ""
 
 

@@ -4,6 +4,7 @@
 
     bench/run.py [--quick] [--only PATTERN] [--servers raw,minnow] [--peer NAME='command {port} {mode}']
     bench/run.py --socketio [--quick] [--only PATTERN] [--peer ...]
+    bench/run.py --profile [--only PATTERN]
 
 Prints a Markdown table. The full run also writes docs/performance.md and the plots beside it.
 Figures are medians over rounds; ratios are taken within a round, so that what disturbs a round disturbs
@@ -21,8 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import profile
 import report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -37,6 +40,7 @@ class Server:
     command: str
     protocol: str = "ws"
     no_size: str = ""  # why its program's size says nothing
+    echo: str = ""  # a program of it that does nothing but echo, where `command` does more
     compiles: bool = False  # while it runs: it has its full speed only after a while
 
 
@@ -58,6 +62,7 @@ class Workload:
     raw_mode: str = ""  # and its mode, where that is another
 
 
+PROFILE_TIME = 3  # seconds
 SCRIPT = "not a program of its own, but a script"
 NO_MEMORY = {"raw": "it holds a descriptor and no state"}
 
@@ -133,7 +138,7 @@ def built_in_servers(build):
     python = "/usr/bin/python3"
     return [
         Server("raw", f"{build}/bench/raw {{mode}} {{port}}", "raw"),
-        Server("minnow", f"{build}/minnow {{mode}} -q -p {{port}}"),
+        Server("minnow", f"{build}/minnow {{mode}} -q -p {{port}}", echo=f"{build}/examples/echo"),
         Server("libwebsockets", f"{build}/bench/lws {{port}} {{mode}}", no_size="it is a shared library"),
         Server("ws", f"node {HERE}/peers/ws.js {{port}} {{mode}}", no_size=SCRIPT, compiles=True),
         Server("socket.io", f"node {HERE}/peers/socketio.js {{port}} {{mode}}", "socketio", SCRIPT, True),
@@ -297,8 +302,25 @@ class Bench:
         few = 1 if self.options.quick else 3
         return min(few, self.options.rounds) if w.fresh else self.options.rounds
 
+    def profile(self, server, w):
+        """Where the time of one server goes, as cells of a table."""
+        self.say(f"profile: {report.title(self, w)}: {server.name}")
+        args, mode = (w.raw_args or w.args, w.raw_mode or w.mode) if server.name == "raw" else (w.args, w.mode)
+        times = w.raw_times if server.name == "raw" else 1
+        warmup = self.options.compile_time if server.compiles else 1
+        running = Running(self, server, mode, w.key)
+        try:
+            with ThreadPoolExecutor() as pool:
+                load = pool.submit(self.measure, running, server, w.key, args, warmup, PROFILE_TIME + 2)
+                time.sleep(warmup + 1)
+                shares = profile.record(running.process.pid, PROFILE_TIME, running.log + ".perf")
+                cost = load.result()["cpu_us_per_message"] * 1000 * times
+        finally:
+            running.stop()
+        return profile.cells(server.name, cost, shares)
+
     def starts(self):
-        """Size on disk without symbols, and time from start to first accept."""
+        """Size on disk without symbols, that of an echo server, and time from start to first accept."""
         rows = {}
         for server in self.servers:
             port = free_port()
@@ -307,8 +329,9 @@ class Bench:
             done = subprocess.run(start + self.pin(self.options.server_core, "start") + command,
                                   capture_output=True, text=True, cwd=ROOT)
             start = done.stdout.strip().partition("=")[2]
-            size = None if server.no_size else stripped_size(command[0])
-            rows[server.name] = (size, float(start) if start else None)
+            sizes = (None, None) if server.no_size else (stripped_size(command[0]),
+                                                         stripped_size(server.echo or command[0]))
+            rows[server.name] = (*sizes, float(start) if start else None)
         return rows
 
 
@@ -371,6 +394,7 @@ def parse_options():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", default=os.path.join(ROOT, "build"), help="where `make` put the programs")
     p.add_argument("--socketio", action="store_true", help="compare with npm socket.io, as Socket.IO clients")
+    p.add_argument("--profile", action="store_true", help="ask perf where the time of raw and minnow goes instead")
     p.add_argument("--quick", action="store_true", help="two minutes: shorter runs, fewer connections, no plots")
     p.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND",
                    help="one more server on 127.0.0.1; {port} and {mode} (echo or chat) are filled in")
@@ -398,6 +422,9 @@ def parse_options():
         print("run.py: one core only: server and load disturb each other", file=sys.stderr)
         o.server_core = o.load_core = -1
     o.full = not (o.quick or o.only or o.servers)
+    o.servers = o.servers or ("raw,minnow" if o.profile else None)
+    if o.profile and o.realtime:
+        p.error("--profile and --realtime do not go together: perf's clock would have to wait")
     return o
 
 
@@ -427,11 +454,11 @@ def choose_servers(o):
 def write_all(bench, tables):
     """docs/performance.md, and for a full run the plots beside it."""
     o = bench.options
-    if (o.full and not o.socketio) or o.plots:
+    if (o.full and not o.socketio and not o.profile) or o.plots:
         plots(bench)
     if o.full or o.write:
-        report.write_document(os.path.join(ROOT, "docs", "performance.md"), tables,
-                              "make bench BENCH=socketio" if o.socketio else "make bench")
+        made_by = "make bench" + (" BENCH=socketio" if o.socketio else " BENCH=profile" if o.profile else "")
+        report.write_document(os.path.join(ROOT, "docs", "performance.md"), tables, made_by)
 
 
 def main():
@@ -440,6 +467,19 @@ def main():
     bench = Bench(options, choose_servers(options))
     workloads = SOCKETIO_WORKLOADS if options.socketio else WORKLOADS
     chosen = [w for w in workloads if re.search(options.only, w.title, re.I)]
+    tables = profiles(bench, chosen) if options.profile else comparison(bench, chosen)
+    print(tables)
+    write_all(bench, tables)
+    bench.say("done")
+
+
+def profiles(bench, chosen):
+    rows = [(report.title(bench, w), bench.profile(server, w)) for w in chosen if w.ratio for server in bench.servers]
+    return profile.tables(bench, rows)
+
+
+def comparison(bench, chosen):
+    options = bench.options
     results = {}
     for number, w in enumerate(chosen):
         # No new round after a share of the two minutes, with some left for the end, or after a minute and
@@ -448,14 +488,10 @@ def main():
         until = bench.start + share if options.quick else time.monotonic() + 90
         results[w.key] = bench.workload(w, until)
     if options.socketio:
-        tables = report.socketio_tables(bench, chosen, results)
-    else:
-        rate = bench.workload(RATE) if options.full else {}
-        starts = bench.starts() if re.search(options.only, "start and size", re.I) else {}
-        tables = report.tables(bench, chosen, results, (RATE, rate), starts)
-    print(tables)
-    write_all(bench, tables)
-    bench.say("done")
+        return report.socketio_tables(bench, chosen, results)
+    rate = bench.workload(RATE) if options.full else {}
+    starts = bench.starts() if re.search(options.only, "start and size", re.I) else {}
+    return report.tables(bench, chosen, results, (RATE, rate), starts)
 
 
 if __name__ == "__main__":
