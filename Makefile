@@ -32,6 +32,7 @@ LINK_test_room = room buf tests/oom
 LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
 LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
+LINK_test_conn_body = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
 LINK_test_examples = tests/process tests/raw_client

@@ -36,7 +36,7 @@ void conn_kill(struct ws_conn *c)
 {
     if (c->state == CONN_DEAD)
         return;
-    c->abort_owed = c->state == CONN_ANSWERING;
+    c->abort_owed = conn_owes_answer(c);
     c->state = CONN_DEAD;
     timer_cancel(&c->server->timers, &c->timer);
     close(c->source.fd);
@@ -93,7 +93,7 @@ void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len
 /* The peer is gone, or we wait no longer for it: nothing can be delivered. */
 void conn_lost(struct ws_conn *c)
 {
-    if (c->state == CONN_ANSWERING)
+    if (conn_owes_answer(c))
         conn_abort(c);
     conn_drain(c);
     conn_report_close(c, WS_CLOSE_ABNORMAL, "", 0);
@@ -117,6 +117,7 @@ static void conn_eof(struct ws_conn *c)
         conn_ended(c, WS_CLOSE_ABNORMAL, "", 0);
         break;
     case CONN_HTTP: /* when what has come is answered, see conn_settle() */
+    case CONN_BODY:
     case CONN_UPGRADING:
     case CONN_DRAINING:
     case CONN_DEAD:
@@ -134,6 +135,7 @@ void conn_overload(struct ws_conn *c)
         conn_fail(c, WS_CLOSE_TRY_LATER, why);
         break;
     case CONN_HTTP:
+    case CONN_BODY:
     case CONN_ANSWERING:
     case CONN_UPGRADING:
         conn_refuse(c, 503, why);
@@ -154,6 +156,7 @@ void conn_stop(struct ws_conn *c)
         if (conn_start_close(c, WS_CLOSE_GOING_AWAY, "the server stops") != 0)
             conn_lost(c);
         break;
+    case CONN_BODY:
     case CONN_ANSWERING:
         conn_refuse(c, 503, "the server stops");
         break;
@@ -209,6 +212,9 @@ static size_t conn_feed(struct ws_conn *c, uint8_t *data, size_t len)
         switch ((enum conn_state)c->state) {
         case CONN_HTTP:
             step = conn_requests_feed(c, data + used, len - used);
+            break;
+        case CONN_BODY:
+            step = conn_body_feed(c, data + used, len - used);
             break;
         case CONN_OPEN:
         case CONN_CLOSING:
@@ -399,6 +405,15 @@ static void conn_finish(struct ws_conn *c)
     }
 }
 
+/* The peer has shut down its side, and all that came before is answered: what is left of its input
+ * can never become a request. */
+static void conn_cut_short(struct ws_conn *c)
+{
+    if (conn_owes_answer(c))
+        conn_abort(c);
+    conn_drain(c);
+}
+
 void conn_settle(struct ws_conn *c)
 {
     c->sent_at_once = false;
@@ -409,8 +424,8 @@ void conn_settle(struct ws_conn *c)
     c->paused = conn_is_paused(c);
     if (!c->paused && has_stash(c))
         conn_feed_stash(c);
-    if (c->eof && c->state == CONN_HTTP && conn_queued(c) == 0)
-        conn_drain(c); /* what is left of its input can never become a request */
+    if (c->eof && c->state <= CONN_BODY && conn_queued(c) == 0)
+        conn_cut_short(c);
     if (c->drain_owed && conn_queued(c) <= c->server->options.high_water / 2) {
         c->drain_owed = false;
         if (c->state == CONN_OPEN && c->endpoint->handlers.on_drain != NULL)
@@ -490,6 +505,7 @@ static void conn_timer_fired(struct timer *t)
 
     switch ((enum conn_state)c->state) {
     case CONN_HTTP:
+    case CONN_BODY:
         conn_request_late(c);
         break;
     case CONN_OPEN:

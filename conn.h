@@ -10,7 +10,8 @@
  *
  * A connection goes through these states:
  *
- *   HTTP -> ANSWERING -> HTTP ...       plain requests, one at a time; pipelined ones wait in line
+ *   HTTP -> BODY -> ANSWERING -> HTTP   plain requests, one at a time; pipelined ones wait in line.
+ *                                       An answer that comes in BODY ends the connection
  *   HTTP -> UPGRADING -> OPEN           the opening handshake, RFC 6455 §4.2
  *   OPEN -> CLOSING                     we sent Close and wait for the peer's, §7.1.2
  *   any  -> DRAINING                    nothing more to say: flush, FIN, discard until EOF
@@ -55,6 +56,7 @@ struct source {
 
 enum conn_state {
     CONN_HTTP,
+    CONN_BODY,
     CONN_ANSWERING,
     CONN_UPGRADING,
     CONN_OPEN,
@@ -118,7 +120,7 @@ struct ws_conn {
     bool opened : 1;      /* on_open was called and on_close was not */
     bool abort_owed : 1;  /* killed while a request waited for its answer */
     bool head_only : 1;   /* the request in hand is a HEAD */
-    bool keep_alive : 1;  /* the request in hand allows another one */
+    bool keep_alive : 1;  /* the request in hand, if it were answered now, allows another one */
     bool http_1_0 : 1;    /* the request in hand is of HTTP/1.0 */
     bool served : 1;      /* a request has been answered: this is not the first */
     bool watched_in : 1;  /* what epoll watches for: EPOLLIN */
@@ -288,10 +290,15 @@ void conn_watch(struct ws_conn *c);          /* tell epoll what to wait for, if 
 
 /* One step into the requests in `data`. Returns bytes consumed, 0 for more. */
 size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len);
-/* Refuse what came in with a line of text, and close: who sent it has lost the thread. Where the
- * application was to answer it, that is told. */
+/* More of the body that the last of them announced. Returns bytes consumed. */
+size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len);
+/* Refuse what came in, and close: who sent it has lost the thread. In on_refuse the application may
+ * say it in its own words, else it is a line of text. Where the application was to answer it, that
+ * is told. */
 COLD void conn_refuse(struct ws_conn *c, int status, const char *why);
-/* The request in hand will not be answered by the application. */
+/* Does the application know of a request that it has not answered? */
+bool conn_owes_answer(const struct ws_conn *c);
+/* And will not: tell it so. */
 void conn_abort(struct ws_conn *c);
 
 /* --- conn_ws.c -------------------------------------------------------------------------------- */

@@ -81,13 +81,51 @@ static int conn_respond(struct ws_conn *c, int status, const struct ws_header *h
     return conn_send_result(c);
 }
 
+/* Does the application know of a request that it has not answered? */
+bool conn_owes_answer(const struct ws_conn *c)
+{
+    return c->state == CONN_ANSWERING ||
+           (c->state == CONN_BODY && c->endpoint->handlers.on_head != NULL);
+}
+
 /* The request in hand will not be answered by the application. */
 void conn_abort(struct ws_conn *c)
 {
-    if (c->state == CONN_ANSWERING)
+    if (c->state != CONN_DEAD)
         c->state = CONN_HTTP; /* no request is open for ws_respond() any more */
     if (c->endpoint->handlers.on_abort != NULL)
         c->endpoint->handlers.on_abort(c);
+}
+
+/* A request whose head was kept while its body comes: it is parsed again. */
+static struct ws_request *kept_request(struct ws_conn *c)
+{
+    struct ws_request *req = &c->server->request;
+    const char *kept = (const char *)c->input->request.data;
+    const char *why;
+
+    http_request_parse(&req->http, kept, c->input->head_len, &why);
+    req->body = (struct ws_str){kept + c->input->head_len, 0};
+    return req;
+}
+
+/* The request in hand, whose head may still be where it came. */
+static struct ws_request *request_in_hand(struct ws_conn *c)
+{
+    bool kept = c->input != NULL && c->input->head_len != 0;
+
+    return kept ? kept_request(c) : &c->server->request;
+}
+
+/* A plain request is to be refused: the application may say it in its own words, or hears that it
+ * is over. */
+static void tell_refusal(struct ws_conn *c, int status)
+{
+    c->keep_alive = false;
+    if (c->state == CONN_BODY && c->endpoint->handlers.on_refuse != NULL)
+        c->endpoint->handlers.on_refuse(c, request_in_hand(c), status);
+    if (conn_owes_answer(c))
+        conn_abort(c);
 }
 
 /* Refuse what came in with a line of text, and close: who sent it has lost the thread. */
@@ -103,13 +141,12 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
     char text[SENTENCE_SIZE];
     int len = snprintf(text, sizeof text, "%d %s: %s\n", status, http_status_phrase(status), why);
 
-    if (c->state == CONN_ANSWERING)
-        conn_abort(c);
-    if (c->state == CONN_DEAD)
-        return; /* since on_abort, which may have sent and found no memory */
     server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d %s: %s",
                (unsigned long long)c->id, ws_conn_address(c, address), status,
                http_status_phrase(status), why);
+    tell_refusal(c, status);
+    if (c->state >= CONN_DRAINING)
+        return; /* answered; or dead since a callback, which may have sent and found no memory */
     conn_respond(c, status, headers, status == 426 ? 4 : 2, text, (size_t)len, true);
     conn_drain(c);
 }
@@ -184,10 +221,6 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
 /* A plain request is there, body and all. */
 static void conn_request(struct ws_conn *c, const struct ws_request *req)
 {
-    if (c->endpoint->handlers.on_request == NULL) {
-        conn_refuse(c, 426, "this path speaks WebSocket only");
-        return;
-    }
     c->state = CONN_ANSWERING;
     timer_cancel(&c->server->timers, &c->timer);
     c->endpoint->handlers.on_request(c, req);
@@ -227,8 +260,34 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
         conn_append(c, go_on, sizeof go_on - 1, NULL, 0);
 }
 
-/* The head of a request is complete. Returns how many of the `behind` bytes were its body: all of
- * it, when it is there, which is handed over where it lies. */
+/* The head of a plain request is there. The application may answer it now; an answer without the
+ * body ends the connection, for what comes next is not a request (RFC 9112 §9.3). Returns how many
+ * of the `behind` bytes were its body: all of it, when it is there, which is handed over where it
+ * lies. */
+static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, const uint8_t *head,
+                                  size_t head_len, size_t behind)
+{
+    const struct ws_handlers *h = &c->endpoint->handlers;
+    bool here = body_is_here(c, &req->http, behind);
+    size_t body_len = here ? (size_t)req->http.content_length : 0;
+
+    c->state = CONN_BODY;
+    c->keep_alive = here && req->http.keep_alive;
+    if (h->on_head != NULL)
+        h->on_head(c, req);
+    if (c->state != CONN_BODY)
+        return body_len; /* answered */
+    req->body.len = body_len;
+    if (h->on_request == NULL)
+        conn_refuse(c, 426, "this path speaks WebSocket only");
+    else if (here)
+        conn_request(c, req);
+    else
+        body_begin(c, &req->http, head, head_len, behind > 0);
+    return body_len;
+}
+
+/* The head of a request is complete. Returns how many of the `behind` bytes were its body. */
 static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, size_t behind)
 {
     struct ws_request *req = &c->server->request;
@@ -244,7 +303,6 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
     }
     e = server_find_endpoint(c->server, req->http.path);
     c->head_only = http_str_is(req->http.method, "HEAD");
-    c->keep_alive = req->http.keep_alive;
     c->http_1_0 = req->http.minor == 0;
     req->body = (struct ws_str){(const char *)head + head_len, 0};
     if (e == NULL) {
@@ -252,15 +310,9 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         return 0;
     }
     c->endpoint = e;
-    if (http_upgrade_wanted(&req->http) && speaks_websocket(&e->handlers)) {
-        conn_upgrade(c, req);
-    } else if (body_is_here(c, &req->http, behind)) {
-        req->body.len = (size_t)req->http.content_length;
-        conn_request(c, req);
-        return req->body.len;
-    } else {
-        body_begin(c, &req->http, head, head_len, behind > 0);
-    }
+    if (!http_upgrade_wanted(&req->http) || !speaks_websocket(&e->handlers))
+        return plain_head_received(c, req, head, head_len, behind);
+    conn_upgrade(c, req);
     return 0;
 }
 
@@ -285,22 +337,20 @@ static int body_keep(struct ws_conn *c, const uint8_t *data, size_t len, size_t 
     return result;
 }
 
-/* The body is whole: the head is parsed again, from where it was kept. */
+/* The body is whole. */
 static void body_received(struct ws_conn *c)
 {
     struct input *in = c->input;
-    struct ws_request *req = &c->server->request;
-    const char *kept = (const char *)in->request.data;
-    const char *why;
+    struct ws_request *req = kept_request(c);
 
-    http_request_parse(&req->http, kept, in->head_len, &why);
-    req->body = (struct ws_str){kept + in->head_len, in->request.len - in->head_len};
+    req->body.len = in->request.len - in->head_len;
+    c->keep_alive = req->http.keep_alive;
     in->head_len = 0;
     conn_request(c, req);
 }
 
 /* More of a body. Returns bytes consumed. */
-static size_t body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
+size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     size_t used;
     int result = body_keep(c, data, len, &used);
@@ -323,8 +373,6 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
     struct http_scan *scan = c->input == NULL ? &fresh : &c->input->scan;
     int head_len;
 
-    if (c->input != NULL && c->input->head_len != 0)
-        return body_feed(c, data, len);
     if (c->input != NULL)
         buf_release(&c->input->request, &c->server->budget); /* of the request before this one */
     if (scan->at == 0 && c->served) /* the first request's time runs from the accept */
@@ -353,7 +401,7 @@ int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, s
 {
     bool refusing = c->state == CONN_UPGRADING && c->server->upgrade != NULL;
 
-    if (c->state != CONN_ANSWERING && !refusing) {
+    if (c->state != CONN_ANSWERING && c->state != CONN_BODY && !refusing) {
         c->abort_owed = false; /* this tells it */
         return WS_ERR_CLOSED;
     }

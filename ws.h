@@ -17,9 +17,9 @@
  * back but the log, and none frees what another callback still holds.
  *
  * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; and around a
- * plain request from on_request until ws_respond() or on_abort. Functions return 0 or more on
- * success, a WS_ERR_ below 0 on failure. The library neither prints, nor exits, nor touches the
- * process's signals. */
+ * plain request from on_head or on_request until ws_respond() or on_abort. Functions return 0 or
+ * more on success, a WS_ERR_ below 0 on failure. The library neither prints, nor exits, nor touches
+ * the process's signals. */
 #ifndef WS_H
 #define WS_H
 
@@ -132,13 +132,32 @@ struct ws_stats ws_server_stats(const struct ws_server *s);
 
 /* What happens below one path prefix. Each callback may be NULL. */
 struct ws_handlers {
+    /* The head of a plain request is there, and its body has not been read. Called for each one,
+     * with a body or without. Return to get the request in on_request, or do without its body:
+     * answer by ws_respond(), now or any time before on_request, which is not called then. After an
+     * answer that does not wait for the body the connection closes, and what comes of the body is
+     * discarded, unless there is none, or it has Content-Length and came whole together with the
+     * head. 100 Continue goes to those alone whose head was not answered. `req` is valid until
+     * return; ws_data() lasts until on_request. RFC 9110 §10.1.1, RFC 9112 §9.3, §9.6. */
+    void (*on_head)(struct ws_conn *c, const struct ws_request *req);
+
     /* A plain request is there, body and all. Answer it now or later by ws_respond(), once. Without
      * this callback plain requests get 426. `req` is valid until return. RFC 9112 §3, §6. */
     void (*on_request)(struct ws_conn *c, const struct ws_request *req);
 
-    /* The client went away before the answer; `c` ends here. Set it when you answer late, for
-     * nothing else tells that ws_respond() must not be called any more. Without it a client that
-     * only shut down its sending side still gets its answer. */
+    /* A plain request whose head was in order will not come to on_request, and the connection will
+     * close: 413 for a body over max_message (at once where Content-Length says so), 400 or 431 for
+     * malformed chunks, 408 for a body that took too long, 503 without memory or when the server
+     * stops, 426 without on_request. Answer it by ws_respond() before you return, with this status
+     * or another and headers of your own, or it gets a line of text. `req` is valid until
+     * return. */
+    void (*on_refuse)(struct ws_conn *c, const struct ws_request *req, int status);
+
+    /* A request that on_head or on_request was called for ends without your answer, for the client
+     * went away or the server refuses it; `c` ends here. Set it when you answer late, or keep
+     * something between on_head and on_request, for nothing else tells that ws_respond() must not
+     * be called any more. Without it a client that only shut down its sending side behind a whole
+     * request still gets its answer. */
     void (*on_abort)(struct ws_conn *c);
 
     /* An opening handshake is in order. Refuse it with ws_respond(), or accept it on your own terms

@@ -22,7 +22,7 @@
 #include "faults.h"
 #include "oom.h"
 
-enum { ACTORS = 6, RUNS_MAX = 2000, BIG = 200 * KIB };
+enum { ACTORS = 8, RUNS_MAX = 2000, BIG = 200 * KIB };
 
 struct play {
     struct fixture *f;
@@ -117,6 +117,36 @@ static void take_order(struct ws_conn *c, enum ws_opcode op, const void *data, s
     }
 }
 
+/* What is kept from a head until its request ends, in whatever way: the sanitizer tells when it is
+ * lost, or freed twice. */
+static void keep_head(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)req;
+    ws_set_data(c, malloc(1));
+}
+
+static void drop_head(struct ws_conn *c)
+{
+    free(ws_data(c));
+    ws_set_data(c, NULL);
+}
+
+static void take_body(struct ws_conn *c, const struct ws_request *req)
+{
+    struct ws_str body = ws_request_body(req);
+
+    drop_head(c);
+    ws_respond(c, 200, NULL, 0, body.data, body.len);
+}
+
+static void refuse_body(struct ws_conn *c, const struct ws_request *req, int status)
+{
+    if (ws_request_query(req).len != 0)
+        return; /* on_abort follows */
+    drop_head(c);
+    ws_respond(c, status, NULL, 0, "no", 2);
+}
+
 static void nothing(void *arg)
 {
     (void)arg;
@@ -169,6 +199,21 @@ static void play_http(struct play *p)
     say(p, 2);
 }
 
+static void play_door(struct play *p, const uint8_t *payload)
+{
+    struct raw_bytes *out = &p->f->out;
+
+    raw_bytes_text(out, "POST /door HTTP/1.1\r\n" HOST "Content-Length: 40000\r\n\r\n");
+    say(p, 6);
+    raw_bytes_add(out, payload, 40000);
+    raw_bytes_text(out, "POST /door HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\nbody");
+    say(p, 6); /* and leaves it there */
+    raw_bytes_text(out, "POST /door?x HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
+    say(p, 7);
+    raw_bytes_text(out, "4\r\nbodyx");
+    say(p, 7);
+}
+
 static void play_rooms(struct play *p, const uint8_t *payload)
 {
     static const char orders[] = "jsflsc";
@@ -214,6 +259,11 @@ static void raise_curtain(struct play *p, const uint8_t *payload)
     create(f, (struct ws_options){.handshake_timeout_ms = 10 * PATIENCE_MS});
     serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
     serve(f, "/orders", (struct ws_handlers){.on_message = take_order});
+    serve(f, "/door",
+          (struct ws_handlers){.on_head = keep_head,
+                               .on_request = take_body,
+                               .on_refuse = refuse_body,
+                               .on_abort = drop_head});
     assert_int_equal(pipe2(p->ends, O_CLOEXEC | O_NONBLOCK), 0);
     raw_connect(&p->bystander, f->port);
     p->bystander.label = "the bystander";
@@ -272,6 +322,7 @@ static bool run_play(struct fixture *f, void (*arm)(long n), long n)
     arm(n);
     play_loop(&p);
     play_http(&p);
+    play_door(&p, payload);
     play_rooms(&p, payload);
     play_echo(&p, payload);
     came = oom_came();
@@ -654,6 +705,46 @@ static void speak_without_memory(struct ws_conn *c)
     count(f, &f->seen.aborted);
 }
 
+static void speak_in_on_head(struct ws_conn *c, const struct ws_request *req)
+{
+    keep_head(c, req);
+    faults_send_max(1);
+    oom_after(0);
+    note_result(of(c), 0, ws_send(of(c)->conn, WS_OP_TEXT, "now", 3));
+    disarm();
+}
+
+static void drop_head_and_count(struct ws_conn *c)
+{
+    drop_head(c);
+    count(of(c), &of(c)->seen.aborted);
+}
+
+/* Sending in on_head may end the very connection: what is staged for it must leave to make room,
+ * and cannot. */
+static void connection_that_dies_in_on_head_is_aborted(void **state)
+{
+    static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
+                                   "POST /door HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
+    struct fixture *f = *state;
+    struct play p = {.f = f};
+    int fd;
+
+    open_alone(&p, "/door",
+               (struct ws_handlers){.on_message = echo,
+                                    .on_head = speak_in_on_head,
+                                    .on_request = take_body,
+                                    .on_abort = drop_head_and_count});
+    fd = dial(f->port);
+    assert_int_equal(write(fd, requests, sizeof requests - 1), sizeof requests - 1);
+    let_serve(f);
+    assert_int_equal(f->seen.result[0], WS_SENT);
+    assert_int_equal(f->seen.aborted, 1);
+    assert_int_equal(ws_server_stats(f->server).connections, 1);
+    close(fd);
+    raw_close(&p.bystander);
+}
+
 /* Sending in on_abort may end the very connection: what is staged for it must leave to make room,
  * cannot, and cannot be kept. It must stay dead. */
 static void connection_that_dies_in_on_abort_stays_dead(void **state)
@@ -737,6 +828,7 @@ int main(void)
         TEST(answered_request_is_not_aborted),
         TEST(recipient_that_dies_of_a_message_stays_dead),
         TEST(full_stage_loses_nothing_where_memory_is_short),
+        TEST(connection_that_dies_in_on_head_is_aborted),
         TEST(connection_that_dies_in_on_abort_stays_dead),
         TEST(short_writes_lose_nothing),
     };
