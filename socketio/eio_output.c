@@ -81,26 +81,39 @@ static char *queue_add(struct eio_session *s, size_t size)
 /* --- the requests that are held --------------------------------------------------------------- */
 
 /* Afterwards it is not held any more. */
-static int answer(struct eio_session *s, struct eio_asker *held, enum eio_body type,
+static int answer(struct eio_session *s, struct eio_asker *held, int status, enum eio_body type,
                   const char *body, size_t len)
 {
     struct eio_asker to = *held;
 
     held->conn = NULL;
     ws_set_data(to.conn, NULL);
-    return eio_reply(&s->server->options, &to, 200, type, body, len, NULL);
+    return eio_reply(&s->server->options, &to, status, type, body, len, NULL);
 }
 
 void eio_output_answer_get(struct eio_session *s, const char *payload)
 {
     if (s->get.conn != NULL)
-        answer(s, &s->get, EIO_BODY_TEXT, payload, strlen(payload));
+        answer(s, &s->get, 200, EIO_BODY_TEXT, payload, strlen(payload));
 }
 
 void eio_output_answer_post(struct eio_session *s)
 {
-    if (s->post.conn != NULL)
-        answer(s, &s->post, EIO_BODY_HTML, "ok", 2);
+    if (s->post.conn != NULL && !s->uploading)
+        answer(s, &s->post, 200, EIO_BODY_HTML, "ok", 2);
+}
+
+void eio_output_refuse_post(struct eio_session *s, int status)
+{
+    s->uploading = false;
+    answer(s, &s->post, status, EIO_BODY_NONE, NULL, 0);
+}
+
+void eio_output_end_post(struct eio_session *s)
+{
+    if (s->uploading)
+        eio_output_refuse_post(s, 400);
+    eio_output_answer_post(s);
 }
 
 /* --- out of the queue ------------------------------------------------------------------------- */
@@ -131,7 +144,7 @@ static int queue_to_websocket(struct eio_session *s)
 int eio_output_flush(struct eio_session *s)
 {
     int result = s->on_websocket ? queue_to_websocket(s)
-                                 : answer(s, &s->get, EIO_BODY_TEXT, s->out, s->out_len);
+                                 : answer(s, &s->get, 200, EIO_BODY_TEXT, s->out, s->out_len);
 
     eio_output_drop(s);
     if (result < 0)

@@ -71,7 +71,7 @@ static void stop_timers(struct eio_session *s)
 static void part(struct eio_session *s, const char *farewell)
 {
     eio_output_answer_get(s, farewell);
-    eio_output_answer_post(s);
+    eio_output_end_post(s);
     let_go(&s->probe);
     let_go(&s->ws);
     stop_timers(s);
@@ -115,7 +115,7 @@ static void linger(struct eio_session *s)
         stop_timer(&s->upgrade_timer);
         let_go(&s->probe);
     }
-    eio_output_answer_post(s);
+    eio_output_end_post(s);
     s->heartbeat = ws_timer_start(s->server->ws, LINGER_MS, linger_over, s);
     if (s->heartbeat == NULL)
         part(s, EIO_CLOSE_PACKET);
@@ -327,21 +327,52 @@ static void packets(struct eio_session *s, struct ws_str payload)
         eio_session_packet(s, packet, false);
 }
 
-void eio_session_post(struct eio_session *s, const struct eio_asker *to,
-                      const struct ws_request *req)
+static void reply(const struct eio_session *s, const struct eio_asker *to, int status,
+                  enum eio_body type, const char *body, size_t len)
 {
-    bool legal = s->post.conn == NULL && !is_octet_stream(ws_request_header(req, "Content-Type"));
+    eio_reply(&s->server->options, to, status, type, body, len, NULL);
+}
 
-    if (!legal)
-        eio_session_end(s, EIO_TRANSPORT_ERROR);
-    else
-        packets(s, ws_request_body(req));
-    if (!s->ended)
+/* A second POST would overtake the first. */
+void eio_session_admit(struct eio_session *s, const struct eio_asker *to,
+                       const struct ws_request *req)
+{
+    if (s->post.conn == NULL && !is_octet_stream(ws_request_header(req, "Content-Type"))) {
+        s->uploading = true;
         hold(s, &s->post, to);
-    else if (!legal || s->reason == EIO_PARSE_ERROR)
-        eio_reply(&s->server->options, to, 400, EIO_BODY_NONE, NULL, 0, NULL);
+        return;
+    }
+    eio_session_end(s, EIO_TRANSPORT_ERROR);
+    reply(s, to, 400, EIO_BODY_NONE, NULL, 0);
+}
+
+/* Whatever ends the session meanwhile finds no POST to answer: what it gets depends on the
+ * reason. */
+void eio_session_post(struct eio_session *s, struct ws_str payload)
+{
+    struct eio_asker to = s->post;
+
+    s->uploading = false;
+    s->post.conn = NULL;
+    ws_set_data(to.conn, NULL);
+    packets(s, payload);
+    if (!s->ended)
+        hold(s, &s->post, &to);
+    else if (s->reason == EIO_PARSE_ERROR)
+        reply(s, &to, 400, EIO_BODY_NONE, NULL, 0);
     else
-        eio_reply(&s->server->options, to, 200, EIO_BODY_HTML, "ok", 2, NULL);
+        reply(s, &to, 200, EIO_BODY_HTML, "ok", 2);
+}
+
+void eio_session_abandoned(struct eio_session *s, const struct ws_conn *c)
+{
+    if (s->get.conn == c) {
+        s->get.conn = NULL;
+    } else {
+        s->post.conn = NULL;
+        s->uploading = false;
+    }
+    eio_session_end(s, EIO_TRANSPORT_ERROR);
 }
 
 void eio_session_carry(struct eio_session *s, struct ws_conn *c)
@@ -394,7 +425,7 @@ static void take_over(struct eio_session *s)
     count_out(s);
     eio_session_unprobe(s);
     eio_output_answer_get(s, EIO_CLOSE_PACKET);
-    eio_output_answer_post(s);
+    eio_output_end_post(s);
     result = eio_output_flush(s);
     if (s->ended) {
         part(s, EIO_CLOSE_PACKET); /* those were the last words */

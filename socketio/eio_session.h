@@ -10,9 +10,10 @@
  *   eio_census.c   sessions on polling by host
  *
  * A session is on one of two transports. On polling it has no connection of its own: it owns a
- * queue, and now and then a GET that is held until there is something to say, and a POST that is
- * held until the client has read some of it. On a WebSocket it has that, and the queue is the
- * connection's own. A client may move from the first to the second:
+ * queue, and now and then a GET that is held until there is something to say, and a POST, which is
+ * under way from its head on, and held until the client has read some of the queue. On a WebSocket
+ * it has that, and the queue is the connection's own. A client may move from the first to the
+ * second:
  *
  *   polling --> probe       a WebSocket has asked for the session
  *           --> upgrading   it has sent "2probe": we hold no request any more
@@ -49,6 +50,7 @@ struct eio_session {
     bool marked : 1;
     bool on_websocket : 1;
     bool upgrading : 1;  /* `probe` was answered: no request is held any more */
+    bool uploading : 1;  /* the body of `post` is still to come */
     bool no_binary : 1;  /* the client wants base64 on a WebSocket too */
     bool drain_owed : 1; /* a send returned WS_QUEUED */
     bool pinged : 1;     /* a pong is awaited */
@@ -57,7 +59,7 @@ struct eio_session {
     /* What carries it: */
     struct ws_conn *ws;    /* NULL on polling, and after the end */
     struct eio_asker get;  /* the GET that is held */
-    struct eio_asker post; /* the POST that is held */
+    struct eio_asker post; /* the POST that is under way, or held */
     char *out; /* on polling: the payload that waits, counted in the server's max_memory */
     size_t out_len;
     size_t out_cap;
@@ -125,10 +127,15 @@ void eio_session_report(struct eio_session *s); /* on_close, when it is owed */
 void eio_session_packet(struct eio_session *s, struct ws_str packet, bool checked);
 void eio_session_binary(struct eio_session *s, const void *data, size_t len);
 
-/* A GET or a POST of this session has come. It is answered now or held. */
+/* A GET of this session has come. It is answered now or held. */
 void eio_session_poll(struct eio_session *s, const struct eio_asker *to);
-void eio_session_post(struct eio_session *s, const struct eio_asker *to,
-                      const struct ws_request *req);
+
+/* The head of a POST has come: it is under way from now on, or answered with 400. Then its body has
+ * come. Or the client has left a request of this session. */
+void eio_session_admit(struct eio_session *s, const struct eio_asker *to,
+                       const struct ws_request *req);
+void eio_session_post(struct eio_session *s, struct ws_str payload);
+void eio_session_abandoned(struct eio_session *s, const struct ws_conn *c);
 
 /* A WebSocket carries the session from the start. */
 void eio_session_carry(struct eio_session *s, struct ws_conn *c);
@@ -149,6 +156,11 @@ void eio_output_ping(struct eio_session *s);
 /* Answer the request if one is held: the GET with `payload`, the POST with "ok". */
 void eio_output_answer_get(struct eio_session *s, const char *payload);
 void eio_output_answer_post(struct eio_session *s);
+
+/* The POST whose body is coming will not be read: it gets `status`. Or the session ends: held or
+ * not, the POST is answered, and one that was not read cannot be "ok". */
+void eio_output_refuse_post(struct eio_session *s, int status);
+void eio_output_end_post(struct eio_session *s);
 
 /* The end of a callback for a session on polling: what has gathered leaves, and if the client has
  * read enough of it, its POST is answered. */

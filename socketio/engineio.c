@@ -117,7 +117,7 @@ static enum eio_error check_sid(const struct eio_server *e, const struct eio_req
 }
 
 /* A request that wants a new session. `*text` is what the application says to a client it
- * refuses. */
+ * refuses. `h` is for a GET, no other method gets one. */
 static enum eio_error check_new(struct eio_server *e, const struct eio_request *r, bool upgrade,
                                 const struct eio_handshake *h, const char **text)
 {
@@ -145,23 +145,6 @@ static enum eio_error check(struct eio_server *e, const struct eio_request *r, b
 }
 
 /* --- polling ---------------------------------------------------------------------------------- */
-
-static void session_request(struct eio_session *s, const struct eio_request *r,
-                            const struct eio_asker *to, const struct ws_request *req)
-{
-    switch (r->method) {
-    case EIO_GET:
-        eio_session_poll(s, to);
-        break;
-    case EIO_POST:
-        eio_session_post(s, to, req);
-        break;
-    case EIO_OPTIONS:
-    case EIO_OTHER_METHOD:
-        eio_reply(&s->server->options, to, 500, EIO_BODY_NONE, NULL, 0, NULL);
-        break;
-    }
-}
 
 /* The open packet alone is the answer, with the cookie if there is one. */
 static int open_reply(const struct eio_session *s, const struct eio_asker *to)
@@ -206,7 +189,7 @@ static struct eio_handshake handshake(const struct eio_request *r, struct ws_con
                                   .address = r->has_sid ? address : ws_conn_address(c, address)};
 }
 
-static void request_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
+static void get_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
 {
     struct eio_asker to = eio_asker(&e->options, c, req);
     char address[WS_ADDRESS_SIZE];
@@ -218,30 +201,84 @@ static void request_received(struct eio_server *e, struct ws_conn *c, const stru
 
     eio_request_read(&r, req);
     h = handshake(&r, c, req, address);
-    if (r.method == EIO_OPTIONS && e->options.origins != NULL) {
-        eio_reply_preflight(&e->options, &to, req);
-        return;
-    }
     error = check(e, &r, false, &h, &text, &s);
     if (error != EIO_OK)
         eio_reply_error(&e->options, &to, error, text);
     else if (s != NULL)
-        session_request(s, &r, &to, req);
+        eio_session_poll(s, &to);
     else
         polling_handshake(e, &r, &to, &h);
 }
 
-static void on_request(struct ws_conn *c, const struct ws_request *req)
+/* A GET waits for on_request. All else is answered by its head, but for a POST that is admitted:
+ * what nobody wants is not read. */
+static void head_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
+{
+    struct eio_asker to;
+    struct eio_request r;
+    struct eio_session *s;
+    const char *text;
+    enum eio_error error;
+
+    if (ws_str_is(ws_request_method(req), "GET"))
+        return;
+    to = eio_asker(&e->options, c, req);
+    eio_request_read(&r, req);
+    if (r.method == EIO_OPTIONS && e->options.origins != NULL) {
+        eio_reply_preflight(&e->options, &to, req);
+        return;
+    }
+    error = check(e, &r, false, NULL, &text, &s);
+    if (error != EIO_OK)
+        eio_reply_error(&e->options, &to, error, text);
+    else if (r.method == EIO_POST)
+        eio_session_admit(s, &to, req);
+    else
+        eio_reply(&e->options, &to, 500, EIO_BODY_NONE, NULL, 0, NULL);
+}
+
+static void on_head(struct ws_conn *c, const struct ws_request *req)
 {
     struct eio_server *e = ws_user(c);
 
     eio_enter(e);
     ws_set_data(c, NULL); /* the connection may have had a request of another session before */
-    request_received(e, c, req);
+    head_received(e, c, req);
     eio_leave(e);
 }
 
-/* The client left a request that was held. */
+/* A GET, or a POST that was admitted. */
+static void on_request(struct ws_conn *c, const struct ws_request *req)
+{
+    struct eio_server *e = ws_user(c);
+    struct eio_session *s = ws_data(c);
+
+    eio_enter(e);
+    if (s != NULL)
+        eio_session_post(s, ws_request_body(req));
+    else
+        get_received(e, c, req);
+    eio_leave(e);
+}
+
+/* A body cannot be taken. Too large a message is not the end of a session, but a lost one is. */
+static void on_refuse(struct ws_conn *c, const struct ws_request *req, int status)
+{
+    struct eio_server *e = ws_user(c);
+    struct eio_asker to = eio_asker(&e->options, c, req);
+    struct eio_session *s = ws_data(c);
+
+    eio_enter(e);
+    if (s != NULL)
+        eio_output_refuse_post(s, status);
+    else
+        eio_reply(&e->options, &to, status, EIO_BODY_NONE, NULL, 0, NULL);
+    if (s != NULL && status != 413)
+        eio_session_end(s, EIO_TRANSPORT_ERROR);
+    eio_leave(e);
+}
+
+/* The client left a request that was held, or a body that it had begun. */
 static void on_abort(struct ws_conn *c)
 {
     struct eio_server *e = ws_user(c);
@@ -250,8 +287,7 @@ static void on_abort(struct ws_conn *c)
     if (s == NULL)
         return;
     eio_enter(e);
-    *(s->get.conn == c ? &s->get.conn : &s->post.conn) = NULL;
-    eio_session_end(s, EIO_TRANSPORT_ERROR);
+    eio_session_abandoned(s, c);
     eio_leave(e);
 }
 
@@ -445,7 +481,9 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
                                   const struct eio_handlers *handlers)
 {
     struct eio_server *e = calloc(1, sizeof *e);
-    struct ws_handlers h = {.on_request = on_request,
+    struct ws_handlers h = {.on_head = on_head,
+                            .on_request = on_request,
+                            .on_refuse = on_refuse,
                             .on_abort = on_abort,
                             .on_upgrade = on_upgrade,
                             .on_open = on_open,

@@ -281,6 +281,53 @@ static void every_answer_has_its_cors_headers(void **state)
     expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
 }
 
+/* Without its headers a page of another origin does not even learn the status. */
+static void refusal_of_a_body_has_its_cors_headers(void **state)
+{
+    static const struct {
+        const char *headers;
+        const char *body;
+        int status;
+    } cases[] = {
+        {"Content-Length: 1001\r\n", "", 413},
+        {"Content-Length: 1001\r\nExpect: 100-continue\r\n", "", 413},
+        {"Transfer-Encoding: chunked\r\n", "3e9\r\n", 413},
+        {"Transfer-Encoding: chunked\r\n", "x\r\n", 400},
+    };
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *refused;
+    struct raw_response r;
+    char sid[EIO_ID_SIZE];
+    char query[64];
+    char headers[128];
+
+    engine_echo(
+        e, (struct eio_options){.origins = friends, .cors_credentials = true, .max_payload = 1000});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        refused = client(e->f, cases[i].headers);
+        snprintf(headers, sizeof headers, ORIGIN_A "%s", cases[i].headers);
+        ask(refused, "POST", query, headers, NULL, 0);
+        raw_send_text(refused, cases[i].body);
+        raw_expect_status(refused, &r, cases[i].status);
+        expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
+        expect_header(&r, "Access-Control-Allow-Credentials", "true");
+        expect_header(&r, "Vary", "Origin");
+        expect_header(&r, "Connection", "close");
+        assert_int_equal(r.body_len, 0);
+        raw_expect_eof(refused);
+        if (cases[i].status != 413)
+            break;
+        post(c, sid, "4x"); /* the session lives on */
+        expect(c, 200, "ok");
+    }
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
+    expect_nothing_left(e);
+}
+
 static void websocket_of_a_listed_origin_alone_is_accepted(void **state)
 {
     struct engine *e = *state;
@@ -385,6 +432,7 @@ int main(void)
         ENGINE_TEST(any_origin_is_a_star),
         ENGINE_TEST(listed_origins_are_echoed_and_others_get_nothing),
         ENGINE_TEST(every_answer_has_its_cors_headers),
+        ENGINE_TEST(refusal_of_a_body_has_its_cors_headers),
         ENGINE_TEST(websocket_of_a_listed_origin_alone_is_accepted),
         ENGINE_TEST(preflight_is_answered_whatever_it_asks_for),
         ENGINE_TEST(preflight_tells_what_is_configured),

@@ -421,6 +421,294 @@ static void another_protocol_version_is_refused_in_a_session(void **state)
     expect(c, 200, "ok");
 }
 
+/* --- polling: before the body of a POST ------------------------------------------------------- */
+
+#define EXPECT "Expect: 100-continue\r\n"
+
+/* Send the head of a request for `query`, which announces a body with more header lines. */
+static void send_head(struct raw_client *c, const char *method, const char *query,
+                      const char *body_headers)
+{
+    ask(c, method, query, body_headers, NULL, 0);
+}
+
+static const char *polling(char out[64], const char *sid)
+{
+    snprintf(out, 64, "EIO=4&transport=polling&sid=%s", sid);
+    return out;
+}
+
+/* A POST of 8 bytes whose head is known to have come, and its first bytes with it. */
+static struct raw_client *begin_post(struct engine *e, const char *sid)
+{
+    struct raw_client *c = client(e->f, "uploading");
+    struct raw_response r;
+    char query[64];
+
+    send_head(c, "POST", polling(query, sid), EXPECT "Content-Length: 8\r\n");
+    raw_expect_status(c, &r, 100);
+    raw_send_text(c, "4first");
+    return c;
+}
+
+static void post_is_read_when_its_head_is_in_order(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *uploading;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    uploading = begin_post(e, sid);
+    assert_false(raw_readable_within(uploading, 5));
+    get_held(e, c, sid); /* as it does not wait for the POST */
+    raw_send_text(uploading, "!!");
+    expect(uploading, 200, "ok");
+    expect(c, 200, "4first!!");
+    post(uploading, sid, "4more");
+    expect(uploading, 200, "ok");
+}
+
+/* By its head: nobody waits for a body to find that out. */
+static void second_post_ends_the_session_while_the_first_is_uploading(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *first;
+    char sid[EIO_ID_SIZE];
+    char query[64];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "second");
+    open_polling(c, sid);
+    first = begin_post(e, sid);
+    send_head(c, "POST", polling(query, sid), "Content-Length: 8\r\n");
+    expect(c, 400, "");
+    raw_expect_eof(c);
+    expect(first, 400, "");
+    raw_expect_eof(first);
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
+    assert_int_equal(read_counter(e->f, &e->f->seen.messages), 0);
+    c = client(e->f, "after");
+    get(c, sid);
+    expect(c, 400, UNKNOWN_SID);
+    expect_nothing_left(e);
+}
+
+static void post_that_will_not_do_is_refused_before_its_body(void **state)
+{
+    static const struct {
+        const char *method;
+        const char *query;
+        int status;
+        const char *body;
+    } cases[] = {
+        {"POST", "EIO=4&transport=polling&sid=aaaaaaaaaaaaaaaaaaaa", 400, UNKNOWN_SID},
+        {"POST", "EIO=4&transport=polling", 400,
+         "{\"code\":2,\"message\":\"Bad handshake method\"}"},
+        {"PUT", "EIO=4&transport=polling", 400,
+         "{\"code\":2,\"message\":\"Bad handshake method\"}"},
+        {"POST", "EIO=4&transport=smoke", 400, "{\"code\":0,\"message\":\"Transport unknown\"}"},
+        {"OPTIONS", "", 204, ""},
+    };
+    static const char *const bodies[] = {"Content-Length: 8\r\n", EXPECT "Content-Length: 8\r\n",
+                                         "Content-Length: 99999999999\r\n",
+                                         "Transfer-Encoding: chunked\r\n"};
+    static const char *const any[] = {"*", NULL};
+    struct engine *e = *state;
+
+    engine_echo(e, (struct eio_options){.origins = any});
+    for (size_t i = 0; i < COUNT(cases) * COUNT(bodies); i++) {
+        struct raw_client *c = client(e->f, bodies[i % COUNT(bodies)]);
+        size_t k = i / COUNT(bodies);
+
+        send_head(c, cases[k].method, cases[k].query, bodies[i % COUNT(bodies)]);
+        expect(c, cases[k].status, cases[k].body);
+        raw_expect_eof(c);
+        raw_close(c);
+    }
+    expect_nothing_left(e);
+}
+
+static void rules_of_a_session_hold_before_the_body(void **state)
+{
+    static const struct {
+        const char *method;
+        const char *headers;
+        int status;
+        bool ends;
+    } cases[] = {
+        {"PUT", "Content-Length: 8\r\n", 500, false},
+        {"GET", "Content-Length: 99999999\r\n", 413, false},
+        {"POST", "Content-Length: 8\r\nContent-Type: application/octet-stream\r\n", 400, true},
+    };
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    char query[64];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "session");
+    open_polling(c, sid);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct raw_client *other = client(e->f, cases[i].headers);
+
+        send_head(other, cases[i].method, polling(query, sid), cases[i].headers);
+        expect(other, cases[i].status, "");
+        raw_expect_eof(other);
+        if (!cases[i].ends) {
+            post(c, sid, "4x");
+            expect(c, 200, "ok");
+        }
+    }
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
+    expect_nothing_left(e);
+}
+
+static void client_that_leaves_its_upload_ends_the_session(void **state)
+{
+    void (*const leave[])(struct raw_client *) = {raw_close, raw_reset, raw_half_close};
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    for (size_t i = 0; i < COUNT(leave); i++) {
+        c = client(e->f, "opening");
+        open_polling(c, sid);
+        leave[i](begin_post(e, sid));
+        expect_reason(e, (int)i + 1, EIO_TRANSPORT_ERROR);
+        get(c, sid);
+        expect(c, 400, UNKNOWN_SID);
+        raw_close(c);
+    }
+    expect_nothing_left(e);
+}
+
+/* Nothing of what could not be read is lost unseen: only too large a message may be sent anew. */
+static void session_ends_with_an_upload_that_fails(void **state)
+{
+    static const struct {
+        const char *headers;
+        const char *body;
+        int status;
+    } cases[] = {
+        {"Transfer-Encoding: chunked\r\n", "4\r\n4bodyx", 400},
+        {"Content-Length: 8\r\n", "4x", 408},
+        {"Content-Length: 1000000\r\n", NULL, 503},
+    };
+    struct engine *e = *state;
+    uint8_t *large = make_payload(1000000, true);
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    char query[64];
+
+    engine_start(e, (struct eio_options){0}, (struct eio_handlers){0},
+                 (struct ws_options){.handshake_timeout_ms = 2000, .max_memory = 256 * KIB});
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        c = client(e->f, cases[i].headers);
+        open_polling(c, sid);
+        send_head(c, "POST", polling(query, sid), cases[i].headers);
+        if (cases[i].body != NULL)
+            raw_send_text(c, cases[i].body);
+        else
+            raw_send(c, large, 1000000);
+        expect(c, cases[i].status, "");
+        raw_expect_eof(c);
+        raw_close(c);
+        expect_reason(e, (int)i + 1, EIO_TRANSPORT_ERROR);
+    }
+    assert_int_equal(read_counter(e->f, &e->f->seen.messages), 0);
+    free(large);
+    expect_nothing_left(e);
+}
+
+static void upload_of_a_session_that_ends_is_refused(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *uploading;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.ping_interval_ms = 1000, .ping_timeout_ms = 1000});
+    c = client(e->f, "silent");
+    open_polling(c, sid);
+    uploading = begin_post(e, sid);
+    expect_reason(e, 1, EIO_PING_TIMEOUT);
+    expect(uploading, 400, "");
+    raw_expect_eof(uploading);
+    expect_nothing_left(e);
+}
+
+static void close_opened(struct engine *e, void *arg)
+{
+    (void)arg;
+    eio_close(e->session);
+}
+
+static void upload_of_a_session_that_is_closed_is_refused(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *uploading;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    uploading = begin_post(e, sid);
+    on_engine(e, close_opened, NULL);
+    expect(uploading, 400, "");
+    raw_expect_eof(uploading);
+    expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
+    get(c, sid);
+    expect(c, 200, "6" RS "1");
+    expect_nothing_left(e);
+}
+
+/* A client finishes its POST first; one that does not has dropped it. */
+static void upload_is_dropped_when_a_websocket_takes_over(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *uploading;
+    struct raw_client *ws;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    uploading = begin_post(e, sid);
+    ws = upgrade(e, sid);
+    expect(uploading, 400, "");
+    raw_expect_eof(uploading);
+    raw_send_message(ws, "4still here");
+    raw_expect_message(ws, "4still here");
+    assert_int_equal(read_counter(e->f, &e->f->seen.messages), 1);
+}
+
+static void upload_to_a_server_that_stops_is_refused(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *uploading;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    raw_close(c);
+    uploading = begin_post(e, sid);
+    ws_server_stop(e->f->server);
+    expect(uploading, 503, "");
+    raw_expect_eof(uploading);
+    raw_close(uploading);
+    join(e->f);
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +731,16 @@ int main(void)
         ENGINE_TEST(close_packet_ends_the_session_and_the_held_get),
         ENGINE_TEST(other_methods_leave_the_session_alone),
         ENGINE_TEST(another_protocol_version_is_refused_in_a_session),
+        ENGINE_TEST(post_is_read_when_its_head_is_in_order),
+        ENGINE_TEST(second_post_ends_the_session_while_the_first_is_uploading),
+        ENGINE_TEST(post_that_will_not_do_is_refused_before_its_body),
+        ENGINE_TEST(rules_of_a_session_hold_before_the_body),
+        ENGINE_TEST(client_that_leaves_its_upload_ends_the_session),
+        ENGINE_TEST(session_ends_with_an_upload_that_fails),
+        ENGINE_TEST(upload_of_a_session_that_ends_is_refused),
+        ENGINE_TEST(upload_of_a_session_that_is_closed_is_refused),
+        ENGINE_TEST(upload_is_dropped_when_a_websocket_takes_over),
+        ENGINE_TEST(upload_to_a_server_that_stops_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
