@@ -17,7 +17,8 @@ EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
 SOCKETIO = $(patsubst %.c,%,$(wildcard socketio/*.c))
 
-# A unit test links only what its module names: a leak in the layering fails to link.
+# A unit test links only what its module names: a leak in the layering fails to link. The services of ws.h,
+# such as UTF-8 and base64, are in ws.c: who calls one has the core.
 LINK_test_sha1 = sha1
 LINK_test_base64 = base64
 LINK_test_utf8 = utf8

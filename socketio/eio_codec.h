@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine.IO 4 packets and polling payloads, as text and back. Pure.
+ * Engine.IO 4 packets and polling payloads, as text and back. It keeps nothing and does no I/O; of
+ * the core it needs the base64 of ws.h alone.
  *
  * A packet is a digit, its type, and data. On HTTP polling a message with binary data is 'b' and
  * base64 instead, and a payload is packets joined by the byte 0x1e. On a WebSocket binary data is a

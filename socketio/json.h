@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * JSON, RFC 8259, as far as the events of Socket.IO need it. Nothing is parsed into a tree: a value
- * is a slice of the text that it came in, and each function below looks at the text anew. Pure.
+ * is a slice of the text that it came in, and each function below looks at the text anew. It keeps
+ * nothing and does no I/O; of the core it needs ws_utf8_valid(), which does none either.
  *
  *     struct ws_str list = json_inside(array), value;
  *     while (json_next(&list, &value))

@@ -5,7 +5,7 @@
  *     packet = type [ attachments "-" ] [ namespace "," ] [ id ] [ JSON ]
  *
  * Binary values stand in the JSON as {"_placeholder":true,"num":i}; the i-th attachment follows as
- * the i-th binary message behind the packet. Pure: messages come in as slices and go out as
+ * the i-th binary message behind the packet. No I/O: messages come in as slices and go out as
  * text. */
 #ifndef SIO_PACKET_H
 #define SIO_PACKET_H
