@@ -270,12 +270,26 @@ static const char *error_message(enum eio_error error, const char *text)
     return "Bad request";
 }
 
-/* `text` inside a JSON string, cut at MESSAGE_MAX bytes. Returns its length. */
+/* As many whole characters of `text`, which is UTF-8, as fit MESSAGE_MAX: in bytes. */
+static size_t message_len(const char *text)
+{
+    size_t len = strnlen(text, MESSAGE_MAX + 1);
+
+    if (len <= MESSAGE_MAX)
+        return len;
+    len = MESSAGE_MAX;
+    while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+        len--;
+    return len;
+}
+
+/* `text` inside a JSON string, cut to MESSAGE_MAX. Returns its length. */
 static size_t json_escape(char *out, const char *text)
 {
+    size_t len = message_len(text);
     size_t n = 0;
 
-    for (size_t i = 0; i < MESSAGE_MAX && text[i] != '\0'; i++) {
+    for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
 
         if (c < 0x20) {

@@ -101,8 +101,9 @@ const char *eio_reason_text(enum eio_reason reason); /* "transport close" and so
 
 /* What happens in sessions. Each may be NULL. */
 struct eio_handlers {
-    /* May this client have a session? NULL lets it in; a text (valid until the next call) refuses
-     * it with 403 and becomes the message of the error; "" stands for "Forbidden". */
+    /* May this client have a session? NULL lets it in; a text (UTF-8, valid until the next call)
+     * refuses it with 403 and becomes the message of the error, of at most 256 bytes; "" stands for
+     * "Forbidden". */
     const char *(*on_handshake)(struct eio_server *e, const struct eio_handshake *h);
 
     /* The open packet is on its way. What is sent from here comes right after it. `h` is valid

@@ -203,6 +203,59 @@ static void illegal_header_of_the_application_is_a_500(void **state)
     expect(c, 500, "");
 }
 
+/* The text is in the fixture's scratch, which nobody touches while a client waits. */
+static const char *refuse_with_text(struct eio_server *server, const struct eio_handshake *h)
+{
+    struct engine *e = eio_user(server);
+
+    (void)h;
+    return (const char *)e->f->out.data;
+}
+
+/* The answer is JSON, which must be UTF-8 (RFC 8259, §8.1): it is cut between two characters. */
+static void text_of_a_refusal_is_cut_between_characters(void **state)
+{
+    static const struct {
+        size_t before; /* bytes of ASCII in front */
+        const char *character;
+        bool kept;
+    } cases[] = {
+        {256, "", true},
+        {255, "a", true},
+        {256, "a", false},
+        {254, "é", true},
+        {255, "é", false},
+        {256, "é", false},
+        {253, "€", true},
+        {254, "€", false},
+        {255, "€", false},
+        {252, "\xf0\x9f\x98\x80", true},
+        {253, "\xf0\x9f\x98\x80", false},
+        {255, "\xf0\x9f\x98\x80", false},
+    };
+    struct engine *e = *state;
+    char filler[257];
+    char body[400];
+
+    memset(filler, 'x', sizeof filler);
+    engine_start(e, (struct eio_options){0},
+                 (struct eio_handlers){.on_handshake = refuse_with_text}, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct raw_client *c = client(e->f, cases[i].character);
+        int before = (int)cases[i].before;
+
+        e->f->out.len = 0;
+        raw_bytes_add(&e->f->out, filler, cases[i].before);
+        raw_bytes_add(&e->f->out, cases[i].character, strlen(cases[i].character));
+        raw_bytes_add(&e->f->out, "", 1);
+        snprintf(body, sizeof body, "{\"code\":4,\"message\":\"%.*s%s\"}", before, filler,
+                 cases[i].kept ? cases[i].character : "");
+        ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
+        expect(c, 403, body);
+        raw_close(c);
+    }
+}
+
 /* --- CORS ------------------------------------------------------------------------------------- */
 
 #define ORIGIN_A     "Origin: https://a.example\r\n"
@@ -429,6 +482,7 @@ int main(void)
         ENGINE_TEST(cookie_holds_the_session_id),
         ENGINE_TEST(cookie_may_have_other_attributes),
         ENGINE_TEST(illegal_header_of_the_application_is_a_500),
+        ENGINE_TEST(text_of_a_refusal_is_cut_between_characters),
         ENGINE_TEST(any_origin_is_a_star),
         ENGINE_TEST(listed_origins_are_echoed_and_others_get_nothing),
         ENGINE_TEST(every_answer_has_its_cors_headers),
