@@ -145,6 +145,41 @@ static void slow_reader_on_a_websocket_loses_nothing(void **state)
     free(text);
 }
 
+/* The first may leave at once; the next two are over the mark whatever the socket takes. */
+static void send_three_large(struct engine *e, void *arg)
+{
+    enum { SIZE = 40 * KIB };
+    uint8_t *text = make_payload(SIZE, true);
+
+    (void)arg;
+    for (size_t i = 0; i < 3; i++)
+        note_result(e->f, i, eio_send(e->session, WS_OP_TEXT, text, SIZE, 0));
+    free(text);
+}
+
+static void who_waits_for_a_slow_websocket_is_told_when_it_has_read(void **state)
+{
+    struct engine *e = *state;
+    struct raw_frame frame;
+    struct raw_client *ws;
+
+    engine_echo(e, (struct eio_options){0});
+    ws = open_websocket(e, "");
+    raw_send_message(ws, "4nobody waits");
+    raw_expect_message(ws, "4nobody waits");
+    assert_int_equal(read_counter(e->f, &e->f->seen.drained), 0);
+    on_engine(e, send_three_large, NULL);
+    assert_int_equal(e->f->seen.result[2], WS_QUEUED);
+    for (int i = 0; i < 3; i++) {
+        raw_read_frame(ws, &frame);
+        assert_int_equal(frame.len, 1 + 40 * KIB);
+    }
+    wait_until(e->f, &e->f->seen.drained, 1, "calls of on_drain");
+    raw_send_message(ws, "4and once");
+    raw_expect_message(ws, "4and once");
+    assert_int_equal(read_counter(e->f, &e->f->seen.drained), 1);
+}
+
 static void send_without_memory(struct engine *e, void *arg)
 {
     (void)arg;
@@ -296,6 +331,7 @@ int main(void)
         ENGINE_TEST(volatile_message_right_after_another_is_dropped),
         ENGINE_TEST(packet_reaches_sessions_of_every_kind),
         ENGINE_TEST(slow_reader_on_a_websocket_loses_nothing),
+        ENGINE_TEST(who_waits_for_a_slow_websocket_is_told_when_it_has_read),
         ENGINE_TEST(message_without_memory_is_not_taken),
     };
 

@@ -227,9 +227,35 @@ static void count_socket_drain(struct sio_socket *s)
 #define NUMBER_OF_50  NUMBER_OF_10 NUMBER_OF_10 NUMBER_OF_10 NUMBER_OF_10 NUMBER_OF_10
 #define NUMBER_OF_100 NUMBER_OF_50 NUMBER_OF_50
 
+static void emit_event(struct sio_fixture *x, void *arg)
+{
+    *(int *)arg = sio_emit(x->socket, "event", sio_args(NUMBER_OF_10));
+}
+
 static void emit_long_event(struct sio_fixture *x, void *arg)
 {
     *(int *)arg = sio_emit(x->socket, "long", sio_args(NUMBER_OF_100));
+}
+
+static void nothing(struct sio_fixture *x, void *arg)
+{
+    (void)x;
+    (void)arg;
+}
+
+/* What was emitted has been settled by then, and nobody has been told but who should be. */
+static void expect_drained(struct sio_fixture *x, int n)
+{
+    on_sio(x, nothing, NULL);
+    on_sio(x, nothing, NULL);
+    assert_int_equal(read_counter(x->f, &x->f->seen.drained), n);
+}
+
+/* Let everybody in but who says {"wait":true}. */
+static void keep_some_waiting(struct sio_socket *s, struct ws_str auth)
+{
+    if (json_member(auth, "wait").data == NULL)
+        sio_accept(s);
 }
 
 static void who_waits_for_a_slow_client_is_told_when_it_has_read(void **state)
@@ -243,13 +269,59 @@ static void who_waits_for_a_slow_client_is_told_when_it_has_read(void **state)
               (struct sio_handlers){.on_drain = count_socket_drain});
     c = client(x->f, "polling");
     enter_polling(c, sid);
+    on_sio(x, emit_event, &result);
+    assert_int_equal(result, WS_SENT);
+    get(c, sid);
+    expect(c, 200, "42[\"event\"," NUMBER_OF_10 "]");
+    expect_drained(x, 0); /* nobody waited */
     on_sio(x, emit_long_event, &result);
     assert_int_equal(result, WS_QUEUED);
-    assert_int_equal(read_counter(x->f, &x->f->seen.drained), 0);
+    expect_drained(x, 0); /* it has not read */
     get(c, sid);
     expect(c, 200, "42[\"long\"," NUMBER_OF_100 "]");
     wait_until(x->f, &x->f->seen.drained, 1, "calls of on_drain");
+    on_sio(x, emit_event, &result);
+    get(c, sid);
+    expect(c, 200, "42[\"event\"," NUMBER_OF_10 "]");
+    expect_drained(x, 1); /* once */
     leave_polling(c, sid);
+}
+
+static void all_connected_sockets_of_a_slow_client_are_told(void **state)
+{
+    static const struct {
+        const char *enter;
+        const char *answer; /* the beginning of it; NULL: none comes */
+        int told;
+    } cases[] = {{"40/custom,", "40/custom,", 2}, {"40/custom,{\"wait\":true}", NULL, 1}};
+    struct sio_fixture *x = *state;
+    struct raw_response r;
+    int told = 0;
+
+    sio_start(x, (struct sio_options){.engine.high_water = 100},
+              (struct sio_handlers){.on_drain = count_socket_drain, .on_auth = keep_some_waiting});
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct raw_client *c = client(x->f, cases[i].enter);
+        char sid[EIO_ID_SIZE];
+        int result;
+
+        enter_polling(c, sid);
+        post(c, sid, cases[i].enter);
+        expect(c, 200, "ok");
+        if (cases[i].answer != NULL) {
+            get(c, sid);
+            raw_expect_status(c, &r, 200);
+            assert_memory_equal(r.body, cases[i].answer, strlen(cases[i].answer));
+        }
+        on_sio(x, emit_long_event, &result);
+        assert_int_equal(result, WS_QUEUED);
+        get(c, sid);
+        raw_expect_status(c, &r, 200);
+        told += cases[i].told;
+        wait_until(x->f, &x->f->seen.drained, told, "calls of on_drain");
+        expect_drained(x, told);
+        leave_polling(c, sid);
+    }
 }
 
 /* The application is told; the client is not cut off, since it missed only what was not sent. */
@@ -581,6 +653,7 @@ int main(void)
         SIO_TEST(volatile_events_are_dropped_while_others_wait),
         SIO_TEST(parts_of_a_volatile_event_stay_together),
         SIO_TEST(who_waits_for_a_slow_client_is_told_when_it_has_read),
+        SIO_TEST(all_connected_sockets_of_a_slow_client_are_told),
         SIO_TEST(output_of_a_client_that_does_not_read_is_bounded),
         SIO_TEST(a_broadcast_does_not_wait_for_a_client_that_does_not_read),
         SIO_TEST(broadcasts_reach_every_transport),
