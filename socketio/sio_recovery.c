@@ -300,14 +300,17 @@ static void send_entry(const struct entry *e, struct sio_conn *c)
         sio_conn_fail(c);
 }
 
-void sio_recovery_replay(struct sio_socket *s)
+bool sio_recovery_replay(struct sio_socket *s)
 {
     const struct sio_recovery *r = s->nsp->recovery;
     uint64_t offset = r->first_offset;
 
+    if (s->missed < r->first_offset)
+        return false;
     for (const struct entry *e = r->first; e != NULL; e = e->next, offset++)
         if (offset >= s->missed && is_for(e, s))
             send_entry(e, s->conn);
+    return true;
 }
 
 /* --- going and coming back -------------------------------------------------------------------- */

@@ -173,7 +173,10 @@ bool sio_recovery_init(struct sio_namespace *n); /* false when out of memory */
 /* Give the socket a pid: its own of before, with id, rooms and data, when its client names it and
  * an offset that is still known; else a new one. False when out of memory. */
 bool sio_recovery_begin(struct sio_socket *s, struct ws_str auth);
-void sio_recovery_replay(struct sio_socket *s); /* send what it missed */
+
+/* Send what it missed. False when some of that has fallen out of the log since it came back, which
+ * it may while on_auth is not answered. */
+bool sio_recovery_replay(struct sio_socket *s);
 void sio_recovery_keep(struct sio_socket *s); /* it has ended, and may come back: takes its data */
 
 /* The offset of the packet that is emitted next, as text; false when recovery is off. */

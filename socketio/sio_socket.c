@@ -77,7 +77,8 @@ static void send_connected(struct sio_socket *s)
     sio_conn_send(s->conn, json_written(w));
 }
 
-/* A recovered client takes what comes before the packet that says so for what it has missed. */
+/* A recovered client takes what comes before the packet that says so for what it has missed. When
+ * that is not all there any more, it must not be told so: it comes back, and begins anew. */
 static void let_in(struct sio_socket *s, struct ws_str auth)
 {
     s->state = SIO_CONNECTED;
@@ -85,8 +86,8 @@ static void let_in(struct sio_socket *s, struct ws_str auth)
     s->disconnect_owed = true;
     s->nsp->connected++;
     eio_keep(s->conn->engine);
-    if (s->recovered)
-        sio_recovery_replay(s);
+    if (s->recovered && !sio_recovery_replay(s))
+        sio_conn_fail(s->conn);
     send_connected(s);
     if (s->nsp->handlers.on_connect != NULL)
         s->nsp->handlers.on_connect(s, auth);

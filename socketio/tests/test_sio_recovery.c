@@ -453,6 +453,54 @@ static void recovered_clients_may_be_asked_again(void **state)
     raw_expect_message(now.c, "44{\"message\":\"not again\"}");
 }
 
+static void keep_waiting(struct sio_socket *s, struct ws_str auth)
+{
+    struct sio_fixture *x = fixture_of(s);
+
+    (void)auth;
+    if (!sio_is_recovered(s)) {
+        sio_accept(s);
+        return;
+    }
+    x->socket = s;
+    count(x->f, &x->f->seen.ran);
+}
+
+static void accept_it(struct sio_fixture *x, void *arg)
+{
+    (void)arg;
+    assert_int_equal(sio_accept(x->socket), 0);
+}
+
+/* Or it would believe that it has missed nothing. */
+static void a_client_that_waits_too_long_for_on_auth_begins_anew(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a, b, now;
+    char offset[32], ignored[32];
+
+    sio_start(
+        x,
+        (struct sio_options){.recovery_ms = LONG_MS, .recovery_asks = true, .recovery_bytes = 5000},
+        (struct sio_handlers){.on_auth = keep_waiting});
+    enter(x, &a);
+    enter(x, &b);
+    raw_send_message(a.c, "42[\"echo\"]");
+    expect_event(a.c, "42[\"echo\"", offset);
+    cut(x, &a, 1);
+    come_back(x, &now, &a, offset);
+    wait_until(x->f, &x->f->seen.ran, 1, "sockets that wait");
+    for (int i = 0; i < 50; i++) {
+        raw_send_message(b.c, "42[\"echo\"]");
+        expect_event(b.c, "42[\"echo\"", ignored);
+    }
+    on_sio(x, accept_it, NULL);
+    expect_closed(now.c);
+    wait_until(x->f, &x->f->seen.closed, 2, "disconnected sockets");
+    come_back(x, &now, &a, offset);
+    expect_new(&now, &a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +518,7 @@ int main(void)
         SIO_TEST(data_of_those_who_stay_away_is_freed_in_time),
         SIO_TEST(recovered_clients_are_not_asked_again),
         SIO_TEST(recovered_clients_may_be_asked_again),
+        SIO_TEST(a_client_that_waits_too_long_for_on_auth_begins_anew),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
