@@ -8,12 +8,26 @@
 
 enum { BUF_MIN = 64 };
 
+/* Bytes of the budget that a buffer may have which is to hold `need`. */
+static size_t budget_left(const struct buf_budget *budget, size_t need)
+{
+    size_t left = budget->max - budget->used;
+    size_t kept = need < BUF_LARGE ? 0 : budget->max / 16;
+
+    return left < kept ? 0 : left - kept;
+}
+
 bool buf_budget_take(struct buf_budget *budget, size_t n)
 {
     if (n > budget->max - budget->used)
         return false;
     budget->used += n;
     return true;
+}
+
+bool buf_budget_take_block(struct buf_budget *budget, size_t n)
+{
+    return n <= budget_left(budget, n) && buf_budget_take(budget, n);
 }
 
 void buf_budget_give(struct buf_budget *budget, size_t n)
@@ -30,15 +44,6 @@ void buf_budget_release(struct buf_budget *budget)
         free(spare);
     }
     budget->spare_bytes = 0;
-}
-
-/* Bytes of the budget that a buffer may have which is to hold `need`. */
-static size_t budget_left(const struct buf_budget *budget, size_t need)
-{
-    size_t left = budget->max - budget->used;
-    size_t kept = need < BUF_LARGE ? 0 : budget->max / 16;
-
-    return left < kept ? 0 : left - kept;
 }
 
 /* The spare that was kept last of those that have `size` bytes; NULL when there is none, or when so

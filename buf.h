@@ -48,6 +48,8 @@ struct buf {
 
 /* Take `n` bytes out of the budget. Returns false, and takes nothing, when they are not there. */
 bool buf_budget_take(struct buf_budget *budget, size_t n);
+/* The same for a block whose size a peer decides: from BUF_LARGE on it leaves the last 1/16. */
+bool buf_budget_take_block(struct buf_budget *budget, size_t n);
 void buf_budget_give(struct buf_budget *budget, size_t n);
 
 /* Make room for `n` bytes behind b->len without changing the content. Grows by doubling, so that

@@ -117,7 +117,7 @@ bool ws_utf8_valid(const void *text, size_t len)
 
 bool ws_memory_take(struct ws_server *s, size_t n)
 {
-    return buf_budget_take(&s->budget, n);
+    return buf_budget_take_block(&s->budget, n);
 }
 
 void ws_memory_give(struct ws_server *s, size_t n)

@@ -322,7 +322,8 @@ ptrdiff_t ws_base64_decode(void *out, const char *text, size_t len);
 bool ws_utf8_valid(const void *text, size_t len);
 
 /* Count `n` bytes that you buffer for peers in max_memory. False, and nothing is counted, when they
- * are not there; give back what was taken, before ws_server_free(). */
+ * are not there: the last 1/16 is for takes below 64 KiB. Give back what was taken, before
+ * ws_server_free(). */
 bool ws_memory_take(struct ws_server *s, size_t n);
 void ws_memory_give(struct ws_server *s, size_t n);
 

@@ -47,6 +47,20 @@ static void a_budget_gives_out_no_more_than_it_has(void **state)
     assert_int_equal(budget.used, 0);
 }
 
+static void large_blocks_leave_some_of_the_budget_to_small_ones(void **state)
+{
+    struct buf_budget budget = {.max = 16 * BUF_LARGE};
+
+    (void)state;
+    assert_true(buf_budget_take_block(&budget, 15 * BUF_LARGE));
+    assert_false(buf_budget_take_block(&budget, BUF_LARGE));
+    assert_false(buf_budget_take_block(&budget, SIZE_MAX));
+    assert_int_equal(budget.used, 15 * BUF_LARGE);
+    assert_true(buf_budget_take_block(&budget, BUF_LARGE - 1));
+    assert_false(buf_budget_take_block(&budget, 2));
+    assert_true(buf_budget_take(&budget, 1));
+}
+
 static void an_empty_buffer_owns_nothing(void **state)
 {
     struct buf b = {0};
@@ -370,6 +384,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_budget_gives_out_no_more_than_it_has),
+        cmocka_unit_test(large_blocks_leave_some_of_the_budget_to_small_ones),
         cmocka_unit_test(an_empty_buffer_owns_nothing),
         cmocka_unit_test(what_was_appended_is_there_in_order),
         cmocka_unit_test(appending_byte_by_byte_is_linear),

@@ -1015,6 +1015,19 @@ static void memory_of_the_application_counts_in_max_memory(void **state)
     ws_memory_give(f->server, 1000);
 }
 
+/* Whoever has sessions that hold much must not silence the others. */
+static void large_memory_of_the_application_leaves_some_to_small(void **state)
+{
+    enum { LARGE = 64 << 10 };
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){.max_memory = 16 * LARGE});
+    assert_true(ws_memory_take(f->server, 15 * LARGE));
+    assert_false(ws_memory_take(f->server, LARGE));
+    assert_true(ws_memory_take(f->server, LARGE - 1));
+    ws_memory_give(f->server, 16 * LARGE - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1049,6 +1062,7 @@ int main(void)
         TEST(idle_server_uses_no_cpu),
         TEST(base64_and_utf8_are_served),
         TEST(memory_of_the_application_counts_in_max_memory),
+        TEST(large_memory_of_the_application_leaves_some_to_small),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
