@@ -103,7 +103,9 @@ struct sio_options {
                                       are not used */
     unsigned connect_timeout_ms; /* for a client to join its first namespace; 0: 45 s */
     unsigned recovery_ms;        /* how long a connection that was cut may be taken up again with
-                                      all that it missed; 0: not at all */
+                                      all that it missed; 0: not at all. With it each event has
+                                      one argument more at its end, a string by which clients say
+                                      where they were; not so requests and volatile events */
     bool recovery_asks;          /* call on_auth for recovered sockets too */
     size_t recovery_bytes;       /* of events kept for them in each namespace, and as many of the
                                       sockets; all that rules open share one such; 0: 1 MiB */
@@ -140,9 +142,10 @@ struct eio_server *sio_engine(const struct sio_server *io);
 /* What happens in a namespace. Each may be NULL. */
 struct sio_handlers {
     /* May this socket connect? Say so by sio_accept() or sio_refuse(), now or later. Until then it
-     * gets and sends no events, but may join rooms and have data. `auth` is the JSON object that
-     * the client sent, "{}" when it sent none, valid until return. Without this callback everybody
-     * may. */
+     * gets and sends no events, and sio_find() does not know it, but it may join rooms and have
+     * data. Whoever answers later keeps `s`, and lets go of it in on_abort. `auth` is the JSON
+     * object that the client sent, "{}" when it sent none, valid until return. Without this
+     * callback everybody may. */
     void (*on_auth)(struct sio_socket *s, struct ws_str auth);
 
     /* The client went away before the answer; `s` ends here. */
@@ -177,9 +180,9 @@ struct sio_namespace *sio_namespace_new(struct sio_server *io, const char *name,
                                         const struct sio_handlers *handlers);
 
 /* Open namespaces as clients ask for them: `match` says whether there may be one of that name, for
- * a client with that `auth`. Several such rules are tried in the order of their making. A namespace
- * that was opened so ends with its last socket (and its last recoverable one). Returns 0 or
- * WS_ERR_NOMEM. */
+ * a client with that `auth`; `user` is that of the handlers, which are copied. Several such rules
+ * are tried in the order of their making. A namespace that was opened so ends with its last socket
+ * (and its last recoverable one). Returns 0 or WS_ERR_NOMEM. */
 int sio_namespace_rule(struct sio_server *io,
                        bool (*match)(void *user, struct ws_str name, struct ws_str auth),
                        const struct sio_handlers *handlers);
@@ -238,7 +241,8 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
                 sio_reply_fn *fn, void *arg);
 
 /* Leave this namespace ("server namespace disconnect"), or with `close` all namespaces and then the
- * connection. on_disconnect follows, never from inside this call. */
+ * connection. on_disconnect follows, never from inside this call. A socket that still waits for the
+ * answer to its on_auth stays where it is, unless the connection ends: sio_refuse() it. */
 void sio_disconnect(struct sio_socket *s, bool close);
 
 bool sio_is_connected(const struct sio_socket *s);
@@ -248,6 +252,7 @@ bool sio_is_recovered(const struct sio_socket *s); /* its rooms, id and data are
 const char *sio_socket_id(const struct sio_socket *s);
 struct sio_socket *sio_find(const struct sio_server *io, const char *id); /* connected, or NULL */
 struct sio_namespace *sio_socket_namespace(const struct sio_socket *s);
+/* NULL once the connection has ended, so in most on_disconnect and on_abort. */
 struct eio_session *sio_socket_session(const struct sio_socket *s);
 
 /* Of the request that the client began with. Valid as long as the socket. */
