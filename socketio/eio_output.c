@@ -38,21 +38,11 @@ void eio_output_drop(struct eio_session *s)
     s->out_len = s->out_cap = 0;
 }
 
-/* Make room for a packet of `size` bytes and its separator, as long as no more than `limit` bytes
- * wait then. Returns 0, WS_ERR_FULL or WS_ERR_NOMEM. */
-static int queue_reserve(struct eio_session *s, size_t size, size_t limit)
+/* Returns 0, WS_ERR_FULL when max_memory does not allow it, or WS_ERR_NOMEM. */
+static int queue_grow(struct eio_session *s, size_t cap)
 {
-    size_t added = size + (s->out_len > 0);
-    size_t need = s->out_len + added;
-    size_t cap = s->out_cap < QUEUE_MIN / 2 ? QUEUE_MIN : s->out_cap * 2;
     char *out;
 
-    if (s->out_len > limit || added > limit - s->out_len)
-        return WS_ERR_FULL;
-    if (need <= s->out_cap)
-        return 0;
-    if (cap < need)
-        cap = need;
     if (!ws_memory_take(s->server->ws, cap - s->out_cap))
         return WS_ERR_FULL;
     out = realloc(s->out, cap);
@@ -63,6 +53,26 @@ static int queue_reserve(struct eio_session *s, size_t size, size_t limit)
     s->out = out;
     s->out_cap = cap;
     return 0;
+}
+
+/* Make room for a packet of `size` bytes and its separator, as long as no more than `limit` bytes
+ * wait then. By doubling, but neither past the limit nor where only less is to be had. Returns as
+ * queue_grow(). */
+static int queue_reserve(struct eio_session *s, size_t size, size_t limit)
+{
+    size_t added = size + (s->out_len > 0);
+    size_t need = s->out_len + added;
+    size_t cap = s->out_cap < QUEUE_MIN / 2 ? QUEUE_MIN : s->out_cap * 2;
+
+    if (s->out_len > limit || added > limit - s->out_len)
+        return WS_ERR_FULL;
+    if (need <= s->out_cap)
+        return 0;
+    if (cap > limit)
+        cap = limit;
+    if (cap > need && queue_grow(s, cap) == 0)
+        return 0;
+    return queue_grow(s, need);
 }
 
 /* The place for a packet that was made room for, behind a separator if it is not the first. */

@@ -90,6 +90,66 @@ static void queued_output_counts_in_max_memory(void **state)
     assert_true(stats(e->f).buffered < before);
 }
 
+static void fill_in_two_steps(struct engine *e, void *arg)
+{
+    static const char text[60000];
+
+    (void)arg;
+    note_result(e->f, 0, eio_send(e->session, WS_OP_BINARY, text, 60000, 0));
+    note_result(e->f, 1, eio_send(e->session, WS_OP_TEXT, "more", 4, 0));
+}
+
+static void queue_takes_no_more_memory_than_it_may_hold(void **state)
+{
+    enum { MAX_OUTPUT = 90000 };
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    size_t before;
+
+    engine_echo(e, (struct eio_options){.max_output = MAX_OUTPUT});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    before = stats(e->f).buffered;
+    on_engine(e, fill_in_two_steps, NULL);
+    assert_int_equal(e->f->seen.result[0], WS_QUEUED);
+    assert_int_equal(e->f->seen.result[1], WS_QUEUED);
+    assert_true(stats(e->f).buffered - before <= MAX_OUTPUT);
+}
+
+/* A queue of 256 bytes, 100 bytes of memory, and a packet that needs fewer. */
+static void send_with_little_memory(struct engine *e, void *arg)
+{
+    const char text[150] = "";
+    struct ws_server *ws = eio_ws_server(e->server);
+    size_t rest;
+
+    note_result(e->f, 0, eio_send(e->session, WS_OP_BINARY, text, sizeof text, 0));
+    rest = *(size_t *)arg - ws_server_stats(ws).buffered - 100;
+    note_result(e->f, 1, ws_memory_take(ws, rest));
+    note_result(e->f, 2, eio_send(e->session, WS_OP_BINARY, text, 99, 0));
+    note_result(e->f, 3, eio_send(e->session, WS_OP_BINARY, text, 99, 0));
+    ws_memory_give(ws, rest);
+}
+
+static void queue_grows_by_what_is_needed_when_there_is_no_more(void **state)
+{
+    size_t max_memory = 60000;
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_start(e, (struct eio_options){0}, (struct eio_handlers){0},
+                 (struct ws_options){.max_memory = max_memory});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    on_engine(e, send_with_little_memory, &max_memory);
+    assert_int_equal(e->f->seen.result[0], WS_SENT);
+    assert_int_equal(e->f->seen.result[1], true);
+    assert_int_equal(e->f->seen.result[2], WS_SENT);
+    assert_int_equal(e->f->seen.result[3], WS_ERR_FULL);
+}
+
 static void fill_on_open(struct eio_session *s, const struct eio_handshake *h)
 {
     engine_count_open(s, h);
@@ -326,6 +386,8 @@ int main(void)
         ENGINE_TEST(separator_in_a_text_is_refused),
         ENGINE_TEST(output_of_a_polling_session_is_bounded),
         ENGINE_TEST(queued_output_counts_in_max_memory),
+        ENGINE_TEST(queue_takes_no_more_memory_than_it_may_hold),
+        ENGINE_TEST(queue_grows_by_what_is_needed_when_there_is_no_more),
         ENGINE_TEST(full_output_has_room_for_a_ping),
         ENGINE_TEST(volatile_message_is_dropped_when_nobody_waits),
         ENGINE_TEST(volatile_message_right_after_another_is_dropped),
