@@ -36,6 +36,7 @@ void eio_output_drop(struct eio_session *s)
     free(s->out);
     s->out = NULL;
     s->out_len = s->out_cap = 0;
+    s->overflowed = false;
 }
 
 /* Returns 0, WS_ERR_FULL when max_memory does not allow it, or WS_ERR_NOMEM. */
@@ -73,6 +74,15 @@ static int queue_reserve(struct eio_session *s, size_t size, size_t limit)
     if (cap > need && queue_grow(s, cap) == 0)
         return 0;
     return queue_grow(s, need);
+}
+
+/* The same for a message: without room for it there is a gap behind what is queued. */
+static int queue_reserve_message(struct eio_session *s, size_t size)
+{
+    int error = queue_reserve(s, size, s->server->options.max_output);
+
+    s->overflowed = s->overflowed || error != 0;
+    return error;
 }
 
 /* The place for a packet that was made room for, behind a separator if it is not the first. */
@@ -203,7 +213,7 @@ bool eio_writable(const struct eio_session *s)
 }
 
 /* May a message of `len` bytes be sent now? Returns 0, EIO_DROPPED or what is against it. */
-static int admit(const struct eio_session *s, size_t len, unsigned flags)
+static int admit(struct eio_session *s, size_t len, unsigned flags)
 {
     size_t max = s->server->options.max_output;
 
@@ -211,9 +221,10 @@ static int admit(const struct eio_session *s, size_t len, unsigned flags)
         return WS_ERR_CLOSED;
     if ((flags & EIO_VOLATILE) != 0 && !eio_writable(s))
         return EIO_DROPPED;
-    if (eio_queued(s) > max || len > max - eio_queued(s))
-        return WS_ERR_FULL;
-    return 0;
+    if (eio_queued(s) <= max && len <= max - eio_queued(s))
+        return 0;
+    s->overflowed = true;
+    return WS_ERR_FULL;
 }
 
 static bool legal_message(enum ws_opcode opcode, const void *data, size_t len)
@@ -256,7 +267,7 @@ static int send_as_text(struct eio_session *s, enum ws_opcode opcode, const void
 static int queue_message(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len)
 {
     size_t size = eio_message_size(opcode, len);
-    int error = queue_reserve(s, size, s->server->options.max_output);
+    int error = queue_reserve_message(s, size);
 
     if (error != 0)
         return error;
@@ -392,7 +403,7 @@ int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags)
         return WS_ERR_NOMEM;
     if (s->on_websocket)
         return sent(s, ws_send(s->ws, WS_OP_TEXT, p->text, p->text_len));
-    error = queue_reserve(s, p->text_len, s->server->options.max_output);
+    error = queue_reserve_message(s, p->text_len);
     if (error != 0)
         return error;
     memcpy(queue_add(s, p->text_len), p->text, p->text_len);

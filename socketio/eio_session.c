@@ -122,6 +122,7 @@ static void linger(struct eio_session *s)
     eio_session_mark(s);
 }
 
+/* Whoever did not fetch what filled its queue is not waited for: that memory is needed. */
 void eio_close(struct eio_session *s)
 {
     bool at_once = s->ws != NULL || s->get.conn != NULL;
@@ -130,7 +131,7 @@ void eio_close(struct eio_session *s)
         return;
     s->ended = true;
     s->reason = at_once ? EIO_FORCED_CLOSE : EIO_FORCED_SERVER_CLOSE;
-    if (at_once && s->out_len == 0)
+    if ((at_once && s->out_len == 0) || s->overflowed)
         part(s, EIO_CLOSE_PACKET);
     else
         linger(s);

@@ -22,7 +22,8 @@
  * and is back on polling alone when the probe goes, or takes too long. Meanwhile a session lives:
  *
  *   open --> lingering --> over    eio_close() while something is queued, or no GET is held: it has
- *                                  `ended`, and is still `known` to those who fetch the last words
+ *                                  `ended`, and is still `known` to those who fetch the last words,
+ *                                  unless the queue `overflowed`
  *   open ----------------> over    any other end. Not `known` any more; freed after on_close
  *
  * Functions of the API never call back and never free: they mark the session, and so does
@@ -53,6 +54,7 @@ struct eio_session {
     bool uploading : 1;  /* the body of `post` is still to come */
     bool no_binary : 1;  /* the client wants base64 on a WebSocket too */
     bool drain_owed : 1; /* a send returned WS_QUEUED */
+    bool overflowed : 1; /* a message did not fit behind what is queued */
     bool pinged : 1;     /* a pong is awaited */
     bool extended : 1;   /* and something else has come, which bought it more time once */
 

@@ -167,9 +167,10 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
  * sends all its parts without the flag. */
 bool eio_writable(const struct eio_session *s);
 
-/* End the session. What was sent before is still delivered; what the client sends from now on is
- * dropped. The reason will be EIO_FORCED_CLOSE, or EIO_FORCED_SERVER_CLOSE on polling while no GET
- * is held. on_close follows soon, never from inside this call. A second call does nothing. */
+/* End the session. What was sent before is still delivered, but on polling not to a client that
+ * left so much unread that a send failed; what the client sends from now on is dropped. The reason
+ * will be EIO_FORCED_CLOSE, or EIO_FORCED_SERVER_CLOSE on polling while no GET is held. on_close
+ * follows soon, never from inside this call. A second call does nothing. */
 void eio_close(struct eio_session *s);
 
 /* The client has done what connect_timeout_ms waits for. */

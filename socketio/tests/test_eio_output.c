@@ -71,6 +71,47 @@ static void output_of_a_polling_session_is_bounded(void **state)
     assert_int_equal(e->f->seen.result[0], WS_SENT);
 }
 
+static void close_session(struct engine *e, void *arg)
+{
+    (void)arg;
+    eio_close(e->session);
+}
+
+/* Or sessions that nobody reads would hold their memory when they are over. */
+static void queue_that_overflowed_is_dropped_with_its_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.max_output = 210});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    on_engine(e, fill_output, NULL);
+    on_engine(e, close_session, NULL);
+    expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
+    get(c, sid);
+    expect(c, 400, "{\"code\":1,\"message\":\"Session ID unknown\"}");
+}
+
+static void queue_that_was_fetched_is_as_good_as_before(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_echo(e, (struct eio_options){.max_output = 210});
+    c = client(e->f, "polling");
+    open_polling(c, sid);
+    on_engine(e, fill_output, NULL);
+    get(c, sid);
+    raw_expect_status(c, &(struct raw_response){0}, 200);
+    on_engine(e, engine_send_text, "last words");
+    on_engine(e, close_session, NULL);
+    get(c, sid);
+    expect(c, 200, "4last words");
+}
+
 static void queued_output_counts_in_max_memory(void **state)
 {
     struct engine *e = *state;
@@ -385,6 +426,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ENGINE_TEST(separator_in_a_text_is_refused),
         ENGINE_TEST(output_of_a_polling_session_is_bounded),
+        ENGINE_TEST(queue_that_overflowed_is_dropped_with_its_session),
+        ENGINE_TEST(queue_that_was_fetched_is_as_good_as_before),
         ENGINE_TEST(queued_output_counts_in_max_memory),
         ENGINE_TEST(queue_takes_no_more_memory_than_it_may_hold),
         ENGINE_TEST(queue_grows_by_what_is_needed_when_there_is_no_more),
