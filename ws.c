@@ -760,8 +760,8 @@ static void fill_in_defaults(struct ws_options *o)
                  o->max_message < SIZE_MAX - (1u << 20) ? o->max_message + (1u << 20) : SIZE_MAX);
     default_size(&o->max_memory, 256u << 20);
     default_size(&o->high_water, 64u << 10);
-    if (o->high_water > o->max_queue)
-        o->high_water = o->max_queue;
+    if (o->high_water > o->max_queue / 2)
+        o->high_water = o->max_queue / 2;
     if (o->max_clients == 0 || o->max_clients > descriptors)
         o->max_clients = descriptors;
     default_ms(&o->handshake_timeout_ms, 10000);

@@ -81,7 +81,8 @@ struct ws_options {
     size_t max_queue;           /* unsent bytes of one connection; 0: max_message + 1 MiB */
     size_t max_memory;          /* bytes buffered for all connections together; 0: 256 MiB */
     size_t high_water;          /* unsent bytes above which a connection is not read; 0: 64 KiB;
-                                   never more than max_queue */
+                                   never more than half of max_queue, so that one more answer
+                                   fits */
     size_t max_clients;         /* 0: as many as RLIMIT_NOFILE allows */
     unsigned handshake_timeout_ms; /* for a whole request to come in, and for the next one on the
                                       same connection to begin; 0: 10 s */

@@ -299,6 +299,29 @@ static void slow_reader_is_slowed_and_loses_nothing(void **state)
     free(payload);
 }
 
+/* A queue that holds less than one read brings in: what has gathered leaves before it is full. */
+static void small_queue_loses_nothing_of_who_reads(void **state)
+{
+    enum { MESSAGES = 5000, SIZE = 100 };
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct hold h;
+    uint8_t *payload = make_payload(SIZE + MESSAGES, false);
+    size_t sent;
+
+    start(f, (struct ws_options){.max_queue = 64 * KIB});
+    c = upgraded(f, "/echo");
+    for (size_t i = 0; i < MESSAGES; i++)
+        raw_bytes_frame(&f->out, RAW_BINARY, payload + i, SIZE);
+    hold_loop(f, &h);
+    sent = raw_send_some(c, f->out.data, f->out.len, 50);
+    sem_post(&h.go);
+    raw_exchange(c, f->out.data + sent, f->out.len - sent);
+    for (size_t i = 0; i < MESSAGES; i++)
+        raw_expect_frame(c, RAW_BINARY, payload + i, SIZE);
+    free(payload);
+}
+
 /* Pongs are not queued without bound, and the newest one comes. */
 static void ping_flood_keeps_memory_flat_and_the_newest_pong(void **state)
 {
@@ -1139,6 +1162,7 @@ int main(void)
         TEST(reset_under_a_full_queue_frees_it),
         TEST(what_came_before_the_end_is_delivered),
         TEST(slow_reader_is_slowed_and_loses_nothing),
+        TEST(small_queue_loses_nothing_of_who_reads),
         TEST(ping_flood_keeps_memory_flat_and_the_newest_pong),
         TEST(sender_is_told_when_the_queue_is_full_and_when_it_drained),
         TEST(stream_that_refills_itself_starves_nobody),
