@@ -79,7 +79,7 @@ struct input {
     struct ws_message message;
     struct ws_frame frame;
     uint64_t frame_got; /* payload bytes of `frame` that have come */
-    bool in_frame;      /* and then nothing is stashed: what came of it is in `payload` */
+    bool in_frame;      /* what came of it is in `payload`, and stashed where it had to wait */
     struct buf payload; /* of the message so far */
 };
 

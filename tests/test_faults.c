@@ -458,6 +458,53 @@ static void sender_is_told_that_the_connection_is_broken(void **state)
     assert_int_equal(f->seen.close_code, WS_CLOSE_ABNORMAL);
 }
 
+static void send_a_lot(struct fixture *f)
+{
+    static const char block[200 * KIB];
+
+    assert_int_equal(ws_send(f->conn, WS_OP_BINARY, block, sizeof block), WS_QUEUED);
+}
+
+static void note_if_right(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    uint8_t *payload = make_payload(len, false);
+
+    (void)op;
+    note_result(of(c), 0, memcmp(data, payload, len) == 0);
+    count(of(c), &of(c)->seen.messages);
+    free(payload);
+}
+
+/* What is read though it should wait goes behind what waits. */
+static void message_keeps_its_order_where_epoll_does_not_obey(void **state)
+{
+    enum { SIZE = 600 * KIB, PART = 100 * KIB };
+    struct fixture *f = *state;
+    struct play p = {.f = f};
+    uint8_t *payload = make_payload(SIZE, false);
+
+    open_alone(&p, "/big", (struct ws_handlers){.on_message = note_if_right});
+    raw_bytes_header(&f->out, RAW_BINARY, SIZE);
+    for (size_t done = 0; done < SIZE; done += PART) {
+        raw_bytes_payload(&f->out, payload + done, PART, done);
+        if (done == PART) { /* over the high-water mark in the middle of the message */
+            faults_send_max(0);
+            send_a_lot(f);
+            faults_epoll_ctl_error(0, ENOMEM);
+        }
+        write_out(&p);
+    }
+    faults_none();
+    send_a_lot(f);
+    let_serve(f);
+    discard(p.bystander.fd);
+    let_serve(f);
+    assert_int_equal(f->seen.messages, 1);
+    assert_int_equal(f->seen.result[0], 1);
+    raw_close(&p.bystander);
+    free(payload);
+}
+
 /* Of a message that could not be sent nothing may follow: the peer would not know that one is
  * missing. */
 static void connection_ends_where_its_output_is_lost(void **state)
@@ -830,6 +877,7 @@ int main(void)
         TEST(server_that_cannot_be_made_leaves_nothing),
         TEST(any_system_call_may_fail),
         TEST(sender_is_told_that_the_connection_is_broken),
+        TEST(message_keeps_its_order_where_epoll_does_not_obey),
         TEST(connection_ends_where_its_output_is_lost),
         TEST(client_that_cannot_be_served_is_logged),
         TEST(aborted_request_has_nobody_elses_address),
