@@ -31,7 +31,7 @@ static void conn_drop_input(struct ws_conn *c)
     c->input = NULL;
 }
 
-/* Close the descriptor now; the memory goes when the turn ends, for the batch may name it still. */
+/* The memory stays until the turn ends, for the batch may name it still. */
 void conn_kill(struct ws_conn *c)
 {
     if (c->state == CONN_DEAD)
@@ -58,8 +58,7 @@ void conn_deadline(struct ws_conn *c, unsigned ms)
     timer_set(&c->server->timers, &c->timer, server_now(c->server) + ms);
 }
 
-/* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's, so
- * that no RST overtakes our last bytes. */
+/* We wait for the peer's FIN so that no RST overtakes our last bytes. */
 void conn_drain(struct ws_conn *c)
 {
     if (c->state >= CONN_DRAINING)
@@ -70,7 +69,6 @@ void conn_drain(struct ws_conn *c)
     conn_touch(c);
 }
 
-/* Tell the application, once, that an opened connection is over. RFC 6455 §7.1.5 */
 void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len)
 {
     if (!c->opened)
@@ -83,14 +81,12 @@ void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, siz
     room_leave_all(&c->server->rooms, &c->rooms);
 }
 
-/* The WebSocket connection is over, in whatever way; only bytes remain to be moved. */
 void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len)
 {
     conn_drain(c);
     conn_report_close(c, code, reason, len);
 }
 
-/* The peer is gone, or we wait no longer for it: nothing can be delivered. */
 void conn_lost(struct ws_conn *c)
 {
     if (conn_owes_answer(c))
@@ -125,7 +121,6 @@ static void conn_eof(struct ws_conn *c)
     }
 }
 
-/* Memory is out, the budget or the heap: this connection pays, with 1013. */
 void conn_overload(struct ws_conn *c)
 {
     static const char why[] = "out of memory (--max-memory, ws_options.max_memory)";
@@ -173,7 +168,6 @@ void conn_stop(struct ws_conn *c)
 
 /* --- input ------------------------------------------------------------------------------------ */
 
-/* The state that survives the turn, made when there is none; NULL when memory is out. */
 struct input *conn_input(struct ws_conn *c)
 {
     if (c->input != NULL)
@@ -368,7 +362,6 @@ void conn_ready(struct ws_conn *c, uint32_t events)
 
 /* --- settling --------------------------------------------------------------------------------- */
 
-/* Something is to be done for `c` before the loop sleeps. Outside a turn there is no later. */
 void conn_touch(struct ws_conn *c)
 {
     struct ws_server *s = c->server;
@@ -524,7 +517,6 @@ static void conn_timer_fired(struct timer *t)
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-/* Take over the accepted descriptor `fd`. */
 void conn_new(struct ws_server *s, int fd)
 {
     struct ws_conn *c = calloc(1, sizeof *c);

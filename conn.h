@@ -230,7 +230,7 @@ void conn_deadline(struct ws_conn *c, unsigned ms); /* from now */
 /* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's. */
 void conn_drain(struct ws_conn *c);
 /* Tell the application, once, that an opened connection is over; WS_CLOSE_ABNORMAL: without a Close
- * frame. */
+ * frame. RFC 6455 §7.1.5 */
 void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
 /* Both: the WebSocket connection is over, in whatever way; only bytes remain to be moved. */
 void conn_ended(struct ws_conn *c, unsigned code, const char *reason, size_t len);

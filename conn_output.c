@@ -24,7 +24,6 @@ enum {
     LARGE_BODY = 8 * 1024 /* bytes from which sending at once is cheaper than a copy */
 };
 
-/* The codecs say BUF_FULL and BUF_NOMEM; the API has its own names. */
 int to_ws_error(int buf_error)
 {
     return buf_error == BUF_FULL ? WS_ERR_FULL : WS_ERR_NOMEM;
@@ -166,7 +165,6 @@ static void flush_stage(struct ws_conn *c)
         conn_kill(c); /* it was promised, and it cannot be kept */
 }
 
-/* Nobody is there to read the output: go on with the input, which waited for it. */
 void conn_give_up_output(struct ws_conn *c)
 {
     c->broken = true;
@@ -202,7 +200,6 @@ static void send_all(struct ws_conn *c)
         send_queue(c);
 }
 
-/* Queue the pong that waits, if there is one. */
 void conn_send_pong(struct ws_conn *c)
 {
     struct pong *pong = c->outbox == NULL ? NULL : c->outbox->pong;
@@ -214,7 +211,6 @@ void conn_send_pong(struct ws_conn *c)
     free(pong);
 }
 
-/* Send until everything is out or the socket takes no more. The socket is not known to be full. */
 void conn_flush(struct ws_conn *c)
 {
     send_all(c);
@@ -346,7 +342,6 @@ static int append_large(struct ws_conn *c, const void *head, size_t head_len, co
                       : send_at_once(c, head, head_len, body, body_len);
 }
 
-/* Send bytes within the limits of this connection and of the server. */
 int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                 size_t body_len)
 {
@@ -363,9 +358,8 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
     return error;
 }
 
-/* The same for a response, which is all that a connection gets until its next request. What another
- * has staged leaves for it now instead of later: 500 long polls that are answered in one turn need
- * no queues. */
+/* A response is all that a connection gets until its next request. What another has staged leaves
+ * for it now instead of later: 500 long polls that are answered in one turn need no queues. */
 int conn_append_response(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                          size_t body_len)
 {
@@ -376,7 +370,6 @@ int conn_append_response(struct ws_conn *c, const void *head, size_t head_len, c
     return conn_append(c, head, head_len, body, body_len);
 }
 
-/* The same for a few bytes that must go out even when the limits are used up: a Close frame. */
 int conn_append_last(struct ws_conn *c, const void *data, size_t len)
 {
     if (c->broken)
@@ -388,7 +381,6 @@ int conn_append_last(struct ws_conn *c, const void *data, size_t len)
     return 0;
 }
 
-/* Send a shared frame within the limits of this connection and of the server. */
 int conn_refer(struct ws_conn *c, const struct output_slice *slice)
 {
     int error;
@@ -408,7 +400,6 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
     return 0;
 }
 
-/* While earlier output is stuck only the newest pong is kept, RFC 6455 §5.5.3. */
 void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     struct outbox *outbox = conn_outbox(c);
@@ -424,7 +415,6 @@ void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len)
     outbox->pong->len = (uint8_t)len;
 }
 
-/* Tell epoll what to wait for, if that has changed. */
 void conn_watch(struct ws_conn *c)
 {
     bool in = !c->eof && !c->paused;

@@ -104,7 +104,6 @@ static int frame_append(struct ws_conn *c, enum ws_opcode opcode, const void *da
     return conn_append(c, header, 0, payload - header_len, header_len + len);
 }
 
-/* Queue one whole frame. */
 int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     int error = frame_staged(c, opcode, data, len) ? 0 : frame_append(c, opcode, data, len);
@@ -150,7 +149,6 @@ static void conn_pong(struct ws_conn *c, const uint8_t *data, size_t len)
         conn_frame(c, WS_OP_PONG, data, len);
 }
 
-/* Begin the closing handshake, RFC 6455 §7.1.2. */
 int conn_start_close(struct ws_conn *c, unsigned code, const char *reason)
 {
     int error;
@@ -166,7 +164,6 @@ int conn_start_close(struct ws_conn *c, unsigned code, const char *reason)
     return 0;
 }
 
-/* Fail the connection, RFC 6455 §7.1.7. */
 void conn_fail(struct ws_conn *c, unsigned code, const char *why)
 {
     char address[WS_ADDRESS_SIZE];
@@ -364,8 +361,6 @@ static size_t data_frame(struct ws_conn *c, const struct ws_frame *f, uint8_t *p
     return (size_t)f->len;
 }
 
-/* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for
- * more. */
 size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
 {
     struct ws_frame f;

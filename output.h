@@ -19,8 +19,9 @@
 enum {
     OUTPUT_CHUNK_SIZE = 16384, /* of chunks that are kept for reuse */
     OUTPUT_SPARE_MAX = 64,     /* how many of them are kept */
-    OUTPUT_INLINE = 2 /* slices that need no allocation; with more of them malloc would take
-                                  longer for the struct around it, 1/50 of a room (`make bench`) */
+    /* Slices that need no allocation. With more of them malloc takes longer for the struct around
+     * them, 1/50 of a room (`make bench`). */
+    OUTPUT_INLINE = 2
 };
 
 struct output_chunk {

@@ -138,8 +138,6 @@ uint64_t server_now(const struct ws_server *s)
     return s->in_turn ? s->now_ms : clock_ms();
 }
 
-/* One line to the application. What a peer sent may be in it, so nothing but printable ASCII
- * leaves. */
 void server_log(const struct ws_server *s, enum ws_log_level level, const char *format, ...)
 {
     char line[SENTENCE_SIZE];
