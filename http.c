@@ -24,14 +24,14 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-static char to_lower(char c)
+char http_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
 static bool is_alnum(char c)
 {
-    return is_digit(c) || (to_lower(c) >= 'a' && to_lower(c) <= 'z');
+    return is_digit(c) || (http_lower(c) >= 'a' && http_lower(c) <= 'z');
 }
 
 /* OWS, RFC 9110 §5.6.3. */
@@ -77,7 +77,7 @@ static bool starts_nocase(struct http_str s, const char *text)
 {
     size_t i = 0;
 
-    while (i < s.len && text[i] != '\0' && to_lower(s.data[i]) == to_lower(text[i]))
+    while (i < s.len && text[i] != '\0' && http_lower(s.data[i]) == http_lower(text[i]))
         i++;
     return text[i] == '\0';
 }
@@ -248,7 +248,7 @@ static bool is_host_char(char c)
 
 static bool is_ipv6_char(char c)
 {
-    return is_digit(c) || (to_lower(c) >= 'a' && to_lower(c) <= 'f') || c == ':' || c == '.';
+    return is_digit(c) || (http_lower(c) >= 'a' && http_lower(c) <= 'f') || c == ':' || c == '.';
 }
 
 /* How long the host at the front of `s` is, 0 when there is none. */
@@ -623,7 +623,7 @@ static int hex_value(char c)
 {
     if (is_digit(c))
         return c - '0';
-    c = to_lower(c);
+    c = http_lower(c);
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 

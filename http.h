@@ -98,6 +98,7 @@ bool http_request_has_token(const struct http_request *r, const char *name, cons
  * the front of `*rest`. Returns false at the end. Commas inside quoted-strings do not separate. */
 bool http_list_next(struct http_str *rest, struct http_str *member);
 
+char http_lower(char c); /* of an ASCII letter; any other byte is left as it is */
 struct http_str http_str(const char *text); /* borrowed, with its NUL left out; NULL is empty */
 bool http_str_is(struct http_str s, const char *text);        /* equal, byte by byte */
 bool http_str_is_nocase(struct http_str s, const char *text); /* equal, ASCII case aside */

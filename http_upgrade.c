@@ -56,11 +56,6 @@ static struct http_str without_port(struct http_str authority, const char *port)
     return authority;
 }
 
-static char to_lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 /* Host names ignore case, RFC 3986 §3.2.2. What delimits an authority never counts as part of
  * it. */
 static bool same_authority(struct http_str a, struct http_str b)
@@ -68,7 +63,8 @@ static bool same_authority(struct http_str a, struct http_str b)
     if (a.len != b.len)
         return false;
     for (size_t i = 0; i < a.len; i++)
-        if (to_lower(a.data[i]) != to_lower(b.data[i]) || strchr("/?#@\\ \t,", a.data[i]) != NULL)
+        if (http_lower(a.data[i]) != http_lower(b.data[i]) ||
+            strchr("/?#@\\ \t,", a.data[i]) != NULL)
             return false;
     return a.len > 0;
 }
