@@ -494,7 +494,7 @@ static void conn_end_late(struct ws_conn *c)
 
 static void conn_timer_fired(struct timer *t)
 {
-    struct ws_conn *c = (struct ws_conn *)((char *)t - offsetof(struct ws_conn, timer));
+    struct ws_conn *c = TIMER_OWNER(t, struct ws_conn, timer);
 
     switch ((enum conn_state)c->state) {
     case CONN_HTTP:

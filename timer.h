@@ -25,6 +25,9 @@ struct timer {
     void (*fire)(struct timer *t);
 };
 
+/* The struct of that type whose `member` is the timer `t`: for fire(). */
+#define TIMER_OWNER(t, type, member) ((type *)((char *)(t)-offsetof(type, member)))
+
 struct timer_wheel {
     uint64_t now;                    /* ms; every deadline <= now has fired */
     uint64_t occupied[TIMER_LEVELS]; /* bit i: slot i holds at least one timer */

@@ -238,8 +238,7 @@ static void listeners_watch(struct ws_server *s, uint32_t events)
 
 static void accept_resume(struct timer *t)
 {
-    struct ws_server *s =
-        (struct ws_server *)((char *)t - offsetof(struct ws_server, accept_timer));
+    struct ws_server *s = TIMER_OWNER(t, struct ws_server, accept_timer);
 
     if (s->spare_fd < 0)
         s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -320,7 +319,7 @@ static void stop_now(struct ws_server *s)
 
 static void stop_timer_fired(struct timer *t)
 {
-    stop_now((struct ws_server *)((char *)t - offsetof(struct ws_server, stop_timer)));
+    stop_now(TIMER_OWNER(t, struct ws_server, stop_timer));
 }
 
 static void stop_begin(struct ws_server *s)
@@ -397,7 +396,7 @@ static void app_timer_unlink(struct ws_timer *t)
 
 static void app_timer_fired(struct timer *timer)
 {
-    struct ws_timer *t = (struct ws_timer *)((char *)timer - offsetof(struct ws_timer, timer));
+    struct ws_timer *t = TIMER_OWNER(timer, struct ws_timer, timer);
     void (*fn)(void *arg) = t->fn;
     void *arg = t->arg;
 
