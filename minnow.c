@@ -129,7 +129,8 @@ static void visit_end(struct ws_conn *c, unsigned code, const char *reason, size
     print_visit(c, visit, "closed");
     fprintf(stderr, ": %u \"", code);
     print_text(reason, len);
-    fprintf(stderr, "\", %llu messages, %llu bytes received\n", visit->messages, visit->bytes);
+    fprintf(stderr, "\", %llu message%s, %llu byte%s received\n", visit->messages,
+            visit->messages == 1 ? "" : "s", visit->bytes, visit->bytes == 1 ? "" : "s");
     free(visit);
 }
 
@@ -432,8 +433,10 @@ static void set_mode(struct settings *s, const char *mode)
     s->echo = echo;
 }
 
+#define FLAGS "qvh" /* the letters that take no value */
+
 enum {
-    OPT_ORIGIN = 256,
+    OPT_ORIGIN = 256, /* behind all letters */
     OPT_MAX_MESSAGE,
     OPT_MAX_QUEUE,
     OPT_MAX_MEMORY,
@@ -474,8 +477,6 @@ static void apply_limit(struct ws_options *o, int option, const char *value)
     case OPT_PING_TIMEOUT:
         o->ping_timeout_ms = parse_seconds("--ping-timeout", value);
         break;
-    default: /* getopt_long has said what is wrong */
-        exit(EXIT_USAGE);
     }
 }
 
@@ -512,6 +513,22 @@ static void apply_option(struct settings *s, int option, const char *value)
     }
 }
 
+/* What getopt_long() does not understand. `word` is the last that it has read to its end; where
+ * several letters share one, only optopt says which letter it is. */
+_Noreturn static void bad_option(int fault, const char *word)
+{
+    char letter[] = "-x";
+
+    if (fault == ':')
+        bad_usage("option", word, "needs a value");
+    if (optopt == 0)
+        bad_usage("option", word, "unknown, or short for more than one");
+    if (optopt >= OPT_ORIGIN || strchr(FLAGS, optopt) != NULL)
+        bad_usage("option", word, "takes no value");
+    letter[1] = (char)optopt;
+    bad_usage("option", letter, "unknown");
+}
+
 static void parse_command_line(struct settings *s, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -536,8 +553,12 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
     };
     int option;
 
-    while ((option = getopt_long(argc, argv, "p:b:qvh", options, NULL)) != -1)
+    opterr = 0; /* what is wrong we say ourselves */
+    while ((option = getopt_long(argc, argv, ":p:b:" FLAGS, options, NULL)) != -1) {
+        if (option == '?' || option == ':')
+            bad_option(option, argv[optind - 1]);
         apply_option(s, option, optarg);
+    }
     for (; optind < argc; optind++)
         set_mode(s, argv[optind]);
     if (s->verbosity == VERBOSE && s->options.log_level < WS_LOG_INFO)

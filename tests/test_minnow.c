@@ -164,63 +164,69 @@ static void version_goes_to_stdout_and_is_no_failure(void **state)
     assert_int_equal(strncmp(f->process.out.text, "minnow ", 7), 0);
 }
 
+static const struct {
+    const char *args[3];
+    const char *named;
+} bad_usages[] = {
+    {{"--nope"}, "option '--nope'"},
+    {{"--max", "1"}, "option '--max'"}, /* one of four */
+    {{"-x"}, "option '-x'"},
+    {{"-qx"}, "option '-x'"},
+    {{"--trace", "-xq"}, "option '-x'"},
+    {{"loud"}, "argument 'loud'"},
+    {{""}, "argument ''"},
+    {{"echo", "chat"}, "argument 'chat'"},
+    {{"chat", "chat"}, "argument 'chat'"},
+    {{"--quiet=yes"}, "option '--quiet=yes': takes no value"},
+    {{"--trace=yes"}, "option '--trace=yes': takes no value"},
+    {{"--port"}, "option '--port': needs a value"},
+    {{"-p"}, "option '-p': needs a value"},
+    {{"--port", "70000"}, "--port '70000'"},
+    {{"--port", "65536"}, "--port '65536'"},
+    {{"--port", "-1"}, "--port '-1'"},
+    {{"--port", " 1"}, "--port ' 1'"},
+    {{"--port", "http"}, "--port 'http'"},
+    {{"--port", "0x50"}, "--port '0x50'"},
+    {{"--port="}, "--port ''"},
+    {{"--port", "18446744073709551616"}, "--port '18446744073709551616'"},
+    {{"--port", "1\n2"}, "--port '1?2'"},
+    {{"-p", "eighty"}, "--port 'eighty'"},
+    {{"--bind", ""}, "--bind ''"},
+    {{"--origin="}, "--origin ''"},
+    {{"--origin", "example.org"}, "--origin 'example.org'"},
+    {{"--origin", "https://example.org/"}, "--origin 'https://example.org/'"},
+    {{"--origin", "https://"}, "--origin 'https://'"},
+    {{"--origin", "://example.org"}, "--origin '://example.org'"},
+    {{"--max-message", "0"}, "--max-message '0'"},
+    {{"--max-message", "12X"}, "--max-message '12X'"},
+    {{"--max-message", "16MB"}, "--max-message '16MB'"},
+    {{"--max-message", "M"}, "--max-message 'M'"},
+    {{"--max-message", "1.5M"}, "--max-message '1.5M'"},
+    {{"--max-queue", "-1K"}, "--max-queue '-1K'"},
+    {{"--max-queue", "18446744073709551616"}, "--max-queue '18446744073709551616'"},
+    {{"--max-memory", "17179869184G"}, "--max-memory '17179869184G'"},
+    {{"--max-clients", "0"}, "--max-clients '0'"},
+    {{"--max-clients", "1K"}, "--max-clients '1K'"},
+    {{"--handshake-timeout", "0"}, "--handshake-timeout '0'"},
+    {{"--handshake-timeout", "nan"}, "--handshake-timeout 'nan'"},
+    {{"--close-timeout", "0x1"}, "--close-timeout '0x1'"},
+    {{"--close-timeout", ""}, "--close-timeout ''"},
+    {{"--ping-interval", "86401"}, "--ping-interval '86401'"},
+    {{"--ping-interval", "1e3"}, "--ping-interval '1e3'"},
+    {{"--ping-timeout", "-1"}, "--ping-timeout '-1'"},
+    {{"--ping-timeout", "1.2.3"}, "--ping-timeout '1.2.3'"},
+    {{"--ping-timeout", "5s"}, "--ping-timeout '5s'"},
+};
+
 static void bad_usage_is_one_line_that_names_it_and_status_2(void **state)
 {
-    static const struct {
-        const char *args[3];
-        const char *named;
-    } rows[] = {
-        {{"--nope"}, "'--nope'"},
-        {{"-x"}, "'x'"},
-        {{"loud"}, "argument 'loud'"},
-        {{""}, "argument ''"},
-        {{"echo", "chat"}, "argument 'chat'"},
-        {{"chat", "chat"}, "argument 'chat'"},
-        {{"--quiet=yes"}, "'--quiet'"},
-        {{"--port"}, "'--port'"},
-        {{"-p"}, "'p'"},
-        {{"--port", "70000"}, "--port '70000'"},
-        {{"--port", "65536"}, "--port '65536'"},
-        {{"--port", "-1"}, "--port '-1'"},
-        {{"--port", " 1"}, "--port ' 1'"},
-        {{"--port", "http"}, "--port 'http'"},
-        {{"--port", "0x50"}, "--port '0x50'"},
-        {{"--port="}, "--port ''"},
-        {{"--port", "18446744073709551616"}, "--port '18446744073709551616'"},
-        {{"--port", "1\n2"}, "--port '1?2'"},
-        {{"-p", "eighty"}, "--port 'eighty'"},
-        {{"--bind", ""}, "--bind ''"},
-        {{"--origin="}, "--origin ''"},
-        {{"--origin", "example.org"}, "--origin 'example.org'"},
-        {{"--origin", "https://example.org/"}, "--origin 'https://example.org/'"},
-        {{"--origin", "https://"}, "--origin 'https://'"},
-        {{"--origin", "://example.org"}, "--origin '://example.org'"},
-        {{"--max-message", "0"}, "--max-message '0'"},
-        {{"--max-message", "12X"}, "--max-message '12X'"},
-        {{"--max-message", "16MB"}, "--max-message '16MB'"},
-        {{"--max-message", "M"}, "--max-message 'M'"},
-        {{"--max-message", "1.5M"}, "--max-message '1.5M'"},
-        {{"--max-queue", "-1K"}, "--max-queue '-1K'"},
-        {{"--max-queue", "18446744073709551616"}, "--max-queue '18446744073709551616'"},
-        {{"--max-memory", "17179869184G"}, "--max-memory '17179869184G'"},
-        {{"--max-clients", "0"}, "--max-clients '0'"},
-        {{"--max-clients", "1K"}, "--max-clients '1K'"},
-        {{"--handshake-timeout", "0"}, "--handshake-timeout '0'"},
-        {{"--handshake-timeout", "nan"}, "--handshake-timeout 'nan'"},
-        {{"--close-timeout", "0x1"}, "--close-timeout '0x1'"},
-        {{"--close-timeout", ""}, "--close-timeout ''"},
-        {{"--ping-interval", "86401"}, "--ping-interval '86401'"},
-        {{"--ping-interval", "1e3"}, "--ping-interval '1e3'"},
-        {{"--ping-timeout", "-1"}, "--ping-timeout '-1'"},
-        {{"--ping-timeout", "1.2.3"}, "--ping-timeout '1.2.3'"},
-        {{"--ping-timeout", "5s"}, "--ping-timeout '5s'"},
-    };
-
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof bad_usages / sizeof bad_usages[0]; i++) {
         struct fixture *f = *state;
 
-        start(f, rows[i].args);
-        expect_failure(f, 2, rows[i].named);
+        start(f, bad_usages[i].args);
+        expect_failure(f, 2, bad_usages[i].named);
+        assert_memory_equal(f->process.err.text, "minnow: ", 8);
+        assert_non_null(strstr(f->process.err.text, " (try --help)"));
         process_release(&f->process);
     }
 }
@@ -510,8 +516,9 @@ static void verbose_logs_each_connection_at_both_ends(void **state)
     c = join(f, 1, "/");
     port = local_port(c);
     expect_visit(f, 2, port, "opened /");
+    raw_send_message(c, "1");
     raw_send_close(c, 0);
-    expect_visit(f, 2, port, "closed /: 1005 \"\", 0 messages, 0 bytes received");
+    expect_visit(f, 2, port, "closed /: 1005 \"\", 1 message, 1 byte received");
     expect_clean_end(f);
 }
 
