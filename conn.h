@@ -126,8 +126,8 @@ struct ws_conn {
     bool watched_in : 1;  /* what epoll watches for: EPOLLIN */
     bool watched_out : 1; /* EPOLLOUT */
     bool overrun : 1;     /* closed as a slow recipient: to be reported as 1013, not 1006 */
-    bool behind : 1;      /* the peer had yet to take some of `given` when a deadline last asked */
-    uint32_t given;       /* bytes to the socket since then, and those; it may wrap */
+    bool behind : 1;      /* the socket held bytes for the peer when output was last marked */
+    uint32_t given;       /* those bytes, and what the socket got since; it may wrap */
     struct ws_server *server;
     const struct endpoint *endpoint;
     struct input *input;
