@@ -315,7 +315,7 @@ static void conn_read(struct ws_conn *c)
     uint8_t *shared = c->server->received;
     uint8_t *space = NULL;
     size_t kept = take_frame_start(c, shared);
-    size_t direct = kept > 0 || has_stash(c) ? 0 : conn_payload_space(c, &space);
+    size_t direct = kept > 0 ? 0 : conn_payload_space(c, &space);
     struct iovec iov[] = {{.iov_base = space, .iov_len = direct},
                           {.iov_base = shared, .iov_len = RECEIVE_SIZE}};
     ssize_t n = direct > 0 ? readv(c->source.fd, iov, 2)

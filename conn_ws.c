@@ -303,6 +303,8 @@ size_t conn_payload_space(struct ws_conn *c, uint8_t **space)
     left = (size_t)(c->input->frame.len - c->input->frame_got);
     if (left < RECEIVE_SIZE / 2 || payload->len == 0)
         return 0;
+    if (c->input->stash.len > 0)
+        return 0; /* it comes before what is read now */
     if (payload->cap == payload->len &&
         buf_reserve(payload, &c->server->budget, left < payload->len ? left : payload->len) != 0)
         return 0;
