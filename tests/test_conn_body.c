@@ -56,8 +56,8 @@ static void see_refusal(struct ws_conn *c, const struct ws_request *req, int sta
 
 static void see_abort(struct ws_conn *c)
 {
-    note_text(of(c), "abort ", 6);
     note_result(of(c), 2, ws_respond(c, 200, NULL, 0, "", 0));
+    note_text(of(c), "abort ", 6); /* last: the test waits for it */
 }
 
 static void start_door(struct fixture *f, struct ws_options options)
