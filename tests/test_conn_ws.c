@@ -524,6 +524,33 @@ static void data_of_a_message_may_be_sent_again_and_in_parts(void **state)
     }
 }
 
+static void send_three_times(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    for (size_t i = 0; i < 3; i++)
+        note_result(of(c), i, ws_send(c, op, data, len));
+    count(of(c), &of(c)->seen.messages);
+}
+
+/* Two frames of 404 bytes fit into 1000, a third does not. */
+static void small_messages_heed_max_queue_too(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *payload = make_payload(400, false);
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.max_queue = 1000});
+    serve(f, "/thrice", (struct ws_handlers){.on_message = send_three_times});
+    run(f);
+    c = upgraded(f, "/thrice");
+    raw_send_frame(c, RAW_BINARY, payload, 400);
+    raw_expect_frame(c, RAW_BINARY, payload, 400);
+    raw_expect_frame(c, RAW_BINARY, payload, 400);
+    wait_until(f, &f->seen.messages, 1, "messages");
+    assert_true(f->seen.result[0] >= 0 && f->seen.result[1] >= 0);
+    assert_int_equal(f->seen.result[2], WS_ERR_FULL);
+    free(payload);
+}
+
 static void ping_is_answered_with_its_own_payload(void **state)
 {
     static const size_t sizes[] = {0, 1, 124, 125};
@@ -1029,6 +1056,7 @@ int main(void)
         TEST(message_may_end_anywhere_in_the_space_it_is_received_into),
         TEST(pipelined_messages_come_back_in_order),
         TEST(data_of_a_message_may_be_sent_again_and_in_parts),
+        TEST(small_messages_heed_max_queue_too),
         TEST(ping_is_answered_with_its_own_payload),
         TEST(pong_that_waits_leaves_before_a_close),
         TEST(close_code_is_echoed_when_it_is_valid),

@@ -212,6 +212,17 @@ static void the_limit_itself_is_allowed_and_one_more_is_not(void **state)
 }
 
 /* With the announcement, before any of the payload. */
+/* Also where it is judged in one call, see expect_whole(). */
+static void a_message_in_one_frame_may_be_as_long_as_the_limit(void **state)
+{
+    static const char payload[MAX + 1];
+    struct ws_message exact = {0}, over = {0};
+
+    (void)state;
+    assert_int_equal(feed_steps(&exact, WS_OP_BINARY, true, payload, MAX, MAX), WS_OP_BINARY);
+    assert_int_equal(feed_steps(&over, WS_OP_BINARY, true, payload, MAX + 1, MAX), TOO_BIG);
+}
+
 static void fragments_are_refused_when_their_sum_passes_the_limit(void **state)
 {
     struct ws_message m = {0};
@@ -508,6 +519,7 @@ int main(void)
         cmocka_unit_test(empty_fragments_without_end_are_cut_off),
         cmocka_unit_test(each_message_may_have_its_own_empty_fragments),
         cmocka_unit_test(the_limit_itself_is_allowed_and_one_more_is_not),
+        cmocka_unit_test(a_message_in_one_frame_may_be_as_long_as_the_limit),
         cmocka_unit_test(fragments_are_refused_when_their_sum_passes_the_limit),
         cmocka_unit_test(lengths_that_would_wrap_are_refused),
         cmocka_unit_test(a_limit_lowered_inside_a_message_is_kept),
