@@ -244,13 +244,15 @@ static void socket_free(struct sio_socket *s)
     sio_namespace_check(n);
 }
 
+/* What on_connect does may end the socket, which marks it again: then it is settled once more, and
+ * nothing is freed here that is on the list of the marked. */
 void sio_socket_settle(struct sio_socket *s)
 {
     if (s->state == SIO_ACCEPTED) {
         let_in(s, auth_of(s));
         forget_auth(s);
     }
-    if (s->state != SIO_ENDED)
+    if (s->state != SIO_ENDED || s->marked)
         return;
     sio_waits_end(s);
     report(s);

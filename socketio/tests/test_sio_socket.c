@@ -93,6 +93,38 @@ static void a_socket_may_be_let_in_later(void **state)
     expect_silence(c);
 }
 
+static void send_away(struct sio_socket *s, struct ws_str auth)
+{
+    sio_count_connect(s, auth);
+    sio_disconnect(s, json_string_is(json_member(auth, "close"), "all"));
+}
+
+/* A ban that is known only when the socket is let in: the answer to on_auth comes late, and
+ * on_connect ends the socket that is just being settled. */
+static void a_socket_let_in_late_may_be_ended_in_on_connect(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct sio_handlers handlers = judging;
+    struct raw_client *c;
+    int results[2];
+
+    handlers.on_connect = send_away;
+    sio_start(x, (struct sio_options){0}, handlers);
+    c = sio_open(x);
+    for (int i = 1; i <= 3; i++) {
+        raw_send_message(c, "40");
+        wait_until(x->f, &x->f->seen.requests, i, "requests to connect");
+        on_sio(x, accept_it, results);
+        expect_disconnect(x, i, "server namespace disconnect");
+        raw_read_frame(c, &(struct raw_frame){0});
+        raw_expect_message(c, "41");
+    }
+    raw_send_message(c, "40{\"close\":\"all\"}");
+    wait_until(x->f, &x->f->seen.requests, 4, "requests to connect");
+    on_sio(x, accept_it, results);
+    expect_disconnect(x, 4, "server namespace disconnect");
+}
+
 static void a_socket_may_be_refused_with_message_and_data(void **state)
 {
     struct sio_fixture *x = *state;
@@ -457,6 +489,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SIO_TEST(a_socket_may_be_let_in_at_once),
         SIO_TEST(a_socket_may_be_let_in_later),
+        SIO_TEST(a_socket_let_in_late_may_be_ended_in_on_connect),
         SIO_TEST(a_socket_may_be_refused_with_message_and_data),
         SIO_TEST(data_of_a_refusal_must_be_json),
         SIO_TEST(a_client_that_waits_must_not_send_events),
