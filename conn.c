@@ -31,7 +31,8 @@ static void conn_drop_input(struct ws_conn *c)
     c->input = NULL;
 }
 
-/* The memory stays until the turn ends, for the batch may name it still. */
+/* The memory stays until the turn ends, for the batch may name it still. Closing is not enough for
+ * epoll to forget a descriptor: a child process that was forked meanwhile has a duplicate of it. */
 void conn_kill(struct ws_conn *c)
 {
     if (c->state == CONN_DEAD)
@@ -39,6 +40,7 @@ void conn_kill(struct ws_conn *c)
     c->abort_owed = conn_owes_answer(c);
     c->state = CONN_DEAD;
     timer_cancel(&c->server->timers, &c->timer);
+    epoll_ctl(c->server->epoll_fd, EPOLL_CTL_DEL, c->source.fd, NULL);
     close(c->source.fd);
     conn_drop_output(c);
     conn_touch(c);

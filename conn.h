@@ -176,6 +176,7 @@ struct ws_server {
     struct ws_timer *app_timers;
     struct watch *watches;
     struct watch *ended_watches; /* in this turn, whose batch may name them still */
+    struct watch *lost_watches;  /* ended, but epoll may still report them */
     struct endpoint *endpoints;
     struct buf_budget budget;
     struct output_pool pool;

@@ -445,44 +445,59 @@ static struct watch **find_watch(struct ws_server *s, int fd)
     return link;
 }
 
-/* Freed after the batch, which may name it still. */
+/* Freed after the batch, which may name it still; or with the server, where epoll cannot forget it:
+ * a descriptor that was closed before its watch ended is unknown here, but when its file lives on in
+ * a duplicate (dup, fork) epoll goes on to report it. */
 static int watch_end(struct ws_server *s, struct watch **link)
 {
     struct watch *w = *link;
+    bool forgotten = epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, w->source.fd, NULL) == 0;
+    struct watch **ended = forgotten ? &s->ended_watches : &s->lost_watches;
 
     *link = w->next;
-    w->next = s->ended_watches;
+    w->next = *ended;
     w->fn = NULL;
-    s->ended_watches = w;
-    return epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, w->source.fd, NULL) == 0 ? 0 : WS_ERR_SYSTEM;
+    *ended = w;
+    return forgotten ? 0 : WS_ERR_SYSTEM;
+}
+
+static int watch_begin(struct ws_server *s, int fd, uint32_t events,
+                       void (*fn)(void *arg, uint32_t ready), void *arg)
+{
+    struct watch *w = malloc(sizeof *w);
+    struct epoll_event event = {.events = events, .data.ptr = w};
+
+    if (w == NULL)
+        return WS_ERR_NOMEM;
+    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        free(w);
+        return WS_ERR_SYSTEM;
+    }
+    *w = (struct watch){{.fd = fd, .kind = SOURCE_WATCH}, s->watches, fn, arg};
+    s->watches = w;
+    return 0;
 }
 
 int ws_watch(struct ws_server *s, int fd, uint32_t events, void (*fn)(void *arg, uint32_t ready),
              void *arg)
 {
     struct watch **link = find_watch(s, fd);
-    struct watch *w = *link;
-    struct epoll_event event = {.events = events};
-    bool is_new = w == NULL;
+    struct epoll_event event = {.events = events, .data.ptr = *link};
 
+    if (*link == NULL)
+        return events == 0 ? 0 : watch_begin(s, fd, events, fn, arg);
     if (events == 0)
-        return w == NULL ? 0 : watch_end(s, link);
-    if (is_new && (w = calloc(1, sizeof *w)) == NULL)
-        return WS_ERR_NOMEM;
-    event.data.ptr = w;
-    if (epoll_ctl(s->epoll_fd, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) != 0) {
-        if (is_new)
-            free(w);
+        return watch_end(s, link);
+    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0) {
+        (*link)->fn = fn;
+        (*link)->arg = arg;
+        return 0;
+    }
+    if (errno != ENOENT)
         return WS_ERR_SYSTEM;
-    }
-    if (is_new) {
-        w->source = (struct source){.fd = fd, .kind = SOURCE_WATCH};
-        w->next = s->watches;
-        s->watches = w;
-    }
-    w->fn = fn;
-    w->arg = arg;
-    return 0;
+    /* The watched one was closed, and this is another one of the same number. */
+    watch_end(s, link);
+    return watch_begin(s, fd, events, fn, arg);
 }
 
 static void watches_free(struct watch **list)
@@ -841,6 +856,7 @@ void ws_server_free(struct ws_server *s)
         ws_timer_cancel(s->app_timers); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
     watches_free(&s->watches);
     watches_free(&s->ended_watches);
+    watches_free(&s->lost_watches);
     for (struct post *p = atomic_exchange(&s->posts, NULL), *next; p != NULL; p = next) {
         next = p->next;
         free(p);

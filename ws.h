@@ -344,7 +344,9 @@ void ws_timer_cancel(struct ws_timer *t); /* NULL is allowed */
 
 /* Call fn(arg, ready) whenever `fd` has one of `events` (EPOLLIN, EPOLLOUT of <sys/epoll.h>), or
  * EPOLLERR or EPOLLHUP. `fd` stays yours. A second call for the same fd changes it; events 0 ends
- * it, which must come before close(fd). Returns 0, WS_ERR_NOMEM or WS_ERR_SYSTEM. */
+ * it, which must come before close(fd): else it returns WS_ERR_SYSTEM, and where a duplicate of the
+ * descriptor is open the loop cannot sleep while that is ready. Returns 0, WS_ERR_NOMEM or
+ * WS_ERR_SYSTEM. */
 int ws_watch(struct ws_server *s, int fd, uint32_t events, void (*fn)(void *arg, uint32_t ready),
              void *arg);
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -451,6 +452,93 @@ static void watch_that_ends_in_a_batch_is_not_called_in_it(void **state)
         close(p.watches[i].ends[0]);
         close(p.watches[i].ends[1]);
     }
+}
+
+/* Turn after turn until the server has `n` connections. */
+static void poll_until_accepted(struct fixture *f, size_t n)
+{
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+
+    while (ws_server_stats(f->server).connections != n && raw_now_ms() < deadline)
+        assert_int_equal(ws_server_step(f->server, 10), 1);
+    assert_int_equal(ws_server_stats(f->server).connections, n);
+}
+
+static void steps(struct fixture *f, int n)
+{
+    for (int i = 0; i < n; i++)
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+}
+
+/* epoll knows a descriptor by its file: it reports one that was closed as long as a duplicate of it
+ * is open. */
+static void watch_that_ends_after_its_descriptor_was_closed_is_not_called(void **state)
+{
+    struct fixture *f = *state;
+    struct pipe_watch w = {.fixture = f};
+    int duplicate;
+
+    create(f, (struct ws_options){0});
+    assert_int_equal(pipe2(w.ends, O_CLOEXEC), 0);
+    start_watch(f, &w);
+    duplicate = dup(w.ends[0]);
+    close(w.ends[0]);
+    assert_int_equal(ws_watch(f->server, w.ends[0], 0, NULL, NULL), WS_ERR_SYSTEM);
+    steps(f, 3);
+    assert_int_equal(write(w.ends[1], "abc", 3), 3);
+    steps(f, 3);
+    assert_int_equal(f->seen.ran, 0);
+    close(duplicate);
+    close(w.ends[1]);
+}
+
+static void watch_of_a_number_that_was_used_again_is_a_new_one(void **state)
+{
+    struct fixture *f = *state;
+    struct pipe_watch old = {.fixture = f}, w = {.fixture = f};
+
+    create(f, (struct ws_options){0});
+    assert_int_equal(pipe2(old.ends, O_CLOEXEC), 0);
+    start_watch(f, &old);
+    assert_int_equal(pipe2(w.ends, O_CLOEXEC), 0);
+    assert_int_equal(dup2(w.ends[0], old.ends[0]), old.ends[0]); /* closes the old one */
+    close(w.ends[0]);
+    w.ends[0] = old.ends[0];
+    start_watch(f, &w);
+    assert_int_equal(w.result, 0);
+    assert_int_equal(write(w.ends[1], "abc", 3), 3);
+    steps(f, 3);
+    assert_string_equal(f->seen.text, "abc");
+    assert_int_equal(ws_watch(f->server, w.ends[0], 0, NULL, NULL), 0);
+    close(w.ends[0]);
+    close(w.ends[1]);
+    close(old.ends[1]);
+}
+
+/* A program that forks leaves duplicates of the descriptors of all connections in its child, until
+ * that calls exec(). */
+static void connection_that_ended_is_not_reported_though_a_child_has_it(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    pid_t child;
+
+    create(f, (struct ws_options){0});
+    c = client(f, "forked");
+    raw_send_text(c, "GET /");
+    poll_until_accepted(f, 1);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+        _exit(0);
+    }
+    raw_half_close(c);
+    poll_until_accepted(f, 0);
+    steps(f, 5);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
 static void server_runs_inside_a_foreign_loop(void **state)
@@ -1042,6 +1130,9 @@ int main(void)
         TEST(timer_rings_no_earlier_for_a_callback_that_took_long),
         TEST(foreign_descriptor_is_watched),
         TEST(watch_that_ends_in_a_batch_is_not_called_in_it),
+        TEST(watch_that_ends_after_its_descriptor_was_closed_is_not_called),
+        TEST(watch_of_a_number_that_was_used_again_is_a_new_one),
+        TEST(connection_that_ended_is_not_reported_though_a_child_has_it),
         TEST(server_runs_inside_a_foreign_loop),
         TEST(deadline_set_between_turns_runs_from_then),
         TEST(idle_foreign_loop_does_not_spin),
