@@ -11,7 +11,7 @@ STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-PURE = sha1 base64 utf8 ws_frame ws_message http http_upgrade buf timer output room
+PURE = sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade buf timer output room
 CORE = $(PURE) listen conn conn_output conn_http conn_ws ws
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
@@ -21,6 +21,7 @@ SOCKETIO = $(patsubst %.c,%,$(wildcard socketio/*.c))
 # such as UTF-8 and base64, are in ws.c: who calls one has the core.
 LINK_test_sha1 = sha1
 LINK_test_base64 = base64
+LINK_test_siphash = siphash
 LINK_test_utf8 = utf8
 LINK_test_ws_frame = ws_frame
 LINK_test_ws_message = ws_message ws_frame utf8
@@ -29,7 +30,7 @@ LINK_test_http_upgrade = http_upgrade http sha1 base64
 LINK_test_buf = buf tests/oom
 LINK_test_timer = timer
 LINK_test_output = output buf tests/oom
-LINK_test_room = room buf tests/oom
+LINK_test_room = room siphash buf tests/oom
 LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
 LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
@@ -39,7 +40,7 @@ LINK_test_minnow = tests/process tests/raw_client
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
-LINK_test_eio_census = socketio/eio_census socketio/name_table
+LINK_test_eio_census = socketio/eio_census socketio/name_table $(CORE)
 LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) socketio/name_table \
     socketio/tests/engine_fixture $(LINK_test_server)
 LINK_test_eio_http = $(LINK_test_engineio)
@@ -54,7 +55,7 @@ LINK_test_sio_room = $(LINK_test_socketio)
 LINK_test_sio_emit = $(LINK_test_socketio)
 LINK_test_sio_recovery = $(LINK_test_socketio)
 LINK_test_json = socketio/json $(CORE)
-LINK_test_name_table = socketio/name_table
+LINK_test_name_table = socketio/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 # So does a fuzzer, by the same names.
 FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))

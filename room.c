@@ -33,27 +33,23 @@ static void give(struct buf_budget *budget, void *p, size_t size)
     buf_budget_give(budget, size);
 }
 
-/* FNV-1a from a secret start, stirred at the end because buckets use the low bits only. */
 static uint64_t hash_name(const struct room_table *table, const char *name, size_t len)
 {
-    uint64_t h = table->seed ^ 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (uint8_t)name[i]) * 0x100000001b3u;
-    h ^= h >> 32;
-    h *= 0x9e3779b97f4a7c15u;
-    return h ^ (h >> 29);
+    return siphash(table->key, name, len);
 }
 
-void room_table_init(struct room_table *table, struct buf_budget *budget, uint64_t seed)
+void room_table_init(struct room_table *table, struct buf_budget *budget,
+                     const uint8_t key[SIPHASH_KEY_SIZE])
 {
-    *table = (struct room_table){.budget = budget, .seed = seed};
+    *table = (struct room_table){.budget = budget};
+    memcpy(table->key, key, sizeof table->key);
 }
 
 void room_table_release(struct room_table *table)
 {
     give(table->budget, table->buckets, table->size * sizeof *table->buckets);
-    room_table_init(table, table->budget, table->seed);
+    table->buckets = NULL;
+    table->size = 0;
 }
 
 static struct room **bucket(const struct room_table *table, uint64_t hash)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "siphash.h"
 
 struct room;
 
@@ -37,11 +38,12 @@ struct room_table {
     struct room **buckets; /* NULL while there has been no room */
     size_t size;           /* a power of two */
     size_t count;          /* rooms */
-    uint64_t seed;         /* secret, so that a peer cannot choose names that collide */
+    uint8_t key[SIPHASH_KEY_SIZE]; /* secret, so that a peer cannot find names that collide */
     struct buf_budget *budget;
 };
 
-void room_table_init(struct room_table *table, struct buf_budget *budget, uint64_t seed);
+void room_table_init(struct room_table *table, struct buf_budget *budget,
+                     const uint8_t key[SIPHASH_KEY_SIZE]);
 void room_table_release(struct room_table *table); /* all seats have been left */
 
 /* The room of that name, or NULL. */

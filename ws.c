@@ -30,6 +30,7 @@
 #include "base64.h"
 #include "conn.h"
 #include "listen.h"
+#include "siphash.h"
 #include "utf8.h"
 
 enum {
@@ -113,6 +114,41 @@ bool ws_utf8_valid(const void *text, size_t len)
     struct utf8 u = {0};
 
     return utf8_feed(&u, text, len) && utf8_complete(&u);
+}
+
+uint64_t ws_siphash(const uint8_t key[WS_SIPHASH_KEY_SIZE], const void *data, size_t len)
+{
+    return siphash(key, data, len);
+}
+
+/* Where getrandom() is not there (a kernel before 3.17) or not allowed (seccomp). */
+static bool read_urandom(uint8_t *out, size_t len)
+{
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, out, len);
+    int error = n < 0 ? errno : EIO;
+
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return n == (ssize_t)len;
+}
+
+int ws_random(void *out, size_t len)
+{
+    uint8_t *bytes = out;
+    ssize_t n;
+
+    while (len > 0) {
+        n = getrandom(bytes, len, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return read_urandom(bytes, len) ? 0 : WS_ERR_SYSTEM;
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return 0;
 }
 
 bool ws_memory_take(struct ws_server *s, size_t n)
@@ -795,15 +831,17 @@ static bool watch_source(const struct ws_server *s, struct source *source, int f
 
 static bool server_init(struct ws_server *s)
 {
-    uint64_t seed = clock_ms();
+    uint8_t key[SIPHASH_KEY_SIZE];
 
-    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
-        server_log(s, WS_LOG_INFO, "no random seed yet");
+    if (ws_random(key, sizeof key) != 0) {
+        server_log(s, WS_LOG_ERROR, "no random bytes: %s", strerror(errno));
+        return false;
+    }
     s->budget.max = s->options.max_memory;
     s->stage.cap =
         s->options.max_queue < sizeof s->stage.data ? s->options.max_queue : sizeof s->stage.data;
     output_pool_init(&s->pool, &s->budget);
-    room_table_init(&s->rooms, &s->budget, seed);
+    room_table_init(&s->rooms, &s->budget, key);
     s->now_ms = clock_ms();
     timer_wheel_init(&s->timers, s->now_ms);
     s->accept_timer.fire = accept_resume;

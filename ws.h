@@ -322,6 +322,16 @@ ptrdiff_t ws_base64_decode(void *out, const char *text, size_t len);
 /* Is this a whole UTF-8 text? RFC 3629 */
 bool ws_utf8_valid(const void *text, size_t len);
 
+/* Fill `out[0..len)` with bytes that nobody can guess, for keys and ids. Does not wait once a
+ * server has been made: ws_server_new() waits for the system to have such bytes. Returns 0, or
+ * WS_ERR_SYSTEM where it has none, with errno. */
+int ws_random(void *out, size_t len);
+
+/* SipHash-1-3 of `data[0..len)`: what a table should hash by whose names a peer chooses. `key` is
+ * the table's secret, from ws_random(). */
+enum { WS_SIPHASH_KEY_SIZE = 16 };
+uint64_t ws_siphash(const uint8_t key[WS_SIPHASH_KEY_SIZE], const void *data, size_t len);
+
 /* Count `n` bytes that you buffer for peers in max_memory. False, and nothing is counted, when they
  * are not there: the last 1/16 is for takes below 64 KiB. Give back what was taken, before
  * ws_server_free(). */

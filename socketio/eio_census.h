@@ -18,7 +18,7 @@ struct eio_host {
     uint64_t key;
 };
 
-/* All zero but for the seed of the table is empty. */
+/* All zero but for the key of the table is empty. */
 struct eio_census {
     struct name_table hosts;
 };

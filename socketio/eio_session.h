@@ -81,7 +81,7 @@ struct eio_server {
     struct ws_server *ws;       /* NULL once it may be gone */
     struct eio_options options; /* every default filled in */
     struct eio_handlers handlers;
-    struct name_table sessions; /* by their ids; we choose these, at random: no seed is needed */
+    struct name_table sessions; /* by their ids; we choose these, at random: no key is needed */
     size_t session_count;       /* in memory, whatever their state */
     size_t open_count;          /* on_open was called, on_close was not */
     struct eio_session *first;

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "eio_session.h"
 
@@ -18,7 +17,7 @@ bool eio_id_new(char out[EIO_ID_SIZE])
 {
     unsigned char bytes[EIO_ID_LEN / 4 * 3];
 
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+    if (ws_random(bytes, sizeof bytes) != 0)
         return false;
     ws_base64_encode(out, bytes, sizeof bytes);
     out[EIO_ID_LEN] = '\0';
@@ -498,11 +497,10 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     e->options = *options;
     e->handlers = *handlers;
     fill_in_defaults(&e->options, ws);
-    if (getrandom(&e->census.hosts.seed, sizeof e->census.hosts.seed, GRND_NONBLOCK) < 0)
-        e->census.hosts.seed = 0; /* early in the boot; the limits hold all the same */
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
-    if (ws_server_handle(ws, prefix, &h) == 0)
+    if (ws_random(e->census.hosts.key, sizeof e->census.hosts.key) == 0 &&
+        ws_server_handle(ws, prefix, &h) == 0)
         return e;
     free(e);
     return NULL;

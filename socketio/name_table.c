@@ -8,21 +8,20 @@
 
 enum { BUCKETS_MIN = 8 };
 
-/* FNV-1a from a secret start, stirred at the end because buckets use the low bits only. */
 static uint32_t hash_name(const struct name_table *t, struct ws_str name)
 {
-    uint64_t h = t->seed ^ 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < name.len; i++)
-        h = (h ^ (uint8_t)name.data[i]) * 0x100000001b3u;
-    h ^= h >> 32;
-    h *= 0x9e3779b97f4a7c15u;
-    return (uint32_t)(h >> 32);
+    return (uint32_t)ws_siphash(t->key, name.data, name.len);
 }
 
 static struct name_entry **bucket(const struct name_table *t, uint32_t hash)
 {
     return &t->buckets[hash & (t->size - 1)];
+}
+
+void name_table_init(struct name_table *t, const uint8_t key[WS_SIPHASH_KEY_SIZE])
+{
+    *t = (struct name_table){.size = 0};
+    memcpy(t->key, key, sizeof t->key);
 }
 
 struct name_entry *name_table_find(const struct name_table *t, struct ws_str name)
@@ -46,9 +45,9 @@ static void put(struct name_table *t, struct name_entry *e)
 
 static bool grow(struct name_table *t)
 {
-    struct name_table larger = {
-        .size = t->size == 0 ? BUCKETS_MIN : t->size * 2, .count = t->count, .seed = t->seed};
+    struct name_table larger = *t;
 
+    larger.size = t->size == 0 ? BUCKETS_MIN : t->size * 2;
     larger.buckets = calloc(larger.size, sizeof *larger.buckets);
     if (larger.buckets == NULL)
         return t->size != 0;
@@ -104,5 +103,6 @@ struct name_entry *name_table_pop(struct name_table *t, size_t *from)
 void name_table_release(struct name_table *t)
 {
     free(t->buckets);
-    *t = (struct name_table){.seed = t->seed};
+    t->buckets = NULL;
+    t->size = t->count = 0;
 }

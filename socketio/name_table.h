@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A hash table of things that have a name: sockets, namespaces, rooms, hosts. Whatever goes in has
- * a `struct name_entry` as its first member; the table allocates nothing but its buckets. Pure. */
+ * a `struct name_entry` as its first member; the table allocates nothing but its buckets. It keeps
+ * nothing else and does no I/O; of the core it needs ws_siphash(), which does none either. */
 #ifndef NAME_TABLE_H
 #define NAME_TABLE_H
 
@@ -18,13 +19,16 @@ struct name_entry {
     uint32_t hash;
 };
 
-/* All zero but for the seed is empty. */
+/* All zero but for the key is empty. */
 struct name_table {
     struct name_entry **buckets; /* owned; NULL while there has been no entry */
     size_t size;                 /* a power of two, or 0 */
     size_t count;
-    uint64_t seed; /* secret, so that a peer cannot choose names that collide */
+    uint8_t key[WS_SIPHASH_KEY_SIZE]; /* secret, so that a peer cannot find names that collide */
 };
+
+/* An empty one; the key is copied. */
+void name_table_init(struct name_table *t, const uint8_t key[WS_SIPHASH_KEY_SIZE]);
 
 /* NULL when there is none of that name. */
 struct name_entry *name_table_find(const struct name_table *t, struct ws_str name);

@@ -75,7 +75,7 @@ bool sio_recovery_init(struct sio_namespace *n)
         return false;
     n->recovery->nsp = n;
     n->recovery->usage = n->by_rule ? &n->server->recovery_by_rule : &n->recovery->own;
-    n->recovery->sessions.seed = n->server->sockets.seed;
+    name_table_init(&n->recovery->sessions, n->server->sockets.key);
     return true;
 }
 

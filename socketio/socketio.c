@@ -502,7 +502,7 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_str
     n->server = io;
     n->handlers = *handlers;
     n->by_rule = by_rule;
-    n->rooms.seed = io->sockets.seed;
+    name_table_init(&n->rooms, io->sockets.key);
     if (!sio_recovery_init(n) ||
         !name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {
         sio_recovery_free(n);
@@ -632,14 +632,15 @@ static void fill_options(struct sio_options *o)
     set_default(&o->max_acks, 1024);
 }
 
-static bool seed_tables(struct sio_server *io)
+/* One key for all: what collides in one table collides in none without it. */
+static bool tables_init(struct sio_server *io)
 {
-    char id[EIO_ID_SIZE];
+    uint8_t key[WS_SIPHASH_KEY_SIZE];
 
-    if (!eio_id_new(id))
+    if (ws_random(key, sizeof key) != 0)
         return false;
-    memcpy(&io->sockets.seed, id, sizeof io->sockets.seed);
-    memcpy(&io->namespaces.seed, id + sizeof io->sockets.seed, sizeof io->namespaces.seed);
+    name_table_init(&io->sockets, key);
+    name_table_init(&io->namespaces, key);
     return true;
 }
 
@@ -657,7 +658,7 @@ struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options
     io->options.engine.user = io;
     if (io->options.on_handshake != NULL)
         handlers.on_handshake = on_handshake;
-    if (seed_tables(io))
+    if (tables_init(io))
         io->engine = eio_server_new(ws, io->options.path, &io->options.engine, &handlers);
     if (io->engine == NULL) {
         free(io);

@@ -28,7 +28,7 @@ struct fixture {
 static void setup(struct fixture *f, size_t max)
 {
     *f = (struct fixture){.budget.max = max, .random = 88172645463325252};
-    room_table_init(&f->table, &f->budget, 0x1234567890abcdef);
+    room_table_init(&f->table, &f->budget, (const uint8_t *)"a secret of ours");
 }
 
 /* Names of different lengths, the empty one and one with a NUL among them. */
@@ -236,6 +236,37 @@ static void many_rooms_are_all_found(void **state)
     teardown(&f);
 }
 
+/* Either half again and again makes names that all have one hash in FNV-1a, wherever it starts with
+ * a lowest byte of 0: 2^k of them, of 19 k bytes. */
+static const char colliding[2][20] = {"Mff!JWCxB~!LZLEuBZ7", "Q!$f:KA5Dk&uYGNTGQ7"};
+
+static void names_that_collide_in_other_hashes_are_spread(void **state)
+{
+    enum { HALVES = 10, MANY = 1 << HALVES };
+    struct fixture f;
+    size_t longest = 0;
+
+    (void)state;
+    setup(&f, 1 << 24);
+    for (int i = 0; i < MANY; i++) {
+        char name[HALVES * 19];
+
+        for (int k = 0; k < HALVES; k++)
+            memcpy(name + k * 19, colliding[i >> k & 1], 19);
+        assert_int_equal(room_join(&f.table, &f.seats[0], &f, name, sizeof name), 0);
+    }
+    assert_int_equal(f.table.count, MANY);
+    for (size_t i = 0; i < f.table.size; i++) {
+        size_t chain = 0;
+
+        for (const struct room *room = f.table.buckets[i]; room != NULL; room = room->next)
+            chain++;
+        longest = chain > longest ? chain : longest;
+    }
+    assert_in_range(longest, 1, 12);
+    teardown(&f);
+}
+
 /* xorshift64: the same numbers on every machine. */
 static int next_random(struct fixture *f, int below)
 {
@@ -347,6 +378,7 @@ int main(void)
         cmocka_unit_test(leaving_where_one_is_not_does_nothing),
         cmocka_unit_test(names_are_compared_by_all_their_bytes),
         cmocka_unit_test(many_rooms_are_all_found),
+        cmocka_unit_test(names_that_collide_in_other_hashes_are_spread),
         cmocka_unit_test(rooms_agree_with_a_naive_model),
         cmocka_unit_test(member_of_many_rooms_costs_no_more_for_each),
         cmocka_unit_test(a_full_budget_refuses_and_changes_nothing),

@@ -67,7 +67,7 @@ static void host_may_have_so_many_and_no_more(void **state)
 static void host_without_sessions_is_forgotten(void **state)
 {
     enum { HOSTS = 1000 };
-    struct eio_census c = {.hosts.seed = 12345};
+    struct eio_census c = {.hosts.key = "12345"};
     struct eio_host *hosts[HOSTS];
     (void)state;
 

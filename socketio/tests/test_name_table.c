@@ -25,7 +25,7 @@ static struct ws_str text(const char *s)
 
 static void an_empty_table_has_nothing(void **state)
 {
-    struct name_table t = {.seed = 1};
+    struct name_table t = {.key = "1"};
 
     (void)state;
     assert_null(name_table_find(&t, text("a")));
@@ -36,7 +36,7 @@ static void an_empty_table_has_nothing(void **state)
 static void entries_are_found_while_they_are_in_the_table(void **state)
 {
     enum { COUNT = 1000 };
-    struct name_table t = {.seed = 7};
+    struct name_table t = {.key = "7"};
     struct thing *things = calloc(COUNT, sizeof *things);
 
     (void)state;
@@ -55,11 +55,41 @@ static void entries_are_found_while_they_are_in_the_table(void **state)
     name_table_release(&t);
 }
 
+/* These halves, put together in any way, have one hash in FNV-1a, wherever it starts with a lowest
+ * byte of 0. */
+static void names_that_collide_in_other_hashes_are_spread(void **state)
+{
+    enum { HALVES = 10, COUNT = 1 << HALVES, LEN = HALVES * 19 };
+    static const char halves[2][20] = {"Mff!JWCxB~!LZLEuBZ7", "Q!$f:KA5Dk&uYGNTGQ7"};
+    static char names[COUNT][LEN];
+    struct name_table t;
+    struct name_entry *entries = calloc(COUNT, sizeof *entries);
+    size_t longest = 0;
+
+    (void)state;
+    name_table_init(&t, (const uint8_t *)"a secret of ours");
+    for (size_t i = 0; i < COUNT; i++) {
+        for (size_t k = 0; k < HALVES; k++)
+            memcpy(names[i] + k * 19, halves[i >> k & 1], 19);
+        assert_true(name_table_add(&t, &entries[i], (struct ws_str){names[i], LEN}));
+    }
+    for (size_t i = 0; i < t.size; i++) {
+        size_t chain = 0;
+
+        for (const struct name_entry *e = t.buckets[i]; e != NULL; e = e->next)
+            chain++;
+        longest = chain > longest ? chain : longest;
+    }
+    assert_in_range(longest, 1, 12);
+    free(entries);
+    name_table_release(&t);
+}
+
 /* One scan of the buckets for each entry would take minutes. */
 static void entries_are_taken_out_in_one_pass(void **state)
 {
     enum { COUNT = 400000 };
-    struct name_table t = {.seed = 7};
+    struct name_table t = {.key = "7"};
     struct thing *things = calloc(COUNT, sizeof *things);
     clock_t begin;
     size_t from = 0;
@@ -81,7 +111,7 @@ static void entries_are_taken_out_in_one_pass(void **state)
 
 static void names_are_compared_whole(void **state)
 {
-    struct name_table t = {.seed = 0};
+    struct name_table t = {.key = "0"};
     struct thing empty = {0};
     struct thing ab = {0};
     char *name = exact_copy("ab", 2);
@@ -106,6 +136,7 @@ int main(void)
         cmocka_unit_test(an_empty_table_has_nothing),
         cmocka_unit_test(entries_are_found_while_they_are_in_the_table),
         cmocka_unit_test(entries_are_taken_out_in_one_pass),
+        cmocka_unit_test(names_that_collide_in_other_hashes_are_spread),
         cmocka_unit_test(names_are_compared_whole),
     };
 
