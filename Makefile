@@ -11,8 +11,9 @@ STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-PURE = sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade buf timer output room
-CORE = $(PURE) listen conn conn_output conn_http conn_ws ws
+PURE = sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade account buf table host timer \
+    output room
+CORE = $(PURE) block listen conn conn_output conn_http conn_ws ws
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
 SOCKETIO = $(patsubst %.c,%,$(wildcard socketio/*.c))
@@ -27,10 +28,15 @@ LINK_test_ws_frame = ws_frame
 LINK_test_ws_message = ws_message ws_frame utf8
 LINK_test_http = http
 LINK_test_http_upgrade = http_upgrade http sha1 base64
-LINK_test_buf = buf tests/oom
+MEMORY = account block
+LINK_test_block =
+LINK_test_account = $(MEMORY) tests/oom
+LINK_test_table = table siphash $(MEMORY) tests/oom
+LINK_test_host = host $(LINK_test_table)
+LINK_test_buf = buf $(MEMORY) tests/oom
 LINK_test_timer = timer
-LINK_test_output = output buf tests/oom
-LINK_test_room = room siphash buf tests/oom
+LINK_test_output = output buf $(MEMORY) tests/oom
+LINK_test_room = room $(LINK_test_host)
 LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
 LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
@@ -41,6 +47,7 @@ LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
 LINK_test_eio_census = socketio/eio_census socketio/name_table $(CORE)
+LINK_test_eio_queue = socketio/eio_queue $(CORE) tests/oom
 LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) socketio/name_table \
     socketio/tests/engine_fixture $(LINK_test_server)
 LINK_test_eio_http = $(LINK_test_engineio)
@@ -162,7 +169,8 @@ deps: ## Install what the tests need (cmocka) when it is missing
 	@sh tests/deps.sh libcmocka-dev
 
 deps-dev: ## Install what lint, the clang build and the static build need
-	@sh tests/deps.sh clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools
+	@sh tests/deps.sh clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools \
+	    libwebsockets-dev
 
 deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and its packages
 	@sh tests/deps.sh chromium curl python3-websockets fonts-noto-color-emoji \

@@ -5,6 +5,7 @@
 #include "conn.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,15 +20,12 @@
 
 static void conn_drop_input(struct ws_conn *c)
 {
-    struct buf_budget *budget = &c->server->budget;
-
     if (c->input == NULL)
         return;
-    buf_release(&c->input->stash, budget);
-    buf_release(&c->input->request, budget);
-    buf_release(&c->input->payload, budget);
-    buf_budget_give(budget, sizeof *c->input);
-    free(c->input);
+    buf_release(&c->input->stash, &c->account);
+    buf_release(&c->input->request, &c->account);
+    buf_release(&c->input->payload, &c->account);
+    account_free(&c->account, c->input, sizeof *c->input);
     c->input = NULL;
 }
 
@@ -40,6 +38,7 @@ void conn_kill(struct ws_conn *c)
     c->abort_owed = conn_owes_answer(c);
     c->state = CONN_DEAD;
     timer_cancel(&c->server->timers, &c->timer);
+    conn_narrow(c);
     epoll_ctl(c->server->epoll_fd, EPOLL_CTL_DEL, c->source.fd, NULL);
     close(c->source.fd);
     conn_drop_output(c);
@@ -52,12 +51,20 @@ void conn_free(struct ws_conn *c)
     conn_drop_input(c);
     conn_drop_output(c);
     server_remove(c->server, c->id);
+    host_release(&c->server->hosts, conn_host(c));
     free(c);
 }
 
 void conn_deadline(struct ws_conn *c, unsigned ms)
 {
     timer_set(&c->server->timers, &c->timer, server_now(c->server) + ms);
+}
+
+/* A deadline of an open connection, beside others: the timer runs to the first of them. */
+static void conn_no_later(struct ws_conn *c, uint64_t at_ms)
+{
+    if (c->timer.link == NULL || c->timer.deadline > at_ms)
+        timer_set(&c->server->timers, &c->timer, at_ms);
 }
 
 /* We wait for the peer's FIN so that no RST overtakes our last bytes. */
@@ -172,13 +179,13 @@ void conn_stop(struct ws_conn *c)
 
 struct input *conn_input(struct ws_conn *c)
 {
+    int error;
+
     if (c->input != NULL)
         return c->input;
-    if (!buf_budget_take(&c->server->budget, sizeof *c->input))
-        return NULL;
-    c->input = calloc(1, sizeof *c->input);
-    if (c->input == NULL)
-        buf_budget_give(&c->server->budget, sizeof *c->input);
+    c->input = account_new(&c->account, sizeof *c->input, ACCOUNT_ESSENTIAL, &error);
+    if (c->input != NULL)
+        *c->input = (struct input){.head_len = 0};
     return c->input;
 }
 
@@ -230,6 +237,28 @@ static size_t conn_feed(struct ws_conn *c, uint8_t *data, size_t len)
     return used;
 }
 
+/* What has come of the message or the body that is coming. */
+static size_t bytes_come(const struct ws_conn *c)
+{
+    const struct input *in = c->input;
+
+    return c->state == CONN_BODY ? in->request.len : in->payload.len;
+}
+
+/* What is unfinished does not stay so for ever. */
+static void conn_start_due(struct ws_conn *c)
+{
+    struct input *in = c->input;
+    unsigned timeout_ms = c->server->options.message_timeout_ms;
+
+    if (in->due_ms != 0 || timeout_ms == UINT_MAX ||
+        (c->state != CONN_OPEN && c->state != CONN_BODY))
+        return;
+    in->due_ms = server_now(c->server) + timeout_ms;
+    in->due_from = bytes_come(c);
+    conn_no_later(c, in->due_ms);
+}
+
 /* An idle connection owns no buffers, and one that discards its input none for it. */
 static void conn_tidy_input(struct ws_conn *c)
 {
@@ -239,6 +268,8 @@ static void conn_tidy_input(struct ws_conn *c)
 
     if (!unfinished || c->state >= CONN_DRAINING)
         conn_drop_input(c);
+    else
+        conn_start_due(c);
 }
 
 static bool has_stash(const struct ws_conn *c)
@@ -254,14 +285,16 @@ static void conn_feed_stash(struct ws_conn *c)
 
     buf_consume(stash, used);
     if (stash->len == 0)
-        buf_release(stash, &c->server->budget);
+        buf_release(stash, &c->account);
 }
 
+/* The head of a request is essential, and so is the start of a frame. */
 static void conn_stash(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     struct input *in = conn_input(c);
+    enum account_kind kind = c->state == CONN_HTTP ? ACCOUNT_ESSENTIAL : account_kind_of(len);
 
-    if (in == NULL || buf_append(&in->stash, &c->server->budget, data, len) != 0)
+    if (in == NULL || buf_append(&in->stash, &c->account, kind, data, len) != 0)
         conn_overload(c);
 }
 
@@ -286,7 +319,7 @@ static size_t take_frame_start(struct ws_conn *c, uint8_t *out)
     if (kept == 0 || kept > FRAME_START_MAX || (c->state != CONN_OPEN && c->state != CONN_CLOSING))
         return 0;
     memcpy(out, c->input->stash.data, kept);
-    buf_release(&c->input->stash, &c->server->budget);
+    buf_release(&c->input->stash, &c->account);
     return kept;
 }
 
@@ -296,7 +329,7 @@ static void conn_heard(struct ws_conn *c)
 {
     c->heard_ms = c->server->now_ms;
     if (c->pinged && c->state == CONN_OPEN)
-        conn_deadline(c, c->server->options.ping_interval_ms);
+        conn_no_later(c, c->heard_ms + c->server->options.ping_interval_ms);
     c->pinged = false;
 }
 
@@ -409,6 +442,23 @@ static void conn_cut_short(struct ws_conn *c)
     conn_drain(c);
 }
 
+/* A burst may take the queue over max_queue; the peer has close_timeout_ms to take that, or as long
+ * as it takes SLOWEST bytes each time. */
+static void conn_note_slow(struct ws_conn *c)
+{
+    struct outbox *o = c->outbox;
+
+    if (o == NULL || c->state != CONN_OPEN)
+        return;
+    if (o->queue.queued <= c->server->options.max_queue) {
+        o->slow_ms = 0;
+    } else if (o->slow_ms == 0) {
+        o->slow_ms = server_now(c->server) + c->server->options.close_timeout_ms;
+        conn_mark_output(c);
+        conn_no_later(c, o->slow_ms);
+    }
+}
+
 void conn_settle(struct ws_conn *c)
 {
     c->sent_at_once = false;
@@ -427,6 +477,7 @@ void conn_settle(struct ws_conn *c)
             c->endpoint->handlers.on_drain(c);
     }
     conn_tidy_input(c);
+    conn_note_slow(c);
     conn_finish(c);
     c->paused = conn_is_paused(c); /* again: what was fed has been answered */
     if (c->state != CONN_DEAD)
@@ -450,32 +501,81 @@ static bool has_unread(const struct ws_conn *c)
 static void conn_check_alive(struct ws_conn *c)
 {
     const struct ws_options *o = &c->server->options;
+    uint64_t now = c->server->now_ms;
 
-    if (c->pinged && ((c->behind && conn_takes_output(c, 1)) || has_unread(c))) {
-        conn_deadline(c, o->ping_timeout_ms);
+    if (o->ping_interval_ms == UINT_MAX || c->heard_ms + o->ping_interval_ms > now)
         return;
-    }
-    if (c->pinged) {
+    if (c->pinged && !(c->behind && conn_takes_output(c, 1)) && !has_unread(c)) {
         conn_drain(c);
         conn_report_close(c, WS_CLOSE_ABNORMAL, "ping timeout", 12);
         conn_kill(c);
         return;
     }
-    c->pinged = c->server->now_ms - c->heard_ms >= o->ping_interval_ms;
-    if (c->pinged) {
-        conn_mark_output(c); /* what is in front of the ping */
+    if (!c->pinged) {
+        conn_mark_output(c);                              /* what is in front of the ping */
+        if (c->outbox != NULL && c->outbox->slow_ms != 0) /* which counts from that mark, too */
+            c->outbox->slow_ms = now + o->close_timeout_ms;
         conn_frame(c, WS_OP_PING, NULL, 0);
-        conn_deadline(c, o->ping_timeout_ms);
-    } else {
-        timer_set(&c->server->timers, &c->timer, c->heard_ms + o->ping_interval_ms);
     }
+    c->pinged = true;
+    c->heard_ms = now + o->ping_timeout_ms - o->ping_interval_ms;
+}
+
+/* Is what has begun late? While the connection is not read, that is not the peer's fault. */
+static bool conn_input_is_late(struct ws_conn *c)
+{
+    struct input *in = c->input;
+    uint64_t now = c->server->now_ms;
+
+    if (in == NULL || in->due_ms == 0 || now < in->due_ms)
+        return false;
+    if (!c->paused && bytes_come(c) - in->due_from < SLOWEST)
+        return true;
+    in->due_ms = now + c->server->options.message_timeout_ms;
+    in->due_from = bytes_come(c);
+    return false;
+}
+
+/* Has the peer left a queue over max_queue for too long? */
+static bool conn_output_is_late(struct ws_conn *c)
+{
+    struct outbox *o = c->outbox;
+    uint64_t now = c->server->now_ms;
+
+    if (o == NULL || o->slow_ms == 0 || now < o->slow_ms)
+        return false;
+    if (!conn_takes_output(c, SLOWEST))
+        return true;
+    o->slow_ms = now + c->server->options.close_timeout_ms;
+    return false;
+}
+
+/* One of the deadlines of an open connection has come, perhaps one that was moved meanwhile. */
+static void conn_open_due(struct ws_conn *c)
+{
+    unsigned interval_ms = c->server->options.ping_interval_ms;
+
+    conn_narrow(c); /* others may need it more */
+    conn_check_alive(c);
+    if (c->state == CONN_OPEN && conn_input_is_late(c))
+        conn_fail(c, WS_CLOSE_POLICY, "the message took too long to come in");
+    if (c->state == CONN_OPEN && conn_output_is_late(c))
+        conn_overrun(c, ws_strerror(WS_ERR_FULL));
+    if (c->state != CONN_OPEN)
+        return;
+    if (interval_ms != UINT_MAX)
+        conn_no_later(c, c->heard_ms + interval_ms);
+    if (c->input != NULL && c->input->due_ms != 0)
+        conn_no_later(c, c->input->due_ms);
+    if (c->outbox != NULL && c->outbox->slow_ms != 0)
+        conn_no_later(c, c->outbox->slow_ms);
 }
 
 /* The request has not come in time. While an earlier response is on its way, the client may be busy
  * reading that. */
 static void conn_request_late(struct ws_conn *c)
 {
-    if (conn_takes_output(c, SLOWEST_READ) && (c->behind || conn_queued(c) > 0))
+    if (conn_takes_output(c, SLOWEST) && (c->behind || conn_queued(c) > 0))
         conn_deadline(c, c->server->options.handshake_timeout_ms);
     else if (c->input != NULL)
         conn_refuse(c, 408, "the request took too long to come in");
@@ -483,12 +583,20 @@ static void conn_request_late(struct ws_conn *c)
         conn_drain(c);
 }
 
+static void conn_body_due(struct ws_conn *c)
+{
+    if (conn_input_is_late(c))
+        conn_refuse(c, 408, "the request body took too long to come in");
+    else if (c->input != NULL && c->input->due_ms != 0)
+        conn_no_later(c, c->input->due_ms);
+}
+
 /* The peer has not taken our last words in time, or not answered our Close or our FIN. Who reads on
  * at a fair pace gets them all: the time for that is bounded by what is queued. A trickle buys no
  * time. */
 static void conn_end_late(struct ws_conn *c)
 {
-    if (conn_takes_output(c, SLOWEST_READ))
+    if (conn_takes_output(c, SLOWEST))
         conn_deadline(c, c->server->options.close_timeout_ms);
     else
         conn_lost(c);
@@ -500,11 +608,13 @@ static void conn_timer_fired(struct timer *t)
 
     switch ((enum conn_state)c->state) {
     case CONN_HTTP:
-    case CONN_BODY:
         conn_request_late(c);
         break;
+    case CONN_BODY:
+        conn_body_due(c);
+        break;
     case CONN_OPEN:
-        conn_check_alive(c);
+        conn_open_due(c);
         break;
     case CONN_CLOSING:
     case CONN_DRAINING:
@@ -519,17 +629,28 @@ static void conn_timer_fired(struct timer *t)
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-void conn_new(struct ws_server *s, int fd)
+struct host *conn_host(const struct ws_conn *c)
+{
+    struct account *above = c->account.above;
+
+    return above == &c->server->budget.all
+               ? NULL
+               : (struct host *)((char *)above - offsetof(struct host, account));
+}
+
+void conn_new(struct ws_server *s, int fd, struct host *host)
 {
     struct ws_conn *c = calloc(1, sizeof *c);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
 
     if (c == NULL || !server_add(s, c)) {
         server_log(s, WS_LOG_ERROR, "refused a client: out of memory");
+        host_release(&s->hosts, host);
         free(c);
         close(fd);
         return;
     }
+    c->account.above = host == NULL ? &s->budget.all : &host->account;
     c->source = (struct source){.fd = fd, .kind = SOURCE_CONN};
     c->server = s;
     c->state = CONN_HTTP;
@@ -572,6 +693,20 @@ uint64_t ws_conn_id(const struct ws_conn *c)
 size_t ws_conn_queued(const struct ws_conn *c)
 {
     return conn_queued(c);
+}
+
+size_t ws_conn_backlog(const struct ws_conn *c)
+{
+    return conn_backlog(c);
+}
+
+bool ws_conn_host(const struct ws_conn *c, uint64_t *host)
+{
+    const struct host *h = conn_host(c);
+
+    if (h != NULL)
+        *host = h->key;
+    return h != NULL;
 }
 
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE])

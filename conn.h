@@ -24,7 +24,9 @@
 
 #include <stdatomic.h>
 
+#include "account.h"
 #include "buf.h"
+#include "host.h"
 #include "http.h"
 #include "http_upgrade.h"
 #include "output.h"
@@ -40,10 +42,10 @@
 enum {
     RECEIVE_SIZE = 256 * 1024,                              /* bytes read per readiness */
     FRAME_START_MAX = WS_FRAME_HEADER_MAX + WS_CONTROL_MAX, /* kept until more of the frame comes */
-    STAGE_SIZE = 96 * 1024,   /* bytes staged for one connection: the high-water mark and some */
-    SLOWEST_READ = 64 * 1024, /* bytes of our last words taken per deadline that prolong it */
-    HEAD_SIZE = 16 * 1024,    /* of a response head */
-    SENTENCE_SIZE = 512       /* of a log line, or of why a request is refused */
+    STAGE_SIZE = 96 * 1024, /* bytes staged for one connection: the high-water mark and some */
+    SLOWEST = 64 * 1024, /* bytes that a peer has to send or take per deadline to get another one */
+    HEAD_SIZE = 16 * 1024, /* of a response head */
+    SENTENCE_SIZE = 512    /* of a log line, or of why a request is refused */
 };
 
 /* What an epoll event points at begins with one of these. */
@@ -69,6 +71,10 @@ enum conn_state {
 struct input {
     struct buf stash; /* received and not yet consumed */
 
+    /* What has begun must have come by then, or SLOWEST bytes more than there were before. */
+    uint64_t due_ms; /* 0: no such deadline */
+    size_t due_from; /* bytes of the message or body that were there when it was set */
+
     /* HTTP: the head, then its decoded body. */
     struct http_scan scan;
     struct http_body body;
@@ -92,6 +98,11 @@ struct pong {
 /* Output that the socket has not taken, or that others have queued. */
 struct outbox {
     struct output queue;
+    size_t backlog; /* bytes of the queue that were there before the turn `turn`, and are still */
+    uint64_t turn;
+    uint64_t
+        slow_ms; /* when a queue that a burst took over max_queue must have fallen; 0: it is not
+                          over */
     struct pong *pong; /* owned; NULL when there is none */
 };
 
@@ -99,12 +110,10 @@ struct outbox {
 struct stage {
     struct ws_conn *owner; /* NULL: nothing is staged. It is touched, and has no queue */
     size_t len;
-    size_t cap; /* of `data`, and never more than max_queue */
     uint8_t data[STAGE_SIZE];
 };
 
-/* 120 bytes, two cache lines with malloc's own word, since there may be a million of them; what a
- * message touches comes first. */
+/* 136 bytes, since there may be a million of them; what a message touches comes first. */
 struct ws_conn {
     struct source source;
     uint8_t state;         /* enum conn_state */
@@ -127,14 +136,17 @@ struct ws_conn {
     bool watched_out : 1; /* EPOLLOUT */
     bool overrun : 1;     /* closed as a slow recipient: to be reported as 1013, not 1006 */
     bool behind : 1;      /* the socket held bytes for the peer when output was last marked */
+    bool wide : 1;        /* its socket takes as much as the kernel allows, see conn_output.c */
     uint32_t given;       /* those bytes, and what the socket got since; it may wrap */
     struct ws_server *server;
     const struct endpoint *endpoint;
     struct input *input;
     struct outbox *outbox;
-    uint64_t heard_ms; /* when the peer last took or gave bytes */
+    uint64_t heard_ms; /* when the peer last took or gave bytes; while a ping is out, so that
+                          ping_interval_ms later is the last moment for its answer */
     struct ws_conn *next_touched;
-    struct timer timer; /* its meaning follows from the state */
+    struct timer timer;     /* its meaning follows from the state */
+    struct account account; /* of what is held for it; below that of its host */
     struct room_seat *rooms;
     void *data;
     uint64_t id;
@@ -169,6 +181,7 @@ struct ws_server {
     bool in_turn; /* touched connections are settled at its end */
     bool stopping;
     bool stopped;
+    uint64_t turn; /* how many there have been */
     uint64_t now_ms;
     struct timer_wheel timers;
     struct timer accept_timer;
@@ -178,8 +191,12 @@ struct ws_server {
     struct watch *ended_watches; /* in this turn, whose batch may name them still */
     struct watch *lost_watches;  /* ended, but epoll may still report them */
     struct endpoint *endpoints;
-    struct buf_budget budget;
+    struct budget budget; /* of max_memory */
+    struct host_table hosts;
+    struct ws_account *accounts; /* the application's, the latest first */
     struct output_pool pool;
+    size_t wide_count; /* connections that are wide, */
+    size_t wide_max;   /* and how many may be */
     struct stage stage;
     struct room_table rooms;
     struct ws_conn *touched;
@@ -215,8 +232,10 @@ void server_remove(struct ws_server *s, uint64_t id);
 
 /* --- conn.c ----------------------------------------------------------------------------------- */
 
-/* Take over the accepted descriptor `fd`. */
-void conn_new(struct ws_server *s, int fd);
+/* Take over the accepted descriptor `fd`, whose peer is on `host` (NULL: on none that is known),
+ * and one reference to that. */
+void conn_new(struct ws_server *s, int fd, struct host *host);
+struct host *conn_host(const struct ws_conn *c);
 void conn_ready(struct ws_conn *c, uint32_t events);
 /* Something is to be done for `c` before the loop sleeps. */
 void conn_touch(struct ws_conn *c);
@@ -248,9 +267,9 @@ void conn_stop(struct ws_conn *c); /* the server stops */
  * WS_ERR_FULL, WS_ERR_NOMEM. */
 int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                 size_t body_len);
-/* The same for a response. */
-int conn_append_response(struct ws_conn *c, const void *head, size_t head_len, const void *body,
-                         size_t body_len);
+/* The same for a response, whose body is in `count` pieces. */
+int conn_append_response(struct ws_conn *c, const void *head, size_t head_len,
+                         const struct ws_str *body, size_t count);
 /* The same for a few bytes that must go out even when the limits are used up: a Close frame. */
 int conn_append_last(struct ws_conn *c, const void *data, size_t len);
 /* The same for bytes that many connections share. */
@@ -263,9 +282,9 @@ static inline uint8_t *conn_stage(struct ws_conn *c, size_t max_len)
 {
     struct stage *stage = &c->server->stage;
 
-    if (stage->owner != c && (max_len > stage->cap || !conn_begin_stage(c)))
+    if (stage->owner != c && (max_len > STAGE_SIZE || !conn_begin_stage(c)))
         return NULL;
-    return max_len <= stage->cap - stage->len ? stage->data + stage->len : NULL;
+    return max_len <= STAGE_SIZE - stage->len ? stage->data + stage->len : NULL;
 }
 static inline void conn_staged(struct ws_conn *c, size_t len)
 {
@@ -275,8 +294,10 @@ static inline void conn_staged(struct ws_conn *c, size_t len)
 void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len);
 void conn_send_pong(struct ws_conn *c);      /* queue it now, if there is one */
 size_t conn_queued(const struct ws_conn *c); /* bytes */
-int conn_send_result(struct ws_conn *c);     /* WS_SENT, or WS_QUEUED with on_drain owed */
-int to_ws_error(int buf_error);              /* BUF_FULL and BUF_NOMEM in the API's words */
+/* As many of them were queued before this turn: the peer has had time to take them. */
+size_t conn_backlog(const struct ws_conn *c);
+int conn_send_result(struct ws_conn *c); /* WS_SENT, or WS_QUEUED with on_drain owed */
+int to_ws_error(int account_error);      /* ACCOUNT_FULL and ACCOUNT_NOMEM in the API's words */
 /* Send until everything is out or the socket takes no more. The socket is not known to be full. */
 void conn_flush(struct ws_conn *c);
 /* From here on it counts what the peer takes. */
@@ -284,6 +305,7 @@ void conn_mark_output(struct ws_conn *c);
 /* Has the peer taken `least` bytes or more since then? If so, it counts from here on. */
 bool conn_takes_output(struct ws_conn *c, int32_t least);
 void conn_drop_output(struct ws_conn *c);
+void conn_narrow(struct ws_conn *c);         /* give up a wide socket; nothing happens to another */
 void conn_give_up_output(struct ws_conn *c); /* nobody is there to read it: read on without it */
 void conn_watch(struct ws_conn *c);          /* tell epoll what to wait for, if that has changed */
 
@@ -317,6 +339,8 @@ void conn_payload_came(struct ws_conn *c, size_t n);
 int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
 /* Begin the closing handshake, RFC 6455 §7.1.2. */
 int conn_start_close(struct ws_conn *c, unsigned code, const char *reason);
+/* Close it as a recipient that reads too slowly. */
+COLD void conn_overrun(struct ws_conn *c, const char *why);
 /* Fail the connection, RFC 6455 §7.1.7. */
 COLD void conn_fail(struct ws_conn *c, unsigned code, const char *why);
 

@@ -58,18 +58,27 @@ static ptrdiff_t write_head(struct ws_conn *c, int status, const struct ws_heade
     return http_writer_end(&w);
 }
 
+static size_t length_of(const struct ws_str *pieces, size_t count)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < count; i++)
+        len += pieces[i].len;
+    return len;
+}
+
 /* Queue a response and move on to the next request, or to the end. */
 static int conn_respond(struct ws_conn *c, int status, const struct ws_header *headers,
-                        size_t count, const void *body, size_t len, bool last)
+                        size_t count, const struct ws_str *body, size_t pieces, bool last)
 {
-    ptrdiff_t head_len = write_head(c, status, headers, count, len, last);
+    ptrdiff_t head_len = write_head(c, status, headers, count, length_of(body, pieces), last);
     bool bodiless = c->head_only || status == 204 || status == 304;
     int error;
 
     if (head_len < 0)
         return WS_ERR_INVALID;
     c->state = CONN_HTTP; /* answered, whatever becomes of it: nothing is left to be aborted */
-    error = conn_append_response(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : len);
+    error = conn_append_response(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : pieces);
     if (last || error != 0) {
         conn_drain(c);
         return error;
@@ -139,7 +148,10 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
     };
     char address[WS_ADDRESS_SIZE];
     char text[SENTENCE_SIZE];
-    int len = snprintf(text, sizeof text, "%d %s: %s\n", status, http_status_phrase(status), why);
+    struct ws_str body = {text, 0};
+
+    snprintf(text, sizeof text, "%d %s: %s\n", status, http_status_phrase(status), why);
+    body.len = strlen(text);
 
     server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d %s: %s",
                (unsigned long long)c->id, ws_conn_address(c, address), status,
@@ -147,7 +159,7 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
     tell_refusal(c, status);
     if (c->state >= CONN_DRAINING)
         return; /* answered; or dead since a callback, which may have sent and found no memory */
-    conn_respond(c, status, headers, status == 426 ? 4 : 2, text, (size_t)len, true);
+    conn_respond(c, status, headers, status == 426 ? 4 : 2, &body, 1, true);
     conn_drain(c);
 }
 
@@ -247,7 +259,8 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct input *in = conn_input(c);
 
-    if (in == NULL || buf_append(&in->request, &c->server->budget, head, head_len) != 0) {
+    if (in == NULL ||
+        buf_append(&in->request, &c->account, ACCOUNT_ESSENTIAL, head, head_len) != 0) {
         conn_overload(c);
         return;
     }
@@ -256,6 +269,8 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
         return;
     }
     in->head_len = head_len;
+    in->due_ms = 0;
+    timer_cancel(&c->server->timers, &c->timer); /* from now on the body has its own deadline */
     if (r->expect_continue && !more_is_here)
         conn_append(c, go_on, sizeof go_on - 1, NULL, 0);
 }
@@ -321,6 +336,7 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
 static int body_keep(struct ws_conn *c, const uint8_t *data, size_t len, size_t *used)
 {
     struct input *in = c->input;
+    enum account_kind kind = account_kind_of(in->request.len - in->head_len + len);
     int result;
 
     *used = 0;
@@ -331,7 +347,7 @@ static int body_keep(struct ws_conn *c, const uint8_t *data, size_t len, size_t 
         result = http_body_decode(&in->body, (const char *)data + *used, len - *used, &step, &piece,
                                   &piece_len);
         *used += step;
-        if (result >= 0 && buf_append(&in->request, &c->server->budget, piece, piece_len) != 0)
+        if (result >= 0 && buf_append(&in->request, &c->account, kind, piece, piece_len) != 0)
             return -503;
     } while (result == HTTP_NEED_MORE && *used < len);
     return result;
@@ -374,7 +390,7 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
     int head_len;
 
     if (c->input != NULL)
-        buf_release(&c->input->request, &c->server->budget); /* of the request before this one */
+        buf_release(&c->input->request, &c->account); /* of the request before this one */
     if (scan->at == 0 && c->served) /* the first request's time runs from the accept */
         conn_deadline(c, c->server->options.handshake_timeout_ms);
     head_len = http_head_scan(scan, (const char *)data, len);
@@ -396,8 +412,8 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
 
 /* --- the API ---------------------------------------------------------------------------------- */
 
-int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
-               const void *body, size_t len)
+int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
+                      const struct ws_str *body, size_t pieces)
 {
     bool refusing = c->state == CONN_UPGRADING && c->server->upgrade != NULL;
 
@@ -416,8 +432,16 @@ int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, s
         server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d by the application",
                    (unsigned long long)c->id, ws_conn_address(c, address), status);
     }
-    return conn_respond(c, status, headers, count, body, len,
+    return conn_respond(c, status, headers, count, body, pieces,
                         refusing || !c->keep_alive || c->server->stopping);
+}
+
+int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
+               const void *body, size_t len)
+{
+    struct ws_str whole = {body, len};
+
+    return ws_respond_pieces(c, status, headers, count, &whole, 1);
 }
 
 int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header *headers,

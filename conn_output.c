@@ -8,10 +8,17 @@
  *   at once  a large body: sent from where it lies
  *   queued   all else: what the socket did not take, and what comes from others, as in a room
  *
- * The order holds because a connection that has a queue uses nothing but its queue. */
+ * The order holds because a connection that has a queue uses nothing but its queue.
+ *
+ * What the socket takes, the kernel holds, megabytes for each peer that does not read; and no limit
+ * of ours counts it. So sockets take LISTEN_UNSENT_MAX bytes that cannot be sent yet, and no more
+ * (TCP_NOTSENT_LOWAT), but for a few at a time, which are wide: a message of 1 MiB to a peer that
+ * reads leaves in one call then, not in ten (`make bench`, echo of 1 MiB). */
 #include "conn.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,14 +26,16 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "listen.h"
+
 enum {
     SPANS_MAX = 64,       /* slices sent in one system call */
     LARGE_BODY = 8 * 1024 /* bytes from which sending at once is cheaper than a copy */
 };
 
-int to_ws_error(int buf_error)
+int to_ws_error(int account_error)
 {
-    return buf_error == BUF_FULL ? WS_ERR_FULL : WS_ERR_NOMEM;
+    return account_error == ACCOUNT_FULL ? WS_ERR_FULL : WS_ERR_NOMEM;
 }
 
 static bool is_staged(const struct ws_conn *c)
@@ -46,17 +55,21 @@ size_t conn_queued(const struct ws_conn *c)
 static struct outbox *conn_outbox(struct ws_conn *c)
 {
     struct stage *stage = &c->server->stage;
+    int error;
 
     if (c->outbox != NULL)
         return c->outbox;
-    c->outbox = malloc(sizeof *c->outbox);
+    c->outbox = account_new(&c->account, sizeof *c->outbox, ACCOUNT_ESSENTIAL, &error);
     if (c->outbox == NULL)
         return NULL;
     c->outbox->pong = NULL;
-    output_init(&c->outbox->queue);
-    if (is_staged(c) &&
-        output_append(&c->server->pool, &c->outbox->queue, stage->data, stage->len, NULL, 0) != 0) {
-        free(c->outbox);
+    c->outbox->backlog = 0;
+    c->outbox->slow_ms = 0;
+    c->outbox->turn = c->server->turn;
+    output_init(&c->outbox->queue, &c->account);
+    if (is_staged(c) && output_append(&c->outbox->queue, ACCOUNT_ESSENTIAL, stage->data, stage->len,
+                                      NULL, 0) != 0) {
+        account_free(&c->account, c->outbox, sizeof *c->outbox);
         c->outbox = NULL;
     } else if (is_staged(c)) {
         stage->owner = NULL;
@@ -71,8 +84,8 @@ void conn_drop_output(struct ws_conn *c)
     if (c->outbox == NULL)
         return;
     output_release(&c->server->pool, &c->outbox->queue);
-    free(c->outbox->pong);
-    free(c->outbox);
+    account_free(&c->account, c->outbox->pong, sizeof *c->outbox->pong);
+    account_free(&c->account, c->outbox, sizeof *c->outbox);
     c->outbox = NULL;
 }
 
@@ -110,6 +123,33 @@ static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, uint16_t count)
     return n;
 }
 
+/* The socket does not take all of much. Returns whether it may now take more. */
+static bool widen(struct ws_conn *c, size_t left)
+{
+    struct ws_server *s = c->server;
+    int as_much_as_it_can = 0; /* the system's default, which is no limit */
+
+    if (c->wide || left < LISTEN_UNSENT_MAX / 2 || s->wide_count >= s->wide_max ||
+        setsockopt(c->source.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &as_much_as_it_can,
+                   sizeof as_much_as_it_can) != 0)
+        return false;
+    c->wide = true;
+    s->wide_count++;
+    return true;
+}
+
+void conn_narrow(struct ws_conn *c)
+{
+    int unsent = LISTEN_UNSENT_MAX;
+
+    if (!c->wide)
+        return;
+    c->wide = false;
+    c->server->wide_count--;
+    if (c->state != CONN_DEAD)
+        setsockopt(c->source.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
 /* One system call for all that is queued, or as much of it as one call takes. */
 static ssize_t send_gathered(struct ws_conn *c, const struct output *queue)
 {
@@ -123,12 +163,12 @@ static ssize_t send_gathered(struct ws_conn *c, const struct output *queue)
     return send_spans(c, iov, (uint16_t)count);
 }
 
-static int queue_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
-                        size_t body_len)
+static int queue_append(struct ws_conn *c, enum account_kind kind, const void *head,
+                        size_t head_len, const void *body, size_t body_len)
 {
-    int error = conn_outbox(c) == NULL ? BUF_NOMEM
-                                       : output_append(&c->server->pool, &c->outbox->queue, head,
-                                                       head_len, body, body_len);
+    int error = conn_outbox(c) == NULL
+                    ? ACCOUNT_NOMEM
+                    : output_append(&c->outbox->queue, kind, head, head_len, body, body_len);
 
     return error == 0 ? 0 : to_ws_error(error);
 }
@@ -136,21 +176,28 @@ static int queue_append(struct ws_conn *c, const void *head, size_t head_len, co
 /* Nothing is queued: send a head, which may be empty, and a body from where they lie, and queue
  * what the socket does not take. Returns 0, also when the connection is broken, for the next read
  * says so; or what queueing returns. */
-static int send_at_once(struct ws_conn *c, const uint8_t *head, size_t head_len,
-                        const uint8_t *body, size_t body_len)
+static int send_at_once(struct ws_conn *c, enum account_kind kind, const uint8_t *head,
+                        size_t head_len, const uint8_t *body, size_t body_len)
 {
-    struct iovec iov[] = {{.iov_base = (void *)(uintptr_t)head, .iov_len = head_len},
-                          {.iov_base = (void *)(uintptr_t)body, .iov_len = body_len}};
-    ssize_t n = head_len == 0 ? send_spans(c, iov + 1, 1) : send_spans(c, iov, 2);
-    size_t sent = n < 0 ? head_len + body_len : (size_t)n;
-    size_t of_head = sent < head_len ? sent : head_len;
-    size_t of_body = sent - of_head;
+    size_t sent = 0, len = head_len + body_len;
+    size_t of_head = 0;
     int error;
 
-    if (sent == head_len + body_len)
+    do {
+        struct iovec iov[] = {
+            {.iov_base = (void *)(uintptr_t)(head + of_head), .iov_len = head_len - of_head},
+            {.iov_base = (void *)(uintptr_t)(body + (sent - of_head)),
+             .iov_len = len - sent - (head_len - of_head)}};
+        ssize_t n = of_head == head_len ? send_spans(c, iov + 1, 1) : send_spans(c, iov, 2);
+
+        sent = n < 0 ? len : sent + (size_t)n;
+        of_head = sent < head_len ? sent : head_len;
+    } while (sent < len && widen(c, len - sent));
+    if (sent == len)
         return 0;
     c->blocked = true;
-    error = queue_append(c, head + of_head, head_len - of_head, body + of_body, body_len - of_body);
+    error = queue_append(c, kind, head + of_head, head_len - of_head, body + (sent - of_head),
+                         len - sent - (head_len - of_head));
     if (error != 0 && sent > 0)
         conn_kill(c); /* the peer has the beginning of something that will not come */
     return error;
@@ -161,7 +208,7 @@ static void flush_stage(struct ws_conn *c)
     struct stage *stage = &c->server->stage;
 
     stage->owner = NULL;
-    if (send_at_once(c, stage->data, 0, stage->data, stage->len) != 0)
+    if (send_at_once(c, ACCOUNT_ESSENTIAL, stage->data, 0, stage->data, stage->len) != 0)
         conn_kill(c); /* it was promised, and it cannot be kept */
 }
 
@@ -186,7 +233,10 @@ static void send_queue(struct ws_conn *c)
         return;
     }
     output_sent(&c->server->pool, queue, (size_t)n);
+    c->outbox->backlog -= (size_t)n < c->outbox->backlog ? (size_t)n : c->outbox->backlog;
     if (n == 0 || (all_offered && queue->queued > 0)) {
+        if (widen(c, queue->queued))
+            return;
         c->blocked = true; /* after a short write, asking again would say EAGAIN */
         output_compact(&c->server->pool, queue);
     }
@@ -208,7 +258,7 @@ void conn_send_pong(struct ws_conn *c)
         return;
     c->outbox->pong = NULL;
     conn_frame(c, WS_OP_PONG, pong->data, pong->len);
-    free(pong);
+    account_free(&c->account, pong, sizeof *pong);
 }
 
 void conn_flush(struct ws_conn *c)
@@ -256,12 +306,45 @@ bool conn_takes_output(struct ws_conn *c, int32_t least)
 
 /* --- queueing --------------------------------------------------------------------------------- */
 
-static bool fits_queue(const struct ws_conn *c, size_t head_len, size_t body_len)
+size_t conn_backlog(const struct ws_conn *c)
+{
+    const struct outbox *o = c->outbox;
+
+    if (o == NULL)
+        return 0;
+    return o->turn == c->server->turn ? o->backlog : o->queue.queued;
+}
+
+/* Something is about to be queued, perhaps for the first time in this turn. */
+static void note_backlog(struct ws_conn *c)
+{
+    if (c->outbox == NULL)
+        return;
+    c->outbox->backlog = conn_backlog(c);
+    c->outbox->turn = c->server->turn;
+}
+
+static bool is_within(size_t max, size_t queued, size_t len)
+{
+    return queued == 0 || (queued <= max && len <= max - queued);
+}
+
+/* May `len` bytes be queued? max_queue is for what the socket does not take: when it is reached the
+ * queue is sent first. What is left is held against the peer as far as it was there before this
+ * turn: nothing leaves before a callback returns, so that a burst of one callback, or one message
+ * that is larger than the queue, says nothing about who reads it. */
+static bool fits_queue(struct ws_conn *c, size_t len)
 {
     size_t max = c->server->options.max_queue;
-    size_t queued = conn_queued(c);
+    size_t burst = max < SIZE_MAX - WS_BURST_MAX ? max + WS_BURST_MAX : SIZE_MAX;
 
-    return queued <= max && head_len <= max - queued && body_len <= max - queued - head_len;
+    note_backlog(c);
+    if (is_within(max, conn_queued(c), len))
+        return true;
+    if (!c->blocked)
+        conn_flush(c);
+    return c->state != CONN_DEAD && is_within(max, conn_backlog(c), len) &&
+           is_within(burst, conn_queued(c), len);
 }
 
 /* One connection at a time may stage: the one being served. Saves the queue, and with it 0.1 us of
@@ -285,7 +368,8 @@ static bool stage_append(struct ws_conn *c, const void *head, size_t head_len, c
 
     if (at == NULL)
         return false;
-    memcpy(at, head, head_len);
+    if (head_len != 0)
+        memcpy(at, head, head_len);
     if (body_len != 0)
         memcpy(at + head_len, body, body_len);
     conn_staged(c, head_len + body_len);
@@ -323,7 +407,7 @@ static int append_small(struct ws_conn *c, const void *head, size_t head_len, co
 
     if (stage_append(c, head, head_len, body, body_len))
         return 0;
-    error = queue_append(c, head, head_len, body, body_len);
+    error = queue_append(c, account_kind_of(head_len + body_len), head, head_len, body, body_len);
     return error == 0 || stage_instead(c, head, head_len, body, body_len) ? 0 : error;
 }
 
@@ -333,13 +417,13 @@ static int append_large(struct ws_conn *c, const void *head, size_t head_len, co
                         size_t body_len)
 {
     if (c->sent_at_once || c->blocked)
-        return queue_append(c, head, head_len, body, body_len);
+        return queue_append(c, ACCOUNT_ORDINARY, head, head_len, body, body_len);
     c->sent_at_once = true;
     conn_flush(c);
     if (c->state == CONN_DEAD)
         return WS_ERR_CLOSED;
-    return c->blocked ? queue_append(c, head, head_len, body, body_len)
-                      : send_at_once(c, head, head_len, body, body_len);
+    return c->blocked ? queue_append(c, ACCOUNT_ORDINARY, head, head_len, body, body_len)
+                      : send_at_once(c, ACCOUNT_ORDINARY, head, head_len, body, body_len);
 }
 
 int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
@@ -349,7 +433,7 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
 
     if (c->broken)
         return WS_ERR_CLOSED;
-    if (!fits_queue(c, head_len, body_len))
+    if (body_len > SIZE_MAX - head_len || !fits_queue(c, head_len + body_len))
         return WS_ERR_FULL;
     error = body_len >= LARGE_BODY ? append_large(c, head, head_len, body, body_len)
                                    : append_small(c, head, head_len, body, body_len);
@@ -360,14 +444,22 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
 
 /* A response is all that a connection gets until its next request. What another has staged leaves
  * for it now instead of later: 500 long polls that are answered in one turn need no queues. */
-int conn_append_response(struct ws_conn *c, const void *head, size_t head_len, const void *body,
-                         size_t body_len)
+int conn_append_response(struct ws_conn *c, const void *head, size_t head_len,
+                         const struct ws_str *body, size_t count)
 {
     struct ws_conn *owner = c->server->stage.owner;
+    int error;
 
     if (owner != NULL && owner != c && c->outbox == NULL)
         flush_stage(owner);
-    return conn_append(c, head, head_len, body, body_len);
+    error = conn_append(c, head, head_len, count > 0 ? body[0].data : NULL,
+                        count > 0 ? body[0].len : 0);
+    for (size_t i = 1; i < count && error == 0; i++) {
+        error = conn_append(c, NULL, 0, body[i].data, body[i].len);
+        if (error != 0)
+            conn_kill(c); /* the peer has the beginning of something that will not come */
+    }
+    return error;
 }
 
 int conn_append_last(struct ws_conn *c, const void *data, size_t len)
@@ -387,13 +479,13 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
 
     if (c->broken)
         return WS_ERR_CLOSED;
-    if (!fits_queue(c, 0, slice->end - slice->start))
+    if (!fits_queue(c, slice->end - slice->start))
         return WS_ERR_FULL;
     if (conn_outbox(c) == NULL && is_staged(c))
         flush_stage(c); /* no memory to keep it for later: let it leave now */
     if (c->state == CONN_DEAD || conn_outbox(c) == NULL)
         return WS_ERR_NOMEM;
-    error = output_refer(&c->server->pool, &c->outbox->queue, slice);
+    error = output_refer(&c->outbox->queue, slice);
     if (error != 0)
         return to_ws_error(error);
     conn_touch(c);
@@ -403,11 +495,12 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
 void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     struct outbox *outbox = conn_outbox(c);
+    int error;
 
     if (outbox == NULL)
         return;
     if (outbox->pong == NULL)
-        outbox->pong = malloc(sizeof *outbox->pong);
+        outbox->pong = account_new(&c->account, sizeof *outbox->pong, ACCOUNT_ESSENTIAL, &error);
     if (outbox->pong == NULL)
         return; /* out of memory: the peer waits for the answer to its next ping */
     if (len != 0)

@@ -175,6 +175,17 @@ void conn_fail(struct ws_conn *c, unsigned code, const char *why)
     conn_ended(c, code, why, strlen(why));
 }
 
+void conn_overrun(struct ws_conn *c, const char *why)
+{
+    char address[WS_ADDRESS_SIZE];
+
+    server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: %s (--max-queue, --max-memory)",
+               (unsigned long long)c->id, ws_conn_address(c, address), why);
+    c->overrun = true;
+    if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)
+        conn_kill(c);
+}
+
 /* --- frames in -------------------------------------------------------------------------------- */
 
 static const char *failure_text(int code)
@@ -244,8 +255,9 @@ static void frame_ended(struct ws_conn *c)
         return;
     }
     in->payload = (struct buf){0};
+    in->due_ms = 0;
     deliver(c, (enum ws_opcode)result, payload.data, payload.len);
-    buf_release(&payload, &c->server->budget);
+    buf_release(&payload, &c->account);
 }
 
 /* `n` more bytes of the frame in hand have come, and are behind what the message has so far. Once
@@ -270,6 +282,12 @@ void conn_payload_came(struct ws_conn *c, size_t n)
         frame_ended(c);
 }
 
+/* A message is essential as long as it is announced to be small. */
+static enum account_kind payload_kind(const struct input *in)
+{
+    return account_kind_of(in->message.len);
+}
+
 /* More payload of the frame in hand, in the receive buffer. Returns bytes consumed. */
 static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
 {
@@ -278,8 +296,8 @@ static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     size_t n = len < left ? len : (size_t)left;
 
     if (c->state == CONN_OPEN) {
-        buf_expect(&in->payload, &c->server->budget, (size_t)in->frame.len);
-        if (buf_reserve(&in->payload, &c->server->budget, n) != 0) {
+        buf_expect(&in->payload, &c->account, payload_kind(in), (size_t)in->frame.len);
+        if (buf_reserve(&in->payload, &c->account, payload_kind(in), n, in->message.len) != 0) {
             conn_overload(c);
             return len;
         }
@@ -306,7 +324,8 @@ size_t conn_payload_space(struct ws_conn *c, uint8_t **space)
     if (c->input->stash.len > 0)
         return 0; /* it comes before what is read now */
     if (payload->cap == payload->len &&
-        buf_reserve(payload, &c->server->budget, left < payload->len ? left : payload->len) != 0)
+        buf_reserve(payload, &c->account, ACCOUNT_ORDINARY,
+                    left < payload->len ? left : payload->len, c->input->message.len) != 0)
         return 0;
     *space = payload->data + payload->len;
     room = payload->cap - payload->len;
@@ -397,9 +416,8 @@ void conn_open(struct ws_conn *c, const struct ws_request *req)
     c->opened = true;
     c->pinged = false;
     c->heard_ms = c->server->now_ms;
-    if (c->server->options.ping_interval_ms == UINT_MAX)
-        timer_cancel(&c->server->timers, &c->timer);
-    else
+    timer_cancel(&c->server->timers, &c->timer);
+    if (c->server->options.ping_interval_ms != UINT_MAX)
         conn_deadline(c, c->server->options.ping_interval_ms);
     if (c->endpoint->handlers.on_open != NULL)
         c->endpoint->handlers.on_open(c, req);
@@ -442,11 +460,12 @@ int ws_close(struct ws_conn *c, unsigned code, const char *reason)
 
 int ws_join(struct ws_conn *c, struct ws_str room)
 {
+    const struct room_member member = {c, &c->account, conn_host(c)};
     int error;
 
     if (c->state != CONN_OPEN)
         return WS_ERR_CLOSED;
-    error = room_join(&c->server->rooms, &c->rooms, c, room.data, room.len);
+    error = room_join(&c->server->rooms, &c->rooms, &member, room.data, room.len);
     return error != 0 ? to_ws_error(error) : 0;
 }
 
@@ -469,7 +488,6 @@ struct ws_str ws_conn_room(const struct ws_conn *c, size_t index)
  * 1013; the sender and the others do not. */
 static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
 {
-    char address[WS_ADDRESS_SIZE];
     int error;
 
     if (c->state != CONN_OPEN || c->broken)
@@ -477,11 +495,7 @@ static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
     error = frame_shared(c, slice);
     if (error == 0)
         return true;
-    server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: %s (--max-queue, --max-memory)",
-               (unsigned long long)c->id, ws_conn_address(c, address), ws_strerror(error));
-    c->overrun = true;
-    if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)
-        conn_kill(c);
+    conn_overrun(c, ws_strerror(error));
     return false;
 }
 

@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Bytes that a TCP socket which was accepted takes although it cannot send them yet, for the peer
+ * does not read or the network is full. */
+enum { LISTEN_UNSENT_MAX = 128 * 1024 };
+
 /* Open a socket that listens on `address`: a numeric address or a host name, then `port` counts (0:
  * a free one), or "unix:PATH". It is non-blocking and close-on-exec.
  *

@@ -315,6 +315,7 @@ static const char usage[] =
     "      --max-clients N        as many as there are descriptors\n"
     "      --handshake-timeout S  10\n"
     "      --close-timeout S      5\n"
+    "      --message-timeout S    for 64 KiB of a message, or all of it; 30\n"
     "      --ping-interval S      30\n"
     "      --ping-timeout S       20\n"
     "      --no-socketio          /socket.io/ is a path like any other\n"
@@ -443,6 +444,7 @@ enum {
     OPT_MAX_CLIENTS,
     OPT_HANDSHAKE_TIMEOUT,
     OPT_CLOSE_TIMEOUT,
+    OPT_MESSAGE_TIMEOUT,
     OPT_PING_INTERVAL,
     OPT_PING_TIMEOUT,
     OPT_NO_SOCKETIO,
@@ -470,6 +472,9 @@ static void apply_limit(struct ws_options *o, int option, const char *value)
         break;
     case OPT_CLOSE_TIMEOUT:
         o->close_timeout_ms = parse_seconds("--close-timeout", value);
+        break;
+    case OPT_MESSAGE_TIMEOUT:
+        o->message_timeout_ms = parse_seconds("--message-timeout", value);
         break;
     case OPT_PING_INTERVAL:
         o->ping_interval_ms = parse_seconds("--ping-interval", value);
@@ -541,6 +546,7 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
         {"max-clients", required_argument, NULL, OPT_MAX_CLIENTS},
         {"handshake-timeout", required_argument, NULL, OPT_HANDSHAKE_TIMEOUT},
         {"close-timeout", required_argument, NULL, OPT_CLOSE_TIMEOUT},
+        {"message-timeout", required_argument, NULL, OPT_MESSAGE_TIMEOUT},
         {"ping-interval", required_argument, NULL, OPT_PING_INTERVAL},
         {"ping-timeout", required_argument, NULL, OPT_PING_TIMEOUT},
         {"no-socketio", no_argument, NULL, OPT_NO_SOCKETIO},

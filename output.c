@@ -1,36 +1,47 @@
 /* SPDX-License-Identifier: MIT
  *
- * Queues of bytes to send; see output.h. Chunks of the common size are kept on a list of spares,
- * last freed first used, so that the hot path neither allocates nor leaves the cache. */
+ * Queues of bytes to send; see output.h. Freed chunks of the common size are spares of the budget,
+ * last freed first used, so that the hot path neither asks the kernel nor leaves the cache. */
 #include "output.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "block.h"
 
 enum {
     SLOW_SLICES = 8, /* a queue that has so many is that of a peer that does not read */
     SMALL = OUTPUT_CHUNK_SIZE / 16 /* bytes of a frame that it should not keep a chunk alive for */
 };
 
-/* A reused chunk is counted while it is in use; a spare one is not. */
-static struct output_chunk *chunk_new(struct output_pool *pool, size_t size, int *error)
+static size_t chunk_size(size_t cap)
 {
-    size_t cap = size <= OUTPUT_CHUNK_SIZE ? OUTPUT_CHUNK_SIZE : size;
-    struct output_chunk *chunk = cap == OUTPUT_CHUNK_SIZE ? pool->spares : NULL;
+    return sizeof(struct output_chunk) + cap;
+}
 
-    *error = BUF_FULL;
-    if (!buf_budget_take(pool->budget, cap))
-        return NULL;
-    if (chunk != NULL) {
-        pool->spares = chunk->next;
-        pool->spare_count--;
-    } else if (cap > SIZE_MAX - sizeof *chunk || (chunk = malloc(sizeof *chunk + cap)) == NULL) {
-        *error = BUF_NOMEM;
-        buf_budget_give(pool->budget, cap);
-        return NULL;
-    }
-    *chunk = (struct output_chunk){.refs = 1, .cap = cap, .counted = true};
+static struct output_chunk *chunk_alloc(struct account *account, size_t cap, enum account_kind kind,
+                                        int *error)
+{
+    struct output_chunk *chunk = account_new(account, chunk_size(cap), kind, error);
+
+    if (chunk != NULL)
+        *chunk = (struct output_chunk){.account = account, .refs = 1, .cap = cap};
     return chunk;
+}
+
+/* A chunk for `size` bytes and for what comes behind them; when memory is short, for no more than
+ * these. What is essential is so in a large chunk, too. */
+static struct output_chunk *chunk_new(struct account *account, size_t size, enum account_kind kind,
+                                      int *error)
+{
+    size_t common = OUTPUT_CHUNK_SIZE - sizeof(struct output_chunk);
+    struct output_chunk *chunk = NULL;
+
+    *error = ACCOUNT_FULL;
+    if (size > SIZE_MAX - sizeof *chunk)
+        return NULL;
+    if (size < common)
+        chunk = chunk_alloc(account, common, kind, error);
+    return chunk != NULL ? chunk : chunk_alloc(account, size, kind, error);
 }
 
 static void chunk_release(struct output_pool *pool, struct output_chunk *chunk)
@@ -42,15 +53,10 @@ static void chunk_release(struct output_pool *pool, struct output_chunk *chunk)
     }
     if (chunk->refs > 0)
         return;
-    if (chunk->counted)
-        buf_budget_give(pool->budget, chunk->cap);
-    if (chunk->counted && chunk->cap == OUTPUT_CHUNK_SIZE && pool->spare_count < OUTPUT_SPARE_MAX) {
-        chunk->next = pool->spares;
-        pool->spares = chunk;
-        pool->spare_count++;
-    } else {
-        free(chunk);
-    }
+    if (chunk->account != NULL)
+        account_free(chunk->account, chunk, chunk_size(chunk->cap));
+    else
+        block_free(chunk, chunk_size(chunk->cap));
 }
 
 static void chunk_write(struct output_chunk *chunk, const void *data, size_t len)
@@ -60,58 +66,42 @@ static void chunk_write(struct output_chunk *chunk, const void *data, size_t len
     chunk->len += len;
 }
 
-void output_pool_init(struct output_pool *pool, struct buf_budget *budget)
+void output_pool_init(struct output_pool *pool, struct account *account)
 {
-    *pool = (struct output_pool){.budget = budget};
+    *pool = (struct output_pool){.account = account};
 }
 
-void output_pool_release(struct output_pool *pool)
+void output_init(struct output *o, struct account *account)
 {
-    while (pool->spares != NULL) {
-        struct output_chunk *chunk = pool->spares;
-
-        pool->spares = chunk->next;
-        free(chunk);
-    }
-    *pool = (struct output_pool){.budget = pool->budget};
-}
-
-void output_init(struct output *o)
-{
-    *o = (struct output){.cap = OUTPUT_INLINE};
+    *o = (struct output){.account = account, .cap = OUTPUT_INLINE};
     o->slices = o->inline_slices;
 }
 
-static void slices_free(struct output_pool *pool, struct output *o)
+static void slices_free(struct output *o)
 {
-    if (o->slices == o->inline_slices)
-        return;
-    buf_budget_give(pool->budget, o->cap * sizeof *o->slices);
-    free(o->slices);
+    if (o->slices != o->inline_slices)
+        account_free(o->account, o->slices, o->cap * sizeof *o->slices);
 }
 
 void output_release(struct output_pool *pool, struct output *o)
 {
     for (size_t i = 0; i < o->count; i++)
         chunk_release(pool, o->slices[o->head + i].chunk);
-    slices_free(pool, o);
-    output_init(o);
+    slices_free(o);
+    output_init(o, o->account);
 }
 
-static int slices_grow(struct output_pool *pool, struct output *o)
+static int slices_grow(struct output *o)
 {
     size_t cap = o->cap * 2;
-    struct output_slice *slices;
+    size_t size = cap * sizeof *o->slices;
+    int error;
+    struct output_slice *slices = account_new(o->account, size, account_kind_of(size), &error);
 
-    if (!buf_budget_take(pool->budget, cap * sizeof *slices))
-        return BUF_FULL;
-    slices = malloc(cap * sizeof *slices);
-    if (slices == NULL) {
-        buf_budget_give(pool->budget, cap * sizeof *slices);
-        return BUF_NOMEM;
-    }
+    if (slices == NULL)
+        return error;
     memcpy(slices, o->slices + o->head, o->count * sizeof *slices);
-    slices_free(pool, o);
+    slices_free(o);
     o->slices = slices;
     o->cap = cap;
     o->head = 0;
@@ -127,12 +117,12 @@ static void slices_to_front(struct output *o)
 /* Make room for one more slice at the end, and leave one place beside it for output_append_last().
  * Moves the slices to the front only when more than half of the array is free, so that each slice
  * is moved a bounded number of times. */
-static int slices_reserve(struct output_pool *pool, struct output *o)
+static int slices_reserve(struct output *o)
 {
     if (o->head + o->count + 1 < o->cap)
         return 0;
     if (o->count >= o->cap / 2)
-        return slices_grow(pool, o);
+        return slices_grow(o);
     slices_to_front(o);
     return 0;
 }
@@ -161,7 +151,7 @@ static struct output_chunk *writable_tail(struct output *o, size_t need)
     return last->chunk;
 }
 
-int output_append(struct output_pool *pool, struct output *o, const void *head, size_t head_len,
+int output_append(struct output *o, enum account_kind kind, const void *head, size_t head_len,
                   const void *body, size_t body_len)
 {
     struct output_chunk *chunk;
@@ -169,14 +159,14 @@ int output_append(struct output_pool *pool, struct output *o, const void *head, 
     int error;
 
     if (body_len > SIZE_MAX - head_len)
-        return BUF_FULL;
+        return ACCOUNT_FULL;
     if (len == 0)
         return 0; /* every slice has something to send */
     chunk = writable_tail(o, len);
     if (chunk == NULL) {
-        if ((error = slices_reserve(pool, o)) != 0)
+        if ((error = slices_reserve(o)) != 0)
             return error;
-        if ((chunk = chunk_new(pool, len, &error)) == NULL)
+        if ((chunk = chunk_new(o->account, len, kind, &error)) == NULL)
             return error;
         slices_push(o, (struct output_slice){.chunk = chunk});
     }
@@ -187,18 +177,18 @@ int output_append(struct output_pool *pool, struct output *o, const void *head, 
     return 0;
 }
 
-/* Not counted in the budget: one connection can cause only one of these, of some 130 bytes. */
+/* Not counted: one connection can cause only one of these, of some 130 bytes. */
 int output_append_last(struct output *o, const void *data, size_t len)
 {
     struct output_chunk *chunk = writable_tail(o, len);
 
     if (chunk == NULL) {
         if (o->count == o->cap)
-            return BUF_FULL; /* the place was taken before */
+            return ACCOUNT_FULL; /* the place was taken before */
         if (o->head + o->count == o->cap)
             slices_to_front(o);
-        if ((chunk = malloc(sizeof *chunk + len)) == NULL)
-            return BUF_NOMEM;
+        if ((chunk = block_new(chunk_size(len))) == NULL)
+            return ACCOUNT_NOMEM;
         *chunk = (struct output_chunk){.refs = 1, .cap = len};
         slices_push(o, (struct output_slice){.chunk = chunk});
     }
@@ -215,7 +205,7 @@ static struct output_chunk *shared_chunk(struct output_pool *pool, size_t len, i
 
     if (chunk != NULL && chunk->cap - chunk->len >= len)
         return chunk;
-    chunk = chunk_new(pool, len, error);
+    chunk = chunk_new(pool->account, len, account_kind_of(len), error);
     if (chunk == NULL)
         return NULL;
     if (pool->shared != NULL)
@@ -231,7 +221,7 @@ int output_slice_new(struct output_pool *pool, struct output_slice *slice, const
     int error;
 
     if (body_len > SIZE_MAX - head_len)
-        return BUF_FULL;
+        return ACCOUNT_FULL;
     chunk = shared_chunk(pool, head_len + body_len, &error);
     if (chunk == NULL)
         return error;
@@ -250,7 +240,7 @@ void output_slice_release(struct output_pool *pool, struct output_slice *slice)
     slice->chunk = NULL;
 }
 
-int output_refer(struct output_pool *pool, struct output *o, const struct output_slice *slice)
+int output_refer(struct output *o, const struct output_slice *slice)
 {
     struct output_slice *last = tail(o);
     size_t len = slice->end - slice->start;
@@ -265,8 +255,9 @@ int output_refer(struct output_pool *pool, struct output *o, const struct output
     /* Each few bytes could hold a chunk that nobody else needs any more. Copies lie close together,
      * so that the memory stays in proportion to what is queued. */
     if (o->count >= SLOW_SLICES && len < SMALL)
-        return output_append(pool, o, slice->chunk->data + slice->start, len, NULL, 0);
-    if ((error = slices_reserve(pool, o)) != 0)
+        return output_append(o, account_kind_of(len), slice->chunk->data + slice->start, len, NULL,
+                             0);
+    if ((error = slices_reserve(o)) != 0)
         return error;
     slice->chunk->refs++;
     slices_push(o, *slice);
@@ -311,16 +302,14 @@ void output_compact(struct output_pool *pool, struct output *o)
     struct output_slice *only = tail(o);
     struct output_chunk *small;
     size_t len = o->queued;
+    int error;
 
-    if (o->count != 1 || only->chunk->refs > 1 || !only->chunk->counted ||
-        only->chunk->cap / 2 < len || !buf_budget_take(pool->budget, len))
+    if (o->count != 1 || only->chunk->refs > 1 || only->chunk->account == NULL ||
+        only->chunk->cap / 2 < len)
         return;
-    small = malloc(sizeof *small + len);
-    if (small == NULL) {
-        buf_budget_give(pool->budget, len);
+    small = chunk_alloc(o->account, len, account_kind_of(len), &error);
+    if (small == NULL)
         return;
-    }
-    *small = (struct output_chunk){.refs = 1, .cap = len, .counted = true};
     chunk_write(small, only->chunk->data + only->start, len);
     chunk_release(pool, only->chunk);
     *only = (struct output_slice){.chunk = small, .end = len};

@@ -5,8 +5,8 @@
  * chunk, and each member's queue only names the slice. Pure: the caller gathers with output_peek(),
  * makes the system call, and reports with output_sent().
  *
- * All memory is counted in the pool's budget. Functions return 0, BUF_FULL or BUF_NOMEM, and on
- * failure nothing has changed. */
+ * Memory of a queue is counted in its account, memory that is shared in the pool's. Functions
+ * return 0, ACCOUNT_FULL or ACCOUNT_NOMEM, and on failure nothing has changed. */
 #ifndef OUTPUT_H
 #define OUTPUT_H
 
@@ -14,22 +14,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "buf.h"
+#include "account.h"
 
 enum {
-    OUTPUT_CHUNK_SIZE = 16384, /* of chunks that are kept for reuse */
-    OUTPUT_SPARE_MAX = 64,     /* how many of them are kept */
+    OUTPUT_CHUNK_SIZE = 16384, /* bytes that a common chunk takes, with its head */
     /* Slices that need no allocation. With more of them malloc takes longer for the struct around
      * them, 1/50 of a room (`make bench`). */
     OUTPUT_INLINE = 2
 };
 
 struct output_chunk {
-    struct output_chunk *next; /* among the pool's spares */
-    size_t refs;               /* slices and owners that use it */
-    size_t len;                /* bytes written; never rewritten while refs > 1 */
+    struct account *account; /* that it is counted in; NULL: in none */
+    size_t refs;             /* slices and owners that use it */
+    size_t len;              /* bytes written; never rewritten while refs > 1 */
     size_t cap;
-    bool counted; /* in the budget; Close frames are not */
     uint8_t data[];
 };
 
@@ -40,15 +38,14 @@ struct output_slice {
 };
 
 struct output_pool {
-    struct buf_budget *budget;
-    struct output_chunk *spares;
-    size_t spare_count;
+    struct account *account;
     struct output_chunk *shared; /* where shared frames are written next; may be NULL */
 };
 
 struct output {
+    struct account *account;
     size_t queued;               /* bytes, the sum of all slices */
-    struct output_slice *slices; /* inline_slices, or owned and counted in the budget */
+    struct output_slice *slices; /* inline_slices, or owned and counted */
     size_t head;                 /* first slice in use */
     size_t count;                /* slices in use, none of them empty */
     size_t cap;                  /* more than count until output_append_last() */
@@ -60,17 +57,16 @@ struct output_span {
     size_t len;
 };
 
-void output_pool_init(struct output_pool *pool, struct buf_budget *budget);
-void output_pool_release(struct output_pool *pool);
+void output_pool_init(struct output_pool *pool, struct account *account);
 
-void output_init(struct output *o);
+void output_init(struct output *o, struct account *account);
 void output_release(struct output_pool *pool, struct output *o);
 
 /* Append copies of `head` and then `body`; either may be empty. */
-int output_append(struct output_pool *pool, struct output *o, const void *head, size_t head_len,
+int output_append(struct output *o, enum account_kind kind, const void *head, size_t head_len,
                   const void *body, size_t body_len);
 
-/* The same for a few bytes that must go out even when the budget is used up: a Close frame. The
+/* The same for a few bytes that must go out even when all memory is used up: a Close frame. The
  * caller appends at most one to a queue. A place for its slice is always kept. */
 int output_append_last(struct output *o, const void *data, size_t len);
 
@@ -81,7 +77,7 @@ int output_slice_new(struct output_pool *pool, struct output_slice *slice, const
 void output_slice_release(struct output_pool *pool, struct output_slice *slice);
 
 /* Append a reference to `slice`, without copying. */
-int output_refer(struct output_pool *pool, struct output *o, const struct output_slice *slice);
+int output_refer(struct output *o, const struct output_slice *slice);
 
 /* The first `max` spans to send, in order. Returns how many there are. */
 size_t output_peek(const struct output *o, struct output_span *spans, size_t max);

@@ -1,167 +1,131 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rooms: a chained hash table of arrays; see room.h. */
+ * Rooms: a hash table of arrays; see room.h. */
 #include "room.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MIN = 16, SEATS_MIN = 4 };
+enum { SEATS_MIN = 4 };
 
-/* malloc and free that count in the budget. Sizes here come from the server, not from a peer's
- * numbers, and cannot wrap. */
-static void *take(struct buf_budget *budget, size_t size, int *error)
-{
-    void *p;
-
-    *error = BUF_FULL;
-    if (!buf_budget_take(budget, size))
-        return NULL;
-    p = malloc(size);
-    if (p == NULL) {
-        *error = BUF_NOMEM;
-        buf_budget_give(budget, size);
-    }
-    return p;
-}
-
-static void give(struct buf_budget *budget, void *p, size_t size)
-{
-    if (p == NULL)
-        return;
-    free(p);
-    buf_budget_give(budget, size);
-}
-
-static uint64_t hash_name(const struct room_table *table, const char *name, size_t len)
-{
-    return siphash(table->key, name, len);
-}
-
-void room_table_init(struct room_table *table, struct buf_budget *budget,
+void room_table_init(struct room_table *table, struct host_table *hosts,
                      const uint8_t key[SIPHASH_KEY_SIZE])
 {
-    *table = (struct room_table){.budget = budget};
-    memcpy(table->key, key, sizeof table->key);
+    table->hosts = hosts;
+    table_init(&table->rooms, hosts->all, key);
 }
 
 void room_table_release(struct room_table *table)
 {
-    give(table->budget, table->buckets, table->size * sizeof *table->buckets);
-    table->buckets = NULL;
-    table->size = 0;
+    table_release(&table->rooms);
 }
 
-static struct room **bucket(const struct room_table *table, uint64_t hash)
+static bool is_named(const struct room *room, uint64_t hash, const char *name, size_t len)
 {
-    return &table->buckets[hash & (table->size - 1)];
+    return room->entry.hash == hash && room->name_len == len &&
+           (len == 0 || memcmp(room->name, name, len) == 0);
 }
 
 static struct room *find_hashed(const struct room_table *table, uint64_t hash, const char *name,
                                 size_t len)
 {
-    struct room *room = table->size == 0 ? NULL : *bucket(table, hash);
+    struct room *room = (struct room *)table_first(&table->rooms, hash);
 
-    while (room != NULL && (room->hash != hash || room->name_len != len ||
-                            (len != 0 && memcmp(room->name, name, len) != 0)))
-        room = room->next;
+    while (room != NULL && !is_named(room, hash, name, len))
+        room = (struct room *)room->entry.next;
     return room;
 }
 
 struct room *room_find(const struct room_table *table, const char *name, size_t len)
 {
-    return find_hashed(table, hash_name(table, name, len), name, len);
+    return find_hashed(table, table_hash(&table->rooms, name, len), name, len);
 }
 
-static int table_grow(struct room_table *table)
+static size_t room_size(size_t name_len)
 {
-    struct room_table bigger = *table;
-    int error;
-
-    bigger.size = table->size == 0 ? BUCKETS_MIN : table->size * 2;
-    bigger.buckets = take(table->budget, bigger.size * sizeof *bigger.buckets, &error);
-    if (bigger.buckets == NULL)
-        return error;
-    for (size_t i = 0; i < bigger.size; i++)
-        bigger.buckets[i] = NULL;
-    for (size_t i = 0; i < table->size; i++) {
-        while (table->buckets[i] != NULL) {
-            struct room *room = table->buckets[i];
-
-            table->buckets[i] = room->next;
-            room->next = *bucket(&bigger, room->hash);
-            *bucket(&bigger, room->hash) = room;
-        }
-    }
-    give(table->budget, table->buckets, table->size * sizeof *table->buckets);
-    *table = bigger;
-    return 0;
+    return sizeof(struct room) + name_len;
 }
 
-static int room_new(struct room_table *table, uint64_t hash, const char *name, size_t len,
-                    struct room **out)
+/* Its memory counts in an account that is part of it. */
+static void room_release(struct room_table *table, struct room *room)
 {
-    struct room *room;
-    int error;
+    struct account account = room->account;
+    struct host *host = room->host;
+    size_t size = room_size(room->name_len);
 
-    if (table->count >= table->size && (error = table_grow(table)) != 0)
-        return error;
-    room = take(table->budget, sizeof *room + len, &error);
+    account_free(&account, room, size);
+    host_release(table->hosts, host);
+}
+
+static struct room *room_alloc(struct room_table *table, struct host *host, size_t len, int *error)
+{
+    struct account account = {.above = host == NULL ? table->hosts->all : &host->account};
+    struct room *room =
+        account_new(&account, room_size(len), account_kind_of(room_size(len)), error);
+
+    if (room != NULL)
+        *room = (struct room){.account = account, .host = host_keep(host), .name_len = len};
+    return room;
+}
+
+static struct room *room_new(struct room_table *table, struct host *host, uint64_t hash,
+                             const char *name, size_t len, int *error)
+{
+    struct room *room = room_alloc(table, host, len, error);
+
     if (room == NULL)
-        return error;
-    *room = (struct room){.hash = hash, .name_len = len, .next = *bucket(table, hash)};
+        return NULL;
     if (len != 0)
         memcpy(room->name, name, len);
-    *bucket(table, hash) = room;
-    table->count++;
-    *out = room;
-    return 0;
+    *error = table_add(&table->rooms, &room->entry, hash);
+    if (*error == 0)
+        return room;
+    room_release(table, room);
+    return NULL;
 }
 
 static void room_free(struct room_table *table, struct room *room)
 {
-    struct room **link = bucket(table, room->hash);
-
-    while (*link != room)
-        link = &(*link)->next;
-    *link = room->next;
-    table->count--;
-    give(table->budget, room->seats, room->cap * sizeof *room->seats);
-    give(table->budget, room, sizeof *room + room->name_len);
+    table_remove(&table->rooms, &room->entry);
+    account_free(&room->account, room->seats, room->cap * sizeof(struct room_seat *));
+    room_release(table, room);
 }
 
-static int seats_reserve(struct room_table *table, struct room *room)
+static int seats_reserve(struct room *room)
 {
     size_t cap = room->cap == 0 ? SEATS_MIN : room->cap * 2;
+    size_t size = cap * sizeof(struct room_seat *);
     struct room_seat **seats;
     int error;
 
     if (room->count < room->cap)
         return 0;
-    seats = take(table->budget, cap * sizeof *seats, &error);
+    seats = account_new(&room->account, size, account_kind_of(size), &error);
     if (seats == NULL)
         return error;
     if (room->count != 0)
-        memcpy(seats, room->seats, room->count * sizeof *seats);
-    give(table->budget, room->seats, room->cap * sizeof *seats);
+        memcpy(seats, room->seats, room->count * sizeof(struct room_seat *));
+    account_free(&room->account, room->seats, room->cap * sizeof(struct room_seat *));
     room->seats = seats;
     room->cap = cap;
     return 0;
 }
 
-static int seat_new(struct room_table *table, struct room *room, struct room_seat **seats,
-                    void *member)
+static int seat_new(struct room *room, struct room_seat **seats, const struct room_member *m)
 {
     struct room_seat *seat;
-    int error = seats_reserve(table, room);
+    int error = seats_reserve(room);
 
     if (error != 0)
         return error;
-    seat = take(table->budget, sizeof *seat, &error);
+    seat = account_new(m->account, sizeof *seat, ACCOUNT_ESSENTIAL, &error);
     if (seat == NULL)
         return error;
-    *seat = (struct room_seat){.next = *seats, .link = seats, .room = room, .member = member};
-    seat->index = room->count;
+    *seat = (struct room_seat){.next = *seats,
+                               .link = seats,
+                               .room = room,
+                               .member = m->member,
+                               .account = m->account,
+                               .index = room->count};
     room->seats[room->count++] = seat;
     if (seat->next != NULL)
         seat->next->link = &seat->next;
@@ -185,18 +149,20 @@ static struct room_seat *find_seat(struct room_seat *first, const struct room *r
     return NULL;
 }
 
-int room_join(struct room_table *table, struct room_seat **seats, void *member, const char *name,
-              size_t len)
+int room_join(struct room_table *table, struct room_seat **seats, const struct room_member *m,
+              const char *name, size_t len)
 {
-    uint64_t hash = hash_name(table, name, len);
+    uint64_t hash = table_hash(&table->rooms, name, len);
     struct room *room = find_hashed(table, hash, name, len);
     int error;
 
     if (room != NULL && find_seat(*seats, room) != NULL)
         return 0;
-    if (room == NULL && (error = room_new(table, hash, name, len, &room)) != 0)
+    if (room == NULL)
+        room = room_new(table, m->host, hash, name, len, &error);
+    if (room == NULL)
         return error;
-    error = seat_new(table, room, seats, member);
+    error = seat_new(room, seats, m);
     if (error != 0 && room->count == 0)
         room_free(table, room);
     return error;
@@ -213,7 +179,7 @@ static void leave_seat(struct room_table *table, struct room_seat *seat)
     *seat->link = seat->next;
     if (seat->next != NULL)
         seat->next->link = seat->link;
-    give(table->budget, seat, sizeof *seat);
+    account_free(seat->account, seat, sizeof *seat);
     if (room->count == 0)
         room_free(table, room);
 }

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,16 +29,19 @@
 #include <unistd.h>
 
 #include "base64.h"
+#include "block.h"
 #include "conn.h"
 #include "listen.h"
 #include "siphash.h"
 #include "utf8.h"
 
 enum {
-    ACCEPT_BATCH = 64,    /* connections accepted per turn and listener */
-    ACCEPT_PAUSE_MS = 50, /* after running out of descriptors */
-    EVENT_BATCH = 256,    /* events taken from epoll per turn */
-    RESERVED_FDS = 32     /* descriptors that are not for clients */
+    ACCEPT_BATCH = 64,     /* connections accepted per turn and listener */
+    ACCEPT_PAUSE_MS = 50,  /* after running out of descriptors */
+    EVENT_BATCH = 256,     /* events taken from epoll per turn */
+    RESERVED_FDS = 32,     /* descriptors that are not for clients */
+    WIDE_MEMORY = 16 << 20 /* bytes of max_memory for each connection that may be wide: its socket
+                              holds 4 MiB at most (sysctl net.ipv4.tcp_wmem) */
 };
 
 struct listener {
@@ -151,16 +155,6 @@ int ws_random(void *out, size_t len)
     return 0;
 }
 
-bool ws_memory_take(struct ws_server *s, size_t n)
-{
-    return buf_budget_take_block(&s->budget, n);
-}
-
-void ws_memory_give(struct ws_server *s, size_t n)
-{
-    buf_budget_give(&s->budget, n);
-}
-
 static uint64_t clock_ms(void)
 {
     struct timespec ts;
@@ -172,6 +166,16 @@ static uint64_t clock_ms(void)
 uint64_t server_now(const struct ws_server *s)
 {
     return s->in_turn ? s->now_ms : clock_ms();
+}
+
+uint64_t ws_now_ms(const struct ws_server *s)
+{
+    return server_now(s);
+}
+
+uint64_t ws_server_turn(const struct ws_server *s)
+{
+    return s->turn;
 }
 
 void server_log(const struct ws_server *s, enum ws_log_level level, const char *format, ...)
@@ -194,6 +198,93 @@ void server_log(const struct ws_server *s, enum ws_log_level level, const char *
 bool server_tracing(const struct ws_server *s)
 {
     return s->options.log_level >= WS_LOG_TRACE && s->options.log != NULL;
+}
+
+/* --- accounts of the application -------------------------------------------------------------- */
+
+/* Its own memory counts in it. */
+struct ws_account {
+    struct account account;
+    struct account *counted;  /* `account`, or the budget's own for what is nobody's */
+    struct ws_server *server; /* NULL once that is gone */
+    struct host *host;
+    struct ws_account *next; /* of the server's */
+    struct ws_account **link;
+    size_t references;
+};
+
+struct ws_account *ws_account_new(struct ws_server *s, const struct ws_conn *c)
+{
+    struct host *host = c == NULL ? NULL : conn_host(c);
+    struct account account = {.above = host == NULL ? &s->budget.all : &host->account};
+    int error;
+    struct ws_account *a = account_new(&account, sizeof *a, ACCOUNT_ESSENTIAL, &error);
+
+    if (a == NULL)
+        return NULL;
+    *a = (struct ws_account){.account = account, .server = s, .next = s->accounts, .references = 1};
+    a->counted = c == NULL ? &s->budget.all : &a->account;
+    a->host = host_keep(host);
+    a->link = &s->accounts;
+    if (a->next != NULL)
+        a->next->link = &a->next;
+    s->accounts = a;
+    return a;
+}
+
+/* The account counts no more: it is given up, or the server ends. */
+static void account_leave(struct ws_account *a)
+{
+    struct ws_server *s = a->server;
+
+    *a->link = a->next;
+    if (a->next != NULL)
+        a->next->link = a->link;
+    account_give(&a->account, a->account.used);
+    host_release(&s->hosts, a->host);
+    a->server = NULL;
+}
+
+struct ws_account *ws_account_keep(struct ws_account *a)
+{
+    a->references++;
+    return a;
+}
+
+void ws_account_release(struct ws_account *a)
+{
+    if (a == NULL || --a->references > 0)
+        return;
+    if (a->server != NULL)
+        account_leave(a);
+    block_free(a, sizeof *a);
+}
+
+void *ws_account_resize(struct ws_account *a, void *p, size_t size, size_t new_size)
+{
+    enum account_kind kind = account_kind_of(new_size);
+    int error;
+
+    if (a->server == NULL)
+        return NULL;
+    return p == NULL ? account_new(a->counted, new_size, kind, &error)
+                     : account_resize(a->counted, p, size, new_size, kind, &error);
+}
+
+void *ws_account_take(struct ws_account *a, size_t size)
+{
+    void *p = ws_account_resize(a, NULL, 0, size);
+
+    return p == NULL ? NULL : memset(p, 0, size);
+}
+
+/* What was taken from a server that is gone is counted nowhere any more. */
+void ws_account_give(struct ws_account *a, void *p, size_t size)
+{
+    if (a->server != NULL)
+        account_free(a->counted, p, size);
+    else
+        block_free(p, size);
 }
 
 /* --- connections by id ------------------------------------------------------------------------ */
@@ -314,15 +405,32 @@ static void accept_refuse(struct ws_server *s, int fd)
     close(fd);
 }
 
+/* The host of an address; NULL for a Unix socket, and when memory is out: that bounds less, but
+ * lets the client in. */
+static struct host *host_of(struct ws_server *s, const struct sockaddr_storage *address)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+
+    if (address->ss_family == AF_INET)
+        return host_get(&s->hosts, host_key((const uint8_t *)&v4->sin_addr, 4));
+    if (address->ss_family == AF_INET6)
+        return host_get(&s->hosts, host_key((const uint8_t *)&v6->sin6_addr, 16));
+    return NULL;
+}
+
 static void listener_ready(struct ws_server *s, struct listener *l)
 {
     for (int i = 0; i < ACCEPT_BATCH && !s->stopping; i++) {
-        int fd = accept4(l->source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+        socklen_t len = sizeof peer;
+        int fd =
+            accept4(l->source.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0 && s->conn_count >= s->options.max_clients) {
             accept_refuse(s, fd);
         } else if (fd >= 0) {
-            conn_new(s, fd);
+            conn_new(s, fd, host_of(s, &peer));
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             accept_exhausted(s, l);
             return;
@@ -482,8 +590,8 @@ static struct watch **find_watch(struct ws_server *s, int fd)
 }
 
 /* Freed after the batch, which may name it still; or with the server, where epoll cannot forget it:
- * a descriptor that was closed before its watch ended is unknown here, but when its file lives on in
- * a duplicate (dup, fork) epoll goes on to report it. */
+ * a descriptor that was closed before its watch ended is unknown here, but when its file lives on
+ * in a duplicate (dup, fork) epoll goes on to report it. */
 static int watch_end(struct ws_server *s, struct watch **link)
 {
     struct watch *w = *link;
@@ -644,6 +752,7 @@ static int turn(struct ws_server *s, int timeout_ms)
     if (n < 0 && errno != EINTR)
         return WS_ERR_SYSTEM;
     s->in_turn = true;
+    s->turn++;
     s->now_ms = clock_ms();
     for (int i = 0; i < n; i++)
         source_ready(s, events[i].data.ptr, events[i].events);
@@ -780,7 +889,8 @@ struct ws_stats ws_server_stats(const struct ws_server *s)
 {
     return (struct ws_stats){.connections = s->conn_count,
                              .max_clients = s->options.max_clients,
-                             .buffered = s->budget.used};
+                             .max_queue = s->options.max_queue,
+                             .buffered = s->budget.all.used};
 }
 
 static void default_ms(unsigned *option, unsigned value)
@@ -816,6 +926,7 @@ static void fill_in_defaults(struct ws_options *o)
     default_ms(&o->close_timeout_ms, 5000);
     default_ms(&o->ping_interval_ms, 30000);
     default_ms(&o->ping_timeout_ms, 20000);
+    default_ms(&o->message_timeout_ms, 30000);
     if (o->log_level == 0)
         o->log_level = WS_LOG_ERROR;
 }
@@ -837,11 +948,11 @@ static bool server_init(struct ws_server *s)
         server_log(s, WS_LOG_ERROR, "no random bytes: %s", strerror(errno));
         return false;
     }
-    s->budget.max = s->options.max_memory;
-    s->stage.cap =
-        s->options.max_queue < sizeof s->stage.data ? s->options.max_queue : sizeof s->stage.data;
-    output_pool_init(&s->pool, &s->budget);
-    room_table_init(&s->rooms, &s->budget, key);
+    budget_init(&s->budget, s->options.max_memory);
+    host_table_init(&s->hosts, &s->budget.all, key);
+    output_pool_init(&s->pool, &s->budget.all);
+    s->wide_max = s->options.max_memory / WIDE_MEMORY + 1;
+    room_table_init(&s->rooms, &s->hosts, key);
     s->now_ms = clock_ms();
     timer_wheel_init(&s->timers, s->now_ms);
     s->accept_timer.fire = accept_resume;
@@ -905,9 +1016,11 @@ void ws_server_free(struct ws_server *s)
         s->endpoints = e->next;
         free(e);
     }
+    while (s->accounts != NULL)
+        account_leave(s->accounts);
     room_table_release(&s->rooms);
-    output_pool_release(&s->pool);
-    buf_budget_release(&s->budget);
+    host_table_release(&s->hosts);
+    budget_release(&s->budget);
     close_if_open(s->clock.fd);
     close_if_open(s->wake.fd);
     close_if_open(s->spare_fd);

@@ -38,6 +38,7 @@ struct ws_conn;
 struct ws_request;
 struct ws_frozen;
 struct ws_timer;
+struct ws_account;
 
 enum ws_result {
     WS_SENT = 0,         /* taken; the queue is below the high-water mark */
@@ -78,18 +79,23 @@ struct ws_options {
                                    with NULL */
     size_t max_message;         /* bytes of a message or request body where the endpoint names none;
                                    0: 16 MiB */
-    size_t max_queue;           /* unsent bytes of one connection; 0: max_message + 1 MiB */
+    size_t max_queue;           /* unsent bytes of one connection; 0: max_message + 1 MiB. What was
+                                   sent in the turn of the loop that runs does not count, see
+                                   ws_send() */
     size_t max_memory;          /* bytes buffered for all connections together; 0: 256 MiB */
     size_t high_water;          /* unsent bytes above which a connection is not read; 0: 64 KiB;
                                    never more than half of max_queue, so that one more answer
                                    fits */
     size_t max_clients;         /* 0: as many as RLIMIT_NOFILE allows */
-    unsigned handshake_timeout_ms; /* for a whole request to come in, and for the next one on the
-                                      same connection to begin; 0: 10 s */
+    unsigned handshake_timeout_ms; /* for the head of a request to come in, and for the next one on
+                                      the same connection to begin; 0: 10 s */
     unsigned close_timeout_ms;     /* for a Close, unless output still moves, and for a stop;
                                       0: 5 s */
     unsigned ping_interval_ms;     /* of silence before a ping; 0: 30 s; UINT_MAX: never ping */
     unsigned ping_timeout_ms;      /* for anything to come after a ping; 0: 20 s */
+    unsigned message_timeout_ms;   /* for a message or a request body to come in, from its first
+                                      byte; each time when 64 KiB or more of it have come meanwhile,
+                                      it gets as long again; 0: 30 s; UINT_MAX: no limit */
     enum ws_log_level log_level;   /* least important lines wanted; 0: WS_LOG_ERROR */
     void (*log)(void *arg, enum ws_log_level level,
                 const char *line); /* no newline; NULL: silence */
@@ -124,8 +130,9 @@ uint16_t ws_server_port(const struct ws_server *s); /* the first TCP listener's;
 
 struct ws_stats {
     size_t connections; /* accepted and not yet closed, whatever their state */
-    size_t max_clients; /* the limit in force */
-    size_t buffered;    /* bytes in use of max_memory */
+    size_t max_clients; /* the limits in force */
+    size_t max_queue;
+    size_t buffered; /* bytes in use of max_memory */
 };
 struct ws_stats ws_server_stats(const struct ws_server *s);
 
@@ -235,6 +242,10 @@ bool ws_request_header_at(const struct ws_request *req, size_t index, struct ws_
 int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
                const void *body, size_t len);
 
+/* The same with a body in `pieces` pieces, which is sent as if they lay behind one another. */
+int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
+                      const struct ws_str *body, size_t pieces);
+
 /* In on_upgrade: accept, with `subprotocol` (one that the client offered, or NULL for none) and
  * more headers in the 101; copied before return. Returns 0, WS_ERR_INVALID for a subprotocol that
  * was not offered or for a header as in ws_respond(), WS_ERR_CLOSED outside on_upgrade,
@@ -244,10 +255,18 @@ int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header
 
 /* --- connections ------------------------------------------------------------------------------ */
 
+/* Bytes over max_queue that may be sent to one peer in one turn. */
+enum { WS_BURST_MAX = 16 * 1024 * 1024 };
+
 /* Send one message. All that is sent to a connection in one turn leaves in one system call.
  *
  *   opcode      WS_OP_TEXT (the caller vouches for UTF-8) or WS_OP_BINARY
  *   data, len   `len` bytes, copied before return; may be NULL and 0
+ *
+ * How much may be sent from one callback? What the socket takes, max_queue, and WS_BURST_MAX more;
+ * or one message of any size. Memory must be there for it, see ws_account_new(). Whether the peer
+ * is a slow reader is judged by what is still unsent of earlier turns of the loop: that and this
+ * message must be within max_queue. Whoever has more to send waits for on_drain.
  *
  * Returns WS_SENT or WS_QUEUED, which is not yet delivered; else nothing was queued: WS_ERR_CLOSED,
  * WS_ERR_FULL, WS_ERR_NOMEM, or WS_ERR_INVALID for another opcode. RFC 6455 §5.6, §6.1 */
@@ -270,11 +289,18 @@ struct ws_server *ws_conn_server(const struct ws_conn *c);
 uint64_t ws_conn_id(const struct ws_conn *c);                         /* from 1, never reused */
 struct ws_conn *ws_conn_find(const struct ws_server *s, uint64_t id); /* an open one, or NULL */
 size_t ws_conn_queued(const struct ws_conn *c);                       /* unsent bytes */
+/* As many of these were sent to it before this turn of the loop: what the peer was slow to read. */
+size_t ws_conn_backlog(const struct ws_conn *c);
 
 /* Write the peer's address, "127.0.0.1:5000", "[::1]:5000" or "unix", and a NUL; returns `out`.
  * "gone" when it has none any more. Costs a system call. */
 enum { WS_ADDRESS_SIZE = 64 };
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE]);
+
+/* The peer's host as a number: its IPv4 address, or the first 64 bits of its IPv6 address, for
+ * whoever has one address of such a prefix commonly has them all. False where there is none to tell
+ * apart, as behind a Unix socket. */
+bool ws_conn_host(const struct ws_conn *c, uint64_t *host);
 
 /* --- rooms ------------------------------------------------------------------------------------ */
 
@@ -289,9 +315,9 @@ void ws_leave(struct ws_conn *c, struct ws_str room); /* nothing happens to who 
 struct ws_str ws_conn_room(const struct ws_conn *c, size_t index);
 
 /* Send one message to everybody in `room` but `except` (or NULL). It is encoded once. A recipient
- * whose queue would pass max_queue is closed with 1013; the others never wait for it. Arguments as
- * in ws_send(). Returns how many recipients it was queued for, or WS_ERR_INVALID, WS_ERR_FULL,
- * WS_ERR_NOMEM. */
+ * whose queue would pass max_queue (see ws_send()) is closed with 1013; the others never wait for
+ * it. Arguments as in ws_send(). Returns how many recipients it was queued for; or WS_ERR_INVALID,
+ * WS_ERR_FULL, WS_ERR_NOMEM, and then nobody got it. */
 ptrdiff_t ws_publish(struct ws_server *s, struct ws_str room, const struct ws_conn *except,
                      enum ws_opcode opcode, const void *data, size_t len);
 
@@ -332,13 +358,37 @@ int ws_random(void *out, size_t len);
 enum { WS_SIPHASH_KEY_SIZE = 16 };
 uint64_t ws_siphash(const uint8_t key[WS_SIPHASH_KEY_SIZE], const void *data, size_t len);
 
-/* Count `n` bytes that you buffer for peers in max_memory. False, and nothing is counted, when they
- * are not there: the last 1/16 is for takes below 64 KiB. Give back what was taken, before
- * ws_server_free(). */
-bool ws_memory_take(struct ws_server *s, size_t n);
-void ws_memory_give(struct ws_server *s, size_t n);
+/* --- memory ----------------------------------------------------------------------------------- */
+
+/* Whatever an application keeps because a peer asked for it should count in max_memory, for nothing
+ * else bounds it. An account counts what is kept for one peer, or for one thing that peers open: it
+ * may hold half as much as is left of max_memory to all, and the accounts of one address (IPv4, or
+ * a /64 of IPv6) together as much. The last 1/16 of max_memory is for blocks under 1 KiB.
+ *
+ * A new account for the peer of `c`, valid also when `c` has ended; or for nobody's memory, such as
+ * a message on its way to many, where `c` is NULL: that has no share. One reference is the
+ * caller's. NULL when out of memory. */
+struct ws_account *ws_account_new(struct ws_server *s, const struct ws_conn *c);
+struct ws_account *ws_account_keep(struct ws_account *a); /* one reference more; returns `a` */
+void ws_account_release(struct ws_account *a); /* one less, and for the last one all of its memory
+                                                  has been freed; NULL is allowed */
+
+/* A block of `size` bytes (not 0), all zero, that counts in `a`; NULL when there is no memory, as
+ * for any block after ws_server_free(). It ends by ws_account_give(), also then. */
+void *ws_account_take(struct ws_account *a, size_t size);
+/* Make the block `p` of `size` bytes (NULL and 0: a new one) one of `new_size`. Its content stays,
+ * what is new is not cleared. NULL when there is no memory, and then nothing has changed. */
+void *ws_account_resize(struct ws_account *a, void *p, size_t size, size_t new_size);
+void ws_account_give(struct ws_account *a, void *p, size_t size); /* NULL is allowed for `p` */
 
 /* --- the loop --------------------------------------------------------------------------------- */
+
+/* Milliseconds that rise, from an unknown start (CLOCK_MONOTONIC); the same throughout one turn of
+ * the loop. */
+uint64_t ws_now_ms(const struct ws_server *s);
+
+/* How many turns the loop has begun. */
+uint64_t ws_server_turn(const struct ws_server *s);
 
 /* Run fn(arg) on the loop, never inside this call. Allowed in any thread. Posts run in the order
  * they were made; those that have not run when the server is freed are dropped. Returns 0 or

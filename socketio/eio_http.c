@@ -213,9 +213,9 @@ static void add_common(struct headers *h, const struct eio_options *o, const str
 /* An answer with a header that is not legal (the application's own, or more than fits) must not
  * leave the client waiting. */
 static int respond(const struct eio_asker *to, int status, const struct headers *h,
-                   const void *body, size_t len)
+                   const struct ws_str *body, size_t pieces)
 {
-    int result = ws_respond(to->conn, status, h->list, h->count, body, len);
+    int result = ws_respond_pieces(to->conn, status, h->list, h->count, body, pieces);
 
     return result == WS_ERR_INVALID ? ws_respond(to->conn, 500, NULL, 0, NULL, 0) : result;
 }
@@ -237,8 +237,9 @@ static const char *content_type(enum eio_body type)
     return NULL;
 }
 
-int eio_reply(const struct eio_options *o, const struct eio_asker *to, int status,
-              enum eio_body type, const void *body, size_t len, const struct ws_header *extra)
+static int reply(const struct eio_options *o, const struct eio_asker *to, int status,
+                 enum eio_body type, const struct ws_str *body, size_t pieces,
+                 const struct ws_header *extra)
 {
     struct headers h = {.count = 0};
 
@@ -247,7 +248,21 @@ int eio_reply(const struct eio_options *o, const struct eio_asker *to, int statu
     add_common(&h, o, to);
     if (extra != NULL)
         h.list[h.count++] = *extra;
-    return respond(to, status, &h, body, len);
+    return respond(to, status, &h, body, pieces);
+}
+
+int eio_reply(const struct eio_options *o, const struct eio_asker *to, int status,
+              enum eio_body type, const void *body, size_t len, const struct ws_header *extra)
+{
+    struct ws_str whole = {body, len};
+
+    return reply(o, to, status, type, &whole, 1, extra);
+}
+
+int eio_reply_pieces(const struct eio_options *o, const struct eio_asker *to, int status,
+                     enum eio_body type, const struct ws_str *body, size_t pieces)
+{
+    return reply(o, to, status, type, body, pieces, NULL);
 }
 
 static const char *error_message(enum eio_error error, const char *text)

@@ -49,6 +49,10 @@ enum eio_body { EIO_BODY_NONE, EIO_BODY_TEXT, EIO_BODY_HTML, EIO_BODY_JSON };
 int eio_reply(const struct eio_options *o, const struct eio_asker *to, int status,
               enum eio_body type, const void *body, size_t len, const struct ws_header *extra);
 
+/* The same with a body in several pieces. */
+int eio_reply_pieces(const struct eio_options *o, const struct eio_asker *to, int status,
+                     enum eio_body type, const struct ws_str *body, size_t pieces);
+
 /* {"code":1,"message":"..."}; `text` (or NULL) stands in for the message of EIO_FORBIDDEN. */
 int eio_reply_error(const struct eio_options *o, const struct eio_asker *to, enum eio_error error,
                     const char *text);

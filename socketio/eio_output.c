@@ -14,119 +14,60 @@
  *          |
  *     ws_send(): the queue is the connection's own
  *
- * The queue waits until the callback returns, so that all that was sent in it leaves together. The
- * bytes of a broadcast are copied into each queue: to share them was no faster (`make bench
- * BENCH=socketio`), since the copy is nothing beside the system calls of a response. */
+ * The queue waits until the callback returns, so that all that was sent in it leaves together. */
 #include "eio_session.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-    QUEUE_MIN = 256,     /* first allocation of a queue */
-    CONTROL_ROOM = 8,    /* bytes over max_output that are kept for pings */
-    SMALL_MESSAGE = 1024 /* encoded on the stack */
+    SMALL_MESSAGE = 1024, /* encoded on the stack */
+    PIECES = 33           /* of a payload, listed on the stack */
 };
-
-/* --- the queue -------------------------------------------------------------------------------- */
 
 void eio_output_drop(struct eio_session *s)
 {
-    ws_memory_give(s->server->ws, s->out_cap);
-    free(s->out);
-    s->out = NULL;
-    s->out_len = s->out_cap = 0;
+    eio_queue_release(&s->queue, s->account);
     s->overflowed = false;
-}
-
-/* Returns 0, WS_ERR_FULL when max_memory does not allow it, or WS_ERR_NOMEM. */
-static int queue_grow(struct eio_session *s, size_t cap)
-{
-    char *out;
-
-    if (!ws_memory_take(s->server->ws, cap - s->out_cap))
-        return WS_ERR_FULL;
-    out = realloc(s->out, cap);
-    if (out == NULL) {
-        ws_memory_give(s->server->ws, cap - s->out_cap);
-        return WS_ERR_NOMEM;
-    }
-    s->out = out;
-    s->out_cap = cap;
-    return 0;
-}
-
-/* Make room for a packet of `size` bytes and its separator, as long as no more than `limit` bytes
- * wait then. By doubling, but neither past the limit nor where only less is to be had. Returns as
- * queue_grow(). */
-static int queue_reserve(struct eio_session *s, size_t size, size_t limit)
-{
-    size_t added = size + (s->out_len > 0);
-    size_t need = s->out_len + added;
-    size_t cap = s->out_cap < QUEUE_MIN / 2 ? QUEUE_MIN : s->out_cap * 2;
-
-    if (s->out_len > limit || added > limit - s->out_len)
-        return WS_ERR_FULL;
-    if (need <= s->out_cap)
-        return 0;
-    if (cap > limit)
-        cap = limit;
-    if (cap > need && queue_grow(s, cap) == 0)
-        return 0;
-    return queue_grow(s, need);
-}
-
-/* The same for a message: without room for it there is a gap behind what is queued. */
-static int queue_reserve_message(struct eio_session *s, size_t size)
-{
-    int error = queue_reserve(s, size, s->server->options.max_output);
-
-    s->overflowed = s->overflowed || error != 0;
-    return error;
-}
-
-/* The place for a packet that was made room for, behind a separator if it is not the first. */
-static char *queue_add(struct eio_session *s, size_t size)
-{
-    char *place;
-
-    if (s->out_len > 0)
-        s->out[s->out_len++] = EIO_SEPARATOR;
-    place = s->out + s->out_len;
-    s->out_len += size;
-    eio_session_mark(s);
-    return place;
+    s->backlog = 0;
 }
 
 /* --- the requests that are held --------------------------------------------------------------- */
 
 /* Afterwards it is not held any more. */
-static int answer(struct eio_session *s, struct eio_asker *held, int status, enum eio_body type,
-                  const char *body, size_t len)
+static int answer_pieces(struct eio_session *s, struct eio_asker *held, int status,
+                         enum eio_body type, const struct ws_str *pieces, size_t count)
 {
     struct eio_asker to = *held;
 
     held->conn = NULL;
     ws_set_data(to.conn, NULL);
-    return eio_reply(&s->server->options, &to, status, type, body, len, NULL);
+    return eio_reply_pieces(&s->server->options, &to, status, type, pieces, count);
+}
+
+static int answer(struct eio_session *s, struct eio_asker *held, int status, enum eio_body type,
+                  const char *body)
+{
+    struct ws_str piece = ws_str(body);
+
+    return answer_pieces(s, held, status, type, &piece, body == NULL ? 0 : 1);
 }
 
 void eio_output_answer_get(struct eio_session *s, const char *payload)
 {
     if (s->get.conn != NULL)
-        answer(s, &s->get, 200, EIO_BODY_TEXT, payload, strlen(payload));
+        answer(s, &s->get, 200, EIO_BODY_TEXT, payload);
 }
 
 void eio_output_answer_post(struct eio_session *s)
 {
     if (s->post.conn != NULL && !s->uploading)
-        answer(s, &s->post, 200, EIO_BODY_HTML, "ok", 2);
+        answer(s, &s->post, 200, EIO_BODY_HTML, "ok");
 }
 
 void eio_output_refuse_post(struct eio_session *s, int status)
 {
     s->uploading = false;
-    answer(s, &s->post, status, EIO_BODY_NONE, NULL, 0);
+    answer(s, &s->post, status, EIO_BODY_NONE, NULL);
 }
 
 void eio_output_end_post(struct eio_session *s)
@@ -138,33 +79,73 @@ void eio_output_end_post(struct eio_session *s)
 
 /* --- out of the queue ------------------------------------------------------------------------- */
 
-/* One packet of the queue. Base64 of our own making is decoded where it lies. */
+/* The pieces are sent from where they lie. */
+static int queue_to_get(struct eio_session *s)
+{
+    struct ws_str few[PIECES];
+    size_t size = (2 * s->queue.share_count + 1) * sizeof few[0];
+    struct ws_str *pieces = size <= sizeof few ? few : ws_account_resize(s->account, NULL, 0, size);
+    struct eio_cursor cursor = {0};
+    size_t count = 0;
+    int result;
+
+    if (pieces == NULL)
+        return WS_ERR_NOMEM;
+    while (eio_queue_next(&s->queue, &cursor, &pieces[count]))
+        count++;
+    result = answer_pieces(s, &s->get, 200, EIO_BODY_TEXT, pieces, count);
+    if (pieces != few)
+        ws_account_give(s->account, pieces, size);
+    return result;
+}
+
+static int base64_to_websocket(struct eio_session *s, struct ws_str base64)
+{
+    size_t size = EIO_BINARY_ROOM(base64.len);
+    void *data = ws_account_resize(s->account, NULL, 0, size);
+    int result;
+
+    if (data == NULL)
+        return WS_ERR_NOMEM;
+    result = ws_send(s->ws, WS_OP_BINARY, data, eio_binary_decode(data, base64));
+    ws_account_give(s->account, data, size);
+    return result;
+}
+
 static int packet_to_websocket(struct eio_session *s, struct ws_str packet)
 {
-    char *place = s->out + (packet.data - s->out);
-    struct ws_str base64 = {packet.data + 1, packet.len - 1};
+    if (packet.data[0] == 'b' && !s->no_binary)
+        return base64_to_websocket(s, (struct ws_str){packet.data + 1, packet.len - 1});
+    return ws_send(s->ws, WS_OP_TEXT, packet.data, packet.len);
+}
 
-    if (packet.data[0] != 'b' || s->no_binary)
-        return ws_send(s->ws, WS_OP_TEXT, packet.data, packet.len);
-    return ws_send(s->ws, WS_OP_BINARY, place, eio_binary_decode(place, base64));
+/* What the queue has of its own between shared packets: the separators of these stand in front and
+ * behind. */
+static int own_to_websocket(struct eio_session *s, struct ws_str rest)
+{
+    struct ws_str packet;
+    int result = WS_SENT;
+
+    while (result >= 0 && eio_payload_next(&rest, &packet))
+        result = packet.len == 0 ? WS_SENT : packet_to_websocket(s, packet);
+    return result;
 }
 
 /* Returns as ws_send() did for the last one. */
 static int queue_to_websocket(struct eio_session *s)
 {
-    struct ws_str rest = {s->out, s->out_len};
-    struct ws_str packet;
+    struct eio_cursor cursor = {0};
+    struct ws_str piece;
     int result = WS_SENT;
 
-    while (result >= 0 && eio_payload_next(&rest, &packet))
-        result = packet_to_websocket(s, packet);
+    while (result >= 0 && eio_queue_next(&s->queue, &cursor, &piece))
+        result = cursor.shared ? packet_to_websocket(s, piece) : own_to_websocket(s, piece);
     return result;
 }
 
 int eio_output_flush(struct eio_session *s)
 {
-    int result = s->on_websocket ? queue_to_websocket(s)
-                                 : answer(s, &s->get, 200, EIO_BODY_TEXT, s->out, s->out_len);
+    int result = s->on_websocket ? queue_to_websocket(s) : queue_to_get(s);
 
     eio_output_drop(s);
     if (result < 0)
@@ -186,13 +167,13 @@ void eio_output_settle(struct eio_session *s)
 {
     size_t low_water = s->server->options.high_water / 2;
 
-    if (s->get.conn != NULL && s->out_len > 0)
+    if (s->get.conn != NULL && s->queue.len > 0)
         eio_output_flush(s);
     if (s->upgrading)
         eio_output_answer_get(s, EIO_NOOP_PACKET);
-    if (s->upgrading || s->out_len <= low_water)
+    if (s->upgrading || s->queue.len <= low_water)
         eio_output_answer_post(s);
-    if (s->out_len <= low_water)
+    if (s->queue.len <= low_water)
         eio_output_drained(s);
 }
 
@@ -200,7 +181,7 @@ void eio_output_settle(struct eio_session *s)
 
 size_t eio_queued(const struct eio_session *s)
 {
-    return s->ws != NULL ? ws_conn_queued(s->ws) : s->out_len;
+    return s->ws != NULL ? ws_conn_queued(s->ws) : s->queue.len;
 }
 
 bool eio_writable(const struct eio_session *s)
@@ -209,29 +190,50 @@ bool eio_writable(const struct eio_session *s)
         return false;
     if (s->on_websocket)
         return ws_conn_queued(s->ws) == 0;
-    return s->get.conn != NULL && s->out_len == 0;
+    return s->get.conn != NULL && s->queue.len == 0;
+}
+
+/* What was sent in earlier turns, so that the client has had time to fetch it. */
+static size_t backlog(struct eio_session *s)
+{
+    uint64_t turn = ws_server_turn(s->server->ws);
+
+    if (s->on_websocket)
+        return ws_conn_backlog(s->ws);
+    if (s->turn != turn)
+        s->backlog = s->queue.len;
+    s->turn = turn;
+    return s->backlog;
+}
+
+static bool is_within(size_t max, size_t queued, size_t len)
+{
+    return queued == 0 || (queued <= max && len <= max - queued);
+}
+
+/* What is sent in one turn is no sign of a client that reads slowly: nothing leaves before its
+ * end. */
+static bool fits_output(struct eio_session *s, size_t len)
+{
+    size_t max = s->server->options.max_output;
+    size_t burst = max < SIZE_MAX - WS_BURST_MAX ? max + WS_BURST_MAX : SIZE_MAX;
+
+    return is_within(max, backlog(s), len) &&
+           (s->on_websocket || is_within(burst, s->queue.len, len));
 }
 
 /* May a message of `len` bytes be sent now? Returns 0, EIO_DROPPED or what is against it. */
 static int admit(struct eio_session *s, size_t len, unsigned flags)
 {
-    size_t max = s->server->options.max_output;
 
     if (s->ended)
         return WS_ERR_CLOSED;
     if ((flags & EIO_VOLATILE) != 0 && !eio_writable(s))
         return EIO_DROPPED;
-    if (eio_queued(s) <= max && len <= max - eio_queued(s))
+    if (fits_output(s, len))
         return 0;
     s->overflowed = true;
     return WS_ERR_FULL;
-}
-
-static bool legal_message(enum ws_opcode opcode, const void *data, size_t len)
-{
-    if (opcode == WS_OP_TEXT)
-        return len == 0 || memchr(data, EIO_SEPARATOR, len) == NULL;
-    return opcode == WS_OP_BINARY;
 }
 
 /* The result of a send on either transport: WS_QUEUED owes an on_drain. */
@@ -242,9 +244,14 @@ static int sent(struct eio_session *s, int result)
     return result;
 }
 
-static int queued(struct eio_session *s)
+/* Was it queued? Without memory for it there is a gap behind what is queued. */
+static int queued(struct eio_session *s, bool done)
 {
-    return sent(s, s->out_len <= s->server->options.high_water ? WS_SENT : WS_QUEUED);
+    s->overflowed = s->overflowed || !done;
+    if (!done)
+        return WS_ERR_NOMEM;
+    eio_session_mark(s);
+    return sent(s, s->queue.len <= s->server->options.high_water ? WS_SENT : WS_QUEUED);
 }
 
 /* The text form of a message, as a text message. */
@@ -252,7 +259,7 @@ static int send_as_text(struct eio_session *s, enum ws_opcode opcode, const void
 {
     size_t size = eio_message_size(opcode, len);
     char small[SMALL_MESSAGE];
-    char *text = size <= sizeof small ? small : malloc(size);
+    char *text = size <= sizeof small ? small : ws_account_resize(s->account, NULL, 0, size);
     int result;
 
     if (text == NULL)
@@ -260,19 +267,17 @@ static int send_as_text(struct eio_session *s, enum ws_opcode opcode, const void
     eio_message_encode(text, opcode, data, len);
     result = ws_send(s->ws, WS_OP_TEXT, text, size);
     if (text != small)
-        free(text);
+        ws_account_give(s->account, text, size);
     return result;
 }
 
 static int queue_message(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len)
 {
-    size_t size = eio_message_size(opcode, len);
-    int error = queue_reserve_message(s, size);
+    char *place = eio_queue_add(&s->queue, s->account, eio_message_size(opcode, len));
 
-    if (error != 0)
-        return error;
-    eio_message_encode(queue_add(s, size), opcode, data, len);
-    return queued(s);
+    if (place != NULL)
+        eio_message_encode(place, opcode, data, len);
+    return queued(s, place != NULL);
 }
 
 int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len,
@@ -280,7 +285,7 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
 {
     int error;
 
-    if (!legal_message(opcode, data, len))
+    if (!eio_message_is_legal(opcode, data, len))
         return WS_ERR_INVALID;
     error = admit(s, len, flags);
     if (error != 0)
@@ -295,117 +300,33 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
 /* When there is no room for it the pong will be missing, which ends the session. */
 void eio_output_ping(struct eio_session *s)
 {
-    if (s->on_websocket)
+    char *place;
+
+    if (s->on_websocket) {
         ws_send(s->ws, WS_OP_TEXT, EIO_PING_PACKET, 1);
-    else if (queue_reserve(s, 1, s->server->options.max_output + CONTROL_ROOM) == 0)
-        memcpy(queue_add(s, 1), EIO_PING_PACKET, 1);
-}
-
-/* --- broadcasts ------------------------------------------------------------------------------- */
-
-/* The text form is what polling and text messages need; binary messages on WebSockets are the
- * data. */
-struct eio_packet {
-    struct eio_server *server;
-    unsigned references;
-    bool binary;
-    struct ws_frozen *frozen; /* for WebSockets; NULL: not needed yet */
-    char *text;               /* the text form; NULL: not needed yet */
-    size_t text_len;
-    size_t len;
-    uint8_t data[]; /* of a binary message */
-};
-
-static bool packet_make_text(struct eio_packet *p, enum ws_opcode opcode, const void *data)
-{
-    size_t size = eio_message_size(opcode, p->len);
-
-    if (!ws_memory_take(p->server->ws, size))
-        return false;
-    p->text = malloc(size);
-    if (p->text == NULL) {
-        ws_memory_give(p->server->ws, size);
-        return false;
-    }
-    p->text_len = eio_message_encode(p->text, opcode, data, p->len);
-    return true;
-}
-
-struct eio_packet *eio_packet_new(struct eio_server *e, enum ws_opcode opcode, const void *data,
-                                  size_t len)
-{
-    bool binary = opcode == WS_OP_BINARY;
-    size_t size = sizeof(struct eio_packet) + (binary ? len : 0);
-    struct eio_packet *p;
-
-    if (!legal_message(opcode, data, len) || len > e->options.max_output ||
-        !ws_memory_take(e->ws, size))
-        return NULL;
-    p = calloc(1, size);
-    if (p == NULL) {
-        ws_memory_give(e->ws, size);
-        return NULL;
-    }
-    p->server = e;
-    p->references = 1;
-    p->binary = binary;
-    p->len = len;
-    if (binary && len != 0)
-        memcpy(p->data, data, len);
-    if (!binary && !packet_make_text(p, opcode, data)) {
-        eio_packet_release(p);
-        return NULL;
-    }
-    return p;
-}
-
-struct eio_packet *eio_packet_keep(struct eio_packet *p)
-{
-    p->references++;
-    return p;
-}
-
-void eio_packet_release(struct eio_packet *p)
-{
-    struct ws_server *ws;
-
-    if (p == NULL || --p->references > 0)
         return;
-    ws = p->server->ws;
-    if (p->frozen != NULL)
-        ws_thaw(p->frozen);
-    if (p->text != NULL)
-        ws_memory_give(ws, p->text_len);
-    ws_memory_give(ws, sizeof *p + (p->binary ? p->len : 0));
-    free(p->text);
-    free(p);
+    }
+    place = eio_queue_add(&s->queue, s->account, 1);
+    if (place != NULL)
+        *place = EIO_PING_PACKET[0];
+    eio_session_mark(s);
 }
 
-static int send_frozen(struct eio_session *s, struct eio_packet *p)
+static int send_shared(struct eio_session *s, struct eio_packet *p)
 {
-    if (p->frozen == NULL)
-        p->frozen = p->binary ? ws_freeze(s->server->ws, WS_OP_BINARY, p->data, p->len)
-                              : ws_freeze(s->server->ws, WS_OP_TEXT, p->text, p->text_len);
-    if (p->frozen == NULL)
+    bool as_text = !s->on_websocket || (p->binary && s->no_binary);
+
+    if (!(as_text ? eio_packet_write(p) : eio_packet_freeze(p)))
         return WS_ERR_NOMEM;
-    return sent(s, ws_send_frozen(s->ws, p->frozen));
+    if (!s->on_websocket)
+        return queued(s, eio_queue_refer(&s->queue, s->account, p->text));
+    return sent(s, as_text ? ws_send(s->ws, WS_OP_TEXT, p->text->data, p->text->len)
+                           : ws_send_frozen(s->ws, p->frozen));
 }
 
 int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags)
 {
     int error = admit(s, p->len, flags);
 
-    if (error != 0)
-        return error;
-    if (s->on_websocket && !(p->binary && s->no_binary))
-        return send_frozen(s, p);
-    if (p->text == NULL && !packet_make_text(p, WS_OP_BINARY, p->data))
-        return WS_ERR_NOMEM;
-    if (s->on_websocket)
-        return sent(s, ws_send(s->ws, WS_OP_TEXT, p->text, p->text_len));
-    error = queue_reserve_message(s, p->text_len);
-    if (error != 0)
-        return error;
-    memcpy(queue_add(s, p->text_len), p->text, p->text_len);
-    return queued(s);
+    return error != 0 ? error : send_shared(s, p);
 }

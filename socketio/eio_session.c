@@ -5,7 +5,6 @@
 #include "eio_session.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -38,10 +37,15 @@ void eio_session_mark(struct eio_session *s)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-static void count_out(struct eio_session *s)
+/* Count the forms that messages to this session have, see eio_packet_encode(). */
+static void count_form(const struct eio_session *s, bool in)
 {
-    eio_census_remove(&s->server->census, s->host);
-    s->host = NULL;
+    struct eio_server *e = s->server;
+
+    if (s->on_websocket)
+        e->websocket_count += in ? 1 : (size_t)-1;
+    if (!s->on_websocket || s->no_binary)
+        e->text_count += in ? 1 : (size_t)-1;
 }
 
 /* A connection that is ours no more. */
@@ -131,7 +135,7 @@ void eio_close(struct eio_session *s)
         return;
     s->ended = true;
     s->reason = at_once ? EIO_FORCED_CLOSE : EIO_FORCED_SERVER_CLOSE;
-    if ((at_once && s->out_len == 0) || s->overflowed)
+    if ((at_once && s->queue.len == 0) || s->overflowed)
         part(s, EIO_CLOSE_PACKET);
     else
         linger(s);
@@ -139,14 +143,14 @@ void eio_close(struct eio_session *s)
 
 void eio_session_free(struct eio_session *s)
 {
-    struct ws_server *ws = s->server->ws;
+    struct ws_account *account = s->account;
 
-    count_out(s);
+    count_form(s, false);
+    eio_census_remove(&s->server->census, s->host);
     eio_server_remove(s);
-    if (ws != NULL)
-        ws_memory_give(ws, sizeof *s);
-    free(s->out);
-    free(s);
+    eio_output_drop(s);
+    ws_account_give(account, s, sizeof *s);
+    ws_account_release(account);
 }
 
 void eio_session_report(struct eio_session *s)
@@ -231,14 +235,15 @@ static void deliver(struct eio_session *s, enum ws_opcode opcode, const void *da
 
 static void deliver_base64(struct eio_session *s, struct ws_str text)
 {
-    void *data = malloc(EIO_BINARY_ROOM(text.len));
+    size_t size = EIO_BINARY_ROOM(text.len);
+    void *data = ws_account_resize(s->account, NULL, 0, size);
 
     if (data == NULL) {
         eio_session_end(s, EIO_TRANSPORT_ERROR);
         return;
     }
     deliver(s, WS_OP_BINARY, data, eio_binary_decode(data, text));
-    free(data);
+    ws_account_give(s->account, data, size);
 }
 
 /* Text that is not UTF-8 must not get further: sent on, it would end the WebSockets of others. */
@@ -306,7 +311,7 @@ void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
         return;
     }
     hold(s, &s->get, to);
-    if (s->ended && s->out_len == 0)
+    if (s->ended && s->queue.len == 0)
         part(s, EIO_NOOP_PACKET "\x1e" EIO_CLOSE_PACKET);
 }
 
@@ -422,8 +427,9 @@ static void take_over(struct eio_session *s)
 
     s->ws = s->probe;
     s->probe = NULL;
+    count_form(s, false);
     s->on_websocket = true;
-    count_out(s);
+    count_form(s, true);
     eio_session_unprobe(s);
     eio_output_answer_get(s, EIO_CLOSE_PACKET);
     eio_output_end_post(s);
@@ -459,48 +465,57 @@ void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-/* A place in the limits, and memory that counts in one of them. */
-static struct eio_session *session_alloc(struct eio_server *e)
+static struct eio_session *session_alloc(struct eio_server *e, const struct ws_conn *c)
 {
-    struct eio_session *s;
+    struct ws_account *account = ws_account_new(e->ws, c);
+    struct eio_session *s = account == NULL ? NULL : ws_account_take(account, sizeof *s);
 
-    if (e->closing || e->session_count >= e->options.max_sessions ||
-        !ws_memory_take(e->ws, sizeof *s))
+    if (s == NULL) {
+        ws_account_release(account);
         return NULL;
-    s = calloc(1, sizeof *s);
-    if (s == NULL)
-        ws_memory_give(e->ws, sizeof *s);
+    }
+    s->account = account;
+    s->server = e;
     return s;
 }
 
-/* On polling a session counts for its host; a WebSocket is limited by its connection. */
-static bool count_in(struct eio_session *s, const char *address)
+/* A host may have a third of the sessions that are left, so a quarter of all, and the next one a
+ * quarter of the rest: where many hosts take what they get, a newcomer still gets some. */
+static bool count_in(struct eio_session *s, const struct ws_conn *c)
 {
     struct eio_server *e = s->server;
+    size_t max = e->options.max_sessions_per_host;
     uint64_t key;
 
-    if (s->on_websocket || !eio_host_key(address, &key))
+    if (!ws_conn_host(c, &key))
         return true;
-    s->host = eio_census_add(&e->census, key, e->options.max_polling_per_host);
+    if (max == 0)
+        max = (e->options.max_sessions - e->session_count + 2) / 3;
+    s->host = eio_census_add(&e->census, key, max);
     return s->host != NULL;
 }
 
 struct eio_session *eio_session_new(struct eio_server *e, const struct eio_request *r,
-                                    const char *address)
+                                    const struct ws_conn *c)
 {
-    struct eio_session *s = session_alloc(e);
+    struct eio_session *s;
 
+    if (e->closing || e->session_count >= e->options.max_sessions)
+        return NULL;
+    s = session_alloc(e, c);
     if (s == NULL)
         return NULL;
-    s->server = e;
     s->on_websocket = r->transport == EIO_WEBSOCKET;
     s->no_binary = r->no_binary;
-    if (!eio_id_new(s->id) || !count_in(s, address) || !eio_server_add(e, s)) {
+    if (!eio_id_new(s->id) || !count_in(s, c) || !eio_server_add(e, s)) {
+        struct ws_account *account = s->account;
+
         eio_census_remove(&e->census, s->host);
-        ws_memory_give(e->ws, sizeof *s);
-        free(s);
+        ws_account_give(account, s, sizeof *s);
+        ws_account_release(account);
         return NULL;
     }
+    count_form(s, true);
     heartbeat_start(s, e->options.ping_interval_ms);
     return s->ended ? NULL : s; /* when it has ended it is marked, and freed by that */
 }
@@ -572,6 +587,11 @@ struct eio_server *eio_session_server(const struct eio_session *s)
 bool eio_is_open(const struct eio_session *s)
 {
     return !s->ended;
+}
+
+struct ws_account *eio_session_account(const struct eio_session *s)
+{
+    return s->account;
 }
 
 enum eio_transport eio_session_transport(const struct eio_session *s)

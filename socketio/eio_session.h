@@ -5,9 +5,11 @@
  *   engineio.c     the server: requests and connections in, sessions found or made
  *   eio_session.c  the life of a session: heartbeat, input, upgrade, the end
  *   eio_output.c   what leaves it, on either transport
+ *   eio_queue.c    what has to be fetched on polling
+ *   eio_packet.c   messages for many sessions
  *   eio_http.c     the HTTP side, without sessions
  *   eio_codec.c    packets and payloads
- *   eio_census.c   sessions on polling by host
+ *   eio_census.c   sessions by host
  *
  * A session is on one of two transports. On polling it has no connection of its own: it owns a
  * queue, and now and then a GET that is held until there is something to say, and a POST, which is
@@ -36,6 +38,8 @@
 #include "eio_census.h"
 #include "eio_codec.h"
 #include "eio_http.h"
+#include "eio_packet.h"
+#include "eio_queue.h"
 #include "name_table.h"
 
 /* What a request or a message touches comes first. */
@@ -59,20 +63,21 @@ struct eio_session {
     bool extended : 1;   /* and something else has come, which bought it more time once */
 
     /* What carries it: */
-    struct ws_conn *ws;    /* NULL on polling, and after the end */
-    struct eio_asker get;  /* the GET that is held */
-    struct eio_asker post; /* the POST that is under way, or held */
-    char *out; /* on polling: the payload that waits, counted in the server's max_memory */
-    size_t out_len;
-    size_t out_cap;
+    struct ws_conn *ws;     /* NULL on polling, and after the end */
+    struct eio_asker get;   /* the GET that is held */
+    struct eio_asker post;  /* the POST that is under way, or held */
+    struct eio_queue queue; /* on polling: the payload that waits */
+    size_t backlog;         /* as much of it was there before the turn `turn` of the loop */
+    uint64_t turn;
     struct ws_conn *probe; /* a WebSocket that wants to take over from polling */
 
     struct ws_timer *heartbeat; /* to the next ping; or to the last moment for the pong; or, after
                                    the end, to when nobody comes any more for the last words */
     struct ws_timer *upgrade_timer;
     struct ws_timer *connect_timer;
-    struct eio_host *host;    /* that it counts for; NULL: for none */
-    struct eio_session *next; /* of all sessions, in order of opening */
+    struct ws_account *account; /* of what is kept for it, this too */
+    struct eio_host *host;      /* that it counts for; NULL: for none */
+    struct eio_session *next;   /* of all sessions, in order of opening */
     struct eio_session *previous;
     void *data; /* the application's */
 };
@@ -81,9 +86,12 @@ struct eio_server {
     struct ws_server *ws;       /* NULL once it may be gone */
     struct eio_options options; /* every default filled in */
     struct eio_handlers handlers;
-    struct name_table sessions; /* by their ids; we choose these, at random: no key is needed */
+    struct name_table sessions; /* by their ids */
     size_t session_count;       /* in memory, whatever their state */
     size_t open_count;          /* on_open was called, on_close was not */
+    size_t websocket_count;     /* sessions that get frames */
+    size_t text_count;          /* sessions that get messages, or binary ones at least, as text */
+    struct ws_account *account; /* of what is kept for nobody in particular */
     struct eio_session *first;
     struct eio_session *last;
     struct eio_session *marked;
@@ -106,9 +114,10 @@ void eio_server_remove(struct eio_session *s); /* not listed any more; it is abo
 
 /* --- eio_session.c ---------------------------------------------------------------------------- */
 
-/* A session with a new id whose first ping is on its way. NULL: no room for it. */
+/* A session of the peer of `c` with a new id, whose first ping is on its way. NULL: no room for
+ * it. */
 struct eio_session *eio_session_new(struct eio_server *e, const struct eio_request *r,
-                                    const char *address);
+                                    const struct ws_conn *c);
 
 /* Write the open packet; returns its length. */
 enum { EIO_OPEN_PACKET_SIZE = 192 };

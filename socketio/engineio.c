@@ -168,7 +168,7 @@ static int open_reply(const struct eio_session *s, const struct eio_asker *to)
 static void polling_handshake(struct eio_server *e, const struct eio_request *r,
                               const struct eio_asker *to, const struct eio_handshake *h)
 {
-    struct eio_session *s = eio_session_new(e, r, h->address);
+    struct eio_session *s = eio_session_new(e, r, to->conn);
 
     if (s == NULL)
         eio_reply(&e->options, to, 503, EIO_BODY_NONE, NULL, 0, NULL);
@@ -337,7 +337,7 @@ static void upgrade_received(struct eio_server *e, struct ws_conn *c, const stru
     h = handshake(&r, c, req, address);
     error = check(e, &r, true, &h, &text, &s);
     if (error == EIO_OK && s == NULL)
-        s = eio_session_new(e, &r, h.address);
+        s = eio_session_new(e, &r, c);
     if (error != EIO_OK)
         eio_refuse_upgrade(&e->options, &to, error, text);
     else if (s == NULL)
@@ -467,10 +467,9 @@ static void fill_in_defaults(struct eio_options *o, const struct ws_server *ws)
     default_ms(&o->ping_timeout_ms, 20000);
     default_ms(&o->upgrade_timeout_ms, 10000);
     default_size(&o->max_payload, 1000000);
-    default_size(&o->max_output, o->max_payload + (1u << 20));
+    default_size(&o->max_output, ws_server_stats(ws).max_queue);
     default_size(&o->high_water, 64u << 10);
     default_size(&o->max_sessions, clients < SIZE_MAX / 2 ? clients * 2 : SIZE_MAX);
-    default_size(&o->max_polling_per_host, o->max_sessions / 4 + 1);
     if (o->transports == 0)
         o->transports = EIO_POLLING | EIO_WEBSOCKET;
 }
@@ -490,6 +489,7 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
                             .on_drain = on_drain,
                             .on_close = on_close,
                             .user = e};
+    uint8_t key[WS_SIPHASH_KEY_SIZE];
 
     if (e == NULL)
         return NULL;
@@ -499,9 +499,14 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     fill_in_defaults(&e->options, ws);
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
-    if (ws_random(e->census.hosts.key, sizeof e->census.hosts.key) == 0 &&
-        ws_server_handle(ws, prefix, &h) == 0)
+    e->account = ws_account_new(ws, NULL);
+    if (e->account != NULL && ws_random(key, sizeof key) == 0 &&
+        ws_server_handle(ws, prefix, &h) == 0) {
+        name_table_init(&e->sessions, e->account, key);
+        name_table_init(&e->census.hosts, e->account, key);
         return e;
+    }
+    ws_account_release(e->account);
     free(e);
     return NULL;
 }
@@ -530,6 +535,7 @@ void eio_server_free(struct eio_server *e)
         eio_session_free(e->first);
     eio_census_release(&e->census);
     name_table_release(&e->sessions);
+    ws_account_release(e->account);
     free(e);
 }
 

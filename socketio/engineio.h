@@ -50,16 +50,17 @@ struct eio_options {
     unsigned upgrade_timeout_ms; /* for a WebSocket to take over from polling; 0: 10 s */
     unsigned connect_timeout_ms; /* for the application to call eio_keep(); 0: no such limit */
     size_t max_payload;          /* bytes of one request body and of one message; 0: 1,000,000 */
-    size_t max_output;           /* unsent bytes of one session; 0: max_payload + 1 MiB. At most
-                                    ws_options.max_queue makes sense */
+    size_t max_output;           /* unsent bytes of one session, as ws_options.max_queue, which they
+                                    are on a WebSocket too; see ws_send() about what is sent from
+                                    one callback; 0: max_queue of the ws_server */
     size_t high_water;           /* unsent bytes on polling above which sends return WS_QUEUED, and
                                     POSTs are answered only when the client has read some; 0: 64
                                     KiB. On a WebSocket that of ws_options does the same */
     size_t max_sessions;         /* on polling and WebSocket together; 0: twice the connections that
                                     the ws_server allows. Over it a handshake gets 503 */
-    /* Sessions on polling of one IPv4 address or IPv6 /64; 0: a quarter of max_sessions. Over it a
-     * handshake gets 503. Behind a proxy all clients have its address. */
-    size_t max_polling_per_host;
+    /* Sessions of one IPv4 address or IPv6 /64; 0: a third of as many as max_sessions leaves to
+     * all. Over it a handshake gets 503. Behind a proxy all clients have its address. */
+    size_t max_sessions_per_host;
     unsigned transports; /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
     bool no_upgrade;     /* sessions stay on the transport that they began with */
 
@@ -157,8 +158,7 @@ enum {
  *
  * All that is sent to a session from one callback leaves together. Returns WS_SENT, WS_QUEUED
  * (over the high-water mark: better wait for on_drain), EIO_DROPPED; else nothing was taken:
- * WS_ERR_CLOSED, WS_ERR_FULL (max_output or the server's max_memory), WS_ERR_NOMEM,
- * WS_ERR_INVALID. */
+ * WS_ERR_CLOSED, WS_ERR_FULL (max_output), WS_ERR_NOMEM (malloc or max_memory), WS_ERR_INVALID. */
 int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len,
              unsigned flags);
 
@@ -179,6 +179,9 @@ void eio_keep(struct eio_session *s);
 void eio_set_data(struct eio_session *s, void *data); /* yours; NULL at first; never freed */
 void *eio_data(const struct eio_session *s);
 struct eio_server *eio_session_server(const struct eio_session *s);
+/* What is kept for this client counts in it, see ws.h. ws_account_keep() it for what may outlive
+ * the session. */
+struct ws_account *eio_session_account(const struct eio_session *s);
 bool eio_is_open(const struct eio_session *s); /* not closed by either side */
 enum eio_transport eio_session_transport(const struct eio_session *s);
 const char *eio_transport_name(enum eio_transport transport); /* "polling", "websocket" */
@@ -200,6 +203,10 @@ struct eio_session *eio_next(const struct eio_session *s);
  * when out of memory, or for what eio_send() calls WS_ERR_INVALID. */
 struct eio_packet *eio_packet_new(struct eio_server *e, enum ws_opcode opcode, const void *data,
                                   size_t len);
+
+/* Encode it now for all transports that sessions are on. False when out of memory: better no
+ * session gets it than some, or than that those are ended who cannot. */
+bool eio_packet_encode(struct eio_packet *p);
 
 /* As eio_send(), results too. Many calls with one packet cost one encoding. The packet stays the
  * caller's. */

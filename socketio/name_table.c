@@ -3,7 +3,6 @@
  * A chained hash table; see name_table.h. */
 #include "name_table.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { BUCKETS_MIN = 8 };
@@ -18,9 +17,10 @@ static struct name_entry **bucket(const struct name_table *t, uint32_t hash)
     return &t->buckets[hash & (t->size - 1)];
 }
 
-void name_table_init(struct name_table *t, const uint8_t key[WS_SIPHASH_KEY_SIZE])
+void name_table_init(struct name_table *t, struct ws_account *account,
+                     const uint8_t key[WS_SIPHASH_KEY_SIZE])
 {
-    *t = (struct name_table){.size = 0};
+    *t = (struct name_table){.account = account};
     memcpy(t->key, key, sizeof t->key);
 }
 
@@ -48,7 +48,7 @@ static bool grow(struct name_table *t)
     struct name_table larger = *t;
 
     larger.size = t->size == 0 ? BUCKETS_MIN : t->size * 2;
-    larger.buckets = calloc(larger.size, sizeof *larger.buckets);
+    larger.buckets = ws_account_take(t->account, larger.size * sizeof(struct name_entry *));
     if (larger.buckets == NULL)
         return t->size != 0;
     for (size_t i = 0; i < t->size; i++) {
@@ -59,31 +59,48 @@ static bool grow(struct name_table *t)
             put(&larger, e);
         }
     }
-    free(t->buckets);
+    name_table_release(t);
     *t = larger;
     return true;
+}
+
+static void set_name(struct name_table *t, struct name_entry *e, struct ws_str name)
+{
+    e->name = name.data;
+    e->len = (uint32_t)name.len;
+    e->hash = hash_name(t, name);
+    put(t, e);
 }
 
 bool name_table_add(struct name_table *t, struct name_entry *e, struct ws_str name)
 {
     if (t->count >= t->size && !grow(t))
         return false;
-    e->name = name.data;
-    e->len = (uint32_t)name.len;
-    e->hash = hash_name(t, name);
-    put(t, e);
+    set_name(t, e, name);
     t->count++;
     return true;
 }
 
-void name_table_remove(struct name_table *t, struct name_entry *e)
+static void take_out(struct name_table *t, struct name_entry *e)
 {
     struct name_entry **link = bucket(t, e->hash);
 
     while (*link != e)
         link = &(*link)->next;
     *link = e->next;
-    t->count--;
+}
+
+void name_table_remove(struct name_table *t, struct name_entry *e)
+{
+    take_out(t, e);
+    if (--t->count == 0)
+        name_table_release(t); /* an idle server holds nothing */
+}
+
+void name_table_rename(struct name_table *t, struct name_entry *e, struct ws_str name)
+{
+    take_out(t, e);
+    set_name(t, e, name);
 }
 
 struct name_entry *name_table_pop(struct name_table *t, size_t *from)
@@ -102,7 +119,7 @@ struct name_entry *name_table_pop(struct name_table *t, size_t *from)
 
 void name_table_release(struct name_table *t)
 {
-    free(t->buckets);
+    ws_account_give(t->account, t->buckets, t->size * sizeof(struct name_entry *));
     t->buckets = NULL;
     t->size = t->count = 0;
 }

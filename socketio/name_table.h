@@ -19,16 +19,17 @@ struct name_entry {
     uint32_t hash;
 };
 
-/* All zero but for the key is empty. */
 struct name_table {
     struct name_entry **buckets; /* owned; NULL while there has been no entry */
     size_t size;                 /* a power of two, or 0 */
     size_t count;
+    struct ws_account *account;       /* that the buckets count in; borrowed */
     uint8_t key[WS_SIPHASH_KEY_SIZE]; /* secret, so that a peer cannot find names that collide */
 };
 
 /* An empty one; the key is copied. */
-void name_table_init(struct name_table *t, const uint8_t key[WS_SIPHASH_KEY_SIZE]);
+void name_table_init(struct name_table *t, struct ws_account *account,
+                     const uint8_t key[WS_SIPHASH_KEY_SIZE]);
 
 /* NULL when there is none of that name. */
 struct name_entry *name_table_find(const struct name_table *t, struct ws_str name);
@@ -38,6 +39,9 @@ struct name_entry *name_table_find(const struct name_table *t, struct ws_str nam
 bool name_table_add(struct name_table *t, struct name_entry *e, struct ws_str name);
 
 void name_table_remove(struct name_table *t, struct name_entry *e);
+
+/* Give an entry of the table another name, which is not in the table. */
+void name_table_rename(struct name_table *t, struct name_entry *e, struct ws_str name);
 
 /* Take one entry after the other out, in no order; NULL when there is none left. `*from` is 0 at
  * first, and nothing is added in between. */

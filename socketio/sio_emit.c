@@ -215,7 +215,7 @@ static struct sio_wait *wait_new(struct sio_socket *s, int64_t id)
 
     if (s->wait_count >= io->options.max_acks)
         return NULL;
-    w = sio_take(io, sizeof *w);
+    w = ws_account_take(s->conn->account, sizeof *w);
     if (w == NULL)
         return NULL;
     w->socket = s;
@@ -245,7 +245,7 @@ static void wait_free(struct sio_wait *w)
     }
     if (s->nsp->server->ws != NULL)
         ws_timer_cancel(w->timer);
-    sio_give(s->nsp->server, w, sizeof *w);
+    ws_account_give(s->conn->account, w, sizeof *w);
 }
 
 /* A wait that stands alone is over. */
@@ -310,7 +310,7 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
 
 static struct sio_gather *gather_new(struct sio_server *io, sio_reply_fn *fn, void *arg)
 {
-    struct sio_gather *g = sio_take(io, sizeof *g);
+    struct sio_gather *g = ws_account_take(io->account, sizeof *g);
 
     if (g == NULL)
         return NULL;
@@ -335,7 +335,7 @@ static void gather_free(struct sio_gather *g)
         g->next->previous = g->previous;
     if (io->ws != NULL)
         ws_timer_cancel(g->timer);
-    sio_give(io, g, sizeof *g);
+    ws_account_give(io->account, g, sizeof *g);
 }
 
 static void gather_end(struct sio_gather *g, int error)
@@ -451,11 +451,12 @@ static void publication_release(struct publication *p)
 static bool add_part(struct publication *p, struct eio_server *e, enum ws_opcode opcode,
                      struct ws_str data)
 {
-    p->parts[p->count] = eio_packet_new(e, opcode, data.data, data.len);
-    if (p->parts[p->count] == NULL)
+    struct eio_packet *part = eio_packet_new(e, opcode, data.data, data.len);
+
+    if (part == NULL)
         return false;
-    p->count++;
-    return true;
+    p->parts[p->count++] = part;
+    return eio_packet_encode(part);
 }
 
 static bool publication_init(struct publication *p, struct sio_server *io, struct ws_str text,

@@ -6,7 +6,6 @@
  * used. */
 #include "sio_packet.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const int64_t id_max =
@@ -264,7 +263,7 @@ void sio_packet_begin(struct json_writer *w, enum sio_type type, unsigned attach
 
 /* --- attachments ------------------------------------------------------------------------------ */
 
-static int grow(struct sio_assembly *a, const void *data, size_t len)
+static int grow(struct sio_assembly *a, struct ws_account *account, const void *data, size_t len)
 {
     char *grown;
 
@@ -272,7 +271,7 @@ static int grow(struct sio_assembly *a, const void *data, size_t len)
         return SIO_PACKET_NOMEM;
     if (len == 0)
         return 0;
-    grown = realloc(a->data, a->len + len);
+    grown = ws_account_resize(account, a->data, a->len, a->len + len);
     if (grown == NULL)
         return SIO_PACKET_NOMEM;
     memcpy(grown + a->len, data, len);
@@ -281,9 +280,10 @@ static int grow(struct sio_assembly *a, const void *data, size_t len)
     return 0;
 }
 
-int sio_assembly_begin(struct sio_assembly *a, struct ws_str text, unsigned attachments)
+int sio_assembly_begin(struct sio_assembly *a, struct ws_account *account, struct ws_str text,
+                       unsigned attachments)
 {
-    int error = grow(a, text.data, text.len);
+    int error = grow(a, account, text.data, text.len);
 
     if (error != 0)
         return error;
@@ -292,9 +292,10 @@ int sio_assembly_begin(struct sio_assembly *a, struct ws_str text, unsigned atta
     return 0;
 }
 
-int sio_assembly_add(struct sio_assembly *a, const void *data, size_t len)
+int sio_assembly_add(struct sio_assembly *a, struct ws_account *account, const void *data,
+                     size_t len)
 {
-    int error = grow(a, data, len);
+    int error = grow(a, account, data, len);
 
     if (error != 0)
         return error;
@@ -312,8 +313,8 @@ struct ws_str sio_assembly_attachment(const struct sio_assembly *a, unsigned ind
     return (struct ws_str){a->data + a->ends[index], a->ends[index + 1] - a->ends[index]};
 }
 
-void sio_assembly_release(struct sio_assembly *a)
+void sio_assembly_release(struct sio_assembly *a, struct ws_account *account)
 {
-    free(a->data);
+    ws_account_give(account, a->data, a->len);
     *a = (struct sio_assembly){0};
 }

@@ -74,7 +74,7 @@ bool sio_placeholders_fit(struct ws_str list, unsigned attachments);
  * each other in one allocation of exactly `len` bytes, which grows with what came, never with what
  * was announced. All zero is empty. */
 struct sio_assembly {
-    char *data; /* owned */
+    char *data; /* owned, counted in the account that all calls name */
     size_t len;
     size_t ends[SIO_ATTACHMENTS_MAX + 1]; /* of the packet and each attachment */
     unsigned have;                        /* attachments that are there */
@@ -83,14 +83,16 @@ struct sio_assembly {
 
 /* Begin with the text of a packet that has attachments; it is copied. Returns 0 or
  * SIO_PACKET_NOMEM. */
-int sio_assembly_begin(struct sio_assembly *a, struct ws_str text, unsigned attachments);
+int sio_assembly_begin(struct sio_assembly *a, struct ws_account *account, struct ws_str text,
+                       unsigned attachments);
 
 /* Add the next attachment. Returns 1 when it was the last one, 0 when more are due, or
  * SIO_PACKET_NOMEM with nothing changed. */
-int sio_assembly_add(struct sio_assembly *a, const void *data, size_t len);
+int sio_assembly_add(struct sio_assembly *a, struct ws_account *account, const void *data,
+                     size_t len);
 
 struct ws_str sio_assembly_text(const struct sio_assembly *a);
 struct ws_str sio_assembly_attachment(const struct sio_assembly *a, unsigned index);
-void sio_assembly_release(struct sio_assembly *a);
+void sio_assembly_release(struct sio_assembly *a, struct ws_account *account);
 
 #endif

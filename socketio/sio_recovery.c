@@ -70,12 +70,12 @@ bool sio_recovery_init(struct sio_namespace *n)
 {
     if (n->server->options.recovery_ms == 0)
         return true;
-    n->recovery = sio_take(n->server, sizeof *n->recovery);
+    n->recovery = ws_account_take(n->account, sizeof *n->recovery);
     if (n->recovery == NULL)
         return false;
     n->recovery->nsp = n;
     n->recovery->usage = n->by_rule ? &n->server->recovery_by_rule : &n->recovery->own;
-    name_table_init(&n->recovery->sessions, n->server->sockets.key);
+    name_table_init(&n->recovery->sessions, n->server->account, n->server->sockets.key);
     return true;
 }
 
@@ -95,7 +95,7 @@ static void log_drop(struct sio_recovery *r)
         r->last = NULL;
     r->first_offset++;
     r->usage->log_bytes -= e->size;
-    sio_give(r->nsp->server, e, e->size);
+    ws_account_give(r->nsp->server->account, e, e->size);
 }
 
 static void log_prune(struct sio_recovery *r, uint64_t now)
@@ -111,7 +111,7 @@ static void kept_free(struct sio_recovery *r, struct kept *k)
     *(k->previous == NULL ? &r->oldest : &k->previous->next) = k->next;
     *(k->next == NULL ? &r->youngest : &k->next->previous) = k->previous;
     r->usage->kept_bytes -= k->weight;
-    sio_give(r->nsp->server, k, k->size);
+    ws_account_give(r->nsp->server->account, k, k->size);
 }
 
 static void kept_forget(struct sio_recovery *r, struct kept *k)
@@ -177,7 +177,7 @@ void sio_recovery_free(struct sio_namespace *n)
         ws_timer_cancel(r->timer);
     name_table_release(&r->sessions);
     n->recovery = NULL;
-    sio_give(n->server, r, sizeof *r);
+    ws_account_give(n->account, r, sizeof *r);
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */
@@ -232,7 +232,7 @@ static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
 {
     const char *const sender[] = {t->sender == NULL ? NULL : t->sender->id, NULL};
     size_t size = entry_size(t, text, args);
-    struct entry *e = sio_take(t->nsp->server, size);
+    struct entry *e = ws_account_take(t->nsp->server->account, size);
     size_t at = 0;
 
     if (e == NULL)
@@ -334,13 +334,13 @@ static struct kept *kept_new(struct sio_recovery *r, const struct sio_socket *s)
 {
     size_t count;
     size_t size = sizeof(struct kept) + put_rooms(NULL, s, &count);
-    struct kept *k = sio_take(r->nsp->server, size);
+    struct kept *k = ws_account_take(r->nsp->server->account, size);
 
     if (k == NULL)
         return NULL;
     memcpy(k->pid, s->pid, sizeof k->pid);
     if (!name_table_add(&r->sessions, &k->entry, (struct ws_str){k->pid, EIO_ID_LEN})) {
-        sio_give(r->nsp->server, k, size);
+        ws_account_give(r->nsp->server->account, k, size);
         return NULL;
     }
     memcpy(k->id, s->id, sizeof k->id);
@@ -399,9 +399,8 @@ static void restore(struct sio_recovery *r, struct sio_socket *s, struct kept *k
     struct name_table *sockets = &s->nsp->server->sockets;
     const char *room = k->rooms;
 
-    name_table_remove(sockets, &s->entry);
     memcpy(s->id, k->id, sizeof s->id);
-    name_table_add(sockets, &s->entry, (struct ws_str){s->id, EIO_ID_LEN});
+    name_table_rename(sockets, &s->entry, (struct ws_str){s->id, EIO_ID_LEN});
     memcpy(s->pid, k->pid, sizeof k->pid);
     for (size_t i = 0; i < k->room_count; i++) {
         sio_join(s, room);
@@ -414,14 +413,13 @@ static void restore(struct sio_recovery *r, struct sio_socket *s, struct kept *k
 
 bool sio_recovery_begin(struct sio_socket *s, struct ws_str auth)
 {
-    struct sio_server *io = s->nsp->server;
     struct sio_recovery *r = s->nsp->recovery;
     uint64_t offset;
     struct kept *k;
 
     if (r == NULL)
         return true;
-    s->pid = sio_take(io, EIO_ID_SIZE);
+    s->pid = ws_account_take(s->conn->account, EIO_ID_SIZE);
     if (s->pid == NULL)
         return false;
     log_prune(r, now_ms());

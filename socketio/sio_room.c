@@ -7,7 +7,8 @@
 #include "sio_server.h"
 
 struct sio_room {
-    struct name_entry entry; /* in nsp->rooms */
+    struct name_entry entry;    /* in nsp->rooms */
+    struct ws_account *account; /* of whoever opened it, kept */
     struct sio_seat *first;
     char name[]; /* entry.len bytes and a NUL */
 };
@@ -32,19 +33,29 @@ static size_t room_size(size_t name_len)
     return sizeof(struct sio_room) + name_len + 1;
 }
 
-static struct sio_room *room_open(struct sio_namespace *n, const char *name)
+static void room_free(struct sio_room *room)
+{
+    struct ws_account *account = room->account;
+
+    ws_account_give(account, room, room_size(room->entry.len));
+    ws_account_release(account);
+}
+
+static struct sio_room *room_open(struct sio_namespace *n, struct ws_account *account,
+                                  const char *name)
 {
     size_t len = strlen(name);
-    struct sio_room *room = sio_take(n->server, room_size(len));
+    struct sio_room *room = ws_account_take(account, room_size(len));
 
     if (room == NULL)
         return NULL;
+    room->account = ws_account_keep(account);
+    room->entry.len = (uint32_t)len;
     memcpy(room->name, name, len);
-    if (!name_table_add(&n->rooms, &room->entry, (struct ws_str){room->name, len})) {
-        sio_give(n->server, room, room_size(len));
-        return NULL;
-    }
-    return room;
+    if (name_table_add(&n->rooms, &room->entry, (struct ws_str){room->name, len}))
+        return room;
+    room_free(room);
+    return NULL;
 }
 
 static void room_check(struct sio_namespace *n, struct sio_room *room)
@@ -52,7 +63,7 @@ static void room_check(struct sio_namespace *n, struct sio_room *room)
     if (room->first != NULL)
         return;
     name_table_remove(&n->rooms, &room->entry);
-    sio_give(n->server, room, room_size(room->entry.len));
+    room_free(room);
 }
 
 /* Where the seat of `s` in a room hangs in its list; *place is NULL when it has none. */
@@ -92,14 +103,14 @@ int sio_join(struct sio_socket *s, const char *name)
         return 0;
     if (s->seat_count >= n->server->options.max_rooms)
         return WS_ERR_FULL;
-    seat = sio_take(n->server, sizeof *seat);
+    seat = ws_account_take(s->conn->account, sizeof *seat);
     if (seat == NULL)
         return WS_ERR_NOMEM;
     room = room_named(n, name);
     if (room == NULL)
-        room = room_open(n, name);
+        room = room_open(n, s->conn->account, name);
     if (room == NULL) {
-        sio_give(n->server, seat, sizeof *seat);
+        ws_account_give(s->conn->account, seat, sizeof *seat);
         return WS_ERR_NOMEM;
     }
     sit(seat, room, s);
@@ -110,15 +121,15 @@ int sio_join(struct sio_socket *s, const char *name)
 static void stand_up(struct sio_seat **place)
 {
     struct sio_seat *seat = *place;
-    struct sio_namespace *n = seat->socket->nsp;
+    struct sio_socket *s = seat->socket;
 
     *place = seat->next_of_socket;
-    seat->socket->seat_count--;
+    s->seat_count--;
     *(seat->previous == NULL ? &seat->room->first : &seat->previous->next) = seat->next;
     if (seat->next != NULL)
         seat->next->previous = seat->previous;
-    room_check(n, seat->room);
-    sio_give(n->server, seat, sizeof *seat);
+    room_check(s->nsp, seat->room);
+    ws_account_give(s->conn->account, seat, sizeof *seat);
 }
 
 void sio_leave(struct sio_socket *s, const char *name)

@@ -33,7 +33,8 @@ struct sio_usage {
 };
 
 struct sio_server {
-    struct ws_server *ws; /* NULL once it may be gone: sio_server_free() */
+    struct ws_server *ws;       /* NULL once it may be gone: sio_server_free() */
+    struct ws_account *account; /* of what is kept for nobody in particular */
     struct eio_server *engine;
     struct sio_options options;   /* every default filled in */
     struct name_table sockets;    /* by id, whatever their state */
@@ -53,6 +54,7 @@ struct sio_server {
 struct sio_namespace {
     struct name_entry entry; /* in server->namespaces */
     struct sio_server *server;
+    struct ws_account *account; /* of the client that asked for it, or the server's; kept */
     struct sio_handlers handlers;
     struct name_table rooms;
     struct sio_socket *first; /* of its sockets, whatever their state */
@@ -74,6 +76,7 @@ struct sio_pending {
 struct sio_conn {
     struct sio_server *server;
     struct eio_session *engine; /* NULL once it has ended */
+    struct ws_account *account; /* of the session, kept: also of its sockets and their seats */
     struct sio_socket *sockets;
     struct sio_pending *pending; /* NULL: none */
     size_t socket_count;
@@ -122,10 +125,6 @@ struct sio_socket {
 /* Around every callback. The outermost sio_callback_end() settles what was marked. */
 void sio_callback_begin(struct sio_server *io);
 void sio_callback_end(struct sio_server *io);
-
-/* Memory that counts in max_memory, all zero. */
-void *sio_take(struct sio_server *io, size_t size);
-void sio_give(struct sio_server *io, void *p, size_t size);
 
 /* The server's writer, emptied. */
 struct json_writer *sio_scratch(struct sio_server *io);

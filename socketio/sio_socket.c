@@ -25,7 +25,7 @@ static void link_socket(struct sio_socket *s)
 struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n)
 {
     struct sio_server *io = c->server;
-    struct sio_socket *s = sio_take(io, sizeof *s);
+    struct sio_socket *s = ws_account_take(c->account, sizeof *s);
 
     if (s == NULL)
         return NULL;
@@ -33,7 +33,7 @@ struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n)
     s->conn = c;
     if (!eio_id_new(s->id) ||
         !name_table_add(&io->sockets, &s->entry, (struct ws_str){s->id, EIO_ID_LEN})) {
-        sio_give(io, s, sizeof *s);
+        ws_account_give(c->account, s, sizeof *s);
         return NULL;
     }
     link_socket(s);
@@ -48,14 +48,14 @@ static struct ws_str auth_of(const struct sio_socket *s)
 static void forget_auth(struct sio_socket *s)
 {
     if (s->auth != NULL)
-        sio_give(s->nsp->server, s->auth, strlen(s->auth) + 1);
+        ws_account_give(s->conn->account, s->auth, strlen(s->auth) + 1);
     s->auth = NULL;
 }
 
 /* The answer to on_auth comes later; on_connect shows the same object. Valid JSON has no NUL. */
 static bool remember_auth(struct sio_socket *s, struct ws_str auth)
 {
-    s->auth = sio_take(s->nsp->server, auth.len + 1);
+    s->auth = ws_account_take(s->conn->account, auth.len + 1);
     if (s->auth != NULL)
         memcpy(s->auth, auth.data, auth.len);
     return s->auth != NULL;
@@ -231,15 +231,14 @@ void sio_forget(struct sio_namespace *n, void *data)
 
 static void socket_free(struct sio_socket *s)
 {
-    struct sio_server *io = s->nsp->server;
     struct sio_namespace *n = s->nsp;
     struct sio_conn *c = s->conn;
 
     sio_leave_rooms(s);
     unlink_socket(s);
     forget_auth(s);
-    sio_give(io, s->pid, EIO_ID_SIZE);
-    sio_give(io, s, sizeof *s);
+    ws_account_give(c->account, s->pid, EIO_ID_SIZE);
+    ws_account_give(c->account, s, sizeof *s);
     sio_conn_check(c);
     sio_namespace_check(n);
 }

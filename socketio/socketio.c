@@ -64,26 +64,7 @@ void sio_socket_mark(struct sio_socket *s)
         io->posted = ws_post(io->ws, settle_posted, io) == 0;
 }
 
-/* --- memory ----------------------------------------------------------------------------------- */
-
-void *sio_take(struct sio_server *io, size_t size)
-{
-    void *p;
-
-    if (io->ws == NULL || !ws_memory_take(io->ws, size))
-        return NULL;
-    p = calloc(1, size);
-    if (p == NULL)
-        ws_memory_give(io->ws, size);
-    return p;
-}
-
-void sio_give(struct sio_server *io, void *p, size_t size)
-{
-    if (p != NULL && io->ws != NULL)
-        ws_memory_give(io->ws, size);
-    free(p);
-}
+/* --- connections ------------------------------------------------------------------------------ */
 
 struct json_writer *sio_scratch(struct sio_server *io)
 {
@@ -92,8 +73,6 @@ struct json_writer *sio_scratch(struct sio_server *io)
     json_writer_clear(&io->scratch);
     return &io->scratch;
 }
-
-/* --- connections ------------------------------------------------------------------------------ */
 
 void sio_conn_fail(struct sio_conn *c)
 {
@@ -121,20 +100,22 @@ static void pending_drop(struct sio_conn *c)
     if (p == NULL)
         return;
     c->pending = NULL;
-    if (io->ws != NULL) {
+    if (io->ws != NULL)
         ws_timer_cancel(p->deadline);
-        ws_memory_give(io->ws, p->assembly.len);
-    }
-    sio_assembly_release(&p->assembly);
-    sio_give(io, p, sizeof *p);
+    sio_assembly_release(&p->assembly, c->account);
+    ws_account_give(c->account, p, sizeof *p);
 }
 
 void sio_conn_check(struct sio_conn *c)
 {
+    struct ws_account *account;
+
     if (c->engine != NULL || c->sockets != NULL)
         return;
     pending_drop(c);
-    sio_give(c->server, c, c->size);
+    account = c->account;
+    ws_account_give(account, c, c->size);
+    ws_account_release(account);
 }
 
 static void add_text(struct json_writer *w, struct ws_str text)
@@ -167,12 +148,14 @@ static struct sio_conn *conn_new(struct sio_server *io, struct eio_session *engi
 {
     struct ws_str handshake = write_handshake(io, h);
     size_t size = sizeof(struct sio_conn) + handshake.len;
-    struct sio_conn *c = handshake.data == NULL ? NULL : sio_take(io, size);
+    struct ws_account *account = eio_session_account(engine);
+    struct sio_conn *c = handshake.data == NULL ? NULL : ws_account_take(account, size);
 
     if (c == NULL)
         return NULL;
     c->server = io;
     c->engine = engine;
+    c->account = ws_account_keep(account);
     c->size = size;
     memcpy(c->handshake, handshake.data, handshake.len);
     return c;
@@ -281,7 +264,7 @@ static void disconnect(struct sio_conn *c, const struct sio_packet *p)
 }
 
 /* A namespace that some rule opens, or NULL. */
-static struct sio_namespace *by_rule(struct sio_server *io, struct ws_str name, struct ws_str auth);
+static struct sio_namespace *by_rule(struct sio_conn *c, struct ws_str name, struct ws_str auth);
 
 static void connect_to(struct sio_conn *c, const struct sio_packet *p)
 {
@@ -301,7 +284,7 @@ static void connect_to(struct sio_conn *c, const struct sio_packet *p)
     }
     n = sio_namespace_named(c->server, p->nsp);
     if (n == NULL)
-        n = by_rule(c->server, p->nsp, auth);
+        n = by_rule(c, p->nsp, auth);
     if (n == NULL) {
         sio_refuse_namespace(c, p->nsp, "Invalid namespace", no_data);
         return;
@@ -352,18 +335,14 @@ static void deadline_passed(void *arg)
 static bool pending_begin(struct sio_conn *c, struct ws_str text, unsigned attachments)
 {
     struct sio_server *io = c->server;
-    struct sio_pending *p = sio_take(io, sizeof *p);
+    struct sio_pending *p = ws_account_take(c->account, sizeof *p);
 
     if (p == NULL)
         return false;
     c->pending = p;
     p->conn = c;
-    if (!ws_memory_take(io->ws, text.len))
+    if (sio_assembly_begin(&p->assembly, c->account, text, attachments) != 0)
         return false;
-    if (sio_assembly_begin(&p->assembly, text, attachments) != 0) {
-        ws_memory_give(io->ws, text.len);
-        return false;
-    }
     p->deadline = ws_timer_start(io->ws, io->options.engine.ping_timeout_ms, deadline_passed, p);
     return p->deadline != NULL;
 }
@@ -404,16 +383,10 @@ static void pending_complete(struct sio_conn *c, const struct sio_assembly *a)
 static int pending_add(struct sio_conn *c, const void *data, size_t len)
 {
     struct sio_assembly *a = &c->pending->assembly;
-    int result;
 
     if (a->len > c->server->options.max_binary || len > c->server->options.max_binary - a->len)
         return SIO_TOO_LARGE;
-    if (!ws_memory_take(c->server->ws, len))
-        return SIO_PACKET_NOMEM;
-    result = sio_assembly_add(a, data, len);
-    if (result < 0)
-        ws_memory_give(c->server->ws, len);
-    return result;
+    return sio_assembly_add(a, c->account, data, len);
 }
 
 static void on_binary(struct sio_conn *c, const void *data, size_t len)
@@ -488,25 +461,38 @@ size_t sio_namespace_size(const struct sio_namespace *n)
     return namespace_size(n->entry.len);
 }
 
-static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_str name,
-                                            const struct sio_handlers *handlers, bool by_rule)
+/* It is not in the table any more, or not yet. */
+static void namespace_free(struct sio_namespace *n)
+{
+    struct ws_account *account = n->account;
+
+    sio_recovery_free(n);
+    name_table_release(&n->rooms);
+    ws_account_give(account, n, sio_namespace_size(n));
+    ws_account_release(account);
+}
+
+/* `account` is that of the client that asks for it, or the server's own. */
+static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_account *account,
+                                            struct ws_str name, const struct sio_handlers *handlers)
 {
     struct sio_namespace *n;
 
     if (!is_namespace_name(name) || sio_namespace_named(io, name) != NULL)
         return NULL;
-    n = sio_take(io, namespace_size(name.len));
+    n = ws_account_take(account, namespace_size(name.len));
     if (n == NULL)
         return NULL;
+    n->account = ws_account_keep(account);
+    n->entry.len = (uint32_t)name.len;
     memcpy(n->name, name.data, name.len);
     n->server = io;
     n->handlers = *handlers;
-    n->by_rule = by_rule;
-    name_table_init(&n->rooms, io->sockets.key);
+    n->by_rule = account != io->account;
+    name_table_init(&n->rooms, n->account, io->sockets.key);
     if (!sio_recovery_init(n) ||
         !name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {
-        sio_recovery_free(n);
-        sio_give(io, n, namespace_size(name.len));
+        namespace_free(n);
         return NULL;
     }
     return n;
@@ -515,17 +501,7 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_str
 struct sio_namespace *sio_namespace_new(struct sio_server *io, const char *name,
                                         const struct sio_handlers *handlers)
 {
-    return namespace_open(io, ws_str(name), handlers, false);
-}
-
-/* It is not in the table any more. */
-static void namespace_free(struct sio_namespace *n)
-{
-    struct sio_server *io = n->server;
-
-    sio_recovery_free(n);
-    name_table_release(&n->rooms);
-    sio_give(io, n, sio_namespace_size(n));
+    return namespace_open(io, io->account, ws_str(name), handlers);
 }
 
 void sio_namespace_check(struct sio_namespace *n)
@@ -540,7 +516,7 @@ int sio_namespace_rule(struct sio_server *io,
                        bool (*match)(void *user, struct ws_str name, struct ws_str auth),
                        const struct sio_handlers *handlers)
 {
-    struct sio_rule *rule = sio_take(io, sizeof *rule);
+    struct sio_rule *rule = ws_account_take(io->account, sizeof *rule);
     struct sio_rule **end = &io->rules;
 
     if (rule == NULL)
@@ -553,13 +529,13 @@ int sio_namespace_rule(struct sio_server *io,
     return 0;
 }
 
-static struct sio_namespace *by_rule(struct sio_server *io, struct ws_str name, struct ws_str auth)
+static struct sio_namespace *by_rule(struct sio_conn *c, struct ws_str name, struct ws_str auth)
 {
-    struct sio_rule *rule = io->rules;
+    struct sio_rule *rule = c->server->rules;
 
     while (rule != NULL && !rule->match(rule->handlers.user, name, auth))
         rule = rule->next;
-    return rule == NULL ? NULL : namespace_open(io, name, &rule->handlers, true);
+    return rule == NULL ? NULL : namespace_open(c->server, c->account, name, &rule->handlers);
 }
 
 struct sio_namespace *sio_namespace_named(const struct sio_server *io, struct ws_str name)
@@ -639,8 +615,8 @@ static bool tables_init(struct sio_server *io)
 
     if (ws_random(key, sizeof key) != 0)
         return false;
-    name_table_init(&io->sockets, key);
-    name_table_init(&io->namespaces, key);
+    name_table_init(&io->sockets, io->account, key);
+    name_table_init(&io->namespaces, io->account, key);
     return true;
 }
 
@@ -658,9 +634,11 @@ struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options
     io->options.engine.user = io;
     if (io->options.on_handshake != NULL)
         handlers.on_handshake = on_handshake;
-    if (tables_init(io))
+    io->account = ws_account_new(ws, NULL);
+    if (io->account != NULL && tables_init(io))
         io->engine = eio_server_new(ws, io->options.path, &io->options.engine, &handlers);
     if (io->engine == NULL) {
+        ws_account_release(io->account);
         free(io);
         return NULL;
     }
@@ -678,7 +656,7 @@ static void free_rules(struct sio_server *io)
         struct sio_rule *rule = io->rules;
 
         io->rules = rule->next;
-        sio_give(io, rule, sizeof *rule);
+        ws_account_give(io->account, rule, sizeof *rule);
     }
 }
 
@@ -705,6 +683,7 @@ void sio_server_free(struct sio_server *io)
     free_rules(io);
     name_table_release(&io->sockets);
     json_writer_release(&io->scratch);
+    ws_account_release(io->account);
     free(io);
 }
 

@@ -315,6 +315,7 @@ int teardown(void **state)
         join(f);
     }
     ws_server_free(f->server);
+    give_back_memory(f);
     raw_bytes_release(&f->out);
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
@@ -367,6 +368,24 @@ struct ws_stats stats(struct fixture *f)
 
     on_loop(f, read_stats, &s);
     return s;
+}
+
+enum { TAKEN = 1000 /* small enough for what is kept for small things */ };
+
+void use_up_memory(struct fixture *f, size_t max_memory, size_t left)
+{
+    f->account = ws_account_new(f->server, NULL);
+    while (ws_server_stats(f->server).buffered + left + TAKEN + 16 <= max_memory &&
+           f->taken_count < COUNT(f->taken))
+        f->taken[f->taken_count++] = ws_account_take(f->account, TAKEN);
+}
+
+void give_back_memory(struct fixture *f)
+{
+    while (f->taken_count > 0)
+        ws_account_give(f->account, f->taken[--f->taken_count], TAKEN);
+    ws_account_release(f->account);
+    f->account = NULL;
 }
 
 void sleep_ms(int ms)

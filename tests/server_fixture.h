@@ -61,7 +61,10 @@ struct fixture {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct seen seen;
-    struct ws_conn *conn; /* for the loop thread only: the connection that opened last */
+    struct ws_conn *conn;       /* for the loop thread only: the connection that opened last */
+    struct ws_account *account; /* of what use_up_memory() has taken */
+    void *taken[1024];
+    size_t taken_count;
 };
 
 struct fixture *of(const struct ws_conn *c);
@@ -116,6 +119,10 @@ struct hold {
 /* Run fn(f, arg) on the loop and wait until it has returned. */
 void on_loop(struct fixture *f, void (*fn)(struct fixture *f, void *arg), void *arg);
 struct ws_stats stats(struct fixture *f);
+/* On the loop's thread: take all memory of a server with `max_memory` but for `left` bytes or a few
+ * more, also what is kept for small things. It is given back by give_back_memory() or teardown. */
+void use_up_memory(struct fixture *f, size_t max_memory, size_t left);
+void give_back_memory(struct fixture *f);
 void sleep_ms(int ms);
 /* Wait until the server holds exactly `n` connections. */
 void wait_connections(struct fixture *f, size_t n);

@@ -404,7 +404,7 @@ static void body_that_never_comes_is_refused_with_408(void **state)
     struct raw_response r;
     struct raw_client *c;
 
-    start_door(f, (struct ws_options){.handshake_timeout_ms = 1000});
+    start_door(f, (struct ws_options){.message_timeout_ms = 1000});
     c = client(f, "half a body");
     raw_send_text(c, POST_DOOR("?own") "Content-Length: 4\r\n\r\nbo");
     raw_expect_status(c, &r, 408);

@@ -524,31 +524,106 @@ static void data_of_a_message_may_be_sent_again_and_in_parts(void **state)
     }
 }
 
-static void send_three_times(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+enum { BURST = 1000, BURST_SIZE = 3000 };
+
+/* Numbered messages, all from one callback; the last one alone is larger than the queue. */
+static void send_burst(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
-    for (size_t i = 0; i < 3; i++)
-        note_result(of(c), i, ws_send(c, op, data, len));
+    static uint8_t text[10 * BURST_SIZE];
+    int failed = 0;
+
+    (void)data;
+    for (int i = 0; i < BURST; i++) {
+        memset(text, 'a' + i % 26, sizeof text);
+        if (len == 1)
+            failed += ws_publish(of(c)->server, ws_str("room"), NULL, op, text, BURST_SIZE) != 1;
+        else
+            failed += ws_send(c, op, text, BURST_SIZE) < 0;
+    }
+    failed += ws_send(c, op, text, sizeof text) < 0;
+    note_result(of(c), 0, failed);
     count(of(c), &of(c)->seen.messages);
 }
 
-/* Two frames of 404 bytes fit into 1000, a third does not. */
-static void small_messages_heed_max_queue_too(void **state)
+/* Nothing leaves before a callback returns: a burst that is larger than the queue says nothing
+ * about who reads it. */
+static void burst_of_one_callback_is_no_sign_of_a_slow_reader(void **state)
+{
+    static const char *const ways[] = {"p", "send"};
+    struct fixture *f = *state;
+    uint8_t text[BURST_SIZE];
+
+    create(f, (struct ws_options){.max_queue = 10000});
+    serve(f, "/burst", (struct ws_handlers){.on_open = join_room, .on_message = send_burst});
+    run(f);
+    for (size_t way = 0; way < COUNT(ways); way++) {
+        struct raw_client *c = upgraded(f, "/burst");
+        struct raw_frame last;
+
+        raw_send_message(c, ways[way]);
+        for (int i = 0; i < BURST; i++) {
+            memset(text, 'a' + i % 26, sizeof text);
+            raw_expect_frame(c, RAW_TEXT, text, sizeof text);
+        }
+        raw_read_frame(c, &last);
+        assert_int_equal(last.len, 10 * BURST_SIZE);
+        wait_until(f, &f->seen.messages, (int)way + 1, "bursts");
+        assert_int_equal(f->seen.result[0], 0);
+        raw_close(c);
+        wait_connections(f, 0);
+    }
+}
+
+static void send_block(struct fixture *f, void *arg)
+{
+    static const char block[4000];
+
+    (void)arg;
+    note_result(f, 0, ws_send(f->conn, WS_OP_BINARY, block, sizeof block));
+    note_result(f, 1, (int)ws_conn_backlog(f->conn));
+    note_result(f, 2, (int)ws_conn_queued(f->conn));
+}
+
+/* What earlier turns have sent is held against a peer that does not read. */
+static void backlog_of_earlier_turns_heeds_max_queue(void **state)
 {
     struct fixture *f = *state;
-    uint8_t *payload = make_payload(400, false);
+    int64_t begun = raw_now_ms();
+
+    start(f, (struct ws_options){.max_queue = 10000});
+    slow_upgraded(f, "/echo");
+    wait_until(f, &f->seen.opened, 1, "opened connections");
+    do
+        on_loop(f, send_block, NULL);
+    while (f->seen.result[0] >= 0 && raw_now_ms() - begun < PATIENCE_MS);
+    assert_int_equal(f->seen.result[0], WS_ERR_FULL);
+    assert_in_range(f->seen.result[1], 6001, 10000);
+    assert_int_equal(f->seen.result[2], f->seen.result[1]);
+}
+
+static void burst_to_nobody(struct fixture *f, void *arg)
+{
+    static const char block[64 * KIB];
+
+    (void)arg;
+    for (int i = 0; i < 100; i++)
+        ws_send(f->conn, WS_OP_BINARY, block, sizeof block);
+    note_result(f, 0, ws_conn_queued(f->conn) > 1 * MIB);
+}
+
+/* Nobody sends any more, but the burst is not kept for ever. */
+static void burst_that_nobody_reads_ends_the_connection(void **state)
+{
+    struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.max_queue = 1000});
-    serve(f, "/thrice", (struct ws_handlers){.on_message = send_three_times});
-    run(f);
-    c = upgraded(f, "/thrice");
-    raw_send_frame(c, RAW_BINARY, payload, 400);
-    raw_expect_frame(c, RAW_BINARY, payload, 400);
-    raw_expect_frame(c, RAW_BINARY, payload, 400);
-    wait_until(f, &f->seen.messages, 1, "messages");
-    assert_true(f->seen.result[0] >= 0 && f->seen.result[1] >= 0);
-    assert_int_equal(f->seen.result[2], WS_ERR_FULL);
-    free(payload);
+    start(f, (struct ws_options){.max_queue = 1 * MIB, .close_timeout_ms = 200});
+    c = slow_upgraded(f, "/echo");
+    wait_until(f, &f->seen.opened, 1, "opened connections");
+    on_loop(f, burst_to_nobody, NULL);
+    assert_true(f->seen.result[0]);
+    expect_on_close(f, 1, 1013);
+    raw_close(c);
 }
 
 static void ping_is_answered_with_its_own_payload(void **state)
@@ -1056,7 +1131,9 @@ int main(void)
         TEST(message_may_end_anywhere_in_the_space_it_is_received_into),
         TEST(pipelined_messages_come_back_in_order),
         TEST(data_of_a_message_may_be_sent_again_and_in_parts),
-        TEST(small_messages_heed_max_queue_too),
+        TEST(burst_of_one_callback_is_no_sign_of_a_slow_reader),
+        TEST(backlog_of_earlier_turns_heeds_max_queue),
+        TEST(burst_that_nobody_reads_ends_the_connection),
         TEST(ping_is_answered_with_its_own_payload),
         TEST(pong_that_waits_leaves_before_a_close),
         TEST(close_code_is_echoed_when_it_is_valid),

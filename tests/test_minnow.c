@@ -764,7 +764,21 @@ static void a_message_over_max_message_is_closed_with_1009(void **state)
     raw_expect_close(c, 1009);
 }
 
-static void what_does_not_fit_the_queue_or_the_memory_is_closed_with_1013(void **state)
+static void what_does_not_fit_the_memory_is_closed_with_1013(void **state)
+{
+    struct fixture *f = *state;
+    char text[100001];
+    struct raw_client *c;
+
+    memset(text, 'a', sizeof text);
+    text[sizeof text - 1] = '\0';
+    serve(f, ARGS("echo", "-p", "0", "--max-memory", "64K"));
+    c = join(f, 0, "/");
+    raw_send_frame(c, RAW_TEXT_PART, text, sizeof text - 1);
+    raw_expect_close(c, 1013);
+}
+
+static void a_message_larger_than_the_queue_comes_back_to_who_reads(void **state)
 {
     struct fixture *f = *state;
     char text[100001];
@@ -775,14 +789,7 @@ static void what_does_not_fit_the_queue_or_the_memory_is_closed_with_1013(void *
     serve(f, ARGS("echo", "-p", "0", "--max-queue", "64K"));
     c = join(f, 0, "/");
     raw_send_message(c, text);
-    raw_expect_close(c, 1013);
-    raw_close(c);
-    process_release(&f->process);
-
-    serve(f, ARGS("echo", "-p", "0", "--max-memory", "64K"));
-    c = join(f, 0, "/");
-    raw_send_frame(c, RAW_TEXT_PART, text, sizeof text - 1);
-    raw_expect_close(c, 1013);
+    raw_expect_message(c, text);
 }
 
 static void a_client_over_max_clients_is_refused_and_logged(void **state)
@@ -1002,7 +1009,8 @@ int main(void)
         TEST(a_log_that_nobody_reads_any_more_ends_nothing),
         TEST(origins_given_by_name_or_star_are_allowed),
         TEST(a_message_over_max_message_is_closed_with_1009),
-        TEST(what_does_not_fit_the_queue_or_the_memory_is_closed_with_1013),
+        TEST(what_does_not_fit_the_memory_is_closed_with_1013),
+        TEST(a_message_larger_than_the_queue_comes_back_to_who_reads),
         TEST(a_client_over_max_clients_is_refused_and_logged),
         TEST(the_times_given_are_kept),
         TEST(the_page_is_at_the_root_in_both_modes_and_nowhere_else),

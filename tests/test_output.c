@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block.h"
+#include "buf.h"
 #include "oom.h"
 #include "output.h"
 
@@ -16,12 +18,12 @@ enum { QUEUES = 5, SPANS = 4096 };
 
 /* Queues of one pool, each with all the bytes that were queued and how many of them were sent. */
 struct fixture {
-    struct buf_budget budget;
+    struct budget budget;
     struct output_pool pool;
     struct output queues[QUEUES];
     struct buf expected[QUEUES];
     size_t sent[QUEUES];
-    struct buf_budget model; /* of `expected` */
+    struct budget model; /* of `expected` */
     uint64_t random;
     uint8_t next; /* every byte queued differs from its neighbours */
 };
@@ -29,9 +31,9 @@ struct fixture {
 static void setup(struct fixture *f, size_t max)
 {
     *f = (struct fixture){.budget.max = max, .model.max = SIZE_MAX, .random = 88172645463325252};
-    output_pool_init(&f->pool, &f->budget);
+    output_pool_init(&f->pool, &f->budget.all);
     for (int i = 0; i < QUEUES; i++)
-        output_init(&f->queues[i]);
+        output_init(&f->queues[i], &f->budget.all);
 }
 
 static size_t unsent(const struct fixture *f, int queue)
@@ -63,20 +65,19 @@ static void check(const struct fixture *f)
 {
     for (int i = 0; i < QUEUES; i++)
         check_queue(f, i);
-    assert_true(f->budget.used <= f->budget.max);
-    assert_true(f->pool.spare_count <= OUTPUT_SPARE_MAX);
+    assert_true(f->budget.all.used <= f->budget.max);
 }
 
 static void teardown(struct fixture *f)
 {
     for (int i = 0; i < QUEUES; i++) {
         output_release(&f->pool, &f->queues[i]);
-        buf_release(&f->expected[i], &f->model);
+        buf_release(&f->expected[i], &f->model.all);
     }
-    assert_int_equal(f->budget.used, 0);
+    assert_int_equal(f->budget.all.used, 0);
     assert_null(f->pool.shared);
-    output_pool_release(&f->pool);
-    buf_budget_release(&f->model);
+    budget_release(&f->budget);
+    budget_release(&f->model);
 }
 
 /* Fill `data` with bytes that have not been seen lately. */
@@ -88,7 +89,8 @@ static void fresh(struct fixture *f, uint8_t *data, size_t len)
 
 static void expect_more(struct fixture *f, int queue, const uint8_t *data, size_t len)
 {
-    assert_int_equal(buf_append(&f->expected[queue], &f->model, data, len), 0);
+    assert_int_equal(buf_append(&f->expected[queue], &f->model.all, ACCOUNT_ORDINARY, data, len),
+                     0);
 }
 
 /* Append `len` new bytes, `head_len` of them as the head. */
@@ -98,8 +100,8 @@ static int append(struct fixture *f, int queue, size_t len, size_t head_len)
     int error;
 
     fresh(f, data, len);
-    error =
-        output_append(&f->pool, &f->queues[queue], data, head_len, data + head_len, len - head_len);
+    error = output_append(&f->queues[queue], ACCOUNT_ESSENTIAL, data, head_len, data + head_len,
+                          len - head_len);
     if (error == 0)
         expect_more(f, queue, data, len);
     free(data);
@@ -132,8 +134,8 @@ static int publish(struct fixture *f, unsigned queues, size_t len)
 
         if ((queues >> i & 1) == 0)
             continue;
-        refused = output_refer(&f->pool, &f->queues[i], &slice);
-        assert_true(refused == 0 || refused == BUF_FULL || refused == BUF_NOMEM);
+        refused = output_refer(&f->queues[i], &slice);
+        assert_true(refused == 0 || refused == ACCOUNT_FULL || refused == ACCOUNT_NOMEM);
         if (refused == 0)
             expect_more(f, i, data, len);
     }
@@ -174,7 +176,7 @@ static void frames_for_one_peer_gather_in_one_span(void **state)
         assert_int_equal(append(&f, 0, 2 + i, 2), 0);
     check(&f);
     assert_int_equal(f.queues[0].count, 1);
-    assert_int_equal(f.budget.used, OUTPUT_CHUNK_SIZE);
+    assert_int_equal(f.budget.all.used, OUTPUT_CHUNK_SIZE);
     teardown(&f);
 }
 
@@ -196,7 +198,7 @@ static void any_number_of_bytes_may_be_sent_at_once(void **state)
                 check_queue(&f, 0);
         }
         check(&f);
-        assert_int_equal(f.budget.used, 0);
+        assert_int_equal(f.budget.all.used, 0);
         teardown(&f);
     }
 }
@@ -228,11 +230,11 @@ static void compacting_gives_a_nearly_empty_chunk_back(void **state)
     send_some(&f, 0, 300);
     output_compact(&f.pool, &f.queues[0]);
     check(&f);
-    assert_int_equal(f.budget.used, 700);
+    assert_int_equal(f.budget.all.used, block_size(sizeof(struct output_chunk) + 700));
     assert_int_equal(append(&f, 0, 10, 2), 0);
     check(&f);
     send_some(&f, 0, 710);
-    assert_int_equal(f.budget.used, 0);
+    assert_int_equal(f.budget.all.used, 0);
     teardown(&f);
 }
 
@@ -254,10 +256,11 @@ static void lengths_that_would_wrap_are_refused(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         size_t head = cases[i].head, body = cases[i].body;
 
-        assert_int_equal(output_append(&f.pool, &f.queues[0], "", head, "", body), BUF_FULL);
-        assert_int_equal(output_slice_new(&f.pool, &slice, "", head, "", body), BUF_FULL);
+        assert_int_equal(output_append(&f.queues[0], ACCOUNT_ESSENTIAL, "", head, "", body),
+                         ACCOUNT_FULL);
+        assert_int_equal(output_slice_new(&f.pool, &slice, "", head, "", body), ACCOUNT_FULL);
         check(&f);
-        assert_int_equal(f.budget.used, 0);
+        assert_int_equal(f.budget.all.used, 0);
     }
     teardown(&f);
 }
@@ -270,11 +273,11 @@ static void a_frame_for_many_is_held_once(void **state)
     struct output_span a, b;
 
     (void)state;
-    setup(&f, OUTPUT_CHUNK_SIZE);
+    setup(&f, 2 * OUTPUT_CHUNK_SIZE);
     assert_int_equal(publish(&f, 0x1f, 5000), 0);
     assert_int_equal(publish(&f, 0x1f, 5000), 0);
     check(&f);
-    assert_int_equal(f.budget.used, OUTPUT_CHUNK_SIZE);
+    assert_int_equal(f.budget.all.used, OUTPUT_CHUNK_SIZE);
     assert_int_equal(output_peek(&f.queues[0], &a, 1), 1);
     assert_int_equal(output_peek(&f.queues[4], &b, 1), 1);
     assert_ptr_equal(a.data, b.data);
@@ -306,9 +309,9 @@ static void a_shared_frame_outlives_those_that_sent_it(void **state)
     output_release(&f.pool, &f.queues[1]);
     buf_consume(&f.expected[1], 1000);
     check(&f);
-    assert_int_equal(f.budget.used, OUTPUT_CHUNK_SIZE);
+    assert_int_equal(f.budget.all.used, OUTPUT_CHUNK_SIZE);
     send_some(&f, 2, 1000);
-    assert_int_equal(f.budget.used, 0);
+    assert_int_equal(f.budget.all.used, 0);
     teardown(&f);
 }
 
@@ -319,9 +322,9 @@ static void a_frame_that_nobody_takes_costs_nothing(void **state)
     (void)state;
     setup(&f, 1 << 20);
     assert_int_equal(publish(&f, 0, 1000), 0);
-    assert_int_equal(f.budget.used, 0);
+    assert_int_equal(f.budget.all.used, 0);
     assert_int_equal(publish(&f, 0, 100000), 0);
-    assert_int_equal(f.budget.used, 0);
+    assert_int_equal(f.budget.all.used, 0);
     teardown(&f);
 }
 
@@ -365,17 +368,33 @@ static void what_passes_the_budget_is_refused_and_changes_nothing(void **state)
     struct fixture f;
 
     (void)state;
-    setup(&f, 3 * OUTPUT_CHUNK_SIZE - 1);
+    setup(&f, 16 * OUTPUT_CHUNK_SIZE);
     assert_int_equal(append(&f, 0, OUTPUT_CHUNK_SIZE, 2), 0);
     assert_int_equal(publish(&f, 6, 10), 0);
+    f.budget.max = f.budget.all.used;
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(append(&f, 0, 1, 0), BUF_FULL);
-        assert_int_equal(append(&f, 1, 1, 0), BUF_FULL);
-        assert_int_equal(publish(&f, 7, OUTPUT_CHUNK_SIZE), BUF_FULL);
+        assert_int_equal(append(&f, 0, 1, 0), ACCOUNT_FULL);
+        assert_int_equal(append(&f, 1, 1, 0), ACCOUNT_FULL);
+        assert_int_equal(publish(&f, 7, OUTPUT_CHUNK_SIZE), ACCOUNT_FULL);
         check(&f);
     }
     send_some(&f, 0, OUTPUT_CHUNK_SIZE);
     assert_int_equal(append(&f, 1, 1, 0), 0);
+    check(&f);
+    teardown(&f);
+}
+
+/* Where there is no room for a common chunk, there may be some for what is to be sent now. */
+static void a_small_frame_needs_no_common_chunk(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1000);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(append(&f, i % 2, 50, 2), 0);
+    assert_int_equal(publish(&f, 4, 50), 0);
+    assert_int_equal(append(&f, 0, 1000, 2), ACCOUNT_FULL);
     check(&f);
     teardown(&f);
 }
@@ -412,11 +431,11 @@ static void the_last_frame_needs_no_budget(void **state)
             assert_int_equal(publish(&f, 1, 10), 0);
             assert_int_equal(publish(&f, 2, 10), 0);
         }
-        f.budget.max = f.budget.used;
+        f.budget.max = f.budget.all.used;
         assert_int_equal(append_last(&f, 0, 127), 0);
         check(&f);
         assert_int_equal(append_last(&f, 2, 4), 0);
-        assert_int_equal(f.budget.used, f.budget.max);
+        assert_int_equal(f.budget.all.used, f.budget.max);
         check(&f);
         f.budget.max = 1 << 20;
         teardown(&f);
@@ -438,7 +457,7 @@ static void a_slow_peer_holds_memory_in_proportion_to_its_queue(void **state)
     }
     check(&f);
     assert_int_equal(unsent(&f, 0), 5000);
-    assert_true(f.budget.used < 12 * OUTPUT_CHUNK_SIZE);
+    assert_true(f.budget.all.used < 12 * OUTPUT_CHUNK_SIZE);
     teardown(&f);
 }
 
@@ -454,7 +473,7 @@ static void replies_between_shared_frames_do_not_cost_a_chunk_each(void **state)
         assert_int_equal(append(&f, 0, 10, 2), 0);
     }
     check(&f);
-    assert_true(f.budget.used < 12 * OUTPUT_CHUNK_SIZE);
+    assert_true(f.budget.all.used < 12 * OUTPUT_CHUNK_SIZE);
     teardown(&f);
 }
 
@@ -473,14 +492,14 @@ static void out_of_memory_changes_nothing(void **state)
         int own, made, referred;
 
         oom_after(i % 3 - 1);
-        own = output_append(&f.pool, &f.queues[0], frame, 2, frame + 2, len - 2);
+        own = output_append(&f.queues[0], ACCOUNT_ESSENTIAL, frame, 2, frame + 2, len - 2);
         made = output_slice_new(&f.pool, &slice, frame, 2, frame + 2, len - 2);
-        referred = made != 0 ? made : output_refer(&f.pool, &f.queues[0], &slice);
+        referred = made != 0 ? made : output_refer(&f.queues[0], &slice);
         oom_after(-1);
         if (made == 0)
             output_slice_release(&f.pool, &slice);
-        assert_true(own == 0 || own == BUF_NOMEM);
-        assert_true(referred == 0 || referred == BUF_NOMEM);
+        assert_true(own == 0 || own == ACCOUNT_NOMEM);
+        assert_true(referred == 0 || referred == ACCOUNT_NOMEM);
         refused += (own != 0) + (referred != 0);
         expect_more(&f, 0, frame, own == 0 ? len : 0);
         expect_more(&f, 0, frame, referred == 0 ? len : 0);
@@ -576,6 +595,7 @@ int main(void)
         cmocka_unit_test(frames_of_others_never_slip_in),
         cmocka_unit_test(own_and_shared_frames_keep_their_order),
         cmocka_unit_test(what_passes_the_budget_is_refused_and_changes_nothing),
+        cmocka_unit_test(a_small_frame_needs_no_common_chunk),
         cmocka_unit_test(the_slices_themselves_are_counted),
         cmocka_unit_test(the_last_frame_needs_no_budget),
         cmocka_unit_test(a_slow_peer_holds_memory_in_proportion_to_its_queue),

@@ -19,16 +19,25 @@ enum { MEMBERS = 12, NAMES = 40 };
 /* A table with some members. `in` is a naive model of who is in which room. */
 struct fixture {
     struct room_table table;
-    struct buf_budget budget;
+    struct budget budget;
+    struct host_table hosts;
     struct room_seat *seats[MEMBERS];
     bool in[MEMBERS][NAMES];
     uint64_t random;
 };
 
+/* Members whose accounts are the budget's own: no share bounds them. */
+static struct room_member member_of(struct fixture *f, void *member)
+{
+    return (struct room_member){.member = member, .account = &f->budget.all};
+}
+
 static void setup(struct fixture *f, size_t max)
 {
-    *f = (struct fixture){.budget.max = max, .random = 88172645463325252};
-    room_table_init(&f->table, &f->budget, (const uint8_t *)"a secret of ours");
+    *f = (struct fixture){.random = 88172645463325252};
+    budget_init(&f->budget, max);
+    host_table_init(&f->hosts, &f->budget.all, (const uint8_t *)"a secret of ours");
+    room_table_init(&f->table, &f->hosts, (const uint8_t *)"a secret of ours");
 }
 
 /* Names of different lengths, the empty one and one with a NUL among them. */
@@ -47,7 +56,8 @@ static int join(struct fixture *f, int member, int name)
 {
     char text[32];
     size_t len = name_of(name, text);
-    int error = room_join(&f->table, &f->seats[member], &f->seats[member], text, len);
+    struct room_member m = member_of(f, &f->seats[member]);
+    int error = room_join(&f->table, &f->seats[member], &m, text, len);
 
     if (error == 0)
         f->in[member][name] = true;
@@ -129,8 +139,8 @@ static void check(const struct fixture *f)
     }
     for (int member = 0; member < MEMBERS; member++)
         check_member(f, member);
-    assert_int_equal(f->table.count, rooms);
-    assert_true(f->budget.used <= f->budget.max);
+    assert_int_equal(f->table.rooms.count, rooms);
+    assert_true(f->budget.all.used <= f->budget.max);
 }
 
 static void teardown(struct fixture *f)
@@ -139,7 +149,9 @@ static void teardown(struct fixture *f)
         leave_all(f, member);
     check(f);
     room_table_release(&f->table);
-    assert_int_equal(f->budget.used, 0);
+    host_table_release(&f->hosts);
+    assert_int_equal(f->budget.all.used, 0);
+    budget_release(&f->budget);
 }
 
 static void a_room_is_there_while_it_has_members(void **state)
@@ -167,9 +179,9 @@ static void joining_twice_is_joining_once(void **state)
     (void)state;
     setup(&f, 1 << 20);
     assert_int_equal(join(&f, 0, 4), 0);
-    used = f.budget.used;
+    used = f.budget.all.used;
     assert_int_equal(join(&f, 0, 4), 0);
-    assert_int_equal(f.budget.used, used);
+    assert_int_equal(f.budget.all.used, used);
     check(&f);
     teardown(&f);
 }
@@ -197,16 +209,18 @@ static void names_are_compared_by_all_their_bytes(void **state)
         size_t len;
     } names[] = {{"", 0}, {"a", 1}, {"ab", 2}, {"a\0b", 3}, {"a\0c", 3}, {"A", 1}};
     struct fixture f;
+    struct room_member m;
 
     (void)state;
     setup(&f, 1 << 20);
+    m = member_of(&f, &f);
     for (size_t i = 0; i < 6; i++) {
         assert_null(room_find(&f.table, names[i].name, names[i].len));
-        assert_int_equal(room_join(&f.table, &f.seats[i], &f, names[i].name, names[i].len), 0);
+        assert_int_equal(room_join(&f.table, &f.seats[i], &m, names[i].name, names[i].len), 0);
     }
     for (size_t i = 0; i < 6; i++)
         assert_ptr_equal(room_find(&f.table, names[i].name, names[i].len), f.seats[i]->room);
-    assert_int_equal(f.table.count, 6);
+    assert_int_equal(f.table.rooms.count, 6);
     teardown(&f);
 }
 
@@ -215,17 +229,19 @@ static void many_rooms_are_all_found(void **state)
 {
     enum { MANY = 5000 };
     struct fixture f;
+    struct room_member m;
     char name[16];
 
     (void)state;
     setup(&f, 1 << 24);
+    m = member_of(&f, &f);
     for (int i = 0; i < MANY; i++) {
         size_t len = (size_t)snprintf(name, sizeof name, "%d", i);
 
-        assert_int_equal(room_join(&f.table, &f.seats[i % 2], &f, name, len), 0);
+        assert_int_equal(room_join(&f.table, &f.seats[i % 2], &m, name, len), 0);
     }
-    assert_int_equal(f.table.count, MANY);
-    assert_true(f.table.size >= MANY);
+    assert_int_equal(f.table.rooms.count, MANY);
+    assert_true(f.table.rooms.size >= MANY);
     for (int i = 0; i < MANY; i++) {
         size_t len = (size_t)snprintf(name, sizeof name, "%d", i);
         const struct room *room = room_find(&f.table, name, len);
@@ -244,22 +260,24 @@ static void names_that_collide_in_other_hashes_are_spread(void **state)
 {
     enum { HALVES = 10, MANY = 1 << HALVES };
     struct fixture f;
+    struct room_member m;
     size_t longest = 0;
 
     (void)state;
     setup(&f, 1 << 24);
+    m = member_of(&f, &f);
     for (int i = 0; i < MANY; i++) {
         char name[HALVES * 19];
 
         for (int k = 0; k < HALVES; k++)
             memcpy(name + k * 19, colliding[i >> k & 1], 19);
-        assert_int_equal(room_join(&f.table, &f.seats[0], &f, name, sizeof name), 0);
+        assert_int_equal(room_join(&f.table, &f.seats[0], &m, name, sizeof name), 0);
     }
-    assert_int_equal(f.table.count, MANY);
-    for (size_t i = 0; i < f.table.size; i++) {
+    assert_int_equal(f.table.rooms.count, MANY);
+    for (size_t i = 0; i < f.table.rooms.size; i++) {
         size_t chain = 0;
 
-        for (const struct room *room = f.table.buckets[i]; room != NULL; room = room->next)
+        for (const struct table_entry *e = f.table.rooms.buckets[i]; e != NULL; e = e->next)
             chain++;
         longest = chain > longest ? chain : longest;
     }
@@ -309,7 +327,7 @@ static void a_full_budget_refuses_and_changes_nothing(void **state)
         for (int i = 0; i < 30; i++) {
             int error = join(&f, i % 6, 3 + i % 4);
 
-            assert_true(error == 0 || error == BUF_FULL);
+            assert_true(error == 0 || error == ACCOUNT_FULL);
             refused += error != 0;
         }
         assert_true(max > 0 || refused == 30);
@@ -329,11 +347,11 @@ static void out_of_memory_changes_nothing(void **state)
         setup(&f, 1 << 20);
         oom_after(n);
         for (int i = 0; i < 24; i++) {
-            size_t used = f.budget.used;
+            size_t used = f.budget.all.used;
             int error = join(&f, i % 6, 3 + i % 4);
 
-            assert_true(error == 0 || error == BUF_NOMEM);
-            assert_true(error == 0 || f.budget.used >= used);
+            assert_true(error == 0 || error == ACCOUNT_NOMEM);
+            assert_true(error == 0 || f.budget.all.used >= used);
         }
         oom_after(-1);
         check(&f);
@@ -347,10 +365,11 @@ static void out_of_memory_changes_nothing(void **state)
 /* Join and leave `count` rooms, the names of which are numbers. */
 static void pass_through_rooms(struct fixture *f, int member, unsigned count)
 {
+    struct room_member m = member_of(f, &f->seats[member]);
+
     for (unsigned i = 0; i < count; i++)
-        assert_int_equal(
-            room_join(&f->table, &f->seats[member], &f->seats[member], (const char *)&i, sizeof i),
-            0);
+        assert_int_equal(room_join(&f->table, &f->seats[member], &m, (const char *)&i, sizeof i),
+                         0);
     for (unsigned i = 0; i < count; i++)
         room_leave(&f->table, &f->seats[member], (const char *)&i, sizeof i);
 }

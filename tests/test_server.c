@@ -1093,27 +1093,84 @@ static void base64_and_utf8_are_served(void **state)
 static void memory_of_the_application_counts_in_max_memory(void **state)
 {
     struct fixture *f = *state;
+    struct ws_account *a;
+    size_t before;
+    uint8_t *p;
 
-    create(f, (struct ws_options){.max_memory = 1000});
-    assert_true(ws_memory_take(f->server, 600));
-    assert_false(ws_memory_take(f->server, 401));
-    assert_int_equal(ws_server_stats(f->server).buffered, 600);
-    ws_memory_give(f->server, 600);
-    assert_true(ws_memory_take(f->server, 1000));
-    ws_memory_give(f->server, 1000);
+    create(f, (struct ws_options){.max_memory = 64 * KIB});
+    a = ws_account_new(f->server, NULL);
+    assert_non_null(a);
+    before = ws_server_stats(f->server).buffered;
+    p = ws_account_take(a, 20 * KIB);
+    assert_non_null(p);
+    for (size_t i = 0; i < 20 * KIB; i++)
+        assert_int_equal(p[i], 0);
+    assert_int_equal(ws_server_stats(f->server).buffered, before + 20 * KIB);
+    memset(p, 'x', 20 * KIB);
+    assert_null(ws_account_take(a, 50 * KIB));
+    assert_null(ws_account_resize(a, p, 20 * KIB, 100 * KIB));
+    p = ws_account_resize(a, p, 20 * KIB, 40 * KIB);
+    assert_non_null(p);
+    for (size_t i = 0; i < 20 * KIB; i++)
+        assert_int_equal(p[i], 'x');
+    assert_int_equal(ws_server_stats(f->server).buffered, before + 40 * KIB);
+    ws_account_give(a, p, 40 * KIB);
+    ws_account_give(a, NULL, 0);
+    assert_int_equal(ws_server_stats(f->server).buffered, before);
+    assert_ptr_equal(ws_account_keep(a), a);
+    ws_account_release(a);
+    ws_account_release(a);
+    ws_account_release(NULL);
+    assert_int_equal(ws_server_stats(f->server).buffered, 0);
+}
+
+/* What a connection was the reason for may be kept longer than it, and longer than the server. */
+static void an_account_outlives_its_connection_and_its_server(void **state)
+{
+    struct fixture *f = *state;
+    struct ws_account *a;
+    struct raw_client *c;
+    void *p;
+
+    create(f, (struct ws_options){0});
+    c = client(f, "short");
+    raw_bytes_upgrade(&f->out, "/echo", "");
+    raw_send_bytes(c, &f->out);
+    poll_until_readable(f, c);
+    a = ws_account_new(f->server, f->conn);
+    assert_non_null(a);
+    p = ws_account_take(a, 10 * KIB);
+    assert_non_null(p);
+    raw_reset(c);
+    poll_until_accepted(f, 0);
+    assert_true(ws_server_stats(f->server).buffered >= 10 * KIB);
+    p = ws_account_resize(a, p, 10 * KIB, 20 * KIB);
+    assert_non_null(p);
+    ws_server_free(f->server);
+    f->server = NULL;
+    assert_null(ws_account_take(a, 1));
+    assert_null(ws_account_resize(a, p, 20 * KIB, 30 * KIB));
+    ws_account_give(a, p, 20 * KIB);
+    ws_account_release(a);
 }
 
 /* Whoever has sessions that hold much must not silence the others. */
 static void large_memory_of_the_application_leaves_some_to_small(void **state)
 {
-    enum { LARGE = 64 << 10 };
     struct fixture *f = *state;
+    struct ws_account *a;
+    void *p, *small;
 
-    create(f, (struct ws_options){.max_memory = 16 * LARGE});
-    assert_true(ws_memory_take(f->server, 15 * LARGE));
-    assert_false(ws_memory_take(f->server, LARGE));
-    assert_true(ws_memory_take(f->server, LARGE - 1));
-    ws_memory_give(f->server, 16 * LARGE - 1);
+    create(f, (struct ws_options){.max_memory = 16 * MIB});
+    a = ws_account_new(f->server, NULL);
+    p = ws_account_resize(a, NULL, 0, 15 * MIB - 64 * KIB);
+    assert_non_null(p);
+    assert_null(ws_account_take(a, 64 * KIB));
+    small = ws_account_take(a, 1000);
+    assert_non_null(small);
+    ws_account_give(a, p, 15 * MIB - 64 * KIB);
+    ws_account_give(a, small, 1000);
+    ws_account_release(a);
 }
 
 int main(void)
@@ -1153,6 +1210,7 @@ int main(void)
         TEST(idle_server_uses_no_cpu),
         TEST(base64_and_utf8_are_served),
         TEST(memory_of_the_application_counts_in_max_memory),
+        TEST(an_account_outlives_its_connection_and_its_server),
         TEST(large_memory_of_the_application_leaves_some_to_small),
     };
 

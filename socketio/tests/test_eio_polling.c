@@ -606,7 +606,7 @@ static void session_ends_with_an_upload_that_fails(void **state)
     char query[64];
 
     engine_start(e, (struct eio_options){0}, (struct eio_handlers){0},
-                 (struct ws_options){.handshake_timeout_ms = 2000, .max_memory = 256 * KIB});
+                 (struct ws_options){.message_timeout_ms = 2000, .max_memory = 256 * KIB});
     for (size_t i = 0; i < COUNT(cases); i++) {
         c = client(e->f, cases[i].headers);
         open_polling(c, sid);

@@ -439,7 +439,7 @@ static void handshake_without_memory_gets_503_and_leaves_nothing(void **state)
     char sid[EIO_ID_SIZE];
     char query[] = "EIO=4&transport=polling&lack=0";
 
-    engine_start(e, (struct eio_options){.max_polling_per_host = 1},
+    engine_start(e, (struct eio_options){.max_sessions_per_host = 1},
                  (struct eio_handlers){.on_handshake = lack_one}, (struct ws_options){0});
     c = client(e->f, "polling");
     for (; query[sizeof query - 2] < '4'; query[sizeof query - 2]++) {

@@ -3,6 +3,8 @@
  * The Engine.IO server: which requests get a session, which an error and which one, ids, limits. */
 #include "engine_fixture.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -421,7 +423,7 @@ static void handshakes_over_max_sessions_get_503(void **state)
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){.max_sessions = 2, .max_polling_per_host = 2});
+    engine_echo(e, (struct eio_options){.max_sessions = 2, .max_sessions_per_host = 2});
     c = client(e->f, "polling");
     open_polling(c, sid);
     ws = open_websocket(e, "");
@@ -435,30 +437,78 @@ static void handshakes_over_max_sessions_get_503(void **state)
     open_polling(c, sid);
 }
 
-/* What has moved to a WebSocket does not count any more, for its connection does. */
-static void one_host_has_so_many_sessions_on_polling(void **state)
+static void one_host_has_so_many_sessions(void **state)
 {
     struct engine *e = *state;
     struct raw_client *c;
     struct raw_client *ws;
     char sids[2][EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){.max_polling_per_host = 2});
+    engine_echo(e, (struct eio_options){.max_sessions_per_host = 3});
     c = client(e->f, "polling");
     open_polling(c, sids[0]);
     open_polling(c, sids[1]);
+    ws = open_websocket(e, "");
     ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
     expect(c, 503, "");
-    open_websocket(e, "");
-    ws = upgrade(e, sids[0]);
-    raw_send_message(ws, "4x");
-    raw_expect_message(ws, "4x");
+    raw_close(upgrade(e, sids[0]));
+    expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
     open_polling(c, sids[0]);
     ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
     expect(c, 503, "");
+    raw_close(ws);
+    expect_reason(e, 2, EIO_TRANSPORT_CLOSE);
     post(c, sids[1], "1");
     expect(c, 200, "ok");
-    open_polling(c, sids[0]);
+    open_polling(c, sids[1]);
+    open_polling(c, sids[1]);
+}
+
+/* A connection from another address of the loopback network. */
+static struct raw_client *client_from(struct engine *e, const char *address)
+{
+    struct raw_client *c = unconnected(e->f);
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(e->f->port)};
+
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    c->label = address;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(inet_pton(AF_INET, address, &from.sin_addr), 1);
+    assert_int_equal(bind(c->fd, (struct sockaddr *)&from, sizeof from), 0);
+    assert_int_equal(connect(c->fd, (struct sockaddr *)&to, sizeof to), 0);
+    return c;
+}
+
+/* However many hosts take as many sessions as they get, the next one gets some. */
+static void hosts_leave_sessions_to_others(void **state)
+{
+    enum { MAX = 64, HOSTS = 5 };
+    struct engine *e = *state;
+    char sid[EIO_ID_SIZE];
+    int before = 0;
+
+    engine_echo(e, (struct eio_options){.max_sessions = MAX});
+    for (int host = 2; host < 2 + HOSTS; host++) {
+        char address[24];
+        struct raw_client *c;
+        struct raw_response r;
+        int got = 0;
+
+        snprintf(address, sizeof address, "127.0.0.%d", host);
+        c = client_from(e, address);
+        for (bool more = true; more; got += more) {
+            ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
+            raw_read_response(c, &r, false);
+            more = r.status == 200;
+        }
+        assert_int_equal(r.status, 503);
+        assert_in_range(got, 1, before == 0 ? MAX / 4 + 1 : before);
+        before = got;
+    }
+    assert_true(eio_session_count(e->server) < MAX * 3 / 4 + HOSTS);
+    open_polling(client_from(e, "127.0.0.99"), sid);
+    open_websocket(e, "");
 }
 
 /* The memory of the sessions themselves counts: cheap handshakes do not make the process grow. What
@@ -594,7 +644,8 @@ int main(void)
         cmocka_unit_test(ids_are_20_characters_and_never_the_same),
         ENGINE_TEST(every_one_of_many_sessions_is_found),
         ENGINE_TEST(handshakes_over_max_sessions_get_503),
-        ENGINE_TEST(one_host_has_so_many_sessions_on_polling),
+        ENGINE_TEST(one_host_has_so_many_sessions),
+        ENGINE_TEST(hosts_leave_sessions_to_others),
         ENGINE_TEST(handshakes_stop_at_max_memory),
         ENGINE_TEST(arguments_of_a_server_are_checked),
         cmocka_unit_test(reasons_and_transports_have_names),

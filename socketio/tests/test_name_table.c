@@ -12,6 +12,7 @@
 
 #include "../../tests/exact.h"
 #include "../name_table.h"
+#include "counted.h"
 
 struct thing {
     struct name_entry entry;
@@ -25,21 +26,28 @@ static struct ws_str text(const char *s)
 
 static void an_empty_table_has_nothing(void **state)
 {
-    struct name_table t = {.key = "1"};
+    struct name_table t;
+    struct counted counted;
 
     (void)state;
+    counted_begin(&counted, 0);
+    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
     assert_null(name_table_find(&t, text("a")));
     assert_null(name_table_find(&t, (struct ws_str){NULL, 0}));
     name_table_release(&t);
+    counted_end(&counted);
 }
 
 static void entries_are_found_while_they_are_in_the_table(void **state)
 {
     enum { COUNT = 1000 };
-    struct name_table t = {.key = "7"};
+    struct name_table t;
+    struct counted counted;
     struct thing *things = calloc(COUNT, sizeof *things);
 
     (void)state;
+    counted_begin(&counted, 0);
+    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
     for (size_t i = 0; i < COUNT; i++) {
         snprintf(things[i].name, sizeof things[i].name, "thing %zu", i);
         assert_true(name_table_add(&t, &things[i].entry, text(things[i].name)));
@@ -53,6 +61,7 @@ static void entries_are_found_while_they_are_in_the_table(void **state)
                          i % 2 == 0 ? NULL : &things[i].entry);
     free(things);
     name_table_release(&t);
+    counted_end(&counted);
 }
 
 /* These halves, put together in any way, have one hash in FNV-1a, wherever it starts with a lowest
@@ -63,11 +72,13 @@ static void names_that_collide_in_other_hashes_are_spread(void **state)
     static const char halves[2][20] = {"Mff!JWCxB~!LZLEuBZ7", "Q!$f:KA5Dk&uYGNTGQ7"};
     static char names[COUNT][LEN];
     struct name_table t;
+    struct counted counted;
     struct name_entry *entries = calloc(COUNT, sizeof *entries);
     size_t longest = 0;
 
     (void)state;
-    name_table_init(&t, (const uint8_t *)"a secret of ours");
+    counted_begin(&counted, 0);
+    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
     for (size_t i = 0; i < COUNT; i++) {
         for (size_t k = 0; k < HALVES; k++)
             memcpy(names[i] + k * 19, halves[i >> k & 1], 19);
@@ -83,18 +94,22 @@ static void names_that_collide_in_other_hashes_are_spread(void **state)
     assert_in_range(longest, 1, 12);
     free(entries);
     name_table_release(&t);
+    counted_end(&counted);
 }
 
 /* One scan of the buckets for each entry would take minutes. */
 static void entries_are_taken_out_in_one_pass(void **state)
 {
     enum { COUNT = 400000 };
-    struct name_table t = {.key = "7"};
+    struct name_table t;
+    struct counted counted;
     struct thing *things = calloc(COUNT, sizeof *things);
     clock_t begin;
     size_t from = 0;
 
     (void)state;
+    counted_begin(&counted, 0);
+    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
     for (size_t i = 0; i < COUNT; i++) {
         snprintf(things[i].name, sizeof things[i].name, "thing %zu", i);
         assert_true(name_table_add(&t, &things[i].entry, text(things[i].name)));
@@ -107,17 +122,21 @@ static void entries_are_taken_out_in_one_pass(void **state)
     assert_true((clock() - begin) / CLOCKS_PER_SEC < 8);
     free(things);
     name_table_release(&t);
+    counted_end(&counted);
 }
 
 static void names_are_compared_whole(void **state)
 {
-    struct name_table t = {.key = "0"};
+    struct name_table t;
+    struct counted counted;
     struct thing empty = {0};
     struct thing ab = {0};
     char *name = exact_copy("ab", 2);
     char *other = exact_copy("a\0b", 3);
 
     (void)state;
+    counted_begin(&counted, 0);
+    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
     assert_true(name_table_add(&t, &empty.entry, (struct ws_str){"", 0}));
     assert_true(name_table_add(&t, &ab.entry, (struct ws_str){name, 2}));
     assert_ptr_equal(name_table_find(&t, (struct ws_str){NULL, 0}), &empty.entry);
@@ -126,6 +145,7 @@ static void names_are_compared_whole(void **state)
     assert_null(name_table_find(&t, text("abc")));
     assert_null(name_table_find(&t, (struct ws_str){other, 3}));
     name_table_release(&t);
+    counted_end(&counted);
     free(name);
     free(other);
 }

@@ -188,17 +188,13 @@ static void parts_of_a_volatile_event_stay_together(void **state)
     expect_binary(c, "b", 1);
 }
 
-static void flood(struct sio_fixture *x, void *arg)
+static void emit_3000(struct sio_fixture *x, void *arg)
 {
-    char *list = malloc(3000);
-    int result = 0;
+    char list[3000];
 
     memset(list, '1', 2999);
     list[2999] = '\0';
-    for (int i = 0; i < 10 && result >= 0; i++)
-        result = sio_emit(x->socket, "a", sio_args(list));
-    *(int *)arg = result;
-    free(list);
+    *(int *)arg = sio_emit(x->socket, "a", sio_args(list));
 }
 
 static void enter_polling(struct raw_client *c, char sid[EIO_ID_SIZE])
@@ -335,7 +331,8 @@ static void output_of_a_client_that_does_not_read_is_bounded(void **state)
     sio_start(x, (struct sio_options){.engine.max_output = 10000}, (struct sio_handlers){0});
     c = client(x->f, "polling");
     enter_polling(c, sid);
-    on_sio(x, flood, &result);
+    for (int i = 0; i < 4; i++) /* in turns of their own */
+        on_sio(x, emit_3000, &result);
     assert_int_equal(result, WS_ERR_FULL);
     get(c, sid);
     raw_expect_status(c, &(struct raw_response){0}, 200);
@@ -344,13 +341,11 @@ static void output_of_a_client_that_does_not_read_is_bounded(void **state)
 
 static void flood_all(struct sio_fixture *x, void *arg)
 {
-    char *list = malloc(3000);
+    char list[3000];
 
     memset(list, '1', 2999);
     list[2999] = '\0';
-    for (int i = 0; i < 4; i++)
-        ((int *)arg)[i] = (int)sio_emit_all(x->main, "a", sio_args(list));
-    free(list);
+    *(int *)arg = (int)sio_emit_all(x->main, "a", sio_args(list));
 }
 
 static void a_broadcast_does_not_wait_for_a_client_that_does_not_read(void **state)
@@ -363,12 +358,92 @@ static void a_broadcast_does_not_wait_for_a_client_that_does_not_read(void **sta
     sio_start(x, (struct sio_options){.engine.max_output = 10000}, (struct sio_handlers){0});
     slow = client(x->f, "polling");
     enter_polling(slow, sid);
-    on_sio(x, flood_all, result);
+    for (int i = 0; i < 4; i++)
+        on_sio(x, flood_all, &result[i]);
     assert_int_equal(result[2], 1);
     assert_int_equal(result[3], 0); /* it was over the limit */
     expect_disconnect(x, 1, "forced server close");
     get(slow, sid); /* nor is it waited for afterwards */
     raw_expect_status(slow, &(struct raw_response){0}, 400);
+}
+
+static void emit_43000_to_all(struct sio_fixture *x, void *arg)
+{
+    enum { LEN = 43000 };
+    char *list = malloc(LEN + 1);
+
+    memset(list, '1', LEN);
+    list[LEN] = '\0';
+    *(int *)arg = (int)sio_emit_all(x->main, "a", sio_args(list));
+    free(list);
+}
+
+/* Idle clients on polling hold one copy of what was sent to all, not one each. */
+static void a_broadcast_is_held_once_for_all_who_poll_late(void **state)
+{
+    enum { SESSIONS = 200, LEN = 43000 };
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    struct raw_response r;
+    char sids[SESSIONS][EIO_ID_SIZE];
+    size_t before;
+    int result;
+
+    start_plain(x);
+    c = client(x->f, "polling");
+    for (size_t i = 0; i < SESSIONS; i++)
+        enter_polling(c, sids[i]);
+    before = stats(x->f).buffered;
+    for (int i = 0; i < 3; i++) {
+        on_sio(x, emit_43000_to_all, &result);
+        assert_int_equal(result, SESSIONS);
+    }
+    assert_in_range(stats(x->f).buffered - before, 3 * LEN, 3 * LEN + SESSIONS * 1000);
+    for (size_t i = 0; i < SESSIONS; i++) {
+        get(c, sids[i]);
+        raw_expect_status(c, &r, 200);
+        assert_int_equal(r.body_len, 3 * (LEN + strlen("42[\"a\",]")) + 2);
+        assert_memory_equal(r.body, "42[\"a\",111", 10);
+        leave_polling(c, sids[i]);
+    }
+    assert_true(stats(x->f).buffered < before);
+}
+
+static void emit_without_memory(struct sio_fixture *x, void *arg)
+{
+    (void)arg;
+    use_up_memory(x->f, x->max_memory, 3000);
+    emit_43000_to_all(x, &x->f->seen.result[0]);
+    give_back_memory(x->f);
+    emit_43000_to_all(x, &x->f->seen.result[1]);
+}
+
+/* An event that cannot be encoded is an error of who emits it: nobody gets it, and nobody who was
+ * to get it is cut off. */
+static void an_event_without_memory_ends_no_recipient(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *polling;
+    struct raw_client *c;
+    struct raw_response r;
+    struct raw_frame frame;
+    char sid[EIO_ID_SIZE];
+
+    x->max_memory = 1 * MIB;
+    start_plain(x);
+    polling = client(x->f, "polling");
+    enter_polling(polling, sid);
+    c = sio_client(x, NULL);
+    on_sio(x, emit_without_memory, NULL);
+    assert_int_equal(x->f->seen.result[0], WS_ERR_NOMEM);
+    assert_int_equal(x->f->seen.result[1], 2);
+    raw_read_frame(c, &frame);
+    assert_int_equal(frame.len, 43000 + strlen("42[\"a\",]"));
+    get(polling, sid);
+    raw_expect_status(polling, &r, 200);
+    assert_int_equal(r.body_len, frame.len);
+    expect_silence(c);
+    leave_polling(polling, sid);
 }
 
 /* One on polling, one that wants base64, one on a WebSocket: the same event in three encodings. */
@@ -654,6 +729,8 @@ int main(void)
         SIO_TEST(all_connected_sockets_of_a_slow_client_are_told),
         SIO_TEST(output_of_a_client_that_does_not_read_is_bounded),
         SIO_TEST(a_broadcast_does_not_wait_for_a_client_that_does_not_read),
+        SIO_TEST(a_broadcast_is_held_once_for_all_who_poll_late),
+        SIO_TEST(an_event_without_memory_ends_no_recipient),
         SIO_TEST(broadcasts_reach_every_transport),
         SIO_TEST(an_event_may_be_acknowledged_later_and_once),
         SIO_TEST(an_acknowledgement_for_a_socket_that_ended_goes_nowhere),

@@ -11,6 +11,7 @@
 
 #include "../../tests/exact.h"
 #include "../sio_packet.h"
+#include "counted.h"
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
@@ -406,21 +407,26 @@ static void attachments_are_collected_in_order(void **state)
 {
     static const char *const parts[] = {"one", "", "three"};
     struct sio_assembly a = {0};
+    struct counted counted;
 
     (void)state;
-    assert_int_equal(sio_assembly_begin(&a, (struct ws_str){"53-[\"a\"]", 8}, 3), 0);
+    counted_begin(&counted, 0);
+    assert_int_equal(sio_assembly_begin(&a, counted.account, (struct ws_str){"53-[\"a\"]", 8}, 3),
+                     0);
     for (unsigned i = 0; i < 3; i++) {
         char *copy = exact_copy(parts[i], strlen(parts[i]));
 
-        assert_int_equal(sio_assembly_add(&a, copy, strlen(parts[i])), i == 2);
+        assert_int_equal(sio_assembly_add(&a, counted.account, copy, strlen(parts[i])), i == 2);
         free(copy);
     }
     assert_int_equal(a.len, 16);
     assert_true(slice_is(sio_assembly_text(&a), "53-[\"a\"]"));
     for (unsigned i = 0; i < 3; i++)
         assert_true(slice_is(sio_assembly_attachment(&a, i), parts[i]));
-    sio_assembly_release(&a);
+    assert_true(counted_used(&counted) >= a.len);
+    sio_assembly_release(&a, counted.account);
     assert_null(a.data);
+    counted_end(&counted);
 }
 
 int main(void)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../buf.h"
 #include "../../output.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,12 +14,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { QUEUES = 3, FRAME_MAX = 1 + 255 * 79 };
 
 struct machine {
-    struct buf_budget budget;
+    struct budget budget;
     struct output_pool pool;
     struct output queues[QUEUES];
     struct buf expected[QUEUES];
     size_t sent[QUEUES];
-    struct buf_budget model;
+    struct budget model;
     uint8_t bytes[256 + FRAME_MAX]; /* frames are windows on it */
     uint8_t next;
     bool closed[QUEUES];
@@ -26,7 +27,7 @@ struct machine {
 
 static void expect(struct machine *m, size_t q, const uint8_t *frame, size_t len)
 {
-    if (buf_append(&m->expected[q], &m->model, frame, len) != 0)
+    if (buf_append(&m->expected[q], &m->model.all, ACCOUNT_ORDINARY, frame, len) != 0)
         abort();
 }
 
@@ -37,7 +38,7 @@ static void publish(struct machine *m, unsigned queues, const uint8_t *frame, si
     if (output_slice_new(&m->pool, &slice, frame, 1, frame + 1, len - 1) != 0)
         return;
     for (size_t q = 0; q < QUEUES; q++)
-        if ((queues >> q & 1) != 0 && output_refer(&m->pool, &m->queues[q], &slice) == 0)
+        if ((queues >> q & 1) != 0 && output_refer(&m->queues[q], &slice) == 0)
             expect(m, q, frame, len);
     output_slice_release(&m->pool, &slice);
 }
@@ -66,7 +67,7 @@ static void check(const struct machine *m, size_t q)
     size_t at = m->sent[q];
     size_t n = output_peek(&m->queues[q], spans, 8);
 
-    if (m->queues[q].queued != m->expected[q].len - at || m->budget.used > m->budget.max)
+    if (m->queues[q].queued != m->expected[q].len - at || m->budget.all.used > m->budget.max)
         abort();
     for (size_t i = 0; i < n; i++) {
         if (memcmp(spans[i].data, m->expected[q].data + at, spans[i].len) != 0)
@@ -86,7 +87,7 @@ static void step(struct machine *m, uint8_t what, uint8_t size)
     switch (what / 2 % 8) {
     case 0:
     case 1:
-        if (output_append(&m->pool, &m->queues[q], frame, 0, frame, len) == 0)
+        if (output_append(&m->queues[q], ACCOUNT_ESSENTIAL, frame, 0, frame, len) == 0)
             expect(m, q, frame, len);
         break;
     case 2:
@@ -112,19 +113,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     for (size_t i = 0; i < sizeof m.bytes; i++)
         m.bytes[i] = (uint8_t)(i * 7 + i / 256);
-    output_pool_init(&m.pool, &m.budget);
+    output_pool_init(&m.pool, &m.budget.all);
     for (size_t q = 0; q < QUEUES; q++)
-        output_init(&m.queues[q]);
+        output_init(&m.queues[q], &m.budget.all);
     for (size_t i = 0; i + 1 < size && i < 400; i += 2)
         step(&m, data[i], data[i + 1]);
     for (size_t q = 0; q < QUEUES; q++) {
         check(&m, q);
         output_release(&m.pool, &m.queues[q]);
-        buf_release(&m.expected[q], &m.model);
+        buf_release(&m.expected[q], &m.model.all);
     }
-    if (m.budget.used != 0)
+    if (m.budget.all.used != 0)
         abort();
-    output_pool_release(&m.pool);
-    buf_budget_release(&m.model);
+    budget_release(&m.budget);
+    budget_release(&m.model);
     return 0;
 }

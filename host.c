@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Hosts by their keys; see host.h. */
+#include "host.h"
+
+#include <string.h>
+
+#include "block.h"
+
+/* IPv4 in the low 32 bits. No IPv6 prefix looks like that: 0::/32 is IPv4 in another notation, and
+ * is taken for what it means. */
+uint64_t host_key(const uint8_t *address, size_t len)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    size_t from = len == 16 && memcmp(address, mapped, sizeof mapped) == 0 ? sizeof mapped : 0;
+    size_t to = from == 0 && len == 16 ? 8 : len;
+    uint64_t key = 0;
+
+    for (size_t i = from; i < to; i++)
+        key = key << 8 | address[i];
+    return key;
+}
+
+void host_table_init(struct host_table *hosts, struct account *all,
+                     const uint8_t key[SIPHASH_KEY_SIZE])
+{
+    table_init(&hosts->table, NULL, key);
+    hosts->all = all;
+}
+
+void host_table_release(struct host_table *hosts)
+{
+    table_release(&hosts->table);
+}
+
+static struct host *host_new(struct host_table *hosts, uint64_t key, uint64_t hash)
+{
+    struct host *h = block_new(sizeof *h);
+
+    if (h == NULL)
+        return NULL;
+    *h = (struct host){.account.above = hosts->all, .key = key};
+    if (table_add(&hosts->table, &h->entry, hash) == 0)
+        return h;
+    block_free(h, sizeof *h);
+    return NULL;
+}
+
+struct host *host_get(struct host_table *hosts, uint64_t key)
+{
+    uint64_t hash = table_hash(&hosts->table, &key, sizeof key);
+    struct host *h = (struct host *)table_first(&hosts->table, hash);
+
+    while (h != NULL && h->key != key)
+        h = (struct host *)h->entry.next;
+    return host_keep(h != NULL ? h : host_new(hosts, key, hash));
+}
+
+struct host *host_keep(struct host *h)
+{
+    if (h != NULL)
+        h->references++;
+    return h;
+}
+
+void host_release(struct host_table *hosts, struct host *h)
+{
+    if (h == NULL || --h->references > 0)
+        return;
+    table_remove(&hosts->table, &h->entry);
+    block_free(h, sizeof *h);
+}
