@@ -116,7 +116,7 @@ $(BUILD)/page.o: $(BUILD)/page.c $(BUILD)/flags
 # --- tests ------------------------------------------------------------------------------------------
 
 OOM_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
-FAULTS_WRAP = -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl
+FAULTS_WRAP = -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl,--wrap=clock_gettime
 
 test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
 	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)

@@ -344,8 +344,9 @@ static void conn_came(struct ws_conn *c, size_t direct, uint8_t *data, size_t le
         conn_received(c, data, len);
 }
 
-/* One read per readiness, so that no connection starves another: epoll is level-triggered. */
-static void conn_read(struct ws_conn *c)
+/* One read per readiness, so that no connection starves another: epoll is level-triggered. Returns
+ * whether something came. */
+static bool conn_read(struct ws_conn *c)
 {
     uint8_t *shared = c->server->received;
     uint8_t *space = NULL;
@@ -366,6 +367,7 @@ static void conn_read(struct ws_conn *c)
     } else if (kept > 0) {
         conn_stash(c, shared, kept);
     }
+    return n > 0;
 }
 
 /* One ready connection of a batch. The application may close any connection from a callback, even
@@ -486,13 +488,22 @@ void conn_settle(struct ws_conn *c)
 
 /* --- deadlines -------------------------------------------------------------------------------- */
 
-/* Is there something to read that this turn has not come to? After a callback that took long the
- * answer may be there, but behind a batch of others. */
-static bool has_unread(const struct ws_conn *c)
+/* A socket holds more than one read takes. What lies in it when a deadline comes was there in time:
+ * it is read before that is judged. */
+static void conn_read_rest(struct ws_conn *c)
 {
-    char byte;
+    for (int i = 0; i < REST_READS && c->state != CONN_DEAD && !c->eof; i++) {
+        c->paused = conn_is_paused(c);
+        if (c->paused || !conn_read(c))
+            return;
+    }
+}
 
-    return !c->paused && recv(c->source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+void conn_give_up(struct ws_conn *c)
+{
+    conn_read_rest(c);
+    if (c->state != CONN_DEAD)
+        conn_lost(c);
 }
 
 /* Silence for ping_interval brings a ping, silence for ping_timeout after it the end, unless the
@@ -505,7 +516,7 @@ static void conn_check_alive(struct ws_conn *c)
 
     if (o->ping_interval_ms == UINT_MAX || c->heard_ms + o->ping_interval_ms > now)
         return;
-    if (c->pinged && !(c->behind && conn_takes_output(c, 1)) && !has_unread(c)) {
+    if (c->pinged && !(c->behind && conn_takes_output(c, 1))) {
         conn_drain(c);
         conn_report_close(c, WS_CLOSE_ABNORMAL, "ping timeout", 12);
         conn_kill(c);
@@ -602,10 +613,9 @@ static void conn_end_late(struct ws_conn *c)
         conn_lost(c);
 }
 
-static void conn_timer_fired(struct timer *t)
+/* The one deadline of a connection that is not open. */
+static void conn_due(struct ws_conn *c)
 {
-    struct ws_conn *c = TIMER_OWNER(t, struct ws_conn, timer);
-
     switch ((enum conn_state)c->state) {
     case CONN_HTTP:
         conn_request_late(c);
@@ -613,18 +623,27 @@ static void conn_timer_fired(struct timer *t)
     case CONN_BODY:
         conn_body_due(c);
         break;
-    case CONN_OPEN:
-        conn_open_due(c);
-        break;
     case CONN_CLOSING:
     case CONN_DRAINING:
         conn_end_late(c);
         break;
+    case CONN_OPEN: /* see conn_open_due() */
     case CONN_ANSWERING:
     case CONN_UPGRADING:
     case CONN_DEAD:
         break;
     }
+}
+
+static void conn_timer_fired(struct timer *t)
+{
+    struct ws_conn *c = TIMER_OWNER(t, struct ws_conn, timer);
+
+    conn_read_rest(c);
+    if (c->state == CONN_OPEN)
+        conn_open_due(c);
+    else if (c->timer.link == NULL) /* else what was read has brought another deadline */
+        conn_due(c);
 }
 
 /* --- the beginning ---------------------------------------------------------------------------- */

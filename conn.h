@@ -42,6 +42,7 @@
 enum {
     RECEIVE_SIZE = 256 * 1024,                              /* bytes read per readiness */
     FRAME_START_MAX = WS_FRAME_HEADER_MAX + WS_CONTROL_MAX, /* kept until more of the frame comes */
+    REST_READS = 32, /* at a deadline, of what lies in the socket: more than the kernel holds */
     STAGE_SIZE = 96 * 1024, /* bytes staged for one connection: the high-water mark and some */
     SLOWEST = 64 * 1024, /* bytes that a peer has to send or take per deadline to get another one */
     HEAD_SIZE = 16 * 1024, /* of a response head */
@@ -183,6 +184,10 @@ struct ws_server {
     bool stopped;
     uint64_t turn; /* how many there have been */
     uint64_t now_ms;
+    uint64_t clock_last;   /* what was read last of the clock, */
+    uint64_t clock_offset; /* with this added: how far it has gone back */
+    uint64_t sweep_ms;     /* when the sweep began, see ws.c */
+    size_t sweep_batches;  /* of it so far */
     struct timer_wheel timers;
     struct timer accept_timer;
     struct timer stop_timer;
@@ -223,7 +228,7 @@ void server_log(const struct ws_server *s, enum ws_log_level level, const char *
     __attribute__((cold, format(printf, 3, 4)));
 bool server_tracing(const struct ws_server *s);
 /* The time of the turn in ms; outside of one, where that is long past, the time. */
-uint64_t server_now(const struct ws_server *s);
+uint64_t server_now(struct ws_server *s);
 /* The endpoint of the longest prefix of `path`, or NULL. */
 const struct endpoint *server_find_endpoint(const struct ws_server *s, struct http_str path);
 /* Give `c` the next id and list it. False when out of memory. */
@@ -260,6 +265,8 @@ void conn_lost(struct ws_conn *c);
 void conn_kill(struct ws_conn *c);
 void conn_free(struct ws_conn *c);
 void conn_stop(struct ws_conn *c); /* the server stops */
+/* The server waits no longer. What came in time is heard before the connection is lost. */
+void conn_give_up(struct ws_conn *c);
 
 /* --- conn_output.c ---------------------------------------------------------------------------- */
 

@@ -163,12 +163,26 @@ static uint64_t clock_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-uint64_t server_now(const struct ws_server *s)
+/* The time, which never goes back: where the clock does, as on some virtual machines that move, it
+ * goes on from where it was. */
+static uint64_t read_clock(struct ws_server *s)
 {
-    return s->in_turn ? s->now_ms : clock_ms();
+    uint64_t now = clock_ms() + s->clock_offset;
+
+    if (now < s->clock_last) {
+        s->clock_offset += s->clock_last - now;
+        now = s->clock_last;
+    }
+    s->clock_last = now;
+    return now;
 }
 
-uint64_t ws_now_ms(const struct ws_server *s)
+uint64_t server_now(struct ws_server *s)
+{
+    return s->in_turn ? s->now_ms : read_clock(s);
+}
+
+uint64_t ws_now_ms(struct ws_server *s)
 {
     return server_now(s);
 }
@@ -453,27 +467,24 @@ static void listeners_close(struct ws_server *s)
     timer_cancel(&s->timers, &s->accept_timer);
 }
 
-static void stop_now(struct ws_server *s)
+static void for_each_conn(struct ws_server *s, void (*fn)(struct ws_conn *c))
 {
     for (size_t i = 0; i < s->entry_count; i++) {
-        if (s->entries[i].conn != NULL && s->entries[i].conn->state != CONN_DEAD)
-            conn_lost(s->entries[i].conn);
+        if (s->entries[i].conn != NULL)
+            fn(s->entries[i].conn);
     }
 }
 
 static void stop_timer_fired(struct timer *t)
 {
-    stop_now(TIMER_OWNER(t, struct ws_server, stop_timer));
+    for_each_conn(TIMER_OWNER(t, struct ws_server, stop_timer), conn_give_up);
 }
 
 static void stop_begin(struct ws_server *s)
 {
     s->stopping = true;
     listeners_close(s);
-    for (size_t i = 0; i < s->entry_count; i++) {
-        if (s->entries[i].conn != NULL)
-            conn_stop(s->entries[i].conn);
-    }
+    for_each_conn(s, conn_stop);
     timer_set(&s->timers, &s->stop_timer, s->now_ms + s->options.close_timeout_ms);
 }
 
@@ -482,7 +493,7 @@ static void stop_requested(struct ws_server *s, int calls)
     if (!s->stopping && calls > 0)
         stop_begin(s);
     if (calls > 1)
-        stop_now(s);
+        for_each_conn(s, conn_give_up);
 }
 
 void ws_server_stop(struct ws_server *s)
@@ -566,7 +577,7 @@ struct ws_timer *ws_timer_start(struct ws_server *s, unsigned delay_ms, void (*f
         eventfd_write(s->wake.fd, 1); /* have a turn, which arms the clock */
     /* Not the turn's time: a callback before this one may have taken long, and "from now" is from
      * now. */
-    timer_set(&s->timers, &t->timer, clock_ms() + delay_ms);
+    timer_set(&s->timers, &t->timer, read_clock(s) + delay_ms);
     return t;
 }
 
@@ -728,10 +739,10 @@ static void source_ready(struct ws_server *s, struct source *source, uint32_t ev
     }
 }
 
-static int wait_timeout(struct ws_server *s, int timeout_ms)
+static int wait_timeout(struct ws_server *s, int timeout_ms, uint64_t now_ms)
 {
     int timer_ms = timer_wheel_timeout_ms(&s->timers);
-    uint64_t late = clock_ms() - s->timers.now;
+    uint64_t late = now_ms - s->timers.now;
 
     if (s->touched != NULL)
         return 0;
@@ -741,23 +752,45 @@ static int wait_timeout(struct ws_server *s, int timeout_ms)
     return timeout_ms < 0 || timer_ms < timeout_ms ? timer_ms : timeout_ms;
 }
 
+/* Input comes before deadlines: after a pause of the process what came in time is still to be read.
+ * A sweep is the batches from one in which epoll had more to say to the last one, or to as many as
+ * see every source once: by then all that was ready when it began has been read, and deadlines up
+ * to that moment may speak. */
+static bool sweep_ends(struct ws_server *s, int ready)
+{
+    if (ready < 0)
+        return false; /* interrupted, perhaps by SIGCONT: nothing is known */
+    s->sweep_batches++;
+    if (ready == EVENT_BATCH && s->sweep_batches <= s->conn_count / EVENT_BATCH + 1)
+        return false;
+    s->sweep_batches = 0;
+    return true;
+}
+
 static int turn(struct ws_server *s, int timeout_ms)
 {
     struct epoll_event events[EVENT_BATCH];
+    uint64_t before_ms = read_clock(s);
     int n;
 
     if (s->stopped)
         return 0;
-    n = epoll_wait(s->epoll_fd, events, EVENT_BATCH, wait_timeout(s, timeout_ms));
+    if (s->sweep_batches == 0)
+        s->sweep_ms = before_ms;
+    else
+        timeout_ms = 0;
+    n = epoll_wait(s->epoll_fd, events, EVENT_BATCH, wait_timeout(s, timeout_ms, before_ms));
     if (n < 0 && errno != EINTR)
         return WS_ERR_SYSTEM;
     s->in_turn = true;
     s->turn++;
-    s->now_ms = clock_ms();
+    s->now_ms = read_clock(s);
     for (int i = 0; i < n; i++)
         source_ready(s, events[i].data.ptr, events[i].events);
-    timer_wheel_advance(&s->timers, s->now_ms);
-    stop_requested(s, atomic_load(&s->stop_calls));
+    if (sweep_ends(s, n)) {
+        timer_wheel_advance(&s->timers, s->sweep_ms);
+        stop_requested(s, atomic_load(&s->stop_calls));
+    }
     settle_touched(s);
     watches_free(&s->ended_watches);
     s->in_turn = false;
@@ -780,7 +813,7 @@ int ws_server_run(struct ws_server *s)
 int ws_server_step(struct ws_server *s, int timeout_ms)
 {
     int result = turn(s, timeout_ms);
-    int ms = wait_timeout(s, -1);
+    int ms = wait_timeout(s, -1, read_clock(s));
     struct itimerspec at = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}};
 
     if (ms == 0)
@@ -953,7 +986,7 @@ static bool server_init(struct ws_server *s)
     output_pool_init(&s->pool, &s->budget.all);
     s->wide_max = s->options.max_memory / WIDE_MEMORY + 1;
     room_table_init(&s->rooms, &s->hosts, key);
-    s->now_ms = clock_ms();
+    s->now_ms = read_clock(s);
     timer_wheel_init(&s->timers, s->now_ms);
     s->accept_timer.fire = accept_resume;
     s->stop_timer.fire = stop_timer_fired;
@@ -998,7 +1031,7 @@ void ws_server_free(struct ws_server *s)
     s->in_turn = true; /* what is touched now is settled below */
     s->stopping = true;
     listeners_close(s);
-    stop_now(s);
+    for_each_conn(s, conn_lost);
     while (s->touched != NULL)
         settle_touched(s);
     while (s->app_timers != NULL)

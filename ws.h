@@ -385,7 +385,7 @@ void ws_account_give(struct ws_account *a, void *p, size_t size); /* NULL is all
 
 /* Milliseconds that rise, from an unknown start (CLOCK_MONOTONIC); the same throughout one turn of
  * the loop. */
-uint64_t ws_now_ms(const struct ws_server *s);
+uint64_t ws_now_ms(struct ws_server *s);
 
 /* How many turns the loop has begun. */
 uint64_t ws_server_turn(const struct ws_server *s);

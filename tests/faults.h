@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * System calls that fail on demand. In a test that links tests/faults, the linker wraps send,
- * sendmsg and epoll_ctl (see the Makefile). They concern the whole process: a client of such a test
- * uses write(). */
+ * sendmsg, epoll_ctl and clock_gettime (see the Makefile). They concern the whole process: a client
+ * of such a test uses write(). */
 #ifndef TESTS_FAULTS_H
 #define TESTS_FAULTS_H
 
@@ -17,5 +17,8 @@ void faults_send_max(size_t bytes);
 /* Of the calls from now on, the one behind the next `n` fails with `error`. */
 void faults_send_error(long n, int error);
 void faults_epoll_ctl_error(long n, int error);
+
+/* CLOCK_MONOTONIC jumps: forward, as it looks to a process that was stopped, or back. */
+void faults_clock_jump(int seconds);
 
 #endif

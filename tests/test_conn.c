@@ -964,71 +964,6 @@ static void peer_that_answers_its_pings_stays(void **state)
     assert_int_equal(f->seen.closed, 0);
 }
 
-/* Read until the ping has come. */
-static void expect_ping_on(int fd)
-{
-    uint8_t bytes[512] = {0};
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    ssize_t n;
-
-    do {
-        n = poll(&p, 1, PATIENCE_MS) > 0 ? recv(fd, bytes, sizeof bytes, 0) : 0;
-        if (n <= 0)
-            fail_msg("no ping came");
-    } while (n < 2 || memcmp(bytes + n - 2, "\x89\x00", 2) != 0);
-}
-
-enum { CROWD = 300, STALL_MS = 1500 }; /* more than one turn reads; longer than the ping timeout */
-
-/* Have everybody pinged, and answer while the loop is stalled. False when the machine was too slow
- * for all to be pinged before the first one's time was up. */
-static bool answer_a_stalled_loop(struct fixture *f, int *fds)
-{
-    int64_t begun = raw_now_ms();
-    struct hold hold;
-    bool in_time;
-
-    for (size_t i = 0; i < CROWD; i++)
-        fds[i] = open_one(f->port, &f->out, f->out.len, 2);
-    for (size_t i = 0; i < CROWD; i++)
-        expect_ping_on(fds[i]);
-    hold_loop(f, &hold);
-    in_time = raw_now_ms() - begun < STALL_MS / 2;
-    for (size_t i = 0; in_time && i < CROWD; i++)
-        assert_int_equal(send(fds[i], "\x8a\x80" MASK, 6, MSG_NOSIGNAL), 6);
-    if (in_time)
-        sleep_ms(STALL_MS);
-    sem_post(&hold.go);
-    return in_time;
-}
-
-/* After a callback that took long there is more to read than one turn reads, and the timeouts of
- * pings have passed, though their answers are there. */
-static void peers_that_answered_a_stalled_loop_stay(void **state)
-{
-    struct fixture *f = *state;
-    int fds[CROWD];
-    bool in_time = false;
-    int closed = 0;
-
-    start(f, (struct ws_options){.ping_interval_ms = 100, .ping_timeout_ms = STALL_MS - 200});
-    raw_bytes_upgrade(&f->out, "/echo", "");
-    for (int tries = 0; tries < 10 && !in_time; tries++) {
-        closed = read_counter(f, &f->seen.closed);
-        in_time = answer_a_stalled_loop(f, fds);
-        stats(f);
-        stats(f);
-        closed = read_counter(f, &f->seen.closed) - closed;
-        for (size_t i = 0; i < CROWD; i++)
-            close(fds[i]);
-        wait_connections(f, 0);
-    }
-    if (in_time)
-        assert_int_equal(closed, 0);
-    else
-        print_message("the machine is too slow to tell\n");
-}
-
 /* Talk for longer than the ping interval. False when the machine made us pause for half of it. */
 static bool talk(struct raw_client *c, int interval_ms)
 {
@@ -1331,7 +1266,6 @@ int main(void)
         TEST(violator_that_stays_is_dropped),
         TEST(silent_peer_is_pinged_and_dropped),
         TEST(peer_that_answers_its_pings_stays),
-        TEST(peers_that_answered_a_stalled_loop_stay),
         TEST(peer_that_talks_is_not_pinged),
         TEST(response_goes_out_as_long_as_the_client_takes_it),
         TEST(what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it),

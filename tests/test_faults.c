@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "faults.h"
@@ -860,6 +861,233 @@ static void short_writes_lose_nothing(void **state)
     }
 }
 
+/* --- a process that was stopped, and a clock that goes back ------------------------------------- */
+
+#define UPGRADE_WS "GET /ws HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"
+
+enum {
+    CROWD = 300, /* more than the batch of one turn */
+    PAUSE = 60   /* seconds; longer than all deadlines but close_timeout_ms, see pausable() */
+};
+
+/* A server whose deadlines have all passed after a pause. On a Unix socket, where what was written
+ * is there to be read at once; with TCP it may take the kernel a moment. */
+static void pausable(struct fixture *f, struct ws_handlers h)
+{
+    static char path[64];
+    static const char *const addresses[] = {path, NULL};
+
+    snprintf(path, sizeof path, "unix:/tmp/minnow-test-%d.sock", (int)getpid());
+    create(f, (struct ws_options){.bind = addresses,
+                                  .ping_interval_ms = 2 * PAUSE * 1000,
+                                  .ping_timeout_ms = 10000,
+                                  .handshake_timeout_ms = 10000,
+                                  .message_timeout_ms = 10000});
+    serve(f, "/ws", h);
+}
+
+static int dial_unix(void)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(a.sun_path, sizeof a.sun_path, "/tmp/minnow-test-%d.sock", (int)getpid());
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+/* Connect a crowd, and have it send `text`. */
+static void connect_crowd(struct fixture *f, int *fds, const char *text)
+{
+    for (size_t i = 0; i < CROWD; i++) {
+        fds[i] = dial_unix();
+        assert_int_equal(write(fds[i], text, strlen(text)), strlen(text));
+        let_serve(f);
+    }
+}
+
+static void close_crowd(struct fixture *f, const int *fds)
+{
+    for (size_t i = 0; i < CROWD; i++)
+        close(fds[i]);
+    let_serve(f);
+}
+
+/* Everybody sends `len` bytes while the process is stopped. */
+static void send_during_pause(struct fixture *f, const int *fds, const void *data, size_t len)
+{
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(write(fds[i], data, len), len);
+    faults_clock_jump(PAUSE);
+    for (int i = 0; i < 10; i++) /* also when nothing looks ready */
+        assert_in_range(ws_server_step(f->server, 0), 0, 1);
+    let_serve(f);
+}
+
+static void discard_all(const int *fds)
+{
+    for (size_t i = 0; i < CROWD; i++)
+        discard(fds[i]);
+}
+
+static void requests_that_came_in_time_are_answered_after_a_pause(void **state)
+{
+    static const char half[] = GET HOST UPGRADE;
+    static const char rest[] = KEY VERSION "\r\n";
+    static const char answer[] = "HTTP/1.1 101";
+    struct fixture *f = *state;
+    int fds[CROWD];
+
+    pausable(f, (struct ws_handlers){0});
+    connect_crowd(f, fds, half);
+    send_during_pause(f, fds, rest, sizeof rest - 1);
+    for (size_t i = 0; i < CROWD; i++) {
+        char came[sizeof answer] = "";
+
+        assert_int_equal(recv(fds[i], came, sizeof answer - 1, MSG_DONTWAIT), sizeof answer - 1);
+        assert_string_equal(came, answer);
+    }
+    close_crowd(f, fds);
+}
+
+static void late_requests_are_refused_after_a_pause(void **state)
+{
+    static const char answer[] = "HTTP/1.1 408";
+    struct fixture *f = *state;
+    int fds[CROWD];
+
+    pausable(f, (struct ws_handlers){0});
+    connect_crowd(f, fds, "GET / HT");
+    send_during_pause(f, fds, "TP", 2);
+    for (size_t i = 0; i < CROWD; i++) {
+        char came[sizeof answer] = "";
+
+        assert_int_equal(recv(fds[i], came, sizeof answer - 1, MSG_DONTWAIT), sizeof answer - 1);
+        assert_string_equal(came, answer);
+    }
+    close_crowd(f, fds);
+}
+
+static void messages_that_were_finished_in_time_are_taken_after_a_pause(void **state)
+{
+    struct fixture *f = *state;
+    int fds[CROWD];
+
+    pausable(f, (struct ws_handlers){.on_message = count_message});
+    connect_crowd(f, fds, UPGRADE_WS);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(write(fds[i], "\x01\x83" MASK "sto", 9), 9);
+    let_serve(f);
+    discard_all(fds);
+    send_during_pause(f, fds, "\x80\x83" MASK "ppe", 9);
+    assert_int_equal(f->seen.messages, CROWD);
+    assert_int_equal(f->seen.closed, 0);
+    close_crowd(f, fds);
+}
+
+static void count_going_away(struct ws_conn *c, unsigned code, const char *reason, size_t len)
+{
+    (void)reason;
+    (void)len;
+    count(of(c), code == WS_CLOSE_GOING_AWAY ? &of(c)->seen.closed : &of(c)->seen.aborted);
+}
+
+static void closes_that_were_answered_in_time_are_clean_after_a_pause(void **state)
+{
+    struct fixture *f = *state;
+    int fds[CROWD];
+
+    pausable(f, (struct ws_handlers){.on_close = count_going_away});
+    connect_crowd(f, fds, UPGRADE_WS);
+    discard_all(fds);
+    ws_server_stop(f->server);
+    let_serve(f);
+    send_during_pause(f, fds, "\x88\x82" MASK "\x03\xe9", 8);
+    assert_int_equal(f->seen.closed, CROWD);
+    assert_int_equal(f->seen.aborted, 0);
+    close_crowd(f, fds);
+}
+
+/* The timeouts of pings have passed, though their answers are there. */
+static void peers_that_answered_their_pings_stay_after_a_pause(void **state)
+{
+    struct fixture *f = *state;
+    int fds[CROWD];
+    char came[4];
+
+    pausable(f, (struct ws_handlers){0});
+    connect_crowd(f, fds, UPGRADE_WS);
+    discard_all(fds);
+    for (int i = 0; i < 3; i++) { /* over the interval, but no further */
+        faults_clock_jump(PAUSE - 10);
+        ws_server_step(f->server, 0);
+        ws_server_step(f->server, 0);
+    }
+    let_serve(f);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(recv(fds[i], came, sizeof came, MSG_DONTWAIT), 2); /* the ping */
+    send_during_pause(f, fds, "\x8a\x80" MASK, 6);
+    assert_int_equal(f->seen.closed, 0);
+    close_crowd(f, fds);
+}
+
+/* One read does not take what a socket holds. */
+static void answer_behind_much_else_was_in_time(void **state)
+{
+    enum { BLOCK = 60 * KIB, BLOCKS = 5 }; /* more than a read takes, less than a socket holds */
+    struct fixture *f = *state;
+    uint8_t *payload = make_payload(BLOCK, false);
+    int size = 1 * MIB;
+    int fd;
+
+    pausable(f, (struct ws_handlers){0});
+    fd = dial_unix();
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    assert_int_equal(write(fd, UPGRADE_WS, sizeof UPGRADE_WS - 1), sizeof UPGRADE_WS - 1);
+    let_serve(f);
+    ws_server_stop(f->server);
+    let_serve(f);
+    for (int i = 0; i < BLOCKS; i++)
+        raw_bytes_frame(&f->out, RAW_BINARY, payload, BLOCK);
+    raw_bytes_frame(&f->out, RAW_CLOSE, "\x03\xe9", 2);
+    assert_int_equal(write(fd, f->out.data, f->out.len), f->out.len);
+    faults_clock_jump(PAUSE);
+    ws_server_step(f->server, 0);
+    ws_server_step(f->server, 0);
+    assert_int_equal(f->seen.closed, 1);
+    assert_int_equal(f->seen.close_code, WS_CLOSE_GOING_AWAY);
+    close(fd);
+    let_serve(f);
+    free(payload);
+}
+
+static void note_fired(void *arg)
+{
+    ((struct fixture *)arg)->seen.ran++;
+}
+
+/* Time stands still until the clock has something new to say, and the loop sleeps. */
+static void clock_that_goes_back_neither_spins_nor_stops_timers(void **state)
+{
+    struct fixture *f = *state;
+    struct pollfd p = {.events = POLLIN};
+
+    create(f, (struct ws_options){0});
+    p.fd = ws_server_fd(f->server);
+    assert_non_null(ws_timer_start(f->server, 10000, note_fired, f));
+    let_serve(f);
+    faults_clock_jump(-3600);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+    assert_int_equal(poll(&p, 1, 100), 0);
+    assert_int_equal(f->seen.ran, 0);
+    faults_clock_jump(11); /* from there */
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+    assert_int_equal(f->seen.ran, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -878,6 +1106,13 @@ int main(void)
         TEST(connection_that_dies_in_on_head_is_aborted),
         TEST(connection_that_dies_in_on_abort_stays_dead),
         TEST(short_writes_lose_nothing),
+        TEST(requests_that_came_in_time_are_answered_after_a_pause),
+        TEST(late_requests_are_refused_after_a_pause),
+        TEST(messages_that_were_finished_in_time_are_taken_after_a_pause),
+        TEST(closes_that_were_answered_in_time_are_clean_after_a_pause),
+        TEST(peers_that_answered_their_pings_stay_after_a_pause),
+        TEST(answer_behind_much_else_was_in_time),
+        TEST(clock_that_goes_back_neither_spins_nor_stops_timers),
     };
 
     signal(SIGPIPE, SIG_IGN); /* write() to what the server has ended */
