@@ -526,7 +526,7 @@ static bool parse_length(struct http_str s, uint64_t *out)
 static int judge_length(struct http_request *r, const char **why)
 {
     static const char name[] = "Content-Length";
-    size_t at = field_next(r, 0, name); /* there is one: the caller has counted them */
+    size_t at = field_next(r, 0, name); /* there is one: the caller has looked */
     struct http_str first = r->fields[at].value;
 
     for (size_t i = at; i < r->field_count; i = field_next(r, i + 1, name)) {
@@ -541,22 +541,57 @@ static int judge_length(struct http_request *r, const char **why)
     return 0;
 }
 
+static bool is_chunked(struct http_str coding)
+{
+    return http_str_is_nocase(coding, "chunked");
+}
+
+/* RFC 9112 §6.3, §7: the codings of all fields are one list. Unless its last member is chunked,
+ * nothing says where the body ends. Others in front of it would have to be decoded. */
+static int judge_codings(struct http_request *r, const char **why)
+{
+    static const char name[] = "Transfer-Encoding";
+    struct http_str last = {NULL, 0}, last_name = {NULL, 0};
+    size_t codings = 0, chunked = 0;
+
+    for (size_t i = field_next(r, 0, name); i < r->field_count; i = field_next(r, i + 1, name)) {
+        struct http_str rest = r->fields[i].value, member;
+
+        while (http_list_next(&rest, &member)) {
+            last = member;
+            cut(&member, ';', &last_name);
+            last_name = trim(last_name);
+            codings++;
+            chunked += is_chunked(last_name);
+        }
+    }
+    if (codings == 0)
+        return refuse(why, 400, "Transfer-Encoding without a coding");
+    if (!is_chunked(last_name))
+        return refuse(why, 400, "the last transfer coding is not chunked");
+    if (!is_chunked(last))
+        return refuse(why, 400, "chunked has no parameters");
+    if (chunked > 1)
+        return refuse(why, 400, "more than one chunked in Transfer-Encoding");
+    if (codings > 1)
+        return refuse(why, 501, "transfer coding other than chunked");
+    r->framing = HTTP_BODY_CHUNKED;
+    return 0;
+}
+
 /* RFC 9112 §6.1 and §6.3: where the body ends must have one answer only. */
 static int judge_framing(struct http_request *r, const char **why)
 {
-    size_t lengths, codings;
-    struct http_str coding = http_request_field(r, "Transfer-Encoding", &codings);
+    bool coded = field_next(r, 0, "Transfer-Encoding") < r->field_count;
+    bool counted = field_next(r, 0, "Content-Length") < r->field_count;
 
-    http_request_field(r, "Content-Length", &lengths);
-    if (codings > 0 && r->minor == 0)
+    if (coded && r->minor == 0)
         return refuse(why, 400, "Transfer-Encoding in HTTP/1.0");
-    if (codings > 0 && lengths > 0)
+    if (coded && counted)
         return refuse(why, 400, "Content-Length together with Transfer-Encoding");
-    if (codings > 1 || (codings == 1 && !http_str_is_nocase(coding, "chunked")))
-        return refuse(why, 501, "transfer coding other than chunked");
-    if (codings == 1)
-        r->framing = HTTP_BODY_CHUNKED;
-    return lengths > 0 ? judge_length(r, why) : 0;
+    if (coded)
+        return judge_codings(r, why);
+    return counted ? judge_length(r, why) : 0;
 }
 
 static void judge_connection(struct http_request *r)

@@ -92,11 +92,11 @@ static const struct refusal refusals[] = {
     {"chunked twice",
      "POST /http HTTP/1.1\r\n" HOST
      "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
-     501},
+     400},
     {"chunked and something else",
-     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, identity\r\n\r\n", 501},
-    {"an unknown transfer coding", "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n",
-     501},
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, identity\r\n\r\n", 400},
+    {"an unknown transfer coding",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", 501},
     {"HTTP/2", "GET /echo HTTP/2.0\r\n" HOST UPGRADE KEY VERSION "\r\n", 505},
 };
 

@@ -244,13 +244,25 @@ static const struct {
     {TEXT(LINE HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), -400},
     {TEXT(LINE HOST "Transfer-Encoding: gzip\r\nContent-Length: 1\r\n\r\n"), -400},
     {TEXT("GET / HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"), -400},
-    {TEXT(LINE HOST "Transfer-Encoding: gzip\r\n\r\n"), -501},
     {TEXT(LINE HOST "Transfer-Encoding: gzip, chunked\r\n\r\n"), -501},
-    {TEXT(LINE HOST "Transfer-Encoding: chunked, chunked\r\n\r\n"), -501},
-    {TEXT(LINE HOST "Transfer-Encoding: chunked;x\r\n\r\n"), -501},
-    {TEXT(LINE HOST "Transfer-Encoding: xchunked\r\n\r\n"), -501},
-    {TEXT(LINE HOST "Transfer-Encoding:\r\n\r\n"), -501},
-    {TEXT(LINE HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"), -501},
+    {TEXT(LINE HOST "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"), -501},
+    {TEXT(LINE HOST "Transfer-Encoding: x;a=\", chunked\", chunked\r\n\r\n"), -501},
+    {TEXT(LINE HOST "Transfer-Encoding: gzip\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: chunked, gzip\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: chunked, chunked\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: chunked, gzip, chunked\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: chunked;x=1, chunked\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: chunked;x=1\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: chunked ;\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: chunked/1\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: xchunked\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: x chunked\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: \"x, chunked\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding:\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding: ,\t,\r\n\r\n"), -400},
+    {TEXT(LINE HOST "Transfer-Encoding:\r\nContent-Length: 1\r\n\r\n"), -400},
 };
 
 static void each_ambiguous_or_malformed_head_is_refused_with_its_status(void **state)
@@ -308,6 +320,14 @@ static void a_refusal_says_why(void **state)
         {LINE HOST "ab\r\n\r\n", "field without a colon"},
         {LINE HOST HOST "\r\n", "more than one Host field"},
         {LINE "\r\n", "no Host field"},
+        {LINE HOST "Transfer-Encoding: ,\r\n\r\n", "Transfer-Encoding without a coding"},
+        {LINE HOST "Transfer-Encoding: chunked, gzip\r\n\r\n",
+         "the last transfer coding is not chunked"},
+        {LINE HOST "Transfer-Encoding: chunked;x=1\r\n\r\n", "chunked has no parameters"},
+        {LINE HOST "Transfer-Encoding: chunked, chunked\r\n\r\n",
+         "more than one chunked in Transfer-Encoding"},
+        {LINE HOST "Transfer-Encoding: gzip, chunked\r\n\r\n",
+         "transfer coding other than chunked"},
     };
     (void)state;
 
@@ -529,6 +549,25 @@ static void framing_follows_the_fields(void **state)
     parse(&r, LINE HOST "Content-Length: 5\r\nContent-Length: 5\r\n\r\n");
     assert_int_equal(r.framing, HTTP_BODY_LENGTH);
     assert_int_equal(r.content_length, 5);
+}
+
+/* RFC 9110 §5.6.1: empty members do not count. */
+static void the_one_transfer_coding_may_stand_in_any_field_of_its_name(void **state)
+{
+    static const char *const heads[] = {
+        LINE HOST "Transfer-Encoding: chunked,\r\n\r\n",
+        LINE HOST "Transfer-Encoding: , ,\tCHUNKED ,,\r\n\r\n",
+        LINE HOST "Transfer-Encoding:\r\ntransfer-encoding: chunked\r\n\r\n",
+        LINE HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: ,\r\n\r\n",
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(heads); i++) {
+        struct http_request r;
+
+        parse(&r, heads[i]);
+        assert_int_equal(r.framing, HTTP_BODY_CHUNKED);
+    }
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
@@ -1011,6 +1050,7 @@ int main(void)
         cmocka_unit_test(keep_alive_follows_version_and_connection),
         cmocka_unit_test(expect_continue_counts_on_1_1_only),
         cmocka_unit_test(framing_follows_the_fields),
+        cmocka_unit_test(the_one_transfer_coding_may_stand_in_any_field_of_its_name),
         cmocka_unit_test(a_head_may_have_exactly_16384_bytes),
         cmocka_unit_test(a_head_may_have_exactly_100_fields),
         cmocka_unit_test(a_target_may_have_exactly_8192_bytes),
