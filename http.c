@@ -596,11 +596,9 @@ static int judge_framing(struct http_request *r, const char **why)
 
 static void judge_connection(struct http_request *r)
 {
-    struct http_str expect = http_request_field(r, "Expect", NULL);
-
     r->keep_alive = !http_request_has_token(r, "Connection", "close") &&
                     (r->minor > 0 || http_request_has_token(r, "Connection", "keep-alive"));
-    r->expect_continue = r->minor > 0 && http_str_is_nocase(expect, "100-continue");
+    r->expect_continue = r->minor > 0 && http_request_has_token(r, "Expect", "100-continue");
 }
 
 int http_request_parse(struct http_request *r, const char *buf, size_t len, const char **why)
