@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
     HEADERS_MAX = 12,
@@ -361,21 +362,36 @@ int eio_refuse_upgrade(const struct eio_options *o, const struct eio_asker *to,
     return eio_reply(o, to, 400, EIO_BODY_HTML, message, strlen(message), NULL);
 }
 
-/* The first item of Sec-WebSocket-Protocol, or NULL. One that is longer than `size` is none. */
+/* The first member of a list, or an empty one. Empty members do not count, RFC 9110 §5.6.1. */
+static struct ws_str first_member(struct ws_str list)
+{
+    size_t start = 0;
+    size_t end;
+
+    while (start < list.len && strchr(", \t", list.data[start]) != NULL)
+        start++;
+    end = start;
+    while (end < list.len && strchr(", \t", list.data[end]) == NULL)
+        end++;
+    return (struct ws_str){list.data + start, end - start};
+}
+
+/* The first subprotocol that is offered, in whichever of the fields, or NULL. One that is longer
+ * than `size` is none. */
 static const char *first_subprotocol(const struct ws_request *req, char *out, size_t size)
 {
-    struct ws_str offered = ws_request_header(req, "Sec-WebSocket-Protocol");
-    size_t start = 0;
-    size_t len = 0;
+    static const char name[] = "Sec-WebSocket-Protocol";
+    struct ws_str first = {NULL, 0};
+    struct ws_header h;
 
-    while (start < offered.len && (offered.data[start] == ' ' || offered.data[start] == '\t'))
-        start++;
-    while (start + len < offered.len && strchr(", \t", offered.data[start + len]) == NULL)
-        len++;
-    if (len == 0 || len >= size)
+    for (size_t i = 0; first.len == 0 && ws_request_header_at(req, i, &h); i++) {
+        if (h.name.len == sizeof name - 1 && strncasecmp(h.name.data, name, h.name.len) == 0)
+            first = first_member(h.value);
+    }
+    if (first.len == 0 || first.len >= size)
         return NULL;
-    memcpy(out, offered.data + start, len);
-    out[len] = '\0';
+    memcpy(out, first.data, first.len);
+    out[first.len] = '\0';
     return out;
 }
 

@@ -344,16 +344,25 @@ static void origin_with_a_control_character_is_refused(void **state)
 
 static void first_subprotocol_is_echoed(void **state)
 {
+    static const char *const offers[] = {
+        "Sec-WebSocket-Protocol: my-protocol , other\r\n",
+        "Sec-WebSocket-Protocol: ,, my-protocol\r\n",
+        "Sec-WebSocket-Protocol:\r\nsec-websocket-protocol: my-protocol\r\n",
+    };
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_response r;
+    char more[256];
 
     engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "two");
-    ask(c, "GET", "EIO=4&transport=websocket",
-        UPGRADE KEY VERSION "Sec-WebSocket-Protocol: my-protocol , other\r\n", NULL, 0);
-    raw_expect_upgraded(c, &r);
-    assert_true(raw_header_is(&r, "Sec-WebSocket-Protocol", "my-protocol"));
+    for (size_t i = 0; i < COUNT(offers); i++) {
+        struct raw_client *c = client(e->f, offers[i]);
+
+        snprintf(more, sizeof more, UPGRADE KEY VERSION "%s", offers[i]);
+        ask(c, "GET", "EIO=4&transport=websocket", more, NULL, 0);
+        raw_expect_upgraded(c, &r);
+        if (!raw_header_is(&r, "Sec-WebSocket-Protocol", "my-protocol"))
+            raw_fail(c, "not my-protocol: %s", r.head);
+    }
 }
 
 /* --- ids and limits --------------------------------------------------------------------------- */
