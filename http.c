@@ -4,16 +4,16 @@
  * conn_http.c scans, parses and decodes with it; http_upgrade.c reads its fields. Pure.
  *
  * Whatever RFC 9112 lets a lenient server repair (bare LF, obs-fold, space before the colon, white
- * space around a chunk size) is refused here: a proxy in front may repair it another way, and two
- * readings of one request are a request smuggled (§11.2). */
+ * space between a chunk size and its CRLF) is refused here: a proxy in front may repair it another
+ * way, and two readings of one request are a request smuggled (§11.2). */
 #include "http.h"
 
 #include <string.h>
 
 enum {
-    VERSION_LEN = 8,       /* "HTTP/1.1" */
-    CHUNK_DIGITS_MAX = 16, /* of a 64-bit chunk size; without a limit, zeros could go on for ever */
-    CHUNK_OVERHEAD_MAX = 16384, /* extensions and trailers of one body together */
+    VERSION_LEN = 8,            /* "HTTP/1.1" */
+    CHUNK_DIGITS = 16,          /* of a 64-bit chunk size; more can only be zeros in front */
+    CHUNK_OVERHEAD_MAX = 16384, /* extensions, trailers and such zeros of one body together */
     DECIMAL_SIZE = 20           /* digits of UINT64_MAX */
 };
 
@@ -626,16 +626,26 @@ int http_request_parse(struct http_request *r, const char *buf, size_t len, cons
 
 /* --- body ------------------------------------------------------------------------------------- */
 
-/* The chunked coding, RFC 9112 §7.1. Each state names what the next byte belongs to. */
+/* The chunked coding, RFC 9112 §7.1. Each state names what the next byte belongs to, or what it
+ * stands behind. */
 enum chunk_state {
     CHUNK_SIZE,
-    CHUNK_EXTENSION,
+    CHUNK_EXT_GAP,      /* white space, which only a ';' may end */
+    CHUNK_EXT_START,    /* behind the ';' */
+    CHUNK_EXT_NAME,     /* a token */
+    CHUNK_EXT_NAME_GAP, /* white space behind the name, which only a '=' or ';' may end */
+    CHUNK_EXT_EQUALS,   /* behind the '=' */
+    CHUNK_EXT_TOKEN,    /* the value */
+    CHUNK_EXT_QUOTED,   /* the value, a quoted-string */
+    CHUNK_EXT_PAIR,     /* behind a '\\' in it */
+    CHUNK_EXT_QUOTE,    /* behind its closing '"' */
     CHUNK_SIZE_LF,
     CHUNK_DATA,
     CHUNK_DATA_CR,
     CHUNK_DATA_LF,
     CHUNK_TRAILER_START,
-    CHUNK_TRAILER,
+    CHUNK_TRAILER_NAME,
+    CHUNK_TRAILER_VALUE,
     CHUNK_TRAILER_LF,
     CHUNK_END_LF,
     CHUNK_DONE
@@ -660,37 +670,110 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Sixteen digits fit 64 bits exactly, so that the shift never loses one. */
+/* One more byte that tells nothing of the payload: not for ever. */
+static int chunk_overhead(struct http_body *b)
+{
+    return ++b->overhead > CHUNK_OVERHEAD_MAX ? -431 : 0;
+}
+
+static int chunk_digit(struct http_body *b, int value)
+{
+    if (b->remaining >> 60 != 0)
+        return -400; /* the shift would lose a digit */
+    b->remaining = b->remaining << 4 | (uint64_t)value;
+    if (b->digits == CHUNK_DIGITS)
+        return chunk_overhead(b); /* it still fits: some in front are zeros */
+    b->digits++;
+    return 0;
+}
+
+/* The state behind byte `c`, which stands behind a size or a whole extension; or -400. */
+static int next_extension(char c)
+{
+    if (c == '\r')
+        return CHUNK_SIZE_LF;
+    if (c == ';')
+        return CHUNK_EXT_START;
+    return is_blank(c) ? CHUNK_EXT_GAP : -400;
+}
+
 static int chunk_size(struct http_body *b, char c)
 {
-    int value = hex_value(c);
+    int value = hex_value(c), next;
 
-    if (value >= 0) {
-        if (b->digits == CHUNK_DIGITS_MAX)
-            return -400;
-        b->digits++;
-        b->remaining = b->remaining << 4 | (uint64_t)value;
-        return 0;
-    }
-    if (b->digits == 0 || (c != ';' && c != '\r'))
+    if (value >= 0)
+        return chunk_digit(b, value);
+    next = next_extension(c);
+    if (b->digits == 0 || next < 0)
         return -400;
     if (b->remaining > b->max - b->total)
         return -413;
     b->total += b->remaining;
-    b->state = c == ';' ? CHUNK_EXTENSION : CHUNK_SIZE_LF;
-    return 0;
+    b->state = (uint8_t)next;
+    return c == '\r' ? 0 : chunk_overhead(b);
 }
 
-/* A byte of an extension or a trailer: skipped, but not for ever. CR ends it, `next` follows. */
-static int chunk_skip(struct http_body *b, char c, enum chunk_state next)
+/* The state behind byte `c` of an extension, or -400. RFC 9112 §7.1.1:
+ * *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ) */
+static int extension_byte(enum chunk_state state, char c)
 {
-    if (c == '\r') {
-        b->state = (uint8_t)next;
-        return 0;
-    }
-    if (!is_text(c))
+    bool blank = is_blank(c);
+    bool token = is_token_char(c);
+
+    switch (state) {
+    case CHUNK_EXT_GAP:
+        return blank ? CHUNK_EXT_GAP : c == ';' ? CHUNK_EXT_START : -400;
+    case CHUNK_EXT_START:
+        return blank ? CHUNK_EXT_START : token ? CHUNK_EXT_NAME : -400;
+    case CHUNK_EXT_NAME:
+        if (blank)
+            return CHUNK_EXT_NAME_GAP;
+        return token ? CHUNK_EXT_NAME : c == '=' ? CHUNK_EXT_EQUALS : next_extension(c);
+    case CHUNK_EXT_NAME_GAP:
+        if (c == '=')
+            return CHUNK_EXT_EQUALS;
+        return blank ? CHUNK_EXT_NAME_GAP : c == ';' ? CHUNK_EXT_START : -400;
+    case CHUNK_EXT_EQUALS:
+        if (c == '"')
+            return CHUNK_EXT_QUOTED;
+        return blank ? CHUNK_EXT_EQUALS : token ? CHUNK_EXT_TOKEN : -400;
+    case CHUNK_EXT_TOKEN:
+        return token ? CHUNK_EXT_TOKEN : next_extension(c);
+    case CHUNK_EXT_QUOTED: /* RFC 9110 §5.6.4 */
+        if (c == '"')
+            return CHUNK_EXT_QUOTE;
+        return c == '\\' ? CHUNK_EXT_PAIR : is_text(c) ? CHUNK_EXT_QUOTED : -400;
+    case CHUNK_EXT_PAIR:
+        return is_text(c) ? CHUNK_EXT_QUOTED : -400;
+    case CHUNK_EXT_QUOTE:
+        return next_extension(c);
+    default:
         return -400;
-    return ++b->overhead > CHUNK_OVERHEAD_MAX ? -431 : 0;
+    }
+}
+
+/* The state behind byte `c` of a trailer field, or -400: those of the head, RFC 9112 §5. */
+static int trailer_byte(enum chunk_state state, char c)
+{
+    switch (state) {
+    case CHUNK_TRAILER_START:
+        return c == '\r' ? CHUNK_END_LF : is_token_char(c) ? CHUNK_TRAILER_NAME : -400;
+    case CHUNK_TRAILER_NAME:
+        return c == ':' ? CHUNK_TRAILER_VALUE : is_token_char(c) ? CHUNK_TRAILER_NAME : -400;
+    case CHUNK_TRAILER_VALUE:
+        return c == '\r' ? CHUNK_TRAILER_LF : is_text(c) ? CHUNK_TRAILER_VALUE : -400;
+    default:
+        return -400;
+    }
+}
+
+/* Byte `c` of an extension or a trailer has been judged, and is dropped. */
+static int chunk_skip(struct http_body *b, char c, int next)
+{
+    if (next < 0)
+        return next;
+    b->state = (uint8_t)next;
+    return c == '\r' ? 0 : chunk_overhead(b);
 }
 
 static int chunk_expect(struct http_body *b, char c, char expected, enum chunk_state next)
@@ -708,22 +791,24 @@ static int chunk_size_lf(struct http_body *b, char c)
     return chunk_expect(b, c, '\n', b->remaining > 0 ? CHUNK_DATA : CHUNK_TRAILER_START);
 }
 
-static int chunk_trailer_start(struct http_body *b, char c)
-{
-    if (c == '\r')
-        return chunk_expect(b, c, '\r', CHUNK_END_LF);
-    b->state = CHUNK_TRAILER;
-    return chunk_skip(b, c, CHUNK_TRAILER_LF);
-}
-
 /* One byte that is not payload. */
 static int chunk_byte(struct http_body *b, char c)
 {
-    switch ((enum chunk_state)b->state) {
+    enum chunk_state state = (enum chunk_state)b->state;
+
+    switch (state) {
     case CHUNK_SIZE:
         return chunk_size(b, c);
-    case CHUNK_EXTENSION:
-        return chunk_skip(b, c, CHUNK_SIZE_LF);
+    case CHUNK_EXT_GAP:
+    case CHUNK_EXT_START:
+    case CHUNK_EXT_NAME:
+    case CHUNK_EXT_NAME_GAP:
+    case CHUNK_EXT_EQUALS:
+    case CHUNK_EXT_TOKEN:
+    case CHUNK_EXT_QUOTED:
+    case CHUNK_EXT_PAIR:
+    case CHUNK_EXT_QUOTE:
+        return chunk_skip(b, c, extension_byte(state, c));
     case CHUNK_SIZE_LF:
         return chunk_size_lf(b, c);
     case CHUNK_DATA_CR:
@@ -731,9 +816,9 @@ static int chunk_byte(struct http_body *b, char c)
     case CHUNK_DATA_LF:
         return chunk_expect(b, c, '\n', CHUNK_SIZE);
     case CHUNK_TRAILER_START:
-        return chunk_trailer_start(b, c);
-    case CHUNK_TRAILER:
-        return chunk_skip(b, c, CHUNK_TRAILER_LF);
+    case CHUNK_TRAILER_NAME:
+    case CHUNK_TRAILER_VALUE:
+        return chunk_skip(b, c, trailer_byte(state, c));
     case CHUNK_TRAILER_LF:
         return chunk_expect(b, c, '\n', CHUNK_TRAILER_START);
     case CHUNK_END_LF:

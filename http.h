@@ -110,11 +110,11 @@ bool http_is_token(struct http_str s);                        /* RFC 9110 §5.6.
 struct http_body {
     enum http_framing framing;
     uint8_t state;      /* of the chunked decoder */
-    uint8_t digits;     /* of the chunk size so far; limited */
+    uint8_t digits;     /* of the chunk size so far; no more are counted than 64 bits have */
     uint64_t remaining; /* of the body, or of the chunk being read */
     uint64_t total;     /* payload bytes announced so far */
     uint64_t max;       /* limit of total */
-    size_t overhead;    /* bytes of chunk extensions and trailers so far; limited */
+    size_t overhead;    /* bytes of extensions, trailers, leading zeros so far; limited */
 };
 
 /* Begin the body that `r` announces, of at most `max_bytes`.
@@ -127,10 +127,10 @@ int http_body_begin(struct http_body *b, const struct http_request *r, uint64_t 
  *
  * it returns 1: the body has ended, what is behind *used belongs to the next request; or
  * HTTP_NEED_MORE with *used == len: all taken, give more when it comes; or a negated status: -400
- * for a malformed chunk, -413 for a body over the limit, -431 for more than 16 KiB of chunk
- * extensions and trailers together (both are skipped; chunks may be as small as they like). A
- * return of HTTP_NEED_MORE with *used < len means: take *data, then call again. RFC 9112 §6,
- * §7.1. */
+ * for what is no chunk, chunk extension or trailer field by the grammar, -413 for a body over the
+ * limit, -431 for more than 16 KiB of what is checked and dropped: extensions, trailers, and zeros
+ * beyond the 16 digits of a chunk size. Chunks may be as small as they like. A return of
+ * HTTP_NEED_MORE with *used < len means: take *data, then call again. RFC 9112 §6, §7.1. */
 int http_body_decode(struct http_body *b, const char *in, size_t len, size_t *used,
                      const char **data, size_t *data_len);
 

@@ -84,6 +84,16 @@ static const struct refusal refusals[] = {
     {"a chunk size behind a space",
      "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n 3\r\nabc\r\n0\r\n\r\n",
      400},
+    {"a chunk size with space behind",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\n",
+     400},
+    {"a chunk extension with an unclosed quote",
+     "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3;a=\"\r\nabc\r\n0\r\n\r\n",
+     400},
+    {"a trailer without a colon",
+     "POST /http HTTP/1.1\r\n" HOST
+     "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nGET / HTTP/1.1\r\n\r\n",
+     400},
     {"a chunk longer than it says",
      "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
      400},
@@ -860,7 +870,7 @@ static void chunked_body_is_decoded_however_it_comes(void **state)
 {
     static const char request[] =
         "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
-        "4\r\nWiki\r\n5;ext=1\r\npedia\r\n0\r\nTrailer: x\r\n\r\n"
+        "4\r\nWiki\r\n00000000000000000005 ;ext=\"1\\\"\"\r\npedia\r\n0\r\nTrailer: x\r\n\r\n"
         "GET /http HTTP/1.1\r\n" HOST "\r\n";
     static const size_t pieces[] = {1, 2, 5, sizeof request - 1};
     struct fixture *f = *state;

@@ -784,13 +784,56 @@ static const struct {
     {TEXT("2\r\n\r\n\r\n0\r\n\r\n"), 1, "\r\n", 0},
     {TEXT("14\r\n01234567890123456789\r\n0\r\n\r\n"), 1, "01234567890123456789", 0},
     {TEXT("5\r\nhel"), 0, "hel", 0},
+    {TEXT("00000000000000000000000001\r\nx\r\n00000000000000000\r\n\r\n"), 1, "x", 0},
+    /* extensions: every form that is legal, and one step beside each */
+    {TEXT("1;a\r\nx\r\n0;a;b\r\n\r\n"), 1, "x", 0},
+    {TEXT("1 \t;\ta \t= \tb \t;c\r\nx\r\n0 ; a\r\n\r\n"), 1, "x", 0},
+    {TEXT("1 ;a=\"\" ;b\r\nx\r\n0\r\n\r\n"), 1, "x", 0},
+    {TEXT("1;a=\" \t;=\\\"\\\\\xff\";b=!\r\nx\r\n0\r\n\r\n"), 1, "x", 0},
+    {TEXT("1;\r\n"), -400, "", 2},
+    {TEXT("1;;a\r\n"), -400, "", 4},
+    {TEXT("1; \r\n"), -400, "", 2},
+    {TEXT("1 \r\n"), -400, "", 2},
+    {TEXT("1\t\r\n"), -400, "", 2},
+    {TEXT("1 a\r\n"), -400, "", 3},
+    {TEXT("1 2\r\n"), -400, "", 3},
+    {TEXT("1;=x\r\n"), -400, "", 4},
+    {TEXT("1;a \r\n"), -400, "", 2},
+    {TEXT("1;a b\r\n"), -400, "", 3},
+    {TEXT("1;a[=x\r\n"), -400, "", 5},
+    {TEXT("1;a=\r\n"), -400, "", 2},
+    {TEXT("1;a= \r\n"), -400, "", 2},
+    {TEXT("1;a=;b\r\n"), -400, "", 4},
+    {TEXT("1;a==b\r\n"), -400, "", 4},
+    {TEXT("1;a=b \r\n"), -400, "", 2},
+    {TEXT("1;a=b=c\r\n"), -400, "", 4},
+    {TEXT("1;a=b c\r\n"), -400, "", 3},
+    {TEXT("1;a=b\"c\"\r\n"), -400, "", 5},
+    {TEXT("1;a=\"b\r\n"), -400, "", 2},
+    {TEXT("1;a=\"b\\\r\n"), -400, "", 2},
+    {TEXT("1;a=\"\x7f\"\r\n"), -400, "", 4},
+    {TEXT("1;a=\"b\"c\r\n"), -400, "", 3},
+    {TEXT("1;a=\"b\" \r\n"), -400, "", 2},
+    {TEXT("1;a=\"b\"=\r\n"), -400, "", 3},
+    {TEXT("1;\xc3\xa9\r\n"), -400, "", 4},
+    /* trailers: the fields of the head */
+    {TEXT("0\r\nT:\r\nt: \t \xff:\t\r\n\r\n"), 1, "", 0},
+    {TEXT("0\r\nT\r\n\r\n"), -400, "", 4},
+    {TEXT("0\r\n: u\r\n\r\n"), -400, "", 7},
+    {TEXT("0\r\nT : u\r\n\r\n"), -400, "", 8},
+    {TEXT("0\r\nT\t: u\r\n\r\n"), -400, "", 8},
+    {TEXT("0\r\n T: u\r\n\r\n"), -400, "", 9},
+    {TEXT("0\r\nT: u\r\n\tv\r\n\r\n"), -400, "", 6},
+    {TEXT("0\r\nT(: u\r\n\r\n"), -400, "", 8},
+    {TEXT("0\r\nT: \x7f\r\n\r\n"), -400, "", 5},
+    {TEXT("0\r\nT: \0\r\n\r\n"), -400, "", 5},
+    /* the rest */
     {TEXT("\r\n"), -400, "", 2},
     {TEXT(";x\r\n"), -400, "", 3 + 1},
     {TEXT("g\r\n"), -400, "", 3},
     {TEXT("-1\r\n"), -400, "", 4},
     {TEXT(" 1\r\n"), -400, "", 4},
     {TEXT("0x1\r\n"), -400, "", 4},
-    {TEXT("1 \r\n"), -400, "", 3},
     {TEXT("1\nx"), -400, "", 2},
     {TEXT("1\rx"), -400, "", 1},
     {TEXT("1;a\nb\r\nx"), -400, "", 5},
@@ -804,8 +847,10 @@ static const struct {
     {TEXT("0\r\nT: u\n\r\n"), -400, "", 3},
     {TEXT("0\r\nT: u\rx"), -400, "", 1},
     {TEXT("0\r\nT: \x01"), -400, "", 1},
-    {TEXT("00000000000000001\r\n"), -400, "", 3},
     {TEXT("fffffffffffffffff\r\n"), -400, "", 3},
+    {TEXT("10000000000000000\r\n"), -400, "", 3},
+    {TEXT("000010000000000000000\r\n"), -400, "", 3},
+    {TEXT("0000ffffffffffffffff\r\n"), -413, "", 2},
     {TEXT("ffffffffffffffff\r\n"), -413, "", 2},
     {TEXT("15\r\n"), -413, "", 2},
     {TEXT("1\r\nx\r\n14\r\n"), -413, "x", 2},
@@ -876,12 +921,29 @@ static size_t skipped_before_431(const char *start, const char *filler)
     return n - 1;
 }
 
-static void extensions_and_trailers_end_at_16384_bytes(void **state)
+static void what_tells_nothing_of_the_payload_ends_at_16384_bytes(void **state)
 {
     (void)state;
-    assert_int_equal(skipped_before_431("1;", "a"), 16384);
+    assert_int_equal(skipped_before_431("1", " "), 16384);
+    assert_int_equal(skipped_before_431("1", ";a"), 8192);
+    assert_int_equal(skipped_before_431("1;a=\"", "\\\""), 8190);
     assert_int_equal(skipped_before_431("0\r\n", "a"), 16384);
     assert_int_equal(skipped_before_431("0\r\n", "a:bc\r\n"), 4096);
+    assert_int_equal(skipped_before_431("", "0"), 16384 + 16); /* 64 bits have 16 digits */
+}
+
+/* Some write each size with the same number of digits. */
+static void leading_zeros_of_an_ordinary_size_are_free(void **state)
+{
+    struct http_body b = begin(HTTP_BODY_CHUNKED, 0, 100000);
+    struct outcome o = {0};
+    (void)state;
+
+    for (size_t i = 0; i < 100000; i++) {
+        o.len = 0;
+        feed(&b, "0000000000000001\r\nx\r\n", 21, &o);
+        assert_int_equal(o.status, HTTP_NEED_MORE);
+    }
 }
 
 static void a_body_of_known_length_ends_there(void **state)
@@ -1075,7 +1137,8 @@ int main(void)
         cmocka_unit_test(chunks_are_decoded_or_refused_at_every_split),
         cmocka_unit_test(chunks_are_decoded_or_refused_byte_by_byte),
         cmocka_unit_test(an_honest_client_may_send_chunks_of_one_byte),
-        cmocka_unit_test(extensions_and_trailers_end_at_16384_bytes),
+        cmocka_unit_test(what_tells_nothing_of_the_payload_ends_at_16384_bytes),
+        cmocka_unit_test(leading_zeros_of_an_ordinary_size_are_free),
         cmocka_unit_test(a_body_of_known_length_ends_there),
         cmocka_unit_test(no_body_ends_at_once),
         cmocka_unit_test(an_announced_body_over_the_limit_is_refused_at_once),
