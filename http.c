@@ -34,6 +34,15 @@ static bool is_alnum(char c)
     return is_digit(c) || (http_lower(c) >= 'a' && http_lower(c) <= 'z');
 }
 
+/* The value of a hexadecimal digit, or -1. */
+static int hex_value(char c)
+{
+    if (is_digit(c))
+        return c - '0';
+    c = http_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* OWS, RFC 9110 §5.6.3. */
 static bool is_blank(char c)
 {
@@ -59,6 +68,27 @@ static bool is_token_char(char c)
 
     return is_alnum(c) || mark[(unsigned char)c];
 }
+
+/* Where in a request target or in Host a character may stand as it is: RFC 3986 §3.2.2 to §3.4,
+ * with two exceptions. The comma is legal in a host, and refused: it is how two Host fields look
+ * after a proxy has joined them. And a query may have what browsers send in it though no URI has
+ * it: of what is printable the URL standard encodes '"', '#', '<' and '>' there, and nothing else
+ * (https://url.spec.whatwg.org/#query-percent-encode-set). */
+enum { IN_HOST = 1, IN_PATH = 2, IN_QUERY = 4 };
+
+#define PLACES(c)                                                                                  \
+    ((c) <= ' ' || (c) == '"' || (c) == '#' || (c) == '<' || (c) == '>' || (c) > '~' ? 0           \
+     : (c) == '?' || (c) == '%' || ((c) >= '[' && (c) <= '^') || (c) == '`' ||                     \
+             ((c) >= '{' && (c) <= '}')                                                            \
+         ? IN_QUERY                                                                                \
+     : (c) == ',' || (c) == '/' || (c) == ':' || (c) == '@' ? IN_PATH | IN_QUERY                   \
+                                                            : IN_HOST | IN_PATH | IN_QUERY)
+#define PLACES_4(c)  PLACES(c), PLACES((c) + 1), PLACES((c) + 2), PLACES((c) + 3)
+#define PLACES_16(c) PLACES_4(c), PLACES_4((c) + 4), PLACES_4((c) + 8), PLACES_4((c) + 12)
+#define PLACES_64(c) PLACES_16(c), PLACES_16((c) + 16), PLACES_16((c) + 32), PLACES_16((c) + 48)
+
+static const uint8_t places[256] = {PLACES_64(0x00), PLACES_64(0x40), PLACES_64(0x80),
+                                    PLACES_64(0xc0)};
 
 /* --- text ------------------------------------------------------------------------------------- */
 
@@ -239,11 +269,20 @@ static int refuse(const char **why, int status, const char *text)
     return -status;
 }
 
-/* host[:port] of RFC 3986 §3.2, without userinfo. The comma, though legal in a reg-name, is
- * refused: it is how two Host fields look after a proxy has joined them. */
-static bool is_host_char(char c)
+/* How many bytes at the front of `s` may stand in `place`: characters that may be there, and those
+ * that are written as '%' and two hexadecimal digits. */
+static size_t place_length(struct http_str s, unsigned place)
 {
-    return is_alnum(c) || (c != '\0' && strchr("-._~%!$&'()*+;=", c) != NULL);
+    size_t n = 0;
+
+    for (;;) {
+        while (n < s.len && (places[(unsigned char)s.data[n]] & place) != 0)
+            n++;
+        if (s.len - n < 3 || s.data[n] != '%' || hex_value(s.data[n + 1]) < 0 ||
+            hex_value(s.data[n + 2]) < 0)
+            return n;
+        n += 3;
+    }
 }
 
 static bool is_ipv6_char(char c)
@@ -254,19 +293,16 @@ static bool is_ipv6_char(char c)
 /* How long the host at the front of `s` is, 0 when there is none. */
 static size_t host_length(struct http_str s)
 {
-    size_t n = 0;
+    size_t n = 1;
 
-    if (s.len > 0 && s.data[0] == '[') {
-        n = 1;
-        while (n < s.len && is_ipv6_char(s.data[n]))
-            n++;
-        return n > 1 && n < s.len && s.data[n] == ']' ? n + 1 : 0;
-    }
-    while (n < s.len && is_host_char(s.data[n]))
+    if (s.len == 0 || s.data[0] != '[')
+        return place_length(s, IN_HOST);
+    while (n < s.len && is_ipv6_char(s.data[n]))
         n++;
-    return n;
+    return n > 1 && n < s.len && s.data[n] == ']' ? n + 1 : 0;
 }
 
+/* host[:port] of RFC 3986 §3.2, without userinfo. */
 static bool is_authority(struct http_str s)
 {
     size_t n = host_length(s);
@@ -284,10 +320,20 @@ static bool is_authority(struct http_str s)
     return true;
 }
 
-static void split_query(struct http_request *r, struct http_str s)
+static int parse_path(struct http_request *r, struct http_str s, const char **why)
 {
-    r->query = s;
-    cut(&r->query, '?', &r->path);
+    size_t n = place_length(s, IN_PATH);
+    struct http_str rest = skip(s, n);
+
+    r->path = (struct http_str){s.data, n};
+    if (rest.len > 0 && rest.data[0] == '%')
+        return refuse(why, 400, "% without two hex digits in the path");
+    if (rest.len > 0 && rest.data[0] != '?')
+        return refuse(why, 400, "forbidden character in the path");
+    r->query = skip(rest, rest.len > 0 ? 1 : 0);
+    if (place_length(r->query, IN_QUERY) != r->query.len)
+        return refuse(why, 400, "forbidden character in the query");
+    return 0;
 }
 
 /* absolute-form, RFC 9112 §3.2.2: its authority goes before the Host field. */
@@ -296,36 +342,29 @@ static int parse_absolute_form(struct http_request *r, const char **why)
     size_t scheme = starts_nocase(r->target, "http://") ? 7 : 8;
     struct http_str rest = skip(r->target, scheme);
     size_t n = 0;
+    int status;
 
     while (n < rest.len && rest.data[n] != '/' && rest.data[n] != '?')
         n++;
     r->host = (struct http_str){rest.data, n};
     if (!is_authority(r->host))
         return refuse(why, 400, "malformed host in the request target");
-    split_query(r, skip(rest, n));
+    status = parse_path(r, skip(rest, n), why);
     /* An empty path means "/" (RFC 9110 §4.2.3). Everything in `r` points into the request, so
      * borrow a slash of the scheme's "//". */
     if (r->path.len == 0)
         r->path = (struct http_str){r->target.data + scheme - 1, 1};
-    return 0;
+    return status;
 }
 
 static int parse_target(struct http_request *r, const char **why)
 {
     if (r->target.len > HTTP_TARGET_MAX)
         return refuse(why, 414, "request target too long");
-    for (size_t i = 0; i < r->target.len; i++) {
-        char c = r->target.data[i];
-
-        if (c < 0x21 || c > 0x7e || c == '#')
-            return refuse(why, 400, "forbidden character in the request target");
-    }
     if (http_str_is(r->method, "CONNECT"))
         return refuse(why, 400, "this server is no proxy to CONNECT through");
-    if (r->target.len > 0 && r->target.data[0] == '/') {
-        split_query(r, r->target);
-        return 0;
-    }
+    if (r->target.len > 0 && r->target.data[0] == '/')
+        return parse_path(r, r->target, why);
     if (starts_nocase(r->target, "http://") || starts_nocase(r->target, "https://"))
         return parse_absolute_form(r, why);
     if (!http_str_is(r->target, "*") || !http_str_is(r->method, "OPTIONS"))
@@ -660,14 +699,6 @@ int http_body_begin(struct http_body *b, const struct http_request *r, uint64_t 
         return -413;
     b->remaining = b->total = r->content_length;
     return 0;
-}
-
-static int hex_value(char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    c = http_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* One more byte that tells nothing of the payload: not for ever. */

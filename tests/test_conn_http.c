@@ -56,6 +56,8 @@ static const struct refusal refusals[] = {
      "POST /http HTTP/1.1\r\n" HOST "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
     {"a chunk without size",
      "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400},
+    {"a path that no URI has", "GET /echo|x HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 400},
+    {"a quote in the query", "GET /echo?\" HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 400},
     {"not HTTP at all", "hello, who is there?\r\n\r\n", 400},
     {"a TLS greeting", "\x16\x03\x01\x02\x01\x01", 400},
     {"no such path", "GET /nowhere HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 404},
@@ -342,6 +344,8 @@ static const struct {
     {"repeated fields", GET HOST "Upgrade: websocket\r\nConnection: keep-alive\r\n"
                                  "Connection: Upgrade\r\n" KEY VERSION "\r\n"},
     {"a query", "GET /echo?a=b&c HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"},
+    {"a query as browsers send it",
+     "GET /echo?{a[\\]^`|}=100% HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"},
     {"absolute-form", "GET http://localhost/echo HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"},
     {"an unknown extension",
      GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"},

@@ -167,6 +167,17 @@ static const struct {
     {TEXT("GET ftp://h/ HTTP/1.1\r\n" HOST "\r\n"), -400},
     {TEXT("GET http:/// HTTP/1.1\r\n" HOST "\r\n"), -400},
     {TEXT("GET http://u@h/ HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET http://h%/ HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET http://h#/ HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET http://h/a|b HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET http://h?\"a HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET /% HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET /%4 HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET /%4g HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET /%%41 HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET /%g1?a HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET /%4?1 HTTP/1.1\r\n" HOST "\r\n"), -400},
+    {TEXT("GET /?a#b HTTP/1.1\r\n" HOST "\r\n"), -400},
     {TEXT("CONNECT h:80 HTTP/1.1\r\n" HOST "\r\n"), -400},
     {TEXT("CONNECT / HTTP/1.1\r\n" HOST "\r\n"), -400},
     /* the version */
@@ -219,6 +230,9 @@ static const struct {
     {TEXT(LINE "Host: h?q\r\n\r\n"), -400},
     {TEXT(LINE "Host: h#f\r\n\r\n"), -400},
     {TEXT(LINE "Host: <b>\r\n\r\n"), -400},
+    {TEXT(LINE "Host: %\r\n\r\n"), -400},
+    {TEXT(LINE "Host: h%4\r\n\r\n"), -400},
+    {TEXT(LINE "Host: h%4g:80\r\n\r\n"), -400},
     {TEXT(LINE "Host: h\\p\r\n\r\n"), -400},
     {TEXT(LINE "Host: h:x\r\n\r\n"), -400},
     {TEXT(LINE "Host: h:80:80\r\n\r\n"), -400},
@@ -320,6 +334,9 @@ static void a_refusal_says_why(void **state)
         {LINE HOST "ab\r\n\r\n", "field without a colon"},
         {LINE HOST HOST "\r\n", "more than one Host field"},
         {LINE "\r\n", "no Host field"},
+        {"GET /a|b HTTP/1.1\r\n" HOST "\r\n", "forbidden character in the path"},
+        {"GET /%4g HTTP/1.1\r\n" HOST "\r\n", "% without two hex digits in the path"},
+        {"GET /?a<b HTTP/1.1\r\n" HOST "\r\n", "forbidden character in the query"},
         {LINE HOST "Transfer-Encoding: ,\r\n\r\n", "Transfer-Encoding without a coding"},
         {LINE HOST "Transfer-Encoding: chunked, gzip\r\n\r\n",
          "the last transfer coding is not chunked"},
@@ -336,6 +353,40 @@ static void a_refusal_says_why(void **state)
 
         judge(table[i].in, strlen(table[i].in), &why);
         assert_string_equal(why, table[i].why);
+    }
+}
+
+/* RFC 3986 §3.3, §3.4; in a query also what browsers do not encode there. By the parser alone: the
+ * scanner refuses some of these earlier. */
+static void each_character_of_a_target_is_judged_by_its_place(void **state)
+{
+    static const char in_path[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                  "-._~!$&'()*+,;=:@/"
+                                  "?"; /* which ends it */
+    static const char unencoded[] = "[\\]^`{|}%";
+    static const struct {
+        const char *before;
+        bool query;
+    } places[] = {
+        {"GET /a", false},         {"GET /?a", true},         {"GET /a?", true},
+        {"GET http://h/a", false}, {"GET http://h/?a", true}, {"GET http://h?a", true},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(places) * 256; i++) {
+        const char *before = places[i / 256].before, *why;
+        char c = (char)(i % 256), head[128] = "";
+        bool legal = c != '\0' && (strchr(in_path, c) != NULL ||
+                                   (places[i / 256].query && strchr(unencoded, c) != NULL));
+        size_t at = strlen(before);
+        struct http_request r;
+
+        strcat(strcat(head, before), "_z HTTP/1.1\r\n" HOST "\r\n");
+        head[at] = c;
+        if (http_request_parse(&r, head, strlen(before) + sizeof "_z HTTP/1.1\r\n" HOST "\r\n" - 1,
+                               &why) != (legal ? 0 : -400))
+            fail_msg("0x%02x behind \"%s\": not %s", (unsigned)i % 256, before,
+                     legal ? "legal" : "illegal");
     }
 }
 
@@ -462,6 +513,8 @@ static void each_form_of_target_gives_path_query_and_host(void **state)
         {"GET http://o:1/p?q HTTP/1.1\r\n", "/p", "q", "o:1"},
         {"GET HTTPS://[::1] HTTP/1.1\r\n", "/", "", "[::1]"},
         {"GET http://o?q/r HTTP/1.1\r\n", "/", "q/r", "o"},
+        {"GET /%41%2f%aF?%&%4 HTTP/1.1\r\n", "/%41%2f%aF", "%&%4", "h"},
+        {"GET http://o/a:@b?{[\\]|^`} HTTP/1.1\r\n", "/a:@b", "{[\\]|^`}", "o"},
     };
     (void)state;
 
@@ -1113,6 +1166,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_the_same_however_the_head_arrives),
         cmocka_unit_test(a_control_character_is_refused_anywhere_in_a_field),
         cmocka_unit_test(a_refusal_says_why),
+        cmocka_unit_test(each_character_of_a_target_is_judged_by_its_place),
         cmocka_unit_test(the_parser_survives_a_head_that_was_not_scanned),
         cmocka_unit_test(a_head_ends_at_the_same_byte_however_it_arrives),
         cmocka_unit_test(pipelined_heads_are_cut_apart),

@@ -329,6 +329,7 @@ test(
             'a b/ç': '/a%20b/%C3%A7',
             '100%': '/100%25',
             'what?#x': '/what%3F%23x',
+            'a|b[1]^': '/a%7Cb%5B1%5D%5E',
         };
         for (const [name, path] of Object.entries(paths)) {
             await tab.getByLabel('Room').fill(name);
