@@ -361,8 +361,8 @@ static int parse_target(struct http_request *r, const char **why)
 {
     if (r->target.len > HTTP_TARGET_MAX)
         return refuse(why, 414, "request target too long");
-    if (http_str_is(r->method, "CONNECT"))
-        return refuse(why, 400, "this server is no proxy to CONNECT through");
+    if (http_str_is(r->method, "CONNECT")) /* RFC 9110 §9.3.6: its target would be host:port */
+        return refuse(why, 501, "CONNECT is for proxies, and this server is none");
     if (r->target.len > 0 && r->target.data[0] == '/')
         return parse_path(r, r->target, why);
     if (starts_nocase(r->target, "http://") || starts_nocase(r->target, "https://"))

@@ -77,8 +77,9 @@ int http_head_scan(struct http_scan *scan, const char *buf, size_t len);
 /* Take apart the head `buf[0..len)`, whose length http_head_scan() returned.
  *
  * Returns 0 with `*r` filled in, or a negated status with `*why` set to a text that says what is
- * wrong: -400, -431, -414, -501 for a transfer coding in front of chunked, -505 for a major version
- * other than 1. `*r` points into `buf`. RFC 9112 §2 to §7, RFC 9110 §7.2. */
+ * wrong: -400, -431, -414, -501 for CONNECT and for a transfer coding in front of chunked, -505 for
+ * a major version other than 1. `*r` points into `buf`. RFC 9112 §2 to §7, RFC 9110 §7.2,
+ * §9.3.6. */
 int http_request_parse(struct http_request *r, const char *buf, size_t len, const char **why);
 
 /* The value of field `name` (any case), or one with data NULL when it is absent. With several

@@ -109,6 +109,7 @@ static const struct refusal refusals[] = {
      "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, identity\r\n\r\n", 400},
     {"an unknown transfer coding",
      "POST /http HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", 501},
+    {"CONNECT", "CONNECT localhost:80 HTTP/1.1\r\n" HOST "\r\n", 501},
     {"HTTP/2", "GET /echo HTTP/2.0\r\n" HOST UPGRADE KEY VERSION "\r\n", 505},
 };
 
