@@ -302,6 +302,15 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
     return body_len;
 }
 
+/* OPTIONS * asks whether the server is there, RFC 9110 §9.3.7. A body would not be read, so with
+ * one the connection ends. */
+static void answer_options(struct ws_conn *c, const struct http_request *r)
+{
+    bool body = r->framing == HTTP_BODY_CHUNKED || r->content_length != 0;
+
+    conn_respond(c, 204, NULL, 0, NULL, 0, body || !r->keep_alive);
+}
+
 /* The head of a request is complete. Returns how many of the `behind` bytes were its body. */
 static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, size_t behind)
 {
@@ -320,6 +329,10 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
     c->head_only = http_str_is(req->http.method, "HEAD");
     c->http_1_0 = req->http.minor == 0;
     req->body = (struct ws_str){(const char *)head + head_len, 0};
+    if (e == NULL && http_str_is(req->http.path, "*")) {
+        answer_options(c, &req->http);
+        return 0;
+    }
     if (e == NULL) {
         conn_refuse(c, 404, "no such path");
         return 0;

@@ -853,7 +853,7 @@ int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_ha
     size_t len = strlen(prefix);
     struct endpoint *e;
 
-    if (prefix[0] != '/')
+    if (prefix[0] != '/' && strcmp(prefix, "*") != 0)
         return WS_ERR_INVALID;
     e = malloc(sizeof *e + len);
     if (e == NULL)

@@ -199,8 +199,12 @@ struct ws_handlers {
 
 /* Serve paths that begin with `prefix` (plain comparison; the longest prefix wins, of equal ones
  * the later one). Both arguments are copied. Connections keep the handlers they began with. Paths
- * without an endpoint get 404. Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for a prefix that does
- * not begin with '/'. */
+ * without an endpoint get 404.
+ *
+ * The prefix "*" is for the request OPTIONS *, which asks about the server as a whole and has "*"
+ * as its path; without such an endpoint it gets 204. RFC 9110 §9.3.7, RFC 9112 §3.2.4
+ *
+ * Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for any other prefix that does not begin with '/'. */
 int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers);
 
 /* --- requests --------------------------------------------------------------------------------- */

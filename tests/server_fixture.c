@@ -148,7 +148,7 @@ void count_drain(struct ws_conn *c)
 }
 
 /* Answer with everything that was asked: "METHOD /path?query [body]". */
-static void mirror(struct ws_conn *c, const struct ws_request *req)
+void mirror(struct ws_conn *c, const struct ws_request *req)
 {
     struct ws_str parts[] = {
         ws_request_method(req), ws_str(" "),  ws_request_path(req), ws_str("?"),

@@ -88,6 +88,7 @@ void count_message(struct ws_conn *c, enum ws_opcode op, const void *data, size_
 void echo(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len);
 void count_drain(struct ws_conn *c);
 void join_room(struct ws_conn *c, const struct ws_request *req);
+void mirror(struct ws_conn *c, const struct ws_request *req); /* answers "GET /path?query [body]" */
 void keep_log(void *arg, enum ws_log_level level, const char *line); /* in seen.log */
 /* on_request and on_abort of a request that is answered after "?<milliseconds>". */
 void take_late(struct ws_conn *c, const struct ws_request *req);

@@ -756,6 +756,53 @@ static void requests_share_a_connection(void **state)
     raw_expect_message(c, "hi");
 }
 
+/* RFC 9110 §9.3.7. A body that came with it is not taken for the next request. */
+static void options_of_the_server_itself_get_204(void **state)
+{
+    static const char *const last[] = {
+        "OPTIONS * HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+        "OPTIONS * HTTP/1.0\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\n" HOST "Content-Length: 33\r\n\r\nGET /http HTTP/1.1\r\n" HOST
+        "\r\n",
+        "OPTIONS * HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    };
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "OPTIONS *, kept alive");
+    raw_send_text(c, "OPTIONS * HTTP/1.1\r\n" HOST "\r\n"
+                     "OPTIONS * HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"
+                     "GET /http HTTP/1.1\r\n" HOST "\r\n");
+    raw_expect_status(c, &r, 204);
+    raw_expect_status(c, &r, 204);
+    expect_body(c, "GET /http? []");
+    for (size_t i = 0; i < COUNT(last); i++) {
+        c = client(f, last[i]);
+        raw_send_text(c, last[i]);
+        raw_expect_status(c, &r, 204);
+        assert_true(raw_header_is(&r, "Connection", "close"));
+        raw_expect_eof(c);
+    }
+    assert_int_equal(f->seen.requests, 1);
+}
+
+static void endpoint_may_answer_for_the_server_itself(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "*", (struct ws_handlers){.on_request = mirror});
+    assert_int_equal(ws_server_handle(f->server, "*x", &(struct ws_handlers){0}), WS_ERR_INVALID);
+    assert_int_equal(ws_server_handle(f->server, "", &(struct ws_handlers){0}), WS_ERR_INVALID);
+    run(f);
+    c = client(f, "OPTIONS *");
+    raw_send_text(c, "OPTIONS * HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nhi");
+    expect_body(c, "OPTIONS *? [hi]");
+}
+
 static void head_gets_the_head_alone(void **state)
 {
     struct fixture *f = *state;
@@ -1263,6 +1310,8 @@ int main(void)
         TEST(open_sees_the_request_of_its_endpoint),
         TEST(request_body_up_to_the_limit_is_taken),
         TEST(requests_share_a_connection),
+        TEST(options_of_the_server_itself_get_204),
+        TEST(endpoint_may_answer_for_the_server_itself),
         TEST(head_gets_the_head_alone),
         TEST(connection_ends_when_the_client_says_so),
         TEST(nothing_behind_connection_close_is_answered),
