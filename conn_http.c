@@ -140,12 +140,11 @@ static void tell_refusal(struct ws_conn *c, int status)
 /* Refuse what came in with a line of text, and close: who sent it has lost the thread. */
 void conn_refuse(struct ws_conn *c, int status, const char *why)
 {
-    const struct ws_header headers[] = {
+    struct ws_header headers[4] = {
         {ws_str("Content-Type"), ws_str("text/plain; charset=utf-8")},
         {ws_str("X-Content-Type-Options"), ws_str("nosniff")}, /* `why` may quote the request */
-        {ws_str("Upgrade"), ws_str("websocket")},
-        {ws_str("Sec-WebSocket-Version"), ws_str("13")},
     };
+    size_t count = 2;
     char address[WS_ADDRESS_SIZE];
     char text[SENTENCE_SIZE];
     struct ws_str body = {text, 0};
@@ -159,7 +158,13 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
     tell_refusal(c, status);
     if (c->state >= CONN_DRAINING)
         return; /* answered; or dead since a callback, which may have sent and found no memory */
-    conn_respond(c, status, headers, status == 426 ? 4 : 2, &body, 1, true);
+    if (status == 405) /* RFC 9110 §15.5.6: of a handshake, the only thing that we refuse so */
+        headers[count++] = (struct ws_header){ws_str("Allow"), ws_str("GET")};
+    if (status == 426) { /* RFC 9110 §15.5.22, RFC 6455 §4.4 */
+        headers[count++] = (struct ws_header){ws_str("Upgrade"), ws_str("websocket")};
+        headers[count++] = (struct ws_header){ws_str("Sec-WebSocket-Version"), ws_str("13")};
+    }
+    conn_respond(c, status, headers, count, &body, 1, true);
     conn_drain(c);
 }
 

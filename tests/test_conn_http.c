@@ -62,6 +62,7 @@ static const struct refusal refusals[] = {
     {"a TLS greeting", "\x16\x03\x01\x02\x01\x01", 400},
     {"no such path", "GET /nowhere HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 404},
     {"POST", "POST /echo HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 405},
+    {"OPTIONS", "OPTIONS /echo HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 405},
     {"version 8", GET HOST UPGRADE KEY "Sec-WebSocket-Version: 8\r\n\r\n", 426},
     {"version 14", GET HOST UPGRADE KEY "Sec-WebSocket-Version: 14\r\n\r\n", 426},
     {"version 0 through a proxy", /* a 101 here would be smuggled */
@@ -126,6 +127,8 @@ static void refused_handshake_gets_its_status_and_is_closed(void **state)
         raw_expect_status(c, &r, refusals[i].status);
         if (r.status == 426 && !raw_header_is(&r, "Sec-WebSocket-Version", "13"))
             raw_fail(c, "426 without Sec-WebSocket-Version: %s", r.head);
+        if (r.status == 405 && !raw_header_is(&r, "Allow", "GET")) /* RFC 9110 §15.5.6 */
+            raw_fail(c, "405 without Allow: %s", r.head);
         raw_expect_eof(c);
         raw_close(c);
     }
