@@ -35,11 +35,23 @@ static void write_fields(struct http_writer *w, const struct ws_header *headers,
     }
 }
 
+/* The value of Connection, or NULL. Who sends Upgrade, as a 426 must, names it here: RFC 9110
+ * §7.8. */
+static const char *connection_options(const struct ws_conn *c, int status, bool last)
+{
+    if (status == 426)
+        return last ? "Upgrade, close" : c->http_1_0 ? "Upgrade, keep-alive" : "Upgrade";
+    if (last)
+        return "close";
+    return c->http_1_0 ? "keep-alive" : NULL;
+}
+
 /* Write the head of a response into s->head. Returns its length, or -1. */
 static ptrdiff_t write_head(struct ws_conn *c, int status, const struct ws_header *headers,
                             size_t count, size_t body_len, bool last)
 {
     struct ws_server *s = c->server;
+    const char *connection = connection_options(c, status, last);
     struct http_writer w;
     char date[HTTP_DATE_SIZE];
 
@@ -49,12 +61,8 @@ static ptrdiff_t write_head(struct ws_conn *c, int status, const struct ws_heade
     write_fields(&w, headers, count);
     if (status != 204 && status != 304)
         http_writer_number(&w, "Content-Length", body_len);
-    if (last && status == 426) /* RFC 9110 §7.8: who sends Upgrade names it here */
-        http_writer_field(&w, http_str("Connection"), http_str("Upgrade, close"));
-    else if (last)
-        http_writer_field(&w, http_str("Connection"), http_str("close"));
-    else if (c->http_1_0)
-        http_writer_field(&w, http_str("Connection"), http_str("keep-alive"));
+    if (connection != NULL)
+        http_writer_field(&w, http_str("Connection"), http_str(connection));
     return http_writer_end(&w);
 }
 

@@ -1289,6 +1289,41 @@ static void not_modified_has_no_body(void **state)
     expect_body(c, "GET /http? []");
 }
 
+static void require_upgrade(struct ws_conn *c, const struct ws_request *req)
+{
+    const struct ws_header upgrade = {ws_str("Upgrade"), ws_str("chat")};
+
+    (void)req;
+    ws_respond(c, 426, &upgrade, 1, "", 0);
+}
+
+/* RFC 9110 §7.8: Upgrade counts only where Connection names it. */
+static void upgrade_that_the_application_requires_is_named_in_connection(void **state)
+{
+    static const struct {
+        const char *request, *connection;
+    } rows[] = {
+        {"GET /426 HTTP/1.1\r\n" HOST "\r\n", "Upgrade"},
+        {"GET /426 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "Upgrade, keep-alive"},
+        {"GET /426 HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", "Upgrade, close"},
+    };
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/426", (struct ws_handlers){.on_request = require_upgrade});
+    run(f);
+    c = client(f, "426");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        raw_send_text(c, rows[i].request);
+        raw_expect_status(c, &r, 426);
+        if (!raw_header_is(&r, "Connection", rows[i].connection))
+            raw_fail(c, "not %s: %s", rows[i].connection, r.head);
+    }
+    raw_expect_eof(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1336,6 +1371,7 @@ int main(void)
         TEST(half_closed_client_gets_its_late_answer),
         TEST(response_headers_cannot_be_injected),
         TEST(not_modified_has_no_body),
+        TEST(upgrade_that_the_application_requires_is_named_in_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
