@@ -181,7 +181,9 @@ static int check_version(const struct http_request *r, struct http_upgrade *u)
 
     if (count == 0)
         return refuse(u, 400, "no Sec-WebSocket-Version");
-    if (count > 1 || !http_str_is(version, "13"))
+    if (count > 1) /* §11.3.5 */
+        return refuse(u, 400, "more than one Sec-WebSocket-Version field");
+    if (!http_str_is(version, "13"))
         return refuse(u, 426, "Sec-WebSocket-Version is not 13");
     return 0;
 }
@@ -209,7 +211,7 @@ static int check_key(const struct http_request *r, struct http_upgrade *u)
     if (count == 0)
         return refuse(u, 400, "no Sec-WebSocket-Key");
     if (count > 1)
-        return refuse(u, 400, "more than one Sec-WebSocket-Key");
+        return refuse(u, 400, "more than one Sec-WebSocket-Key field");
     if (key.len != KEY_TEXT || base64_decode(nonce, key.data, key.len) != KEY_SIZE)
         return refuse(u, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
     write_accept(u->accept, key.data);

@@ -64,6 +64,7 @@ static const struct refusal refusals[] = {
     {"POST", "POST /echo HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 405},
     {"OPTIONS", "OPTIONS /echo HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n", 405},
     {"version 8", GET HOST UPGRADE KEY "Sec-WebSocket-Version: 8\r\n\r\n", 426},
+    {"versions 13 and 8", GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Version: 8\r\n\r\n", 400},
     {"version 14", GET HOST UPGRADE KEY "Sec-WebSocket-Version: 14\r\n\r\n", 426},
     {"version 0 through a proxy", /* a 101 here would be smuggled */
      GET HOST UPGRADE KEY "Sec-WebSocket-Version: 0\r\nX-Forwarded-For: ::1\r\n\r\n", 426},

@@ -82,8 +82,8 @@ static void each_bad_handshake_is_refused_with_its_status(void **state)
         {GET UPGRADE CONNECTION KEY "Sec-WebSocket-Version: 013\r\n\r\n", 426},
         {GET UPGRADE CONNECTION KEY "Sec-WebSocket-Version: 13, 8\r\n\r\n", 426},
         {GET UPGRADE CONNECTION KEY "Sec-WebSocket-Version:\r\n\r\n", 426},
-        {GOOD VERSION "\r\n", 426},
-        {GOOD "Sec-WebSocket-Version: 8\r\n\r\n", 426},
+        {GOOD VERSION "\r\n", 400},
+        {GOOD "Sec-WebSocket-Version: 8\r\n\r\n", 400},
         {GET UPGRADE CONNECTION VERSION "\r\n", 400},
         {GOOD KEY "\r\n", 400},
         {GET UPGRADE CONNECTION VERSION "Sec-WebSocket-Key:\r\n\r\n", 400},
@@ -139,6 +139,26 @@ static void unusual_but_correct_handshakes_are_accepted(void **state)
 
         if (check(heads[i], &u) != 101)
             fail_msg("%s: %s", heads[i], u.why);
+    }
+}
+
+/* RFC 6455 §11.3: of these fields there is one. */
+static void a_field_that_comes_twice_is_named(void **state)
+{
+    static const struct {
+        const char *head, *why;
+    } table[] = {
+        {GOOD "Sec-WebSocket-Version: 8\r\n\r\n", "more than one Sec-WebSocket-Version field"},
+        {GOOD KEY "\r\n", "more than one Sec-WebSocket-Key field"},
+        {GOOD "Origin: null\r\nOrigin: null\r\n\r\n", "more than one Origin field"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct http_upgrade u;
+
+        assert_int_equal(check(table[i].head, &u), 400);
+        assert_string_equal(u.why, table[i].why);
     }
 }
 
@@ -304,6 +324,7 @@ int main(void)
         cmocka_unit_test(the_handshake_of_the_rfc_is_accepted),
         cmocka_unit_test(each_bad_handshake_is_refused_with_its_status),
         cmocka_unit_test(unusual_but_correct_handshakes_are_accepted),
+        cmocka_unit_test(a_field_that_comes_twice_is_named),
         cmocka_unit_test(a_refused_origin_is_told_which_option_allows_it),
         cmocka_unit_test(only_upgrade_websocket_wants_a_websocket),
         cmocka_unit_test(a_page_may_talk_to_its_own_host_only),
