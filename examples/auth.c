@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "ws.h"
 
@@ -20,14 +21,18 @@ static const struct user {
     const char *name;
 } users[] = {{"sesame", "Ali Baba"}, {"rumpelstiltskin", "the queen"}};
 
-/* What follows `prefix`, or no text where `s` does not begin with it. */
-static struct ws_str after(struct ws_str s, const char *prefix)
+/* The token of `Authorization: Bearer token`, or no text. The scheme ignores case, and one space or
+ * more stands behind it. RFC 9110 §11.1, §11.4 */
+static struct ws_str bearer_token(struct ws_str value)
 {
-    size_t len = strlen(prefix);
+    static const char scheme[] = "Bearer";
+    size_t at = sizeof scheme - 1;
 
-    if (s.len < len || memcmp(s.data, prefix, len) != 0)
+    if (value.len <= at || strncasecmp(value.data, scheme, at) != 0 || value.data[at] != ' ')
         return (struct ws_str){NULL, 0};
-    return (struct ws_str){s.data + len, s.len - len};
+    while (at < value.len && value.data[at] == ' ')
+        at++;
+    return (struct ws_str){value.data + at, value.len - at};
 }
 
 /* Takes as long whichever byte differs, so that a token cannot be guessed byte by byte. */
@@ -44,7 +49,7 @@ static bool same_secret(struct ws_str given, const char *secret)
 
 static const struct user *find_user(const struct ws_request *req)
 {
-    struct ws_str token = after(ws_request_header(req, "Authorization"), "Bearer ");
+    struct ws_str token = bearer_token(ws_request_header(req, "Authorization"));
 
     if (token.data == NULL)
         token = ws_request_query_value(req, "token");

@@ -350,12 +350,33 @@ static void auth_lets_in_who_has_a_token_and_answers_401_to_others(void **state)
     try_auth(f, "/?nottoken=sesame", "", 401);
     try_auth(f, "/", "Authorization: Basic sesame\r\n", 401);
     try_auth(f, "/", "Authorization: Bearer open\r\n", 401);
+    try_auth(f, "/", "Authorization: Bearersesame\r\n", 401);
+    try_auth(f, "/", "Authorization: Bearer\r\n", 401);
+    try_auth(f, "/", "Authorization: sesame\r\n", 401);
     try_auth(f, "/?token=sesame", "", 101);
     raw_expect_message(&f->clients[0], "Welcome, Ali Baba.");
     try_auth(f, "/?a=1&&token=rumpelstiltskin&b", "", 101);
     raw_expect_message(&f->clients[0], "Welcome, the queen.");
     try_auth(f, "/", "Authorization: Bearer sesame\r\n", 101);
     raw_expect_message(&f->clients[0], "Welcome, Ali Baba.");
+    expect_silent_so_far(f);
+}
+
+/* RFC 9110 §11.1, §11.4 */
+static void auth_takes_the_scheme_in_any_case_and_spaces_behind_it(void **state)
+{
+    static const char *const headers[] = {
+        "Authorization: bearer sesame\r\n",
+        "authorization: BEARER sesame\r\n",
+        "Authorization: Bearer   sesame\r\n",
+    };
+    struct fixture *f = *state;
+
+    start(f, "auth");
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
+        try_auth(f, "/", headers[i], 101);
+        raw_expect_message(&f->clients[0], "Welcome, Ali Baba.");
+    }
     expect_silent_so_far(f);
 }
 
@@ -400,6 +421,7 @@ int main(void)
         TEST(threads_answers_whoever_is_still_there),
         TEST(threads_refuses_what_is_no_number),
         TEST(auth_lets_in_who_has_a_token_and_answers_401_to_others),
+        TEST(auth_takes_the_scheme_in_any_case_and_spaces_behind_it),
         TEST(a_port_in_use_is_no_mystery),
     };
 
