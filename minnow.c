@@ -184,15 +184,25 @@ static void on_chat(struct ws_conn *c, enum ws_opcode opcode, const void *data, 
 
 /* --- the page --------------------------------------------------------------------------------- */
 
+static const char page_methods[] = "GET, HEAD, OPTIONS";
+
 static void respond_text(struct ws_conn *c, int status, const char *text)
 {
     const struct ws_header headers[] = {
         {ws_str("Content-Type"), ws_str("text/plain; charset=utf-8")},
         {ws_str("X-Content-Type-Options"), ws_str("nosniff")},
-        {ws_str("Allow"), ws_str("GET, HEAD")},
+        {ws_str("Allow"), ws_str(page_methods)},
     };
 
     ws_respond(c, status, headers, status == 405 ? 3 : 2, text, strlen(text));
+}
+
+/* Whoever checks whether we are up and what may be asked, RFC 9110 §9.3.7. */
+static void respond_options(struct ws_conn *c)
+{
+    const struct ws_header allow = {ws_str("Allow"), ws_str(page_methods)};
+
+    ws_respond(c, 204, &allow, 1, NULL, 0);
 }
 
 /* Is `etag` in `list`? Compared weakly: W/ in front does not matter. What is no entity tag ends the
@@ -260,6 +270,8 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
 
     if (!ws_str_is(ws_request_path(req), "/"))
         respond_text(c, 404, "404 Not Found: the page is at /, a WebSocket anywhere\n");
+    else if (ws_str_is(method, "OPTIONS"))
+        respond_options(c);
     else if (!ws_str_is(method, "GET") && !ws_str_is(method, "HEAD"))
         respond_text(c, 405, "405 Method Not Allowed\n");
     else

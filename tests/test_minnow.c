@@ -844,6 +844,31 @@ static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
     }
 }
 
+static void the_page_says_by_which_methods_it_is_had(void **state)
+{
+    static const struct {
+        const char *request;
+        int status;
+    } rows[] = {
+        {"OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n", 204},
+        {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405},
+        {"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", 405},
+    };
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+
+    serve(f, ARGS("-p", "0"));
+    raw_connect(c, f->port);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        raw_send_text(c, rows[i].request);
+        raw_expect_status(c, &r, rows[i].status);
+        assert_true(raw_header_is(&r, "Allow", "GET, HEAD, OPTIONS"));
+    }
+    raw_send_text(c, "OPTIONS /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_expect_status(c, &r, 404);
+}
+
 /* --- the end ---------------------------------------------------------------------------------- */
 
 static void a_signal_tells_the_clients_1001_and_is_no_failure(void **state)
@@ -1014,6 +1039,7 @@ int main(void)
         TEST(a_client_over_max_clients_is_refused_and_logged),
         TEST(the_times_given_are_kept),
         TEST(the_page_is_at_the_root_in_both_modes_and_nowhere_else),
+        TEST(the_page_says_by_which_methods_it_is_had),
         TEST(socketio_events_come_back_in_echo_mode),
         TEST(socketio_events_reach_the_namespace_in_chat_mode),
         TEST(socketio_is_served_to_the_origins_given),

@@ -135,7 +135,7 @@ test(
 );
 
 test(
-    'other paths are 404, other methods 405 with Allow',
+    'other paths are 404, other methods 405 with Allow, OPTIONS is answered',
     LIMIT,
     withMinnow([], async (minnow) => {
         for (const path of ['/lobby', '/index.html', '/favicon.ico', '/..%2f', '//', '/%00']) {
@@ -144,11 +144,12 @@ test(
             assert.equal(headers['x-content-type-options'], 'nosniff');
         }
         assert.equal(await status(`${minnow.http}/?query=1`), 200);
-        for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'BREW']) {
+        for (const method of ['POST', 'PUT', 'DELETE', 'BREW', 'OPTIONS']) {
             const answer = await curl(`${minnow.http}/`, '-X', method);
-            assert.equal(answer.status, 405, method);
-            assert.equal(answer.headers.allow, 'GET, HEAD');
+            assert.equal(answer.status, method === 'OPTIONS' ? 204 : 405, method);
+            assert.equal(answer.headers.allow, 'GET, HEAD, OPTIONS');
         }
+        assert.equal(await status(`${minnow.http}/`, '-X', 'OPTIONS', '--request-target', '*'), 204);
     }),
 );
 
