@@ -208,8 +208,9 @@ static void deliver(struct ws_conn *c, enum ws_opcode opcode, const void *data, 
         c->endpoint->handlers.on_message(c, opcode, data != NULL ? data : "", len);
 }
 
-/* RFC 6455 §5.5.1: answer the first Close with the same code; with ours sent, the handshake is
- * done. */
+/* RFC 6455 §5.5.1: answer the first Close with the same code, and the same reason, for a browser
+ * shows its page those of the Close that it received, also where the page closed first (§7.1.6).
+ * With ours sent, the handshake is done. */
 static void close_received(struct ws_conn *c, const uint8_t *payload, size_t len)
 {
     struct ws_close_status status;
@@ -220,8 +221,8 @@ static void close_received(struct ws_conn *c, const uint8_t *payload, size_t len
         return;
     }
     if (c->state == CONN_OPEN)
-        conn_close_frame(c, status.code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NONE : status.code, NULL,
-                         0);
+        conn_close_frame(c, status.code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NONE : status.code,
+                         status.reason, status.reason_len);
     conn_ended(c, status.code, status.reason, status.reason_len);
 }
 

@@ -726,29 +726,31 @@ static void empty_close_is_answered_by_an_empty_close(void **state)
     expect_on_close(f, 1, WS_CLOSE_NO_STATUS);
 }
 
-static void close_reason_reaches_the_application(void **state)
+/* Browsers show the page the reason that they receive, also where the page closed. */
+static void close_reason_reaches_the_application_and_is_echoed(void **state)
 {
+    static const char euro[] = "\x0f\xa1"
+                               "enough \xe2\x82\xac"; /* 4001 */
     struct fixture *f = *state;
     struct raw_client *c;
-    char longest[124];
+    char longest[126] = "\x03\xe8"; /* 1000 */
 
     start(f, (struct ws_options){0});
     c = upgraded(f, "/echo");
-    raw_bytes_close(&f->out, 4001, "enough \xe2\x82\xac");
-    raw_send_bytes(c, &f->out);
-    raw_expect_closed(c, 4001);
+    raw_send_frame(c, RAW_CLOSE, euro, sizeof euro - 1);
+    raw_expect_frame(c, RAW_CLOSE, euro, sizeof euro - 1);
+    raw_expect_eof(c);
     expect_on_close(f, 1, 4001);
-    assert_string_equal(f->seen.reason, "enough \xe2\x82\xac");
+    assert_string_equal(f->seen.reason, euro + 2);
 
-    memset(longest, 'r', 123);
-    longest[123] = '\0';
+    memset(longest + 2, 'r', 123);
+    longest[125] = '\0';
     c = upgraded(f, "/echo");
-    f->out.len = 0;
-    raw_bytes_close(&f->out, 1000, longest);
-    raw_send_bytes(c, &f->out);
-    raw_expect_closed(c, 1000);
+    raw_send_frame(c, RAW_CLOSE, longest, 125);
+    raw_expect_frame(c, RAW_CLOSE, longest, 125);
+    raw_expect_eof(c);
     expect_on_close(f, 2, 1000);
-    assert_string_equal(f->seen.reason, longest);
+    assert_string_equal(f->seen.reason, longest + 2);
 }
 
 static void data_after_close_is_ignored(void **state)
@@ -1139,7 +1141,7 @@ int main(void)
         TEST(close_code_is_echoed_when_it_is_valid),
         TEST(close_of_code_zero_is_a_violation),
         TEST(empty_close_is_answered_by_an_empty_close),
-        TEST(close_reason_reaches_the_application),
+        TEST(close_reason_reaches_the_application_and_is_echoed),
         TEST(data_after_close_is_ignored),
         TEST(data_after_a_violation_is_ignored),
         TEST(server_closes_with_the_code_of_the_application),

@@ -667,7 +667,7 @@ static void trace_shows_each_frame_in_both_directions_even_when_quiet(void **sta
     raw_send_bytes(c, &bye);
     raw_bytes_release(&bye);
     expect_log(f, "minnow: #1 <- CLOSE fin=1 rsv=0 opcode=8 masked=1 len=5 code=3001 \"bye\"");
-    expect_log(f, "minnow: #1 -> CLOSE fin=1 rsv=0 opcode=8 masked=0 len=2 code=3001 \"\"");
+    expect_log(f, "minnow: #1 -> CLOSE fin=1 rsv=0 opcode=8 masked=0 len=5 code=3001 \"bye\"");
     expect_clean_end(f);
 }
 

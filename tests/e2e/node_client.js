@@ -23,4 +23,5 @@ for (const size of [0, 1 << 20]) {
 }
 const closed = next('close');
 socket.close(3003, 'done');
-console.log(`closed ${(await closed).code}`);
+const { code, reason } = await closed;
+console.log(`closed ${code} ${reason}`);

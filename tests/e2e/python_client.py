@@ -32,7 +32,7 @@ async def close(address):
     assert ws.close_code == 1000, ws.close_code
     ws = await connect(address)
     await ws.close(4321, "bye")
-    assert ws.close_code == 4321, ws.close_code
+    assert (ws.close_code, ws.close_reason) == (4321, "bye"), (ws.close_code, ws.close_reason)
 
 
 async def refused(address, **options):

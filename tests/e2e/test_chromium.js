@@ -146,7 +146,7 @@ test(
 );
 
 test(
-    'a close with a code ends cleanly with that code on both sides',
+    'a close with a code and a reason ends cleanly with these on both sides',
     LIMIT,
     withMinnow(['echo', '-v'], async (minnow) => {
         for (const [code, reason] of [
@@ -161,13 +161,14 @@ test(
                     new Promise((resolve) => {
                         const socket = new WebSocket(url);
                         socket.onopen = () => socket.close(...args);
-                        socket.onclose = (e) => resolve({ code: e.code, clean: e.wasClean });
+                        socket.onclose = (e) =>
+                            resolve({ code: e.code, reason: e.reason, clean: e.wasClean });
                     }),
                 minnow.ws,
                 code,
                 reason,
             );
-            assert.deepEqual(event, { code, clean: true });
+            assert.deepEqual(event, { code, reason, clean: true });
             assert.ok(minnow.log.includes(`closed /: ${code} "${reason}"`), minnow.log);
         }
         const event = await inTab(

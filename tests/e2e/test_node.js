@@ -25,7 +25,7 @@ test(
             CLIENT,
             minnow.ws,
         ]);
-        assert.equal(stdout, 'closed 3003\n');
+        assert.equal(stdout, 'closed 3003 done\n');
         assert.match(minnow.log, /closed \/: 3003 "done", 5 messages/);
     }),
 );

@@ -47,7 +47,7 @@ test(
             }
         }
         assert.equal(socket.extensions, ''); // permessage-deflate was offered, and is not spoken
-        assert.deepEqual(await closeWs(socket, 1000, 'done'), [1000, '']);
+        assert.deepEqual(await closeWs(socket, 1000, 'done'), [1000, 'done']);
     }),
 );
 
