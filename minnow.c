@@ -27,7 +27,7 @@ extern const char minnow_page_policy[]; /* its Content-Security-Policy */
 
 enum {
     EXIT_USAGE = 2,
-    LIST_MAX = 64,        /* --bind, --origin */
+    LIST_MAX = 64,        /* --bind, --origin, --subprotocol */
     LOGGED_PATH_MAX = 200 /* bytes of a path in a log line; the rest is cut off */
 };
 
@@ -38,8 +38,10 @@ struct settings {
     struct ws_options options;
     const char *bind[LIST_MAX + 1]; /* ends with NULL */
     const char *origins[LIST_MAX + 1];
+    const char *subprotocols[LIST_MAX + 1];
     size_t bind_count;
     size_t origin_count;
+    size_t subprotocol_count;
     bool mode_given;
     bool echo;
     bool no_socketio;
@@ -321,6 +323,7 @@ static const char usage[] =
     "  -p, --port N               8080; 0 picks a free one\n"
     "  -b, --bind ADDR            127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket\n"
     "      --origin ORIGIN        allow this browser origin too; repeatable; '*' for any\n"
+    "      --subprotocol NAME     agree on it where a client offers it; repeatable, best first\n"
     "      --max-message SIZE     16M\n"
     "      --max-queue SIZE       unsent bytes of one client; --max-message + 1M\n"
     "      --max-memory SIZE      buffered bytes of all clients; 256M\n"
@@ -434,6 +437,16 @@ static void add_origin(struct settings *s, const char *value)
     add_to_list("--origin", s->origins, &s->origin_count, value);
 }
 
+static void add_subprotocol(struct settings *s, const char *value)
+{
+    static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "!#$%&'*+-.^_`|~"; /* RFC 9110 §5.6.2 */
+
+    if (value[strspn(value, token)] != '\0')
+        bad_usage("--subprotocol", value, "not a name of letters, digits and !#$%&'*+-.^_`|~");
+    add_to_list("--subprotocol", s->subprotocols, &s->subprotocol_count, value);
+}
+
 static void set_mode(struct settings *s, const char *mode)
 {
     bool echo = strcmp(mode, "echo") == 0;
@@ -450,6 +463,7 @@ static void set_mode(struct settings *s, const char *mode)
 
 enum {
     OPT_ORIGIN = 256, /* behind all letters */
+    OPT_SUBPROTOCOL,
     OPT_MAX_MESSAGE,
     OPT_MAX_QUEUE,
     OPT_MAX_MEMORY,
@@ -509,6 +523,9 @@ static void apply_option(struct settings *s, int option, const char *value)
     case OPT_ORIGIN:
         add_origin(s, value);
         break;
+    case OPT_SUBPROTOCOL:
+        add_subprotocol(s, value);
+        break;
     case OPT_NO_SOCKETIO:
         s->no_socketio = true;
         break;
@@ -552,6 +569,7 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
         {"port", required_argument, NULL, 'p'},
         {"bind", required_argument, NULL, 'b'},
         {"origin", required_argument, NULL, OPT_ORIGIN},
+        {"subprotocol", required_argument, NULL, OPT_SUBPROTOCOL},
         {"max-message", required_argument, NULL, OPT_MAX_MESSAGE},
         {"max-queue", required_argument, NULL, OPT_MAX_QUEUE},
         {"max-memory", required_argument, NULL, OPT_MAX_MEMORY},
@@ -688,6 +706,7 @@ static bool start(struct program *program)
                                    .on_open = on_open,
                                    .on_message = s->echo ? on_echo : on_chat,
                                    .on_close = s->verbosity == VERBOSE ? visit_end : NULL,
+                                   .subprotocols = s->subprotocols,
                                    .user = program};
     int error;
 

@@ -197,6 +197,11 @@ static const struct {
     {{"--origin", "https://example.org/"}, "--origin 'https://example.org/'"},
     {{"--origin", "https://"}, "--origin 'https://'"},
     {{"--origin", "://example.org"}, "--origin '://example.org'"},
+    {{"--subprotocol="}, "--subprotocol ''"},
+    {{"--subprotocol", "a b"}, "--subprotocol 'a b'"},
+    {{"--subprotocol", "chat,soap"}, "--subprotocol 'chat,soap'"},
+    {{"--subprotocol", "chat/1"}, "--subprotocol 'chat/1'"},
+    {{"--subprotocol", "caf\xc3\xa9"}, "--subprotocol 'caf\xc3\xa9'"},
     {{"--max-message", "0"}, "--max-message '0'"},
     {{"--max-message", "12X"}, "--max-message '12X'"},
     {{"--max-message", "16MB"}, "--max-message '16MB'"},
@@ -746,6 +751,42 @@ static void origins_given_by_name_or_star_are_allowed(void **state)
     raw_bytes_release(&b);
 }
 
+/* RFC 6455 §4.2.2 item 4: the options' order decides, not the client's. */
+static void a_subprotocol_given_is_agreed_on(void **state)
+{
+    static const struct {
+        const char *offer, *choice; /* NULL: none */
+    } rows[] = {
+        {"Sec-WebSocket-Protocol: chat\r\n", "chat"},
+        {"Sec-WebSocket-Protocol: soap, chat, v2.chat\r\n", "v2.chat"},
+        {"Sec-WebSocket-Protocol: soap\r\n", NULL},
+        {"", NULL},
+    };
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_bytes b = {0};
+    struct raw_response r;
+    char choice[32];
+
+    serve(f, ARGS("echo", "-p", "0", "--subprotocol", "v2.chat", "--subprotocol=chat"));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        b.len = 0;
+        raw_bytes_upgrade(&b, "/", rows[i].offer);
+        raw_connect(c, f->port);
+        raw_send_bytes(c, &b);
+        raw_expect_upgraded(c, &r);
+        if (raw_header(&r, "Sec-WebSocket-Protocol", choice, sizeof choice))
+            assert_string_equal(choice, rows[i].choice != NULL ? rows[i].choice : "none");
+        else
+            assert_null(rows[i].choice);
+        raw_send_message(c, "still here");
+        raw_expect_message(c, "still here");
+        raw_close(c);
+    }
+    raw_bytes_release(&b);
+    expect_clean_end(f);
+}
+
 static void a_message_over_max_message_is_closed_with_1009(void **state)
 {
     struct fixture *f = *state;
@@ -1033,6 +1074,7 @@ int main(void)
         TEST(trace_shows_the_bytes_of_an_illegal_frame),
         TEST(a_log_that_nobody_reads_any_more_ends_nothing),
         TEST(origins_given_by_name_or_star_are_allowed),
+        TEST(a_subprotocol_given_is_agreed_on),
         TEST(a_message_over_max_message_is_closed_with_1009),
         TEST(what_does_not_fit_the_memory_is_closed_with_1013),
         TEST(a_message_larger_than_the_queue_comes_back_to_who_reads),

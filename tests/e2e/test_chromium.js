@@ -216,6 +216,27 @@ test(
 );
 
 test(
+    'a subprotocol given by option is agreed on, so Chromium stays connected',
+    LIMIT,
+    withMinnow(['echo', '--subprotocol', 'wamp'], async (minnow) => {
+        const heard = await inTab(
+            minnow.http,
+            ([url, ...protocols]) =>
+                new Promise((resolve) => {
+                    const socket = new WebSocket(url, protocols);
+                    socket.onopen = () => socket.send('still here');
+                    socket.onmessage = (e) => resolve(`${socket.protocol}: ${e.data}`);
+                    socket.onclose = (e) => resolve(e.code);
+                }),
+            minnow.ws,
+            'soap',
+            'wamp',
+        );
+        assert.equal(heard, 'wamp: still here');
+    }),
+);
+
+test(
     'a page of another origin is refused and the log says how to allow it',
     LIMIT,
     withMinnow(['echo'], async (minnow) => {

@@ -125,6 +125,25 @@ test(
 );
 
 test(
+    'a client that offers a subprotocol given by option stays connected',
+    LIMIT,
+    withMinnow(['echo', '--subprotocol', 'v2.chat', '--subprotocol', 'chat'], async (minnow) => {
+        const socket = await openWs(minnow.ws, { protocols: ['soap', 'chat', 'v2.chat'] });
+        assert.equal(socket.protocol, 'v2.chat');
+        socket.send('still here');
+        assert.equal(String((await once(socket, 'message'))[0]), 'still here');
+        await closeWs(socket);
+
+        const connection = await openWebsocket(minnow.ws, {}, ['chat']);
+        assert.equal(connection.protocol, 'chat');
+        connection.sendUTF('still here');
+        assert.equal((await once(connection, 'message'))[0].utf8Data, 'still here');
+        connection.close();
+        await once(connection, 'close');
+    }),
+);
+
+test(
     'ws: a room of fifty hears every message once and in order',
     LIMIT,
     withMinnow([], async (minnow) => {
