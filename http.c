@@ -290,8 +290,7 @@ static bool is_ipv6_char(char c)
     return is_digit(c) || (http_lower(c) >= 'a' && http_lower(c) <= 'f') || c == ':' || c == '.';
 }
 
-/* How long the host at the front of `s` is, 0 when there is none. */
-static size_t host_length(struct http_str s)
+size_t http_host_length(struct http_str s)
 {
     size_t n = 1;
 
@@ -305,7 +304,7 @@ static size_t host_length(struct http_str s)
 /* host[:port] of RFC 3986 §3.2, without userinfo. */
 static bool is_authority(struct http_str s)
 {
-    size_t n = host_length(s);
+    size_t n = http_host_length(s);
 
     if (n == 0)
         return false;

@@ -99,6 +99,11 @@ bool http_request_has_token(const struct http_request *r, const char *name, cons
  * the front of `*rest`. Returns false at the end. Commas inside quoted-strings do not separate. */
 bool http_list_next(struct http_str *rest, struct http_str *member);
 
+/* How long the host at the front of `s` is, a name or an address, or an IPv6 address in brackets; 0
+ * when there is none. No character that delimits a host in a URI, nor a comma, counts as part of
+ * it. RFC 3986 §3.2.2 */
+size_t http_host_length(struct http_str s);
+
 char http_lower(char c); /* of an ASCII letter; any other byte is left as it is */
 struct http_str http_str(const char *text); /* borrowed, with its NUL left out; NULL is empty */
 bool http_str_is(struct http_str s, const char *text);        /* equal, byte by byte */

@@ -36,6 +36,30 @@ static bool origin_is_listed(struct http_str origin, const char *const *origins)
     return false;
 }
 
+/* An origin of the web, RFC 6454 §4. */
+struct web_origin {
+    bool secure; /* https */
+    struct http_str host;
+    unsigned port; /* the scheme's own where none is written */
+};
+
+static struct http_str skip(struct http_str s, size_t n)
+{
+    return (struct http_str){s.data + n, s.len - n};
+}
+
+/* Host names ignore case, RFC 3986 §3.2.2. */
+static bool same_text(struct http_str a, struct http_str b)
+{
+    size_t i = 0;
+
+    if (a.len != b.len)
+        return false;
+    while (i < a.len && http_lower(a.data[i]) == http_lower(b.data[i]))
+        i++;
+    return i == a.len;
+}
+
 /* Cut `scheme` off the front of `*s`, if it is there. */
 static bool cut_scheme(struct http_str *s, const char *scheme)
 {
@@ -43,49 +67,67 @@ static bool cut_scheme(struct http_str *s, const char *scheme)
 
     if (s->len < n || !http_str_is_nocase((struct http_str){s->data, n}, scheme))
         return false;
-    *s = (struct http_str){s->data + n, s->len - n};
+    *s = skip(*s, n);
     return true;
 }
 
-static struct http_str without_port(struct http_str authority, const char *port)
+/* What follows a host: nothing, which leaves `*port` as it is, or ':' and a port. */
+static bool parse_port(struct http_str s, unsigned *port)
 {
-    size_t n = strlen(port);
+    unsigned n = 0;
 
-    if (authority.len >= n && memcmp(authority.data + authority.len - n, port, n) == 0)
-        authority.len -= n;
-    return authority;
+    if (s.len == 0)
+        return true;
+    if (s.data[0] != ':' || s.len < 2 || s.len > sizeof ":65535" - 1)
+        return false;
+    for (size_t i = 1; i < s.len; i++) {
+        if (s.data[i] < '0' || s.data[i] > '9')
+            return false;
+        n = n * 10 + (unsigned)(s.data[i] - '0');
+    }
+    *port = n;
+    return n <= UINT16_MAX;
 }
 
-/* Host names ignore case, RFC 3986 §3.2.2. What delimits an authority never counts as part of
- * it. */
-static bool same_authority(struct http_str a, struct http_str b)
+/* scheme://host[:port] and nothing behind it. */
+static bool parse_origin(struct web_origin *o, struct http_str s)
 {
-    if (a.len != b.len)
+    size_t host_len;
+
+    o->secure = cut_scheme(&s, "https://") || cut_scheme(&s, "wss://");
+    if (!o->secure && !cut_scheme(&s, "http://") && !cut_scheme(&s, "ws://"))
+        return false; /* also "null", which every sandboxed page may call itself, RFC 6454 §7.1 */
+    host_len = http_host_length(s);
+    o->host = (struct http_str){s.data, host_len};
+    o->port = o->secure ? 443 : 80;
+    return host_len > 0 && parse_port(skip(s, host_len), &o->port);
+}
+
+/* Is it a page of ours? A proxy may drop the port of Host, as `proxy_set_header Host $host` of nginx
+ * does, so the port is compared only where there is one. What that lets in is a page of the same
+ * host, to which cookies do not tell ports apart either (RFC 6265 §8.5). */
+static bool is_own_host(const struct web_origin *o, struct http_str host)
+{
+    size_t name_len = http_host_length(host);
+    struct http_str port_text = skip(host, name_len);
+    unsigned port = o->secure ? 443 : 80; /* of "host:", RFC 3986 §6.2.3 */
+
+    if (!same_text(o->host, (struct http_str){host.data, name_len}))
         return false;
-    for (size_t i = 0; i < a.len; i++)
-        if (http_lower(a.data[i]) != http_lower(b.data[i]) ||
-            strchr("/?#@\\ \t,", a.data[i]) != NULL)
-            return false;
-    return a.len > 0;
+    if (port_text.len == 0)
+        return true;
+    return (http_str_is(port_text, ":") || parse_port(port_text, &port)) && o->port == port;
 }
 
 bool http_upgrade_origin_allowed(struct http_str origin, struct http_str host,
                                  const char *const *origins)
 {
-    struct http_str authority = origin;
-    const char *port;
+    struct web_origin o;
 
     if (origin_is_listed(origin, origins))
         return true;
-    if (cut_scheme(&authority, "http://"))
-        port = ":80";
-    else if (cut_scheme(&authority, "https://"))
-        port = ":443";
-    else
-        return false; /* also "null", which every sandboxed page may call itself, RFC 6454 §7.1 */
-    /* Behind a proxy that ends TLS the scheme of our own connection is not the browser's: the
-     * default port is that of the origin's scheme, on both sides. */
-    return same_authority(without_port(authority, port), without_port(host, port));
+    /* Behind a proxy that ends TLS the scheme of our own connection is not the browser's. */
+    return parse_origin(&o, origin) && is_own_host(&o, host);
 }
 
 /* RFC 6455 §10.2. Without Origin the client is no browser, so no user's cookies are being

@@ -39,9 +39,11 @@ int http_upgrade_check(const struct http_request *r, const struct http_upgrade_p
 /* Did the client offer subprotocol `name`? Case-sensitive, over repeated fields. §11.3.4 */
 bool http_upgrade_offers(const struct http_request *r, const char *name);
 
-/* May a page of `origin` (the Origin field) talk to us at `host` (the Host field)? Equal authority
- * (default ports 80 and 443 aside), or named in the list, or "*" in the list. RFC 6455 §10.2, RFC
- * 6454. */
+/* May a page of `origin` (the Origin field) talk to us at `host` (the Host field)? Allowed is our own
+ * host, and what is on the list `origins`: named there, or "*". Our own host is the same host and
+ * port under http or https; ws and wss count as these, for some clients send the address of the
+ * WebSocket. Where Host has no port, that of the origin is not compared. RFC 6455 §10.2, RFC 6454
+ * §5. */
 bool http_upgrade_origin_allowed(struct http_str origin, struct http_str host,
                                  const char *const *origins);
 

@@ -256,8 +256,10 @@ static const struct origin origins[] = {
     {"example.com", "http://EXAMPLE.com", 101},
     {"EXAMPLE.com", "HTTP://example.COM", 101},
     {"[::1]:8080", "http://[::1]:8080", 101},
+    {"example.com", "http://example.com:8080", 101}, /* a proxy dropped the port of Host */
+    {"example.com:443", "wss://example.com", 101},
     {"example.com", "null", 403},
-    {"example.com", "http://example.com:8080", 403},
+    {"example.com:80", "http://example.com:8080", 403},
     {"example.com:8080", "http://example.com", 403},
     {"example.com:8080", "http://example.com:8081", 403},
     {"example.com", "http://example.com.evil", 403},
