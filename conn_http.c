@@ -209,8 +209,11 @@ static int conn_switch(struct ws_conn *c, const struct http_upgrade *u, const ch
 static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
 {
     const struct ws_handlers *h = &c->endpoint->handlers;
-    struct http_upgrade_policy policy = {
-        h->origins != NULL ? h->origins : c->server->options.origins, h->subprotocols};
+    const struct ws_options *o = &c->server->options;
+    const struct http_upgrade_policy policy = {.origins =
+                                                   h->origins != NULL ? h->origins : o->origins,
+                                               .subprotocols = h->subprotocols,
+                                               .scheme = http_scheme(http_str(o->scheme))};
     struct http_upgrade u;
     int status = http_upgrade_check(&req->http, &policy, &u);
     char why[SENTENCE_SIZE];

@@ -485,24 +485,59 @@ struct http_str http_query_value(struct http_str query, const char *name)
     return (struct http_str){NULL, 0};
 }
 
+/* Cut what is before the first `separator` outside of quotes off the front of `*rest`, and the
+ * separator too. Returns false when nothing is left. */
+static bool piece_next(struct http_str *rest, char separator, struct http_str *piece)
+{
+    bool quoted = false;
+    size_t n = 0;
+
+    if (rest->len == 0)
+        return false;
+    for (; n < rest->len && (quoted || rest->data[n] != separator); n++) {
+        if (rest->data[n] == '"')
+            quoted = !quoted;
+        else if (quoted && rest->data[n] == '\\' && n + 1 < rest->len)
+            n++; /* quoted-pair, RFC 9110 §5.6.4 */
+    }
+    *piece = trim((struct http_str){rest->data, n});
+    *rest = skip(*rest, n < rest->len ? n + 1 : n);
+    return true;
+}
+
 bool http_list_next(struct http_str *rest, struct http_str *member)
 {
-    while (rest->len > 0) {
-        bool quoted = false;
-        size_t n = 0;
-
-        for (; n < rest->len && (quoted || rest->data[n] != ','); n++) {
-            if (rest->data[n] == '"')
-                quoted = !quoted;
-            else if (quoted && rest->data[n] == '\\' && n + 1 < rest->len)
-                n++; /* quoted-pair, RFC 9110 §5.6.4 */
-        }
-        *member = trim((struct http_str){rest->data, n});
-        *rest = skip(*rest, n < rest->len ? n + 1 : n);
+    while (piece_next(rest, ',', member))
         if (member->len > 0)
             return true;
-    }
     return false;
+}
+
+struct http_str http_member_parameter(struct http_str member, const char *name)
+{
+    struct http_str value, key;
+
+    while (piece_next(&member, ';', &value)) {
+        if (!cut(&value, '=', &key) || !http_str_is_nocase(key, name))
+            continue;
+        if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
+            value = (struct http_str){value.data + 1, value.len - 2};
+        return value;
+    }
+    return (struct http_str){NULL, 0};
+}
+
+struct http_str http_request_last_member(const struct http_request *r, const char *name)
+{
+    struct http_str last = {NULL, 0};
+
+    for (size_t i = field_next(r, 0, name); i < r->field_count; i = field_next(r, i + 1, name)) {
+        struct http_str rest = r->fields[i].value, member;
+
+        while (http_list_next(&rest, &member))
+            last = member;
+    }
+    return last;
 }
 
 /* A member's name, without the /version of Upgrade (RFC 9110 §7.8) or ;parameters. */

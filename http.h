@@ -99,6 +99,14 @@ bool http_request_has_token(const struct http_request *r, const char *name, cons
  * the front of `*rest`. Returns false at the end. Commas inside quoted-strings do not separate. */
 bool http_list_next(struct http_str *rest, struct http_str *member);
 
+/* The last member of the lists in all fields of this name; data NULL when there is none. Of fields
+ * to which each proxy adds a member, that of the proxy next to us. */
+struct http_str http_request_last_member(const struct http_request *r, const char *name);
+
+/* The value of `name` (any case) in a member such as "for=[::1];proto=https", without quotes around
+ * it; data NULL when there is none. RFC 7239 §4 */
+struct http_str http_member_parameter(struct http_str member, const char *name);
+
 /* How long the host at the front of `s` is, a name or an address, or an IPv6 address in brackets; 0
  * when there is none. No character that delimits a host in a URI, nor a comma, counts as part of
  * it. RFC 3986 §3.2.2 */

@@ -28,7 +28,7 @@ static int refuse(struct http_upgrade *u, int status, const char *why)
 
 /* --- origin ----------------------------------------------------------------------------------- */
 
-static bool origin_is_listed(struct http_str origin, const char *const *origins)
+bool http_origin_is_listed(struct http_str origin, const char *const *origins)
 {
     for (; origins != NULL && *origins != NULL; origins++)
         if (strcmp(*origins, "*") == 0 || http_str_is_nocase(origin, *origins))
@@ -38,10 +38,24 @@ static bool origin_is_listed(struct http_str origin, const char *const *origins)
 
 /* An origin of the web, RFC 6454 §4. */
 struct web_origin {
-    bool secure; /* https */
+    enum http_scheme scheme; /* never unknown */
     struct http_str host;
     unsigned port; /* the scheme's own where none is written */
 };
+
+enum http_scheme http_scheme(struct http_str name)
+{
+    if (http_str_is_nocase(name, "https") || http_str_is_nocase(name, "wss"))
+        return HTTP_SCHEME_HTTPS;
+    if (http_str_is_nocase(name, "http") || http_str_is_nocase(name, "ws"))
+        return HTTP_SCHEME_HTTP;
+    return HTTP_SCHEME_UNKNOWN;
+}
+
+static unsigned default_port(enum http_scheme scheme)
+{
+    return scheme == HTTP_SCHEME_HTTPS ? 443 : 80;
+}
 
 static struct http_str skip(struct http_str s, size_t n)
 {
@@ -60,15 +74,18 @@ static bool same_text(struct http_str a, struct http_str b)
     return i == a.len;
 }
 
-/* Cut `scheme` off the front of `*s`, if it is there. */
-static bool cut_scheme(struct http_str *s, const char *scheme)
+/* Cut "scheme://" off the front of `*s`. */
+static enum http_scheme cut_scheme(struct http_str *s)
 {
-    size_t n = strlen(scheme);
+    static const char mark[] = "://";
+    const char *colon = s->len > 0 ? memchr(s->data, ':', s->len) : NULL;
+    size_t len = colon == NULL ? s->len : (size_t)(colon - s->data);
+    struct http_str name = {s->data, len};
 
-    if (s->len < n || !http_str_is_nocase((struct http_str){s->data, n}, scheme))
-        return false;
-    *s = skip(*s, n);
-    return true;
+    if (s->len - len < sizeof mark - 1 || memcmp(s->data + len, mark, sizeof mark - 1) != 0)
+        return HTTP_SCHEME_UNKNOWN;
+    *s = skip(*s, len + sizeof mark - 1);
+    return http_scheme(name);
 }
 
 /* What follows a host: nothing, which leaves `*port` as it is, or ':' and a port. */
@@ -94,23 +111,23 @@ static bool parse_origin(struct web_origin *o, struct http_str s)
 {
     size_t host_len;
 
-    o->secure = cut_scheme(&s, "https://") || cut_scheme(&s, "wss://");
-    if (!o->secure && !cut_scheme(&s, "http://") && !cut_scheme(&s, "ws://"))
+    o->scheme = cut_scheme(&s);
+    if (o->scheme == HTTP_SCHEME_UNKNOWN)
         return false; /* also "null", which every sandboxed page may call itself, RFC 6454 §7.1 */
     host_len = http_host_length(s);
     o->host = (struct http_str){s.data, host_len};
-    o->port = o->secure ? 443 : 80;
+    o->port = default_port(o->scheme);
     return host_len > 0 && parse_port(skip(s, host_len), &o->port);
 }
 
-/* Is it a page of ours? A proxy may drop the port of Host, as `proxy_set_header Host $host` of nginx
- * does, so the port is compared only where there is one. What that lets in is a page of the same
- * host, to which cookies do not tell ports apart either (RFC 6265 §8.5). */
+/* A proxy may drop the port of Host, as `proxy_set_header Host $host` of nginx does, so the port is
+ * compared only where there is one. What that lets in is a page of the same host, to which cookies
+ * do not tell ports apart either (RFC 6265 §8.5). */
 static bool is_own_host(const struct web_origin *o, struct http_str host)
 {
     size_t name_len = http_host_length(host);
     struct http_str port_text = skip(host, name_len);
-    unsigned port = o->secure ? 443 : 80; /* of "host:", RFC 3986 §6.2.3 */
+    unsigned port = default_port(o->scheme); /* of "host:" as well, RFC 3986 §6.2.3 */
 
     if (!same_text(o->host, (struct http_str){host.data, name_len}))
         return false;
@@ -119,31 +136,49 @@ static bool is_own_host(const struct web_origin *o, struct http_str host)
     return (http_str_is(port_text, ":") || parse_port(port_text, &port)) && o->port == port;
 }
 
-bool http_upgrade_origin_allowed(struct http_str origin, struct http_str host,
-                                 const char *const *origins)
+bool http_origin_is_own(struct http_str origin, struct http_str host, enum http_scheme scheme)
 {
     struct web_origin o;
 
-    if (origin_is_listed(origin, origins))
-        return true;
-    /* Behind a proxy that ends TLS the scheme of our own connection is not the browser's. */
-    return parse_origin(&o, origin) && is_own_host(&o, host);
+    return parse_origin(&o, origin) && is_own_host(&o, host) &&
+           (scheme == HTTP_SCHEME_UNKNOWN || scheme == o.scheme);
+}
+
+/* What the proxy next to us says, whose word is the last in the list: X-Forwarded-Proto, or proto
+ * in Forwarded, RFC 7239 §5.4. It may be believed. A page cannot write a field of a handshake, so
+ * it comes from a proxy or from a client that is no browser, which could write any Origin as well.
+ * And it only narrows what a page may do: unknown, both schemes are ours. */
+static enum http_scheme forwarded_scheme(const struct http_request *r)
+{
+    struct http_str proto = http_request_last_member(r, "X-Forwarded-Proto");
+
+    if (proto.data == NULL)
+        proto = http_member_parameter(http_request_last_member(r, "Forwarded"), "proto");
+    return http_scheme(proto);
 }
 
 /* RFC 6455 §10.2. Without Origin the client is no browser, so no user's cookies are being
  * abused. */
-static int check_origin(const struct http_request *r, const char *const *origins,
+static int check_origin(const struct http_request *r, const struct http_upgrade_policy *policy,
                         struct http_upgrade *u)
 {
     size_t count;
     struct http_str origin = http_request_field(r, "Origin", &count);
+    enum http_scheme scheme = policy->scheme;
 
     if (count > 1)
         return refuse(u, 400, "more than one Origin field");
-    if (count == 1 && !http_upgrade_origin_allowed(origin, r->host, origins))
+    if (count == 0 || http_origin_is_listed(origin, policy->origins))
+        return 0;
+    if (scheme == HTTP_SCHEME_UNKNOWN)
+        scheme = forwarded_scheme(r);
+    if (http_origin_is_own(origin, r->host, scheme))
+        return 0;
+    if (http_origin_is_own(origin, r->host, HTTP_SCHEME_UNKNOWN))
         return refuse(u, 403,
-                      "origin is not this host; allow it with --origin (ws_options.origins)");
-    return 0;
+                      "origin has another scheme than this host by --scheme (ws_options.scheme) or "
+                      "X-Forwarded-Proto; allow it with --origin (ws_options.origins)");
+    return refuse(u, 403, "origin is not this host; allow it with --origin (ws_options.origins)");
 }
 
 /* --- subprotocol ------------------------------------------------------------------------------ */
@@ -272,7 +307,7 @@ int http_upgrade_check(const struct http_request *r, const struct http_upgrade_p
     if (status == 0)
         status = check_key(r, u);
     if (status == 0)
-        status = check_origin(r, policy->origins, u);
+        status = check_origin(r, policy, u);
     if (status == 0)
         status = choose_subprotocol(r, policy->subprotocols, u);
     return status == 0 ? 101 : status;

@@ -11,10 +11,15 @@
 
 enum { HTTP_UPGRADE_ACCEPT_SIZE = 28 }; /* base64 of a SHA-1 */
 
+/* By which scheme browsers reach us, as far as that is known: where a proxy ends TLS, the
+ * connection itself does not tell. */
+enum http_scheme { HTTP_SCHEME_UNKNOWN, HTTP_SCHEME_HTTP, HTTP_SCHEME_HTTPS };
+
 /* What the server allows. Both lists end with NULL; a NULL list is empty. Borrowed. */
 struct http_upgrade_policy {
     const char *const *origins;      /* "https://example.org", "null", or "*" for any */
     const char *const *subprotocols; /* in the server's order of preference */
+    enum http_scheme scheme;         /* unknown: what the proxy says in the request, if it does */
 };
 
 struct http_upgrade {
@@ -39,12 +44,18 @@ int http_upgrade_check(const struct http_request *r, const struct http_upgrade_p
 /* Did the client offer subprotocol `name`? Case-sensitive, over repeated fields. §11.3.4 */
 bool http_upgrade_offers(const struct http_request *r, const char *name);
 
-/* May a page of `origin` (the Origin field) talk to us at `host` (the Host field)? Allowed is our own
- * host, and what is on the list `origins`: named there, or "*". Our own host is the same host and
- * port under http or https; ws and wss count as these, for some clients send the address of the
- * WebSocket. Where Host has no port, that of the origin is not compared. RFC 6455 §10.2, RFC 6454
- * §5. */
-bool http_upgrade_origin_allowed(struct http_str origin, struct http_str host,
-                                 const char *const *origins);
+/* "http" and "ws" are one scheme here, "https" and "wss" another, in any case; all else is
+ * unknown. */
+enum http_scheme http_scheme(struct http_str name);
+
+/* Is `origin` (the Origin field) a page of our own, which is reached by `scheme` at `host` (the
+ * Host field)? Scheme, host and port must be the same. ws and wss count as http and https, for some
+ * clients send the address of the WebSocket. Where Host has no port, that of the origin is not
+ * compared; where the scheme is unknown, both are ours. RFC 6455 §10.2, RFC 6454 §5. */
+bool http_origin_is_own(struct http_str origin, struct http_str host, enum http_scheme scheme);
+
+/* Is `origin` named in the list, which ends with NULL, or anything in one with "*"? NULL is an empty
+ * list. */
+bool http_origin_is_listed(struct http_str origin, const char *const *origins);
 
 #endif

@@ -323,6 +323,7 @@ static const char usage[] =
     "  -p, --port N               8080; 0 picks a free one\n"
     "  -b, --bind ADDR            127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket\n"
     "      --origin ORIGIN        allow this browser origin too; repeatable; '*' for any\n"
+    "      --scheme http|https    how browsers get here; without it X-Forwarded-Proto tells\n"
     "      --subprotocol NAME     agree on it where a client offers it; repeatable, best first\n"
     "      --max-message SIZE     16M\n"
     "      --max-queue SIZE       unsent bytes of one client; --max-message + 1M\n"
@@ -437,6 +438,13 @@ static void add_origin(struct settings *s, const char *value)
     add_to_list("--origin", s->origins, &s->origin_count, value);
 }
 
+static const char *parse_scheme(const char *option, const char *text)
+{
+    if (strcmp(text, "http") != 0 && strcmp(text, "https") != 0)
+        bad_usage(option, text, "neither http nor https");
+    return text;
+}
+
 static void add_subprotocol(struct settings *s, const char *value)
 {
     static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -463,6 +471,7 @@ static void set_mode(struct settings *s, const char *mode)
 
 enum {
     OPT_ORIGIN = 256, /* behind all letters */
+    OPT_SCHEME,
     OPT_SUBPROTOCOL,
     OPT_MAX_MESSAGE,
     OPT_MAX_QUEUE,
@@ -523,6 +532,9 @@ static void apply_option(struct settings *s, int option, const char *value)
     case OPT_ORIGIN:
         add_origin(s, value);
         break;
+    case OPT_SCHEME:
+        s->options.scheme = parse_scheme("--scheme", value);
+        break;
     case OPT_SUBPROTOCOL:
         add_subprotocol(s, value);
         break;
@@ -569,6 +581,7 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
         {"port", required_argument, NULL, 'p'},
         {"bind", required_argument, NULL, 'b'},
         {"origin", required_argument, NULL, OPT_ORIGIN},
+        {"scheme", required_argument, NULL, OPT_SCHEME},
         {"subprotocol", required_argument, NULL, OPT_SUBPROTOCOL},
         {"max-message", required_argument, NULL, OPT_MAX_MESSAGE},
         {"max-queue", required_argument, NULL, OPT_MAX_QUEUE},

@@ -1000,6 +1000,17 @@ static bool server_init(struct ws_server *s)
            listen_all(s);
 }
 
+static bool options_make_sense(const struct ws_server *s)
+{
+    const char *scheme = s->options.scheme;
+
+    if (scheme == NULL || strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)
+        return true;
+    server_log(s, WS_LOG_ERROR, "scheme '%s' is neither http nor https (ws_options.scheme)",
+               scheme);
+    return false;
+}
+
 struct ws_server *ws_server_new(const struct ws_options *options)
 {
     struct ws_server *s = calloc(1, sizeof *s);
@@ -1010,6 +1021,11 @@ struct ws_server *ws_server_new(const struct ws_options *options)
     if (options != NULL)
         s->options = *options;
     fill_in_defaults(&s->options);
+    if (!options_make_sense(s)) {
+        free(s);
+        errno = EINVAL;
+        return NULL;
+    }
     if (server_init(s))
         return s;
     error = errno;

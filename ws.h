@@ -77,6 +77,9 @@ struct ws_options {
     uint16_t port;              /* of all TCP addresses; 0: a free one, see ws_server_port() */
     const char *const *origins; /* browser origins to allow besides our own host, "*" for any; ends
                                    with NULL */
+    const char *scheme;         /* "http" or "https": how browsers reach us; pages of our own host
+                                   under the other are refused. NULL: X-Forwarded-Proto or
+                                   Forwarded in the request says it, without these both will do */
     size_t max_message;         /* bytes of a message or request body where the endpoint names none;
                                    0: 16 MiB */
     size_t max_queue;           /* unsent bytes of one connection; 0: max_message + 1 MiB. What was
@@ -103,7 +106,8 @@ struct ws_options {
 };
 
 /* A listening server; ws_server_free() when done. `options` NULL: all zero. NULL with errno on
- * failure; where it is an address that cannot be listened on, the log got a line that names it. */
+ * failure; where it is an address that cannot be listened on, or EINVAL for an option that makes no
+ * sense, the log got a line that names it. */
 struct ws_server *ws_server_new(const struct ws_options *options);
 
 /* Serve until ws_server_stop() has done its work. Returns 0 or WS_ERR_SYSTEM. */

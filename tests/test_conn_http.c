@@ -319,6 +319,16 @@ static void origin_must_be_ours_or_listed(void **state)
         fail_msg("the log does not name the option: %s", f->seen.log);
 }
 
+static void scheme_of_the_server_is_that_of_its_pages(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, (struct ws_options){.scheme = "https"});
+    try_origin(f, &(struct origin){"example.com", "https://example.com", 101});
+    try_origin(f, &(struct origin){"example.com", "http://example.com", 403});
+    assert_non_null(strstr(f->seen.log, "ws_options.scheme"));
+}
+
 static void star_allows_any_origin(void **state)
 {
     static const char *const any[] = {"*", NULL};
@@ -1336,6 +1346,7 @@ int main(void)
         TEST(plain_get_of_a_websocket_path_gets_426),
         TEST(heads_over_the_limits_are_refused),
         TEST(origin_must_be_ours_or_listed),
+        TEST(scheme_of_the_server_is_that_of_its_pages),
         TEST(star_allows_any_origin),
         TEST(endpoint_may_have_origins_of_its_own),
         TEST(legal_handshakes_of_any_form_are_accepted),

@@ -747,6 +747,67 @@ static void a_list_is_walked_member_by_member(void **state)
     free(copy);
 }
 
+static void the_last_member_is_found_in_all_fields_of_a_name(void **state)
+{
+    static const struct {
+        const char *head, *last; /* NULL: none */
+    } table[] = {
+        {LINE HOST "P: https\r\n\r\n", "https"},
+        {LINE HOST "P: https, http\r\n\r\n", "http"},
+        {LINE HOST "P: a\r\nX: b\r\np: c ,\td , ,\r\n\r\n", "d"},
+        {LINE HOST "P: a\r\nP:\r\nP: ,\r\n\r\n", "a"},
+        {LINE HOST "P: a, \"b, c\"\r\n\r\n", "\"b, c\""},
+        {LINE HOST "P: ,\r\n\r\n", NULL},
+        {LINE HOST "Q: a\r\n\r\n", NULL},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct http_request r;
+        struct http_str last;
+
+        parse(&r, table[i].head);
+        last = http_request_last_member(&r, "P");
+        assert_int_equal(last.data != NULL, table[i].last != NULL);
+        expect_str(last, table[i].last != NULL ? table[i].last : "");
+    }
+}
+
+/* RFC 7239 §4 */
+static void a_parameter_is_found_in_its_member(void **state)
+{
+    static const struct {
+        const char *member, *value; /* of "proto"; NULL: none */
+    } table[] = {
+        {"proto=https", "https"},
+        {"for=\"[::1]:80\";Proto=https;by=x", "https"},
+        {"for=\";proto=a;\\\"\" ; proto=\"b;c\"", "b;c"},
+        {"proto=a;proto=b", "a"},
+        {"proto=\"\"", ""},
+        {"proto=", ""},
+        {"proto=\"", "\""},
+        {"proto", NULL},
+        {"xproto=a", NULL},
+        {"proto =a", NULL},
+        {"for=\"proto=a", NULL},
+        {";;", NULL},
+        {"", NULL},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        size_t len = strlen(table[i].member);
+        char *member = exact_copy(table[i].member, len);
+        struct http_str value = http_member_parameter((struct http_str){member, len}, "proto");
+
+        if ((value.data != NULL) != (table[i].value != NULL))
+            fail_msg("%s", table[i].member);
+        expect_str(value, table[i].value != NULL ? table[i].value : "");
+        free(member);
+    }
+    assert_null(http_member_parameter((struct http_str){NULL, 0}, "proto").data);
+}
+
 static void an_unfinished_quoted_pair_is_not_read_past(void **state)
 {
     char *copy = exact_copy("\"\\", 2);
@@ -1188,6 +1249,8 @@ int main(void)
         cmocka_unit_test(a_verdict_comes_as_early_as_it_is_certain),
         cmocka_unit_test(empty_lines_without_end_are_cut_off),
         cmocka_unit_test(a_list_is_walked_member_by_member),
+        cmocka_unit_test(the_last_member_is_found_in_all_fields_of_a_name),
+        cmocka_unit_test(a_parameter_is_found_in_its_member),
         cmocka_unit_test(an_unfinished_quoted_pair_is_not_read_past),
         cmocka_unit_test(tokens_are_found_in_all_fields_of_a_name),
         cmocka_unit_test(a_token_is_not_empty_and_has_no_separators),

@@ -20,9 +20,12 @@
 #define VERSION    "Sec-WebSocket-Version: 13\r\n"
 #define GOOD       GET UPGRADE CONNECTION KEY VERSION
 #define OFFER      "Sec-WebSocket-Protocol: "
+#define OURS       "Origin: http://server.example.com\r\n"
+#define SECURE     "Origin: https://server.example.com\r\n"
+#define PROTO      "X-Forwarded-Proto: "
 
 static const char *const protocols[] = {"superchat", "chat", NULL};
-static const struct http_upgrade_policy policy = {NULL, protocols};
+static const struct http_upgrade_policy policy = {.subprotocols = protocols};
 
 /* Judge a head of `len` bytes in an allocation of exactly that size. */
 static int check_len(const char *text, size_t len, const struct http_upgrade_policy *p,
@@ -170,6 +173,10 @@ static void a_refused_origin_is_told_which_option_allows_it(void **state)
     assert_int_equal(check(GOOD "Origin: http://evil.example\r\n\r\n", &u), 403);
     assert_string_equal(u.why,
                         "origin is not this host; allow it with --origin (ws_options.origins)");
+    assert_int_equal(check(GOOD PROTO "https\r\n" OURS "\r\n", &u), 403);
+    assert_string_equal(u.why,
+                        "origin has another scheme than this host by --scheme (ws_options.scheme) "
+                        "or X-Forwarded-Proto; allow it with --origin (ws_options.origins)");
 }
 
 static void only_upgrade_websocket_wants_a_websocket(void **state)
@@ -187,8 +194,9 @@ static void only_upgrade_websocket_wants_a_websocket(void **state)
 static bool allowed(const char *origin, const char *host, const char *const *origins)
 {
     char *o = exact_copy(origin, strlen(origin)), *h = exact_copy(host, strlen(host));
-    bool result = http_upgrade_origin_allowed((struct http_str){o, strlen(origin)},
-                                              (struct http_str){h, strlen(host)}, origins);
+    struct http_str text = {o, strlen(origin)};
+    bool result = http_origin_is_listed(text, origins) ||
+                  http_origin_is_own(text, (struct http_str){h, strlen(host)}, HTTP_SCHEME_UNKNOWN);
 
     free(o);
     free(h);
@@ -274,6 +282,56 @@ static void a_page_may_talk_to_its_own_host_only(void **state)
             fail_msg("%s at %s", pages[i].origin, pages[i].host);
 }
 
+/* A page that somebody forged under http:// of a host that is reached by https alone. */
+static void a_page_of_another_scheme_is_not_ours_where_the_scheme_is_known(void **state)
+{
+    static const struct {
+        enum http_scheme scheme;
+        const char *fields;
+        int status;
+    } table[] = {
+        {HTTP_SCHEME_UNKNOWN, OURS, 101},
+        {HTTP_SCHEME_UNKNOWN, SECURE, 101},
+        {HTTP_SCHEME_HTTP, OURS, 101},
+        {HTTP_SCHEME_HTTP, SECURE, 403},
+        {HTTP_SCHEME_HTTPS, OURS, 403},
+        {HTTP_SCHEME_HTTPS, SECURE, 101},
+        {HTTP_SCHEME_HTTPS, "Origin: ws://server.example.com\r\n", 403},
+        {HTTP_SCHEME_HTTPS, "Origin: wss://server.example.com\r\n", 101},
+        {HTTP_SCHEME_UNKNOWN, PROTO "https\r\n" OURS, 403},
+        {HTTP_SCHEME_UNKNOWN, PROTO "https\r\n" SECURE, 101},
+        {HTTP_SCHEME_UNKNOWN, PROTO "http\r\n" SECURE, 403},
+        {HTTP_SCHEME_UNKNOWN, PROTO "WSS\r\n" OURS, 403}, /* as Traefik has it */
+        {HTTP_SCHEME_UNKNOWN, PROTO "ws\r\n" OURS, 101},
+        {HTTP_SCHEME_UNKNOWN, PROTO "http, https\r\n" OURS, 403}, /* the last is the nearest */
+        {HTTP_SCHEME_UNKNOWN, PROTO "https, http\r\n" OURS, 101},
+        {HTTP_SCHEME_UNKNOWN, PROTO "http\r\n" PROTO "https,\r\n" OURS, 403},
+        {HTTP_SCHEME_UNKNOWN, PROTO "gopher\r\n" OURS, 101},
+        {HTTP_SCHEME_UNKNOWN, PROTO "\r\n" OURS, 101},
+        {HTTP_SCHEME_UNKNOWN, "Forwarded: for=x;proto=https\r\n" OURS, 403},
+        {HTTP_SCHEME_UNKNOWN, "Forwarded: for=\"a;b,c\";Proto=\"https\";by=y\r\n" OURS, 403},
+        {HTTP_SCHEME_UNKNOWN, "Forwarded: proto=http, for=x;proto=https\r\n" OURS, 403},
+        {HTTP_SCHEME_UNKNOWN, "Forwarded: proto=https, for=x\r\n" OURS, 101},
+        {HTTP_SCHEME_UNKNOWN, PROTO "http\r\nForwarded: proto=https\r\n" OURS, 101},
+        {HTTP_SCHEME_HTTP, PROTO "https\r\n" OURS, 101}, /* the option knows better */
+        {HTTP_SCHEME_HTTPS, PROTO "http\r\n" OURS, 403},
+        {HTTP_SCHEME_HTTPS, "Origin: http://a.example\r\n", 101}, /* listed */
+        {HTTP_SCHEME_HTTPS, "", 101},
+    };
+    static const char *const list[] = {"http://a.example", NULL};
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        const struct http_upgrade_policy p = {.origins = list, .scheme = table[i].scheme};
+        char head[1024] = GOOD;
+        struct http_upgrade u;
+
+        strcat(strcat(head, table[i].fields), "\r\n");
+        if (check_len(head, strlen(head), &p, &u) != table[i].status)
+            fail_msg("scheme %d, %s: not %d", (int)table[i].scheme, head, table[i].status);
+    }
+}
+
 static void other_origins_must_be_listed_whole(void **state)
 {
     static const char *const list[] = {"https://a.example", "http://b.example:8080", NULL};
@@ -306,7 +364,7 @@ static void the_servers_order_of_subprotocols_decides(void **state)
         {GOOD OFFER "chat2, cha\r\n\r\n", NULL},
         {GOOD OFFER ", chat ,\r\n\r\n", "chat"},
     };
-    static const struct http_upgrade_policy none = {NULL, NULL};
+    static const struct http_upgrade_policy none = {0};
     struct http_upgrade u;
     (void)state;
 
@@ -357,6 +415,7 @@ int main(void)
         cmocka_unit_test(a_refused_origin_is_told_which_option_allows_it),
         cmocka_unit_test(only_upgrade_websocket_wants_a_websocket),
         cmocka_unit_test(a_page_may_talk_to_its_own_host_only),
+        cmocka_unit_test(a_page_of_another_scheme_is_not_ours_where_the_scheme_is_known),
         cmocka_unit_test(other_origins_must_be_listed_whole),
         cmocka_unit_test(the_servers_order_of_subprotocols_decides),
         cmocka_unit_test(a_giant_key_is_not_decoded),

@@ -197,6 +197,9 @@ static const struct {
     {{"--origin", "https://example.org/"}, "--origin 'https://example.org/'"},
     {{"--origin", "https://"}, "--origin 'https://'"},
     {{"--origin", "://example.org"}, "--origin '://example.org'"},
+    {{"--scheme", "ftp"}, "--scheme 'ftp': neither http nor https"},
+    {{"--scheme", "HTTPS"}, "--scheme 'HTTPS'"},
+    {{"--scheme="}, "--scheme ''"},
     {{"--subprotocol="}, "--subprotocol ''"},
     {{"--subprotocol", "a b"}, "--subprotocol 'a b'"},
     {{"--subprotocol", "chat,soap"}, "--subprotocol 'chat,soap'"},
@@ -728,27 +731,58 @@ static void a_log_that_nobody_reads_any_more_ends_nothing(void **state)
 
 /* --- options at work -------------------------------------------------------------------------- */
 
-static void origins_given_by_name_or_star_are_allowed(void **state)
+static void try_origin(struct fixture *f, const char *fields, int status)
 {
-    struct fixture *f = *state;
     struct raw_client *c = &f->clients[0];
     struct raw_bytes b = {0};
     struct raw_response r;
 
-    raw_bytes_upgrade(&b, "/", "Origin: https://b.example\r\n");
-    serve(f, ARGS("-p", "0", "--origin", "https://a.example", "--origin", "https://b.example"));
+    if (status != 101) {
+        be_refused(f, fields, status);
+        return;
+    }
+    c->label = fields;
     raw_connect(c, f->port);
+    raw_bytes_upgrade(&b, "/", fields);
     raw_send_bytes(c, &b);
+    raw_bytes_release(&b);
     raw_expect_upgraded(c, &r);
     raw_close(c);
-    be_refused(f, "Origin: https://c.example\r\n", 403);
+}
+
+static void origins_given_by_name_or_star_are_allowed(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("-p", "0", "--origin", "https://a.example", "--origin", "https://b.example"));
+    try_origin(f, "Origin: https://b.example\r\n", 101);
+    try_origin(f, "Origin: https://c.example\r\n", 403);
     process_release(&f->process);
 
     serve(f, ARGS("-p", "0", "--origin", "*"));
-    raw_connect(c, f->port);
-    raw_send_bytes(c, &b);
-    raw_expect_upgraded(c, &r);
-    raw_bytes_release(&b);
+    try_origin(f, "Origin: https://b.example\r\n", 101);
+}
+
+/* Behind a proxy that ends TLS: by option, or by the proxy's word. The host is localhost. */
+static void a_page_of_the_own_host_needs_its_scheme_where_that_is_known(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("-p", "0"));
+    try_origin(f, "Origin: http://localhost\r\n", 101);
+    try_origin(f, "Origin: https://localhost\r\n", 101);
+    try_origin(f, "X-Forwarded-Proto: https\r\nOrigin: https://localhost\r\n", 101);
+    try_origin(f, "X-Forwarded-Proto: https\r\nOrigin: http://localhost\r\n", 403);
+    process_release(&f->process);
+
+    serve(f, ARGS("-p", "0", "--scheme", "https"));
+    try_origin(f, "Origin: https://localhost\r\n", 101);
+    try_origin(f, "Origin: http://localhost\r\n", 403);
+    process_release(&f->process);
+
+    serve(f, ARGS("-p", "0", "--scheme=http", "--origin", "https://localhost"));
+    try_origin(f, "X-Forwarded-Proto: https\r\nOrigin: http://localhost\r\n", 101);
+    try_origin(f, "Origin: https://localhost\r\n", 101);
 }
 
 /* RFC 6455 §4.2.2 item 4: the options' order decides, not the client's. */
@@ -1074,6 +1108,7 @@ int main(void)
         TEST(trace_shows_the_bytes_of_an_illegal_frame),
         TEST(a_log_that_nobody_reads_any_more_ends_nothing),
         TEST(origins_given_by_name_or_star_are_allowed),
+        TEST(a_page_of_the_own_host_needs_its_scheme_where_that_is_known),
         TEST(a_subprotocol_given_is_agreed_on),
         TEST(a_message_over_max_message_is_closed_with_1009),
         TEST(what_does_not_fit_the_memory_is_closed_with_1013),

@@ -852,6 +852,17 @@ static void server_without_options_listens_on_loopback(void **state)
     check_echo_at(f, (struct sockaddr *)&a, sizeof a);
 }
 
+static void option_that_makes_no_sense_is_named(void **state)
+{
+    struct fixture *f = *state;
+    struct ws_options options = {.scheme = "ftp", .log = keep_log, .log_arg = f};
+
+    errno = 0;
+    assert_null(ws_server_new(&options));
+    assert_int_equal(errno, EINVAL);
+    assert_non_null(strstr(f->seen.log, "scheme 'ftp'"));
+}
+
 static void address_that_cannot_be_bound_is_named(void **state)
 {
     static const char *const bad[] = {"192.0.2.1", "unix:/nonexistent/dir/socket", "no such host!"};
@@ -1202,6 +1213,7 @@ int main(void)
         TEST(free_closes_what_is_open),
         TEST(server_listens_on_ipv4_ipv6_and_unix_at_once),
         TEST(server_without_options_listens_on_loopback),
+        TEST(option_that_makes_no_sense_is_named),
         TEST(address_that_cannot_be_bound_is_named),
         TEST(busy_unix_socket_is_not_waited_for),
         TEST(clients_over_max_clients_are_not_served_until_one_leaves),

@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const origins[] = {"https://a.example", NULL};
     static const char *const subprotocols[] = {"chat", "superchat", NULL};
-    const struct http_upgrade_policy policy = {origins, subprotocols};
+    const struct http_upgrade_policy policy = {.origins = origins, .subprotocols = subprotocols};
     const char *in = (const char *)data, *why = NULL;
     struct http_scan scan = {0};
     struct http_request r;
