@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { ORIGIN_SHOWN = 280 /* bytes in a refusal: those of the longest host, and some */ };
+
 /* --- responses -------------------------------------------------------------------------------- */
 
 /* Is it one that we write ourselves? Twice, they would say two things about where the response
@@ -220,9 +222,10 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
 
     if (status == 403) {
         struct http_str origin = http_request_field(&req->http, "Origin", NULL);
+        int shown = origin.len < ORIGIN_SHOWN ? (int)origin.len : ORIGIN_SHOWN;
 
-        snprintf(why, sizeof why, "%s (origin %.*s)", u.why,
-                 (int)(origin.len < 200 ? origin.len : 200), origin.data);
+        snprintf(why, sizeof why, "%s (origin %.*s%s)", u.why, shown, origin.data,
+                 origin.len > ORIGIN_SHOWN ? "..." : "");
         conn_refuse(c, status, why);
         return;
     }

@@ -11,6 +11,7 @@
 #include "sha1.h"
 
 enum {
+    HOST_MAX = 255,                          /* RFC 1035 §2.3.4 */
     KEY_SIZE = 16,                           /* bytes of the nonce, §4.1 */
     KEY_TEXT = BASE64_ENCODED_SIZE(KEY_SIZE) /* characters it is sent as */
 };
@@ -27,14 +28,6 @@ static int refuse(struct http_upgrade *u, int status, const char *why)
 }
 
 /* --- origin ----------------------------------------------------------------------------------- */
-
-bool http_origin_is_listed(struct http_str origin, const char *const *origins)
-{
-    for (; origins != NULL && *origins != NULL; origins++)
-        if (strcmp(*origins, "*") == 0 || http_str_is_nocase(origin, *origins))
-            return true;
-    return false;
-}
 
 /* An origin of the web, RFC 6454 §4. */
 struct web_origin {
@@ -74,18 +67,18 @@ static bool same_text(struct http_str a, struct http_str b)
     return i == a.len;
 }
 
-/* Cut "scheme://" off the front of `*s`. */
-static enum http_scheme cut_scheme(struct http_str *s)
+/* Cut "scheme://" off the front of `*s`. False, and nothing is cut, where there is none. */
+static bool cut_scheme(struct http_str *s, struct http_str *scheme)
 {
     static const char mark[] = "://";
     const char *colon = s->len > 0 ? memchr(s->data, ':', s->len) : NULL;
     size_t len = colon == NULL ? s->len : (size_t)(colon - s->data);
-    struct http_str name = {s->data, len};
 
     if (s->len - len < sizeof mark - 1 || memcmp(s->data + len, mark, sizeof mark - 1) != 0)
-        return HTTP_SCHEME_UNKNOWN;
+        return false;
+    *scheme = (struct http_str){s->data, len};
     *s = skip(*s, len + sizeof mark - 1);
-    return http_scheme(name);
+    return true;
 }
 
 /* What follows a host: nothing, which leaves `*port` as it is, or ':' and a port. */
@@ -106,18 +99,15 @@ static bool parse_port(struct http_str s, unsigned *port)
     return n <= UINT16_MAX;
 }
 
-/* scheme://host[:port] and nothing behind it. */
-static bool parse_origin(struct web_origin *o, struct http_str s)
+/* host[:port] and nothing behind it, of an origin of this scheme. */
+static bool parse_authority(struct web_origin *o, enum http_scheme scheme, struct http_str s)
 {
-    size_t host_len;
+    size_t host_len = http_host_length(s);
 
-    o->scheme = cut_scheme(&s);
-    if (o->scheme == HTTP_SCHEME_UNKNOWN)
-        return false; /* also "null", which every sandboxed page may call itself, RFC 6454 §7.1 */
-    host_len = http_host_length(s);
+    o->scheme = scheme;
     o->host = (struct http_str){s.data, host_len};
-    o->port = default_port(o->scheme);
-    return host_len > 0 && parse_port(skip(s, host_len), &o->port);
+    o->port = default_port(scheme);
+    return host_len > 0 && host_len <= HOST_MAX && parse_port(skip(s, host_len), &o->port);
 }
 
 /* A proxy may drop the port of Host, as `proxy_set_header Host $host` of nginx does, so the port is
@@ -138,10 +128,128 @@ static bool is_own_host(const struct web_origin *o, struct http_str host)
 
 bool http_origin_is_own(struct http_str origin, struct http_str host, enum http_scheme scheme)
 {
+    struct http_str name = {NULL, 0};
+    enum http_scheme its;
     struct web_origin o;
 
-    return parse_origin(&o, origin) && is_own_host(&o, host) &&
-           (scheme == HTTP_SCHEME_UNKNOWN || scheme == o.scheme);
+    if (!cut_scheme(&origin, &name))
+        return false; /* also "null", which every sandboxed page may call itself, RFC 6454 §7.1 */
+    its = http_scheme(name);
+    return its != HTTP_SCHEME_UNKNOWN && (scheme == HTTP_SCHEME_UNKNOWN || scheme == its) &&
+           parse_authority(&o, its, origin) && is_own_host(&o, host);
+}
+
+/* Cut the scheme of a page off the front of `*s`: http:// or https://, or unknown. */
+static enum http_scheme cut_page_scheme(struct http_str *s)
+{
+    struct http_str rest = *s, name;
+
+    if (!cut_scheme(&rest, &name) || name.len < sizeof "http" - 1) /* ws and wss are shorter */
+        return HTTP_SCHEME_UNKNOWN;
+    *s = rest;
+    return http_scheme(name);
+}
+
+static bool cut_wildcard(struct http_str *host)
+{
+    if (host->len < 2 || memcmp(host->data, "*.", 2) != 0)
+        return false;
+    *host = skip(*host, 2);
+    return true;
+}
+
+/* "a.example.org" and "b.a.example.org" are below "example.org", "example.org" is not. */
+static bool is_below(struct http_str host, struct http_str domain)
+{
+    size_t dot = host.len - domain.len - 1;
+
+    return host.len > domain.len + 1 && host.data[dot] == '.' &&
+           same_text(skip(host, dot + 1), domain);
+}
+
+/* Does `origin` fit the item of a list that has this scheme, and `item` behind it? */
+static bool fits_page(struct http_str origin, enum http_scheme scheme, struct http_str item)
+{
+    enum http_scheme its = cut_page_scheme(&origin);
+    bool below = cut_wildcard(&item);
+    struct web_origin o, listed;
+
+    return its == scheme && parse_authority(&o, its, origin) &&
+           parse_authority(&listed, scheme, item) && o.port == listed.port &&
+           (below ? is_below(o.host, listed.host) : same_text(o.host, listed.host));
+}
+
+static bool fits(struct http_str origin, struct http_str item)
+{
+    struct http_str rest = item;
+    enum http_scheme scheme;
+
+    if (http_str_is(item, "*"))
+        return true;
+    if (origin.data == NULL)
+        return false;
+    scheme = cut_page_scheme(&rest);
+    return scheme != HTTP_SCHEME_UNKNOWN ? fits_page(origin, scheme, rest)
+                                         : same_text(origin, item);
+}
+
+bool http_origin_is_listed(struct http_str origin, const char *const *origins)
+{
+    for (; origins != NULL && *origins != NULL; origins++)
+        if (fits(origin, http_str(*origins)))
+            return true;
+    return false;
+}
+
+static bool has(struct http_str s, char c)
+{
+    return s.len > 0 && memchr(s.data, c, s.len) != NULL;
+}
+
+static const char stray_star[] =
+    "a * stands alone, or for all hosts below one, as in https://*.example.org";
+
+/* What is wrong with what is behind http:// or https://. */
+static const char *page_fault(struct http_str s)
+{
+    bool below = cut_wildcard(&s);
+    size_t host_len = http_host_length(s);
+    struct http_str behind = skip(s, host_len);
+    unsigned port;
+
+    if (has(s, '*'))
+        return stray_star;
+    if (has(s, '/') || has(s, '?') || has(s, '#') || has(s, '@'))
+        return "an origin is scheme, host and port: no user, path, query or fragment";
+    if (s.len == 0 || s.data[0] == ':')
+        return "no host";
+    if (host_len == 0 || host_len > HOST_MAX || (behind.len > 0 && behind.data[0] != ':') ||
+        (below && s.data[0] == '['))
+        return "no host has such a name";
+    return parse_port(behind, &port) ? NULL : "not a port from 0 to 65535";
+}
+
+const char *http_origin_fault(struct http_str item)
+{
+    struct http_str rest = item;
+
+    for (size_t i = 0; i < item.len; i++) {
+        unsigned char c = (unsigned char)item.data[i];
+
+        if (c > 0x7f)
+            return "write the host as browsers send it, xn--...";
+        if (c == ' ' || c == ',')
+            return "one origin at a time, without spaces and commas";
+        if (c < ' ' || c == 0x7f)
+            return "a control character";
+    }
+    if (http_str_is(item, "*"))
+        return NULL;
+    if (cut_page_scheme(&rest) != HTTP_SCHEME_UNKNOWN)
+        return page_fault(rest);
+    if (cut_wildcard(&rest))
+        return "write the scheme, too, as in https://*.example.org";
+    return has(item, '*') ? stray_star : NULL;
 }
 
 /* What the proxy next to us says, whose word is the last in the list: X-Forwarded-Proto, or proto
@@ -174,6 +282,8 @@ static int check_origin(const struct http_request *r, const struct http_upgrade_
         scheme = forwarded_scheme(r);
     if (http_origin_is_own(origin, r->host, scheme))
         return 0;
+    if (has(origin, '*') || http_origin_fault(origin) != NULL)
+        return refuse(u, 403, "origin is not this host, and none that --origin could name");
     if (http_origin_is_own(origin, r->host, HTTP_SCHEME_UNKNOWN))
         return refuse(u, 403,
                       "origin has another scheme than this host by --scheme (ws_options.scheme) or "

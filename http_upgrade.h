@@ -17,7 +17,7 @@ enum http_scheme { HTTP_SCHEME_UNKNOWN, HTTP_SCHEME_HTTP, HTTP_SCHEME_HTTPS };
 
 /* What the server allows. Both lists end with NULL; a NULL list is empty. Borrowed. */
 struct http_upgrade_policy {
-    const char *const *origins;      /* "https://example.org", "null", or "*" for any */
+    const char *const *origins;      /* as http_origin_is_listed() has it */
     const char *const *subprotocols; /* in the server's order of preference */
     enum http_scheme scheme;         /* unknown: what the proxy says in the request, if it does */
 };
@@ -54,8 +54,17 @@ enum http_scheme http_scheme(struct http_str name);
  * compared; where the scheme is unknown, both are ours. RFC 6455 §10.2, RFC 6454 §5. */
 bool http_origin_is_own(struct http_str origin, struct http_str host, enum http_scheme scheme);
 
-/* Is `origin` named in the list, which ends with NULL, or anything in one with "*"? NULL is an empty
- * list. */
+/* Is `origin` on the list, which ends with NULL (a NULL list is empty)? An item is
+ *
+ *   http://, https://   a page: scheme, host and port are compared. A host that begins with "*."
+ *                       stands for all hosts below the rest, at any depth, and not for the rest
+ *   *                   anything, also no origin (data NULL)
+ *   any other text      what is equal to it, ASCII case aside: "null", and what clients send that
+ *                       are no browsers, such as "localhost:8080", "file://" or nothing */
 bool http_origin_is_listed(struct http_str origin, const char *const *origins);
+
+/* Why an item of such a list would fit nothing that is ever sent, or not what was meant: a short
+ * text, or NULL for one that is fine. One that is fine and has no '*' fits itself. */
+const char *http_origin_fault(struct http_str item);
 
 #endif

@@ -322,7 +322,7 @@ static const char usage[] =
     "usage: minnow [echo|chat] [options]          default: chat\n"
     "  -p, --port N               8080; 0 picks a free one\n"
     "  -b, --bind ADDR            127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket\n"
-    "      --origin ORIGIN        allow this browser origin too; repeatable; '*' for any\n"
+    "      --origin ORIGIN        allow this Origin too; https://*.HOST, '*' for any; repeatable\n"
     "      --scheme http|https    how browsers get here; without it X-Forwarded-Proto tells\n"
     "      --subprotocol NAME     agree on it where a client offers it; repeatable, best first\n"
     "      --max-message SIZE     16M\n"
@@ -413,28 +413,24 @@ static unsigned parse_seconds(const char *option, const char *text)
 
 static void add_to_list(const char *option, const char **list, size_t *count, const char *value)
 {
-    if (value[0] == '\0')
-        bad_usage(option, value, "empty");
     if (*count == LIST_MAX)
         bad_usage(option, value, "too many of these");
     list[(*count)++] = value;
 }
 
-/* Would a browser write it so, RFC 6454 §6.2? Without a scheme or with a path it is equal to no
- * Origin field, and the pages that it was to allow would be refused. */
-static bool is_origin(const char *text)
+static void add_address(struct settings *s, const char *value)
 {
-    const char *host = strstr(text, "://");
-
-    if (strcmp(text, "*") == 0 || strcmp(text, "null") == 0)
-        return true;
-    return host != NULL && host != text && host[3] != '\0' && strpbrk(host + 3, "/?#@ ") == NULL;
+    if (value[0] == '\0')
+        bad_usage("--bind", value, "empty");
+    add_to_list("--bind", s->bind, &s->bind_count, value);
 }
 
 static void add_origin(struct settings *s, const char *value)
 {
-    if (!is_origin(value))
-        bad_usage("--origin", value, "not an origin such as https://example.org, null or *");
+    const char *fault = ws_origin_fault(value);
+
+    if (fault != NULL)
+        bad_usage("--origin", value, fault);
     add_to_list("--origin", s->origins, &s->origin_count, value);
 }
 
@@ -450,7 +446,7 @@ static void add_subprotocol(struct settings *s, const char *value)
     static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
                                 "!#$%&'*+-.^_`|~"; /* RFC 9110 §5.6.2 */
 
-    if (value[strspn(value, token)] != '\0')
+    if (value[0] == '\0' || value[strspn(value, token)] != '\0')
         bad_usage("--subprotocol", value, "not a name of letters, digits and !#$%&'*+-.^_`|~");
     add_to_list("--subprotocol", s->subprotocols, &s->subprotocol_count, value);
 }
@@ -527,7 +523,7 @@ static void apply_option(struct settings *s, int option, const char *value)
         s->options.port = parse_port("--port", value);
         break;
     case 'b':
-        add_to_list("--bind", s->bind, &s->bind_count, value);
+        add_address(s, value);
         break;
     case OPT_ORIGIN:
         add_origin(s, value);

@@ -113,6 +113,16 @@ ptrdiff_t ws_base64_decode(void *out, const char *text, size_t len)
     return n >= 0 ? n : WS_ERR_INVALID;
 }
 
+bool ws_origin_allowed(struct ws_str origin, const char *const *origins)
+{
+    return http_origin_is_listed((struct http_str){origin.data, origin.len}, origins);
+}
+
+const char *ws_origin_fault(const char *origin)
+{
+    return http_origin_fault(http_str(origin));
+}
+
 bool ws_utf8_valid(const void *text, size_t len)
 {
     struct utf8 u = {0};
@@ -847,13 +857,26 @@ static void default_size(size_t *option, size_t value)
         *option = value;
 }
 
+static bool origins_make_sense(const struct ws_server *s, const char *const *origins)
+{
+    for (; origins != NULL && *origins != NULL; origins++) {
+        const char *fault = ws_origin_fault(*origins);
+
+        if (fault != NULL) {
+            server_log(s, WS_LOG_ERROR, "origin '%s' cannot be allowed: %s", *origins, fault);
+            return false;
+        }
+    }
+    return true;
+}
+
 int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers)
 {
     struct endpoint **link = &s->endpoints;
     size_t len = strlen(prefix);
     struct endpoint *e;
 
-    if (prefix[0] != '/' && strcmp(prefix, "*") != 0)
+    if ((prefix[0] != '/' && strcmp(prefix, "*") != 0) || !origins_make_sense(s, handlers->origins))
         return WS_ERR_INVALID;
     e = malloc(sizeof *e + len);
     if (e == NULL)
@@ -1005,7 +1028,7 @@ static bool options_make_sense(const struct ws_server *s)
     const char *scheme = s->options.scheme;
 
     if (scheme == NULL || strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)
-        return true;
+        return origins_make_sense(s, s->options.origins);
     server_log(s, WS_LOG_ERROR, "scheme '%s' is neither http nor https (ws_options.scheme)",
                scheme);
     return false;

@@ -69,14 +69,23 @@ enum ws_log_level { WS_LOG_ERROR = 1, WS_LOG_INFO = 2, WS_LOG_TRACE = 3 };
 
 /* All zero is a working, safe server: loopback, a free port, limits as noted. Borrowed until
  * ws_server_new() returns, but for the lists and strings, which must live as long as the server.
- * Origins are those of RFC 6454 §6.2, "https://example.org" or "null"; what they are checked for is
- * RFC 6455 §10.2. */
+ *
+ * An item of `origins`, with which an Origin field is compared, is one of
+ *
+ *   http://, https://   a page, as browsers write it: "https://example.org", "http://[::1]:8080".
+ *                       Scheme, host and port are compared, with 80 and 443 for a port that is left
+ *                       out. A host that begins with "*." stands for all hosts below the rest, at
+ *                       any depth, and not for the rest itself
+ *   *                   any
+ *   any other text      equal to the field, ASCII case aside: "null", and what clients send that
+ *                       are no browsers, such as "localhost:8080", "file://" or ""
+ *
+ * ws_origin_fault() says what is wrong with an item. RFC 6454 §5, §6.2, RFC 6455 §10.2 */
 struct ws_options {
     const char *const *bind;    /* "127.0.0.1", "::1", "localhost", "unix:/path"; ends with NULL.
                                    NULL: 127.0.0.1 */
     uint16_t port;              /* of all TCP addresses; 0: a free one, see ws_server_port() */
-    const char *const *origins; /* browser origins to allow besides our own host, "*" for any; ends
-                                   with NULL */
+    const char *const *origins; /* to allow besides the pages of our own host; ends with NULL */
     const char *scheme;         /* "http" or "https": how browsers reach us; pages of our own host
                                    under the other are refused. NULL: X-Forwarded-Proto or
                                    Forwarded in the request says it, without these both will do */
@@ -208,7 +217,8 @@ struct ws_handlers {
  * The prefix "*" is for the request OPTIONS *, which asks about the server as a whole and has "*"
  * as its path; without such an endpoint it gets 204. RFC 9110 §9.3.7, RFC 9112 §3.2.4
  *
- * Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for any other prefix that does not begin with '/'. */
+ * Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for any other prefix that does not begin with '/', and
+ * for an origin that has a fault, which the log names. */
 int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers);
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -352,6 +362,14 @@ void ws_thaw(struct ws_frozen *m); /* NULL is allowed */
 #define WS_BASE64_SIZE(n) (((n) + 2) / 3 * 4)
 size_t ws_base64_encode(char *out, const void *data, size_t len);
 ptrdiff_t ws_base64_decode(void *out, const char *text, size_t len);
+
+/* Is `origin`, the value of an Origin field, on this list, as ws_options has one? NULL is an empty
+ * list; without a field (data NULL) only "*" will do. */
+bool ws_origin_allowed(struct ws_str origin, const char *const *origins);
+
+/* Why `origin` as an item of such a list would fit nothing that is ever sent, or not what was
+ * meant; NULL when it is fine. The text is constant. */
+const char *ws_origin_fault(const char *origin);
 
 /* Is this a whole UTF-8 text? RFC 3629 */
 bool ws_utf8_valid(const void *text, size_t len);

@@ -123,8 +123,8 @@ struct eio_handlers {
 };
 
 /* Serve Engine.IO at paths that begin with `prefix`, which ends with '/' by custom ("/engine.io/").
- * The prefix and the two structs are copied. NULL when out of memory or for a prefix that
- * ws_server_handle() does not take. eio_server_free() when done. */
+ * The prefix and the two structs are copied. NULL when out of memory, or for a prefix or an origin
+ * that ws_server_handle() does not take. eio_server_free() when done. */
 struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
                                   const struct eio_options *options,
                                   const struct eio_handlers *handlers);

@@ -121,8 +121,8 @@ struct sio_options {
     void *user; /* for sio_user() */
 };
 
-/* Serve Socket.IO. It has no namespace yet, not even "/". NULL when out of memory or for a path
- * that does not begin with '/'. sio_server_free() when done. */
+/* Serve Socket.IO. It has no namespace yet, not even "/". NULL when out of memory, or for a path or
+ * an origin that ws_server_handle() does not take. sio_server_free() when done. */
 struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options *options);
 
 /* End every connection with "server shutting down" and take no new ones. on_disconnect follows. For

@@ -273,6 +273,9 @@ static const struct origin origins[] = {
     {"example.com", "evil", 403},
     {"example.com", "http://", 403},
     {"example.com", "https://friend.example", 101},
+    {"example.com", "https://FRIEND.example:443", 101},
+    {"example.com", "https://a.b.friends.example", 101},
+    {"example.com", "https://friends.example", 403},
     {"example.com", "https://friend.example:444", 403},
     {"example.com", "http://friend.example", 403},
     {"example.com", "https://friend.example.evil", 403},
@@ -301,7 +304,8 @@ static void try_origin(struct fixture *f, const struct origin *o)
 
 static void origin_must_be_ours_or_listed(void **state)
 {
-    static const char *const friends[] = {"https://friend.example", NULL};
+    static const char *const friends[] = {"https://friend.example", "https://*.friends.example",
+                                          NULL};
     struct fixture *f = *state;
     bool named;
 

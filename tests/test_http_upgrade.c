@@ -165,18 +165,42 @@ static void a_field_that_comes_twice_is_named(void **state)
     }
 }
 
+/* Where the option would take it; and where not, that is what is said. */
 static void a_refused_origin_is_told_which_option_allows_it(void **state)
 {
-    struct http_upgrade u;
+    static const char allow[] =
+        "origin is not this host; allow it with --origin (ws_options.origins)";
+    static const char scheme[] =
+        "origin has another scheme than this host by --scheme (ws_options.scheme) "
+        "or X-Forwarded-Proto; allow it with --origin (ws_options.origins)";
+    static const char none[] = "origin is not this host, and none that --origin could name";
+    static const struct {
+        const char *fields, *why;
+    } table[] = {
+        {"Origin: http://evil.example", allow},
+        {"Origin: localhost:1234", allow},
+        {"Origin: file://", allow},
+        {"Origin:", allow},
+        {"Origin: null", allow},
+        {PROTO "https\r\nOrigin: http://server.example.com", scheme},
+        {PROTO "https\r\nOrigin: ws://server.example.com", scheme},
+        {"Origin: http://evil.example/", none},
+        {"Origin: http://server.example.com/", none},
+        {"Origin: http://a http://b", none},
+        {"Origin: http://evil\xc3\xa9", none},
+        {"Origin: *", none}, /* which would allow far more */
+        {"Origin: http://*.example", none},
+    };
     (void)state;
 
-    assert_int_equal(check(GOOD "Origin: http://evil.example\r\n\r\n", &u), 403);
-    assert_string_equal(u.why,
-                        "origin is not this host; allow it with --origin (ws_options.origins)");
-    assert_int_equal(check(GOOD PROTO "https\r\n" OURS "\r\n", &u), 403);
-    assert_string_equal(u.why,
-                        "origin has another scheme than this host by --scheme (ws_options.scheme) "
-                        "or X-Forwarded-Proto; allow it with --origin (ws_options.origins)");
+    for (size_t i = 0; i < COUNT(table); i++) {
+        char head[1024] = GOOD;
+        struct http_upgrade u;
+
+        strcat(strcat(head, table[i].fields), "\r\n\r\n");
+        assert_int_equal(check(head, &u), 403);
+        assert_string_equal(u.why, table[i].why);
+    }
 }
 
 static void only_upgrade_websocket_wants_a_websocket(void **state)
@@ -332,23 +356,213 @@ static void a_page_of_another_scheme_is_not_ours_where_the_scheme_is_known(void 
     }
 }
 
-static void other_origins_must_be_listed_whole(void **state)
+static bool fits(const char *origin, const char *item)
 {
-    static const char *const list[] = {"https://a.example", "http://b.example:8080", NULL};
-    static const char *const null_origin[] = {"null", NULL}, *const any[] = {"x", "*", NULL};
+    const char *const list[] = {"gopher://first", item, "last", NULL};
+    char *copy = exact_copy(origin, strlen(origin));
+    bool result = http_origin_is_listed((struct http_str){copy, strlen(origin)}, list);
+
+    free(copy);
+    return result;
+}
+
+/* RFC 6454 §5: a page by its parts. */
+static const struct {
+    const char *origin, *item;
+    bool fits;
+} listed[] = {
+    {"https://a.example", "https://a.example", true},
+    {"HTTPS://A.example", "https://a.EXAMPLE", true},
+    {"https://a.example", "https://a.example:443", true},
+    {"https://a.example:443", "https://a.example", true},
+    {"http://a.example", "http://a.example:80", true},
+    {"http://a.example:8080", "http://a.example:8080", true},
+    {"http://[::1]", "http://[::1]:80", true},
+    {"http://a.example", "https://a.example", false},
+    {"https://a.example:80", "http://a.example", false},
+    {"https://a.example", "https://a.example:444", false},
+    {"https://a.example:444", "https://a.example", false},
+    {"https://a.example.evil", "https://a.example", false},
+    {"https://a.exampl", "https://a.example", false},
+    {"https://evil.a.example", "https://a.example", false},
+    {"https://a.example/", "https://a.example", false},
+    {"https://u@a.example", "https://a.example", false},
+    {"https://a.example https://a.example", "https://a.example", false},
+    {"wss://a.example", "https://a.example", false}, /* no page has it: by its own name */
+    {"null", "https://a.example", false},
+    /* all hosts below one */
+    {"https://a.b.example", "https://*.b.example", true},
+    {"https://c.a.b.example", "https://*.b.example", true},
+    {"https://A.B.example:443", "https://*.b.EXAMPLE", true},
+    {"https://a.b.example:8443", "https://*.b.example:8443", true},
+    {"https://b.example", "https://*.b.example", false},
+    {"https://.b.example", "https://*.b.example", false},
+    {"https://ab.example", "https://*.b.example", false},
+    {"https://evilb.example", "https://*.b.example", false},
+    {"https://a.b.example.evil", "https://*.b.example", false},
+    {"https://evil/a.b.example", "https://*.b.example", false},
+    {"https://evil?.b.example", "https://*.b.example", false},
+    {"https://evil#.b.example", "https://*.b.example", false},
+    {"https://evil\\.b.example", "https://*.b.example", false},
+    {"https://u@a.b.example", "https://*.b.example", false},
+    {"https://evil,a.b.example", "https://*.b.example", false},
+    {"https://evil:80.b.example", "https://*.b.example", false},
+    {"http://a.b.example", "https://*.b.example", false},
+    {"https://a.b.example:8443", "https://*.b.example", false},
+    {"https://a.b.example", "https://*.b.example:8443", false},
+    {"https://b", "https://*.", false},
+    {"https://*.b.example", "https://a.b.example", false},
+    /* anything */
+    {"gopher://z", "*", true},
+    {"", "*", true},
+    {"*", "x", false},
+    /* plain text, from sandboxed pages and clients that are no browsers */
+    {"null", "null", true},
+    {"localhost:12345", "localhost:12345", true},
+    {"LocalHost:12345", "localhost:12345", true},
+    {"localhost:12346", "localhost:12345", false},
+    {"localhost", "localhost:80", false},
+    {"file://", "file://", true},
+    {"file:///", "file://", false},
+    {"chrome-extension://abc", "chrome-extension://abc", true},
+    {"chrome-extension://abcd", "chrome-extension://abc", false},
+    {"capacitor://localhost", "capacitor://localhost", true},
+    {"wss://a.example", "wss://a.example", true},
+    {"", "", true},
+    {"null", "", false},
+    {"", "null", false},
+};
+
+static void an_item_of_a_list_fits_what_it_names(void **state)
+{
     (void)state;
 
-    assert_true(allowed("https://a.example", "h", list));
-    assert_true(allowed("HTTPS://A.example", "h", list));
-    assert_true(allowed("http://b.example:8080", "h", list));
-    assert_false(allowed("http://a.example", "h", list));
-    assert_false(allowed("https://a.example.evil", "h", list));
-    assert_false(allowed("https://a.exampl", "h", list));
-    assert_false(allowed("*", "h", list));
-    assert_false(allowed("null", "h", list));
-    assert_true(allowed("null", "h", null_origin));
-    assert_true(allowed("gopher://z", "h", any));
-    assert_true(allowed("http://h", "h", list));
+    for (size_t i = 0; i < COUNT(listed); i++)
+        if (fits(listed[i].origin, listed[i].item) != listed[i].fits)
+            fail_msg("\"%s\" by \"%s\": not %d", listed[i].origin, listed[i].item, listed[i].fits);
+}
+
+/* Whoever keeps an origin that is allowed relies on it. */
+static void no_host_is_longer_than_255_bytes(void **state)
+{
+    char origin[8 + 256 + 1] = "https://";
+    (void)state;
+
+    memset(origin + 8, 'a', 256);
+    memcpy(origin + sizeof origin - sizeof ".b.example", ".b.example", sizeof ".b.example");
+    assert_false(fits(origin, "https://*.b.example"));
+    assert_false(allowed(origin, origin + 8, NULL));
+    memmove(origin + 8, origin + 9, 256);
+    assert_true(fits(origin, "https://*.b.example"));
+    assert_true(allowed(origin, origin + 8, NULL));
+}
+
+static void without_a_field_only_a_star_will_do(void **state)
+{
+    static const char *const empty[] = {"", "null", NULL}, *const any[] = {"*", NULL};
+    const struct http_str none = {NULL, 0};
+    (void)state;
+
+    assert_false(http_origin_is_listed(none, NULL));
+    assert_false(http_origin_is_listed(none, empty));
+    assert_true(http_origin_is_listed(none, any));
+}
+
+#define XN    "write the host as browsers send it, xn--..."
+#define ONE   "one origin at a time, without spaces and commas"
+#define PARTS "an origin is scheme, host and port: no user, path, query or fragment"
+#define STAR  "a * stands alone, or for all hosts below one, as in https://*.example.org"
+#define NAME  "no host has such a name"
+#define PORT  "not a port from 0 to 65535"
+
+static const struct {
+    const char *item, *why; /* NULL: nothing is wrong */
+} items[] = {
+    {"https://a.example", NULL},
+    {"HTTP://A.example:8080", NULL},
+    {"http://[::1]:65535", NULL},
+    {"https://xn--mnchen-3ya.de", NULL},
+    {"https://a_b.example", NULL},
+    {"https://*.example.com", NULL},
+    {"http://*.example.com:8080", NULL},
+    {"*", NULL},
+    {"null", NULL},
+    {"", NULL},
+    {"localhost:12345", NULL},
+    {"example.org", NULL},
+    {"file://", NULL},
+    {"chrome-extension://abc", NULL},
+    {"capacitor://localhost", NULL},
+    {"ws://a.example/", NULL},
+    {"https://m\xc3\xbcnchen.de", XN},
+    {"m\xfcnchen.de:80", XN},
+    {"https://a.example,https://b.example", ONE},
+    {"https://a.example b", ONE},
+    {" null", ONE},
+    {"https://a.example\n", "a control character"},
+    {"https://a.example\x7f", "a control character"},
+    {"https://a.example/", PARTS},
+    {"https://a.example/chat", PARTS},
+    {"https://a.example?q", PARTS},
+    {"https://a.example#f", PARTS},
+    {"https://u@a.example", PARTS},
+    {"https://u:p@a.example", PARTS},
+    {"https://*.a.example/", PARTS},
+    {"https://*", STAR},
+    {"https://a.*", STAR},
+    {"https://*a.example", STAR},
+    {"https://a.*.example", STAR},
+    {"https://*.*.example", STAR},
+    {"https://a.example:*", STAR},
+    {"chrome-extension://*", STAR},
+    {"ws://*.example.com", STAR},
+    {"**", STAR},
+    {"localhost:*", STAR},
+    {"*.example.com", "write the scheme, too, as in https://*.example.org"},
+    {"https://", "no host"},
+    {"http://:80", "no host"},
+    {"https://*.", "no host"},
+    {"https://*.:80", "no host"},
+    {"https://[::1", NAME},
+    {"https://::1", "no host"},
+    {"https://[::1]x", NAME},
+    {"https://*.[::1]", NAME},
+    {"https://a\\b", NAME},
+    {"https://a%4", NAME},
+    {"https://<a>", NAME},
+    {"https://a.example:", PORT},
+    {"https://a.example:x", PORT},
+    {"https://a.example:65536", PORT},
+    {"https://a.example:123456", PORT},
+    {"https://a.example:80:80", PORT},
+};
+
+static void an_item_that_can_fit_nothing_is_told_why(void **state)
+{
+    char longest[8 + 256 + 1] = "https://";
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(items); i++) {
+        size_t len = strlen(items[i].item);
+        char *copy = exact_copy(items[i].item, len);
+        const char *why = http_origin_fault((struct http_str){copy, len});
+
+        free(copy);
+        if ((why == NULL) != (items[i].why == NULL) ||
+            (why != NULL && strcmp(why, items[i].why) != 0))
+            fail_msg("\"%s\": %s", items[i].item, why != NULL ? why : "fine");
+    }
+    memset(longest + 8, 'a', 256);
+    assert_string_equal(http_origin_fault((struct http_str){longest, 8 + 256}), NAME);
+    assert_null(http_origin_fault((struct http_str){longest, 8 + 255}));
+}
+
+static void an_item_without_a_fault_fits_itself(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(items); i++)
+        if (items[i].why == NULL && strchr(items[i].item, '*') == NULL)
+            assert_true(fits(items[i].item, items[i].item));
 }
 
 static void the_servers_order_of_subprotocols_decides(void **state)
@@ -416,7 +630,11 @@ int main(void)
         cmocka_unit_test(only_upgrade_websocket_wants_a_websocket),
         cmocka_unit_test(a_page_may_talk_to_its_own_host_only),
         cmocka_unit_test(a_page_of_another_scheme_is_not_ours_where_the_scheme_is_known),
-        cmocka_unit_test(other_origins_must_be_listed_whole),
+        cmocka_unit_test(an_item_of_a_list_fits_what_it_names),
+        cmocka_unit_test(no_host_is_longer_than_255_bytes),
+        cmocka_unit_test(without_a_field_only_a_star_will_do),
+        cmocka_unit_test(an_item_that_can_fit_nothing_is_told_why),
+        cmocka_unit_test(an_item_without_a_fault_fits_itself),
         cmocka_unit_test(the_servers_order_of_subprotocols_decides),
         cmocka_unit_test(a_giant_key_is_not_decoded),
         cmocka_unit_test(a_value_of_spaces_takes_linear_time),

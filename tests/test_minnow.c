@@ -192,11 +192,12 @@ static const struct {
     {{"--port", "1\n2"}, "--port '1?2'"},
     {{"-p", "eighty"}, "--port 'eighty'"},
     {{"--bind", ""}, "--bind ''"},
-    {{"--origin="}, "--origin ''"},
-    {{"--origin", "example.org"}, "--origin 'example.org'"},
-    {{"--origin", "https://example.org/"}, "--origin 'https://example.org/'"},
-    {{"--origin", "https://"}, "--origin 'https://'"},
-    {{"--origin", "://example.org"}, "--origin '://example.org'"},
+    {{"--origin", "https://example.org/"}, "--origin 'https://example.org/': an origin is"},
+    {{"--origin", "https://"}, "--origin 'https://': no host"},
+    {{"--origin", "https://a.example,b.example"}, "--origin 'https://a.example,b.example': one"},
+    {{"--origin", "*.example.org"}, "--origin '*.example.org': write the scheme, too"},
+    {{"--origin", "https://m\xc3\xbcnchen.de"},
+     "--origin 'https://m\xc3\xbcnchen.de': write the host"},
     {{"--scheme", "ftp"}, "--scheme 'ftp': neither http nor https"},
     {{"--scheme", "HTTPS"}, "--scheme 'HTTPS'"},
     {{"--scheme="}, "--scheme ''"},
@@ -249,8 +250,9 @@ static void good_values_in_all_their_forms_are_taken(void **state)
     expect_clean_end(f);
     process_release(&f->process);
 
-    serve(f, ARGS("-p0", "--bind=127.0.0.1", "--origin", "https://a.example:8443", "--origin",
-                  "null", "--origin=chrome-extension://abc", "--origin=*", "-q", "--", "echo"));
+    serve(f,
+          ARGS("-p0", "--bind=127.0.0.1", "--origin", "https://a.example:8443", "--origin", "null",
+               "--origin=chrome-extension://abc", "--origin=", "--origin=*", "-q", "--", "echo"));
     expect_clean_end(f);
 }
 
@@ -759,8 +761,46 @@ static void origins_given_by_name_or_star_are_allowed(void **state)
     try_origin(f, "Origin: https://c.example\r\n", 403);
     process_release(&f->process);
 
+    serve(f,
+          ARGS("-p", "0", "--origin", "https://a.example:443", "--origin", "https://*.b.example"));
+    try_origin(f, "Origin: https://a.example\r\n", 101);
+    try_origin(f, "Origin: https://x.y.b.example\r\n", 101);
+    try_origin(f, "Origin: https://b.example\r\n", 403);
+    process_release(&f->process);
+
     serve(f, ARGS("-p", "0", "--origin", "*"));
     try_origin(f, "Origin: https://b.example\r\n", 101);
+}
+
+/* What the log says of a refusal, "... --origin ... (origin VALUE)", is true: VALUE is taken, and
+ * lets that client in. */
+static void a_refused_origin_can_be_given_as_the_log_has_it(void **state)
+{
+    static const char *const origins[] = {"https://a.example",      "http://a.example:8080",
+                                          "localhost:12345",        "file://",
+                                          "chrome-extension://abc", "null",
+                                          "HTTPS://A.example:443",  ""};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof origins / sizeof origins[0]; i++) {
+        const char *line, *value, *end;
+        char fields[128], option[128];
+
+        snprintf(fields, sizeof fields, "Origin: %s\r\n", origins[i]);
+        serve(f, ARGS("-p", "0"));
+        try_origin(f, fields, 403);
+        line = process_line(&f->process, &f->process.err);
+        assert_non_null(strstr(line, "allow it with --origin"));
+        value = strstr(line, "(origin ") + strlen("(origin ");
+        end = strrchr(value, ')');
+        assert_non_null(end);
+        snprintf(option, sizeof option, "--origin=%.*s", (int)(end - value), value);
+        process_release(&f->process);
+
+        serve(f, ARGS("-p", "0", option));
+        try_origin(f, fields, 101);
+        process_release(&f->process);
+    }
 }
 
 /* Behind a proxy that ends TLS: by option, or by the proxy's word. The host is localhost. */
@@ -1108,6 +1148,7 @@ int main(void)
         TEST(trace_shows_the_bytes_of_an_illegal_frame),
         TEST(a_log_that_nobody_reads_any_more_ends_nothing),
         TEST(origins_given_by_name_or_star_are_allowed),
+        TEST(a_refused_origin_can_be_given_as_the_log_has_it),
         TEST(a_page_of_the_own_host_needs_its_scheme_where_that_is_known),
         TEST(a_subprotocol_given_is_agreed_on),
         TEST(a_message_over_max_message_is_closed_with_1009),

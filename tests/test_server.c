@@ -854,6 +854,7 @@ static void server_without_options_listens_on_loopback(void **state)
 
 static void option_that_makes_no_sense_is_named(void **state)
 {
+    static const char *const origins[] = {"null", "https://a.example/", NULL};
     struct fixture *f = *state;
     struct ws_options options = {.scheme = "ftp", .log = keep_log, .log_arg = f};
 
@@ -861,6 +862,34 @@ static void option_that_makes_no_sense_is_named(void **state)
     assert_null(ws_server_new(&options));
     assert_int_equal(errno, EINVAL);
     assert_non_null(strstr(f->seen.log, "scheme 'ftp'"));
+
+    options.scheme = "http";
+    options.origins = origins;
+    errno = 0;
+    assert_null(ws_server_new(&options));
+    assert_int_equal(errno, EINVAL);
+    assert_non_null(strstr(f->seen.log, "origin 'https://a.example/'"));
+    assert_non_null(strstr(f->seen.log, ws_origin_fault(origins[1])));
+
+    create(f, (struct ws_options){0});
+    f->seen.log[0] = '\0';
+    assert_int_equal(ws_server_handle(f->server, "/x", &(struct ws_handlers){.origins = origins}),
+                     WS_ERR_INVALID);
+    assert_non_null(strstr(f->seen.log, "origin 'https://a.example/'"));
+}
+
+static void origins_can_be_compared_by_whoever_needs_it(void **state)
+{
+    static const char *const list[] = {"https://*.a.example", NULL}, *const any[] = {"*", NULL};
+    (void)state;
+
+    assert_true(ws_origin_allowed(ws_str("https://b.a.example"), list));
+    assert_false(ws_origin_allowed(ws_str("https://a.example"), list));
+    assert_false(ws_origin_allowed(ws_str(NULL), list));
+    assert_false(ws_origin_allowed(ws_str("https://b.a.example"), NULL));
+    assert_true(ws_origin_allowed(ws_str(NULL), any));
+    assert_null(ws_origin_fault(list[0]));
+    assert_non_null(ws_origin_fault("https://*"));
 }
 
 static void address_that_cannot_be_bound_is_named(void **state)
@@ -1214,6 +1243,7 @@ int main(void)
         TEST(server_listens_on_ipv4_ipv6_and_unix_at_once),
         TEST(server_without_options_listens_on_loopback),
         TEST(option_that_makes_no_sense_is_named),
+        TEST(origins_can_be_compared_by_whoever_needs_it),
         TEST(address_that_cannot_be_bound_is_named),
         TEST(busy_unix_socket_is_not_waited_for),
         TEST(clients_over_max_clients_are_not_served_until_one_leaves),

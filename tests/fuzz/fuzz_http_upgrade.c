@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * http_upgrade.c: whatever the request, there is a verdict with its reason; and one verdict,
- * whether the head came whole or byte by byte. */
+ * whether the head came whole or byte by byte. Whatever the origin, it is allowed once it is
+ * listed, unless the list cannot have it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,9 +20,24 @@ static int scan_bytewise(const char *in, size_t len)
     return result;
 }
 
+static void check_origin(const char *in, size_t size)
+{
+    char *item = calloc(1, size + 1);
+    const char *const list[] = {item, NULL};
+
+    memcpy(item, in, size);
+    if (strlen(item) == size && http_origin_fault(http_str(item)) == NULL &&
+        memchr(in, '*', size) == NULL && !http_origin_is_listed((struct http_str){in, size}, list))
+        abort();
+    http_origin_is_own((struct http_str){in, size}, (struct http_str){in, size / 2},
+                       HTTP_SCHEME_UNKNOWN);
+    free(item);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const origins[] = {"https://a.example", NULL};
+    static const char *const origins[] = {"https://a.example", "http://*.b.example", "file://",
+                                          NULL};
     static const char *const subprotocols[] = {"chat", "superchat", NULL};
     const struct http_upgrade_policy policy = {.origins = origins, .subprotocols = subprotocols};
     const char *in = (const char *)data, *why = NULL;
@@ -30,6 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct http_upgrade u;
     int head = http_head_scan(&scan, in, size), status;
 
+    if (size > 0)
+        check_origin(in, size);
     if (head != scan_bytewise(in, size))
         abort();
     if (head <= 0)
