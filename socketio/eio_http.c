@@ -161,14 +161,21 @@ static void add(struct headers *h, const char *name, struct ws_str value)
     h->list[h->count++] = (struct ws_header){ws_str(name), value};
 }
 
-/* The item of the allowed origins that fits the request's own, or NULL. */
-static const char *allowed_origin(const struct eio_options *o, struct ws_str origin)
+/* The value of Access-Control-Allow-Origin: "*" where any origin may, else the request's own, as it
+ * was written, since that is what a browser compares. Most often an item of the options says the
+ * same, and lasts longer. */
+static void allow_origin(struct eio_asker *a, const struct eio_options *o, struct ws_str origin)
 {
-    for (const char *const *item = o->origins; item != NULL && *item != NULL; item++) {
-        if (strcmp(*item, "*") == 0 || (origin.data != NULL && ws_str_is(origin, *item)))
-            return *item;
-    }
-    return NULL;
+    const char *const *item = o->origins;
+    bool any = ws_origin_allowed((struct ws_str){NULL, 0}, o->origins);
+
+    if (!any && !ws_origin_allowed(origin, o->origins))
+        return;
+    while (*item != NULL && !ws_str_is(any ? ws_str("*") : origin, *item))
+        item++;
+    a->origin = *item != NULL ? *item : origin.data;
+    a->origin_len = (uint16_t)(any ? 1 : origin.len); /* a head has 16 KiB */
+    a->origin_in = *item != NULL ? EIO_ORIGIN_CONSTANT : EIO_ORIGIN_REQUEST;
 }
 
 static bool contains(struct ws_str text, const char *part)
@@ -180,22 +187,47 @@ struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
                            const struct ws_request *req)
 {
     struct ws_str agent = ws_request_header(req, "User-Agent");
+    struct eio_asker a = {.conn = c,
+                          .old_browser = contains(agent, ";MSIE") || contains(agent, "Trident/")};
 
-    return (struct eio_asker){.conn = c,
-                              .origin = allowed_origin(o, ws_request_header(req, "Origin")),
-                              .old_browser =
-                                  contains(agent, ";MSIE") || contains(agent, "Trident/")};
+    allow_origin(&a, o, ws_request_header(req, "Origin"));
+    return a;
+}
+
+/* Few bytes: what is allowed is as long as an item of the options, or an origin with a host of 255
+ * characters at most. They count all the same, for their number is the clients'. */
+void eio_asker_keep(struct eio_asker *a, struct ws_account *account)
+{
+    char *copy;
+
+    if (a->origin_in != EIO_ORIGIN_REQUEST)
+        return;
+    copy = ws_account_take(account, a->origin_len);
+    if (copy != NULL)
+        memcpy(copy, a->origin, a->origin_len);
+    a->origin = copy;
+    a->origin_len = copy != NULL ? a->origin_len : 0;
+    a->origin_in = copy != NULL ? EIO_ORIGIN_OWN : EIO_ORIGIN_CONSTANT;
+}
+
+void eio_asker_release(struct eio_asker *a, struct ws_account *account)
+{
+    if (a->origin_in == EIO_ORIGIN_OWN)
+        ws_account_give(account, (char *)a->origin, a->origin_len);
+    *a = (struct eio_asker){.conn = NULL};
 }
 
 /* What every answer says where CORS is on. An answer that depends on the Origin says so to caches,
  * also when this Origin gets no permission. */
 static void add_cors(struct headers *h, const struct eio_options *o, const struct eio_asker *to)
 {
+    struct ws_str origin = {to->origin, to->origin_len};
+
     if (o->origins == NULL)
         return;
-    if (to->origin != NULL)
-        add(h, "Access-Control-Allow-Origin", ws_str(to->origin));
-    if (to->origin == NULL || strcmp(to->origin, "*") != 0)
+    if (origin.data != NULL)
+        add(h, "Access-Control-Allow-Origin", origin);
+    if (!ws_str_is(origin, "*"))
         add(h, "Vary", ws_str("Origin"));
     if (o->cors_credentials)
         add(h, "Access-Control-Allow-Credentials", ws_str("true"));

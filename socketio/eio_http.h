@@ -32,16 +32,27 @@ enum eio_error {
     EIO_UNSUPPORTED_PROTOCOL = 5
 };
 
-/* Whom an answer goes to, and what of the request its headers depend on: an answer may leave long
- * after the request is gone. */
+/* Whose memory an asker's origin lies in. */
+enum eio_origin { EIO_ORIGIN_CONSTANT, EIO_ORIGIN_REQUEST, EIO_ORIGIN_OWN };
+
+/* Whom an answer goes to, and what of the request its headers depend on. Valid until the callback
+ * with the request returns; an answer that is to leave later needs eio_asker_keep(). */
 struct eio_asker {
     struct ws_conn *conn; /* NULL: nobody waits */
-    const char *origin;   /* for Access-Control-Allow-Origin, an item of the options; or NULL */
-    bool old_browser;     /* wants X-XSS-Protection */
+    const char *origin;   /* for Access-Control-Allow-Origin, without a NUL; NULL: not allowed */
+    uint16_t origin_len;
+    uint8_t origin_in; /* enum eio_origin */
+    bool old_browser;  /* wants X-XSS-Protection */
 };
 
 struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
                            const struct ws_request *req);
+
+/* Make it last until eio_asker_release(), which comes once it is answered or abandoned; `account`
+ * pays. When memory is out the answer will have no Access-Control-Allow-Origin. Keeping twice is
+ * keeping once. */
+void eio_asker_keep(struct eio_asker *a, struct ws_account *account);
+void eio_asker_release(struct eio_asker *a, struct ws_account *account);
 
 enum eio_body { EIO_BODY_NONE, EIO_BODY_TEXT, EIO_BODY_HTML, EIO_BODY_JSON };
 

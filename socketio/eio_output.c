@@ -38,10 +38,13 @@ static int answer_pieces(struct eio_session *s, struct eio_asker *held, int stat
                          enum eio_body type, const struct ws_str *pieces, size_t count)
 {
     struct eio_asker to = *held;
+    int result;
 
-    held->conn = NULL;
+    *held = (struct eio_asker){.conn = NULL};
     ws_set_data(to.conn, NULL);
-    return eio_reply_pieces(&s->server->options, &to, status, type, pieces, count);
+    result = eio_reply_pieces(&s->server->options, &to, status, type, pieces, count);
+    eio_asker_release(&to, s->account);
+    return result;
 }
 
 static int answer(struct eio_session *s, struct eio_asker *held, int status, enum eio_body type,

@@ -298,6 +298,7 @@ void eio_session_binary(struct eio_session *s, const void *data, size_t len)
 static void hold(struct eio_session *s, struct eio_asker *place, const struct eio_asker *to)
 {
     *place = *to;
+    eio_asker_keep(place, s->account);
     ws_set_data(to->conn, s);
     eio_session_mark(s);
 }
@@ -359,23 +360,26 @@ void eio_session_post(struct eio_session *s, struct ws_str payload)
     struct eio_asker to = s->post;
 
     s->uploading = false;
-    s->post.conn = NULL;
+    s->post = (struct eio_asker){.conn = NULL};
     ws_set_data(to.conn, NULL);
     packets(s, payload);
-    if (!s->ended)
+    if (!s->ended) {
         hold(s, &s->post, &to);
-    else if (s->reason == EIO_PARSE_ERROR)
+        return;
+    }
+    if (s->reason == EIO_PARSE_ERROR)
         reply(s, &to, 400, EIO_BODY_NONE, NULL, 0);
     else
         reply(s, &to, 200, EIO_BODY_HTML, "ok", 2);
+    eio_asker_release(&to, s->account);
 }
 
 void eio_session_abandoned(struct eio_session *s, const struct ws_conn *c)
 {
     if (s->get.conn == c) {
-        s->get.conn = NULL;
+        eio_asker_release(&s->get, s->account);
     } else {
-        s->post.conn = NULL;
+        eio_asker_release(&s->post, s->account);
         s->uploading = false;
     }
     eio_session_end(s, EIO_TRANSPORT_ERROR);

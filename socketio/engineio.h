@@ -67,7 +67,7 @@ struct eio_options {
     /* CORS, and with it the browser origins that may open a WebSocket. NULL: no CORS headers, and
      * the ws_server's own origins hold for WebSockets. A request from another origin is served, but
      * its page gets no permission to read the answer. */
-    const char *const *origins;       /* "https://example.org", or "*" for any; ends with NULL */
+    const char *const *origins;       /* as in ws_options, "https://example.org" or "*" for any */
     const char *cors_methods;         /* NULL: "GET,HEAD,PUT,PATCH,POST,DELETE" */
     const char *cors_headers;         /* that a page may send; NULL: those that it asks for */
     const char *cors_exposed_headers; /* that a page may read; NULL: none more */

@@ -304,6 +304,101 @@ static void listed_origins_are_echoed_and_others_get_nothing(void **state)
     }
 }
 
+/* A rule of the list is compared as the server compares it for WebSockets; the browser compares the
+ * answer with the text that it sent. */
+static void origin_that_fits_a_rule_is_echoed_as_it_was_sent(void **state)
+{
+    static const char *const rules[] = {"https://*.a.example", "https://b.example:443", "file://",
+                                        NULL};
+    static const struct {
+        const char *origin;
+        const char *allowed;
+    } cases[] = {
+        {"Origin: https://x.y.a.example\r\n", "https://x.y.a.example"},
+        {"Origin: https://b.example\r\n", "https://b.example"},
+        {"Origin: https://b.example:443\r\n", "https://b.example:443"},
+        {"Origin: HTTPS://B.example\r\n", "HTTPS://B.example"},
+        {"Origin: file://\r\n", "file://"},
+        {"Origin: https://a.example\r\n", NULL},
+        {"Origin: https://evil/.a.example\r\n", NULL},
+        {"Origin: https://*.a.example\r\n", "https://*.a.example"},
+    };
+    struct engine *e = *state;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){.origins = rules});
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        handshake(e, cases[i].origin, &r);
+        expect_header(&r, "Access-Control-Allow-Origin", cases[i].allowed);
+        expect_header(&r, "Vary", "Origin");
+    }
+}
+
+static void star_anywhere_in_the_list_is_the_answer(void **state)
+{
+    static const char *const list[] = {"https://a.example", "*", NULL};
+    struct engine *e = *state;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){.origins = list});
+    handshake(e, ORIGIN_A, &r);
+    expect_header(&r, "Access-Control-Allow-Origin", "*");
+    expect_header(&r, "Vary", NULL);
+}
+
+static void held_request_remembers_an_origin_that_fits_a_rule(void **state)
+{
+    static const char *const rules[] = {"https://*.a.example", NULL};
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_client *held;
+    struct raw_response r;
+    char sid[EIO_ID_SIZE];
+    char query[64];
+
+    engine_echo(e, (struct eio_options){.origins = rules});
+    c = client(e->f, "posts");
+    held = client(e->f, "held");
+    open_polling(c, sid);
+    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+    for (int i = 0; i < 3; i++) {
+        ask(held, "GET", query, "Origin: https://one.a.example\r\n", NULL, 0);
+        ask(c, "POST", query, "Origin: https://two.two.a.example\r\n", i < 2 ? "4x" : "1",
+            i < 2 ? 2 : 1);
+        raw_expect_status(c, &r, 200);
+        expect_header(&r, "Access-Control-Allow-Origin", "https://two.two.a.example");
+        raw_expect_status(held, &r, 200);
+        expect_header(&r, "Access-Control-Allow-Origin", "https://one.a.example");
+    }
+    expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
+    expect_nothing_left(e);
+}
+
+/* A GET that is held, and a POST whose body does not come. */
+static void request_that_is_left_leaves_no_origin_behind(void **state)
+{
+    static const char *const rules[] = {"https://*.a.example", NULL};
+    struct engine *e = *state;
+    char sid[EIO_ID_SIZE];
+    char query[64];
+
+    engine_echo(e, (struct eio_options){.origins = rules});
+    for (int i = 0; i < 2; i++) {
+        struct raw_client *c = client(e->f, i == 0 ? "GET" : "POST");
+
+        open_polling(c, sid);
+        snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+        if (i == 0)
+            ask(c, "GET", query, "Origin: https://one.a.example\r\n", NULL, 0);
+        else
+            ask(c, "POST", query, "Origin: https://one.a.example\r\nContent-Length: 9\r\n", NULL,
+                0);
+        raw_close(c);
+        expect_reason(e, i + 1, EIO_TRANSPORT_ERROR);
+    }
+    expect_nothing_left(e);
+}
+
 static void every_answer_has_its_cors_headers(void **state)
 {
     struct engine *e = *state;
@@ -485,6 +580,10 @@ int main(void)
         ENGINE_TEST(text_of_a_refusal_is_cut_between_characters),
         ENGINE_TEST(any_origin_is_a_star),
         ENGINE_TEST(listed_origins_are_echoed_and_others_get_nothing),
+        ENGINE_TEST(origin_that_fits_a_rule_is_echoed_as_it_was_sent),
+        ENGINE_TEST(star_anywhere_in_the_list_is_the_answer),
+        ENGINE_TEST(held_request_remembers_an_origin_that_fits_a_rule),
+        ENGINE_TEST(request_that_is_left_leaves_no_origin_behind),
         ENGINE_TEST(every_answer_has_its_cors_headers),
         ENGINE_TEST(refusal_of_a_body_has_its_cors_headers),
         ENGINE_TEST(websocket_of_a_listed_origin_alone_is_accepted),

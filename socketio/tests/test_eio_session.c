@@ -4,6 +4,7 @@
  * memory. What is special to a transport is in test_eio_polling.c and test_eio_upgrade.c. */
 #include "engine_fixture.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "../../tests/oom.h"
@@ -493,6 +494,50 @@ static void have_memory_again(struct eio_session *s, enum eio_reason reason)
     count(engine_of(s)->f, &engine_of(s)->f->seen.closed);
 }
 
+static void lack_the_next(struct eio_session *s, enum ws_opcode opcode, const void *data,
+                          size_t len)
+{
+    (void)s;
+    (void)opcode;
+    (void)data;
+    (void)len;
+    oom_once(0);
+}
+
+/* The GET comes in one piece with the POST that makes memory short, so that nothing is allocated
+ * before its origin. */
+static void held_request_without_memory_for_its_origin_is_answered_without_it(void **state)
+{
+    static const char *const rules[] = {"https://*.a.example", NULL};
+    struct engine *e = *state;
+    struct raw_response r;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+    char requests[512];
+
+    engine_start(e, (struct eio_options){.origins = rules},
+                 (struct eio_handlers){.on_message = lack_the_next}, (struct ws_options){0});
+    c = client(e->f, "POST and GET");
+    open_polling(c, sid);
+    snprintf(requests, sizeof requests,
+             "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\n" HOST
+             "Content-Length: 2\r\n\r\n4x"
+             "GET /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\n" HOST
+             "Origin: https://b.a.example\r\n\r\n",
+             sid, sid);
+    raw_send_text(c, requests);
+    expect(c, 200, "ok");
+    on_engine(e, engine_send_text, "later");
+    raw_expect_status(c, &r, 200);
+    assert_true(oom_came());
+    assert_null(strstr(r.head, "Access-Control-Allow-Origin"));
+    assert_true(raw_header_is(&r, "Vary", "Origin"));
+    post(c, sid, "1");
+    expect(c, 200, "ok");
+    expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
+    expect_nothing_left(e);
+}
+
 /* The pong behind the message finds no memory for the next ping's timer. */
 static void session_without_a_heartbeat_ends(void **state)
 {
@@ -565,6 +610,7 @@ int main(void)
         ENGINE_TEST(session_that_is_kept_has_no_connect_timeout),
         ENGINE_TEST(handshake_without_memory_gets_503_and_leaves_nothing),
         ENGINE_TEST(session_that_closes_without_memory_ends_at_once),
+        ENGINE_TEST(held_request_without_memory_for_its_origin_is_answered_without_it),
         ENGINE_TEST(session_without_a_heartbeat_ends),
         ENGINE_TEST(reset_at_any_stage_disturbs_nobody),
     };
