@@ -215,7 +215,8 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
     const struct http_upgrade_policy policy = {.origins =
                                                    h->origins != NULL ? h->origins : o->origins,
                                                .subprotocols = h->subprotocols,
-                                               .scheme = http_scheme(http_str(o->scheme))};
+                                               .scheme = http_scheme(http_str(o->scheme)),
+                                               .local_files = h->local_files};
     struct http_upgrade u;
     int status = http_upgrade_check(&req->http, &policy, &u);
     char why[SENTENCE_SIZE];

@@ -278,6 +278,8 @@ static int check_origin(const struct http_request *r, const struct http_upgrade_
         return refuse(u, 400, "more than one Origin field");
     if (count == 0 || http_origin_is_listed(origin, policy->origins))
         return 0;
+    if (policy->local_files && http_str_is_nocase(origin, "file://"))
+        return 0;
     if (scheme == HTTP_SCHEME_UNKNOWN)
         scheme = forwarded_scheme(r);
     if (http_origin_is_own(origin, r->host, scheme))

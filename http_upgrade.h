@@ -20,6 +20,7 @@ struct http_upgrade_policy {
     const char *const *origins;      /* as http_origin_is_listed() has it */
     const char *const *subprotocols; /* in the server's order of preference */
     enum http_scheme scheme;         /* unknown: what the proxy says in the request, if it does */
+    bool local_files;                /* "file://" is allowed, too */
 };
 
 struct http_upgrade {

@@ -207,6 +207,10 @@ struct ws_handlers {
     size_t max_message;              /* bytes of a message or request body; 0: the server's */
     const char *const *subprotocols; /* in order of preference, ends with NULL; borrowed for good */
     const char *const *origins;      /* as in ws_options, which holds where this is NULL */
+    bool local_files;                /* let "Origin: file://" in, too. Clients on small devices send
+                                        it, and WebViews of old Androids for pages of their app. But
+                                        there a page that was saved to a file has it as well, and
+                                        comes with the user's cookies; today's browsers say null */
     void *user;                      /* for ws_user() */
 };
 

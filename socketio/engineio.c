@@ -499,6 +499,7 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     fill_in_defaults(&e->options, ws);
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
+    h.local_files = e->options.origins == NULL; /* the reference lets all in */
     e->account = ws_account_new(ws, NULL);
     if (e->account != NULL && ws_random(key, sizeof key) == 0 &&
         ws_server_handle(ws, prefix, &h) == 0) {

@@ -65,8 +65,9 @@ struct eio_options {
     bool no_upgrade;     /* sessions stay on the transport that they began with */
 
     /* CORS, and with it the browser origins that may open a WebSocket. NULL: no CORS headers, and
-     * the ws_server's own origins hold for WebSockets. A request from another origin is served, but
-     * its page gets no permission to read the answer. */
+     * for WebSockets the ws_server's own origins hold, with "file://", which clients on small
+     * devices send (see ws_handlers.local_files). A request from another origin is served, but its
+     * page gets no permission to read the answer. */
     const char *const *origins;       /* as in ws_options, "https://example.org" or "*" for any */
     const char *cors_methods;         /* NULL: "GET,HEAD,PUT,PATCH,POST,DELETE" */
     const char *cors_headers;         /* that a page may send; NULL: those that it asks for */

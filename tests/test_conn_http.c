@@ -354,6 +354,18 @@ static void endpoint_may_have_origins_of_its_own(void **state)
     run(f);
     try_origin(f, &(struct origin){"example.com", "https://other.example", 101});
     try_origin(f, &(struct origin){"example.com", "https://friend.example", 403});
+    try_origin(f, &(struct origin){"example.com", "file://", 403});
+}
+
+static void endpoint_may_let_local_files_in(void **state)
+{
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/echo", (struct ws_handlers){.local_files = true});
+    run(f);
+    try_origin(f, &(struct origin){"example.com", "file://", 101});
+    try_origin(f, &(struct origin){"example.com", "null", 403});
 }
 
 /* Everything here is legal, if unusual: token lists, case, absolute-form, unknown extensions. */
@@ -1353,6 +1365,7 @@ int main(void)
         TEST(scheme_of_the_server_is_that_of_its_pages),
         TEST(star_allows_any_origin),
         TEST(endpoint_may_have_origins_of_its_own),
+        TEST(endpoint_may_let_local_files_in),
         TEST(legal_handshakes_of_any_form_are_accepted),
         TEST(handshake_may_carry_anything_else),
         TEST(subprotocol_is_our_first_that_was_offered),

@@ -565,6 +565,31 @@ static void an_item_without_a_fault_fits_itself(void **state)
             assert_true(fits(items[i].item, items[i].item));
 }
 
+static void file_is_let_in_where_local_files_are_allowed(void **state)
+{
+    static const struct {
+        const char *head;
+        int status; /* with local_files; without it always 403 */
+    } table[] = {
+        {GOOD "Origin: file://\r\n\r\n", 101},
+        {GOOD "Origin: FILE://\r\n\r\n", 101},
+        {GOOD "Origin: file:///\r\n\r\n", 403},
+        {GOOD "Origin: file://evil\r\n\r\n", 403},
+        {GOOD "Origin: file:\r\n\r\n", 403},
+        {GOOD "Origin: null\r\n\r\n", 403},
+        {GOOD "Origin: http://evil.example\r\n\r\n", 403},
+    };
+    static const struct http_upgrade_policy files = {.local_files = true};
+    struct http_upgrade u;
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        assert_int_equal(check_len(table[i].head, strlen(table[i].head), &files, &u),
+                         table[i].status);
+        assert_int_equal(check(table[i].head, &u), 403);
+    }
+}
+
 static void the_servers_order_of_subprotocols_decides(void **state)
 {
     static const struct {
@@ -635,6 +660,7 @@ int main(void)
         cmocka_unit_test(without_a_field_only_a_star_will_do),
         cmocka_unit_test(an_item_that_can_fit_nothing_is_told_why),
         cmocka_unit_test(an_item_without_a_fault_fits_itself),
+        cmocka_unit_test(file_is_let_in_where_local_files_are_allowed),
         cmocka_unit_test(the_servers_order_of_subprotocols_decides),
         cmocka_unit_test(a_giant_key_is_not_decoded),
         cmocka_unit_test(a_value_of_spaces_takes_linear_time),

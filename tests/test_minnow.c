@@ -1101,6 +1101,23 @@ static void socketio_is_served_to_the_origins_given(void **state)
     assert_true(raw_header_is(&r, "Access-Control-Allow-Origin", "https://a.example"));
 }
 
+/* And the chat's path does not. */
+static void socketio_lets_the_origin_of_small_devices_in(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_bytes b = {0};
+    struct raw_response r;
+
+    serve(f, ARGS("-p", "0"));
+    raw_bytes_upgrade(&b, "/socket.io/?EIO=4&transport=websocket", "Origin: file://\r\n");
+    raw_connect(&f->clients[0], f->port);
+    raw_send_bytes(&f->clients[0], &b);
+    raw_bytes_release(&b);
+    raw_expect_upgraded(&f->clients[0], &r);
+    raw_close(&f->clients[0]);
+    be_refused(f, "Origin: file://\r\n", 403);
+}
+
 static void without_socketio_its_path_is_like_any_other(void **state)
 {
     struct fixture *f = *state;
@@ -1161,6 +1178,7 @@ int main(void)
         TEST(socketio_events_come_back_in_echo_mode),
         TEST(socketio_events_reach_the_namespace_in_chat_mode),
         TEST(socketio_is_served_to_the_origins_given),
+        TEST(socketio_lets_the_origin_of_small_devices_in),
         TEST(without_socketio_its_path_is_like_any_other),
         TEST(a_signal_tells_the_clients_1001_and_is_no_failure),
         TEST(a_second_signal_ends_the_waiting_at_once),

@@ -490,6 +490,25 @@ static void websocket_of_a_listed_origin_alone_is_accepted(void **state)
     c = client(e->f, "stranger");
     ask(c, "GET", "EIO=4&transport=websocket", ORIGIN_OTHER UPGRADE KEY VERSION, NULL, 0);
     raw_expect_status(c, &r, 403);
+    c = client(e->f, "file");
+    ask(c, "GET", "EIO=4&transport=websocket", "Origin: file://\r\n" UPGRADE KEY VERSION, NULL, 0);
+    raw_expect_status(c, &r, 403);
+}
+
+/* ESP32 and ESP8266 send it, and the reference asks for no origin at all. */
+static void websocket_of_a_local_file_is_accepted_until_origins_are_named(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "file");
+    ask(c, "GET", "EIO=4&transport=websocket", "Origin: file://\r\n" UPGRADE KEY VERSION, NULL, 0);
+    raw_expect_upgraded(c, &r);
+    c = client(e->f, "null");
+    ask(c, "GET", "EIO=4&transport=websocket", "Origin: null\r\n" UPGRADE KEY VERSION, NULL, 0);
+    raw_expect_status(c, &r, 403);
 }
 
 static void preflight(struct engine *e, const char *query, const char *more, struct raw_response *r)
@@ -587,6 +606,7 @@ int main(void)
         ENGINE_TEST(every_answer_has_its_cors_headers),
         ENGINE_TEST(refusal_of_a_body_has_its_cors_headers),
         ENGINE_TEST(websocket_of_a_listed_origin_alone_is_accepted),
+        ENGINE_TEST(websocket_of_a_local_file_is_accepted_until_origins_are_named),
         ENGINE_TEST(preflight_is_answered_whatever_it_asks_for),
         ENGINE_TEST(preflight_tells_what_is_configured),
         ENGINE_TEST(no_origin_is_allowed_until_one_is_named),
