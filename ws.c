@@ -870,13 +870,28 @@ static bool origins_make_sense(const struct ws_server *s, const char *const *ori
     return true;
 }
 
+/* A client's offer is a list of tokens, RFC 6455 §4.1: what is none is never agreed on. */
+static bool subprotocols_make_sense(const struct ws_server *s, const char *const *subprotocols)
+{
+    for (; subprotocols != NULL && *subprotocols != NULL; subprotocols++) {
+        if (!http_is_token(http_str(*subprotocols))) {
+            server_log(s, WS_LOG_ERROR, "subprotocol '%s' cannot be agreed on: no token",
+                       *subprotocols);
+            return false;
+        }
+    }
+    return true;
+}
+
 int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers)
 {
     struct endpoint **link = &s->endpoints;
     size_t len = strlen(prefix);
     struct endpoint *e;
 
-    if ((prefix[0] != '/' && strcmp(prefix, "*") != 0) || !origins_make_sense(s, handlers->origins))
+    if ((prefix[0] != '/' && strcmp(prefix, "*") != 0) ||
+        !origins_make_sense(s, handlers->origins) ||
+        !subprotocols_make_sense(s, handlers->subprotocols))
         return WS_ERR_INVALID;
     e = malloc(sizeof *e + len);
     if (e == NULL)

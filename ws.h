@@ -222,7 +222,8 @@ struct ws_handlers {
  * as its path; without such an endpoint it gets 204. RFC 9110 §9.3.7, RFC 9112 §3.2.4
  *
  * Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for any other prefix that does not begin with '/', and
- * for an origin that has a fault, which the log names. */
+ * for an origin that has a fault or a subprotocol that is no token (RFC 9110 §5.6.2), which the log
+ * names. */
 int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_handlers *handlers);
 
 /* --- requests --------------------------------------------------------------------------------- */

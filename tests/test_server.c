@@ -855,6 +855,7 @@ static void server_without_options_listens_on_loopback(void **state)
 static void option_that_makes_no_sense_is_named(void **state)
 {
     static const char *const origins[] = {"null", "https://a.example/", NULL};
+    static const char *const subprotocols[] = {"chat", "chat/2", NULL};
     struct fixture *f = *state;
     struct ws_options options = {.scheme = "ftp", .log = keep_log, .log_arg = f};
 
@@ -876,6 +877,10 @@ static void option_that_makes_no_sense_is_named(void **state)
     assert_int_equal(ws_server_handle(f->server, "/x", &(struct ws_handlers){.origins = origins}),
                      WS_ERR_INVALID);
     assert_non_null(strstr(f->seen.log, "origin 'https://a.example/'"));
+    assert_int_equal(
+        ws_server_handle(f->server, "/x", &(struct ws_handlers){.subprotocols = subprotocols}),
+        WS_ERR_INVALID);
+    assert_non_null(strstr(f->seen.log, "subprotocol 'chat/2'"));
 }
 
 static void origins_can_be_compared_by_whoever_needs_it(void **state)
