@@ -196,7 +196,7 @@ static bool conn_may_feed(struct ws_conn *c)
 {
     size_t high = c->server->options.high_water;
 
-    if (c->state == CONN_ANSWERING)
+    if (c->state == CONN_ANSWERING || (c->held && c->state < CONN_CLOSING))
         return false;
     if (conn_queued(c) <= high)
         return true;
@@ -205,12 +205,50 @@ static bool conn_may_feed(struct ws_conn *c)
     return conn_queued(c) <= high || c->state >= CONN_CLOSING;
 }
 
+/* The peer is alive: it sent bytes, or took some, for a slow reader is not a silent one. The timer
+ * is not moved, unless it runs for the answer to a ping, which is here now. */
+static void conn_heard(struct ws_conn *c)
+{
+    c->heard_ms = c->server->now_ms;
+    if (c->pinged && c->state == CONN_OPEN)
+        conn_no_later(c, c->heard_ms + c->server->options.ping_interval_ms);
+    c->pinged = false;
+}
+
+/* Its share of the turn is used up, and `left` bytes wait for the next one. They need a place; where
+ * there is no memory for one, the work goes on. */
+static bool conn_rest(struct ws_conn *c, size_t left)
+{
+    struct input *in = conn_input(c);
+
+    if (in == NULL || (in->stash.len == 0 && buf_reserve(&in->stash, &c->account,
+                                                         account_kind_of(left), left, left) != 0))
+        return false;
+    in->rest_turn = c->server->turn;
+    return true;
+}
+
+static bool conn_rests(const struct ws_conn *c)
+{
+    return c->input != NULL && c->input->rest_turn != 0;
+}
+
+/* What has been waiting is being worked on, which counts as if it came now. */
+static void conn_end_rest(struct ws_conn *c)
+{
+    if (!conn_rests(c) || c->input->rest_turn == c->server->turn)
+        return;
+    c->input->rest_turn = 0;
+    conn_heard(c);
+}
+
 /* Work on `data[0..len)`. Returns how much of it was consumed. */
 static size_t conn_feed(struct ws_conn *c, uint8_t *data, size_t len)
 {
     size_t used = 0;
     size_t step = 1;
 
+    server_share_begin(c->server);
     while (used < len && step != 0 && conn_may_feed(c)) {
         switch ((enum conn_state)c->state) {
         case CONN_HTTP:
@@ -233,6 +271,9 @@ static size_t conn_feed(struct ws_conn *c, uint8_t *data, size_t len)
             break;
         }
         used += step;
+        if (server_share_used(c->server, SHARE_STEP + step / SHARE_BYTES) && used < len &&
+            c->state < CONN_CLOSING && conn_rest(c, len - used))
+            break;
     }
     return used;
 }
@@ -323,16 +364,6 @@ static size_t take_frame_start(struct ws_conn *c, uint8_t *out)
     return kept;
 }
 
-/* The peer is alive: it sent bytes, or took some, for a slow reader is not a silent one. The timer
- * is not moved, unless it runs for the answer to a ping, which is here now. */
-static void conn_heard(struct ws_conn *c)
-{
-    c->heard_ms = c->server->now_ms;
-    if (c->pinged && c->state == CONN_OPEN)
-        conn_no_later(c, c->heard_ms + c->server->options.ping_interval_ms);
-    c->pinged = false;
-}
-
 /* Bytes have come: `direct` of them where the message is assembled, the others in `data`. */
 static void conn_came(struct ws_conn *c, size_t direct, uint8_t *data, size_t len)
 {
@@ -383,6 +414,7 @@ void conn_ready(struct ws_conn *c, uint32_t events)
         return;
     }
     if (over && c->paused) {
+        c->held = false;
         conn_give_up_output(c);
         return; /* what is stashed comes before what is still to be read */
     }
@@ -416,10 +448,14 @@ static bool conn_is_paused(const struct ws_conn *c)
 {
     size_t high = c->server->options.high_water;
 
+    if (conn_rests(c))
+        return true;
     if (c->state == CONN_ANSWERING)
         return c->input != NULL && c->input->stash.len >= HTTP_HEAD_MAX;
     if (c->state >= CONN_CLOSING)
         return false;
+    if (c->held)
+        return true;
     return conn_queued(c) > (c->paused ? high / 2 : high);
 }
 
@@ -468,10 +504,13 @@ void conn_settle(struct ws_conn *c)
         conn_flush(c);
     if (c->state == CONN_DEAD)
         return;
+    conn_end_rest(c);
     c->paused = conn_is_paused(c);
     if (!c->paused && has_stash(c))
         conn_feed_stash(c);
-    if (c->eof && c->state <= CONN_BODY && conn_queued(c) == 0)
+    else if (!c->paused && c->state == CONN_BODY)
+        conn_body_feed(c, (const uint8_t *)"", 0); /* one of no bytes may have been paused */
+    if (c->eof && c->state <= CONN_BODY && conn_queued(c) == 0 && !conn_rests(c))
         conn_cut_short(c);
     if (c->drain_owed && conn_queued(c) <= c->server->options.high_water / 2) {
         c->drain_owed = false;
@@ -482,6 +521,8 @@ void conn_settle(struct ws_conn *c)
     conn_note_slow(c);
     conn_finish(c);
     c->paused = conn_is_paused(c); /* again: what was fed has been answered */
+    if (c->state != CONN_DEAD && conn_rests(c))
+        conn_touch(c);
     if (c->state != CONN_DEAD)
         conn_watch(c);
 }
@@ -514,6 +555,8 @@ static void conn_check_alive(struct ws_conn *c)
     const struct ws_options *o = &c->server->options;
     uint64_t now = c->server->now_ms;
 
+    if (c->held)
+        c->heard_ms = now; /* it may have answered */
     if (o->ping_interval_ms == UINT_MAX || c->heard_ms + o->ping_interval_ms > now)
         return;
     if (c->pinged && !(c->behind && conn_takes_output(c, 1))) {
@@ -586,7 +629,7 @@ static void conn_open_due(struct ws_conn *c)
  * reading that. */
 static void conn_request_late(struct ws_conn *c)
 {
-    if (conn_takes_output(c, SLOWEST) && (c->behind || conn_queued(c) > 0))
+    if (c->held || (conn_takes_output(c, SLOWEST) && (c->behind || conn_queued(c) > 0)))
         conn_deadline(c, c->server->options.handshake_timeout_ms);
     else if (c->input != NULL)
         conn_refuse(c, 408, "the request took too long to come in");
@@ -640,7 +683,9 @@ static void conn_timer_fired(struct timer *t)
     struct ws_conn *c = TIMER_OWNER(t, struct ws_conn, timer);
 
     conn_read_rest(c);
-    if (c->state == CONN_OPEN)
+    if (conn_rests(c))
+        timer_set(&c->server->timers, t, c->server->now_ms + 1); /* there is more to hear */
+    else if (c->state == CONN_OPEN)
         conn_open_due(c);
     else if (c->timer.link == NULL) /* else what was read has brought another deadline */
         conn_due(c);
@@ -683,6 +728,18 @@ void conn_new(struct ws_server *s, int fd, struct host *host)
 }
 
 /* --- the API ---------------------------------------------------------------------------------- */
+
+void ws_pause(struct ws_conn *c)
+{
+    c->held = true;
+    conn_touch(c);
+}
+
+void ws_resume(struct ws_conn *c)
+{
+    c->held = false;
+    conn_touch(c);
+}
 
 void ws_set_data(struct ws_conn *c, void *data)
 {

@@ -70,7 +70,8 @@ enum conn_state {
 
 /* What has to survive a turn: there only while a request, a frame or a message is unfinished. */
 struct input {
-    struct buf stash; /* received and not yet consumed */
+    struct buf stash;   /* received and not yet consumed */
+    uint64_t rest_turn; /* the turn in which its share was used up with work left; 0: it was not */
 
     /* What has begun must have come by then, or SLOWEST bytes more than there were before. */
     uint64_t due_ms; /* 0: no such deadline */
@@ -120,7 +121,8 @@ struct ws_conn {
     uint8_t state;         /* enum conn_state */
     bool eof : 1;          /* the peer has shut down its side */
     bool blocked : 1;      /* the socket took less than all: wait for EPOLLOUT */
-    bool paused : 1;       /* not read: over the high-water mark */
+    bool paused : 1;       /* not read: over the high-water mark, or one of these two: */
+    bool held : 1;         /* by ws_pause() */
     bool sent_at_once : 1; /* a large body has left at once in this turn */
     bool drain_owed : 1;   /* a send returned WS_QUEUED */
     bool fin_sent : 1;
@@ -182,8 +184,12 @@ struct ws_server {
     bool in_turn; /* touched connections are settled at its end */
     bool stopping;
     bool stopped;
-    uint64_t turn; /* how many there have been */
+    uint64_t turn;        /* how many there have been */
+    uint64_t turn_us;     /* when it began */
+    uint64_t share_us;    /* when the share began that is being used; 0: not looked at yet */
+    unsigned share_units; /* of work since the clock was looked at */
     uint64_t now_ms;
+    uint64_t clock_us;     /* what it said last, as it is */
     uint64_t clock_last;   /* what was read last of the clock, */
     uint64_t clock_offset; /* with this added: how far it has gone back */
     uint64_t sweep_ms;     /* when the sweep began, see ws.c */
@@ -229,6 +235,15 @@ void server_log(const struct ws_server *s, enum ws_log_level level, const char *
 bool server_tracing(const struct ws_server *s);
 /* The time of the turn in ms; outside of one, where that is long past, the time. */
 uint64_t server_now(struct ws_server *s);
+/* Each connection has a share of a turn, so that none keeps the others waiting: what is left to do
+ * for it when that is used up waits for the next turn. Work is counted in units, so that the clock
+ * is not looked at for every message. */
+enum {
+    SHARE_STEP = 16, /* units of a message or request, besides one for each recipient, */
+    SHARE_BYTES = 64 /* and for so many of its bytes */
+};
+void server_share_begin(struct ws_server *s);
+bool server_share_used(struct ws_server *s, size_t units);
 /* The endpoint of the longest prefix of `path`, or NULL. */
 const struct endpoint *server_find_endpoint(const struct ws_server *s, struct http_str path);
 /* Give `c` the next id and list it. False when out of memory. */

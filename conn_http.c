@@ -312,6 +312,8 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
         h->on_head(c, req);
     if (c->state != CONN_BODY)
         return body_len; /* answered */
+    here = here && !c->held;
+    body_len = here ? body_len : 0;
     req->body.len = body_len;
     if (h->on_request == NULL)
         conn_refuse(c, 426, "this path speaks WebSocket only");

@@ -529,6 +529,7 @@ ptrdiff_t ws_publish(struct ws_server *s, struct ws_str name, const struct ws_co
         if (c != except)
             sent += publish_to(c, &slice);
     }
+    s->share_units += room == NULL ? 0 : (unsigned)room->count;
     output_slice_release(&s->pool, &slice);
     return sent;
 }
@@ -548,6 +549,7 @@ ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum w
         if (c != NULL && c != except)
             sent += publish_to(c, &slice);
     }
+    s->share_units += (unsigned)s->entry_count;
     output_slice_release(&s->pool, &slice);
     return sent;
 }
@@ -577,6 +579,7 @@ int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m)
 {
     int error;
 
+    c->server->share_units++;
     if (c->state != CONN_OPEN)
         return WS_ERR_CLOSED;
     error = frame_shared(c, &m->slice);

@@ -36,10 +36,14 @@
 #include "utf8.h"
 
 enum {
-    ACCEPT_BATCH = 64,     /* connections accepted per turn and listener */
-    ACCEPT_PAUSE_MS = 50,  /* after running out of descriptors */
-    EVENT_BATCH = 256,     /* events taken from epoll per turn */
-    RESERVED_FDS = 32,     /* descriptors that are not for clients */
+    ACCEPT_BATCH = 64,    /* connections accepted per turn and listener */
+    ACCEPT_PAUSE_MS = 50, /* after running out of descriptors */
+    EVENT_BATCH = 256,    /* events taken from epoll per turn */
+    RESERVED_FDS = 32,    /* descriptors that are not for clients */
+    SHARE_LOOK = 1024,    /* units of work between two looks at the clock */
+    SHARE_US = 5000,      /* a connection's share of a turn */
+    SHARE_LATE_US = 500,  /* the same in a turn that is older than TURN_US */
+    TURN_US = 20000,
     WIDE_MEMORY = 16 << 20 /* bytes of max_memory for each connection that may be wide: its socket
                               holds 4 MiB at most (sysctl net.ipv4.tcp_wmem) */
 };
@@ -65,8 +69,10 @@ struct post {
 struct ws_timer {
     struct timer timer;
     struct ws_server *server;
-    struct ws_timer *next; /* of all that are set */
+    struct ws_account *account; /* that it counts in; NULL: in none */
+    struct ws_timer *next;      /* of all that there are */
     struct ws_timer **link;
+    bool once; /* it ends when it fires */
     void (*fn)(void *arg);
     void *arg;
 };
@@ -165,19 +171,22 @@ int ws_random(void *out, size_t len)
     return 0;
 }
 
-static uint64_t clock_ms(void)
+static uint64_t clock_us(void)
 {
     struct timespec ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
 /* The time, which never goes back: where the clock does, as on some virtual machines that move, it
  * goes on from where it was. */
 static uint64_t read_clock(struct ws_server *s)
 {
-    uint64_t now = clock_ms() + s->clock_offset;
+    uint64_t now;
+
+    s->clock_us = clock_us();
+    now = s->clock_us / 1000 + s->clock_offset;
 
     if (now < s->clock_last) {
         s->clock_offset += s->clock_last - now;
@@ -185,6 +194,36 @@ static uint64_t read_clock(struct ws_server *s)
     }
     s->clock_last = now;
     return now;
+}
+
+void server_share_begin(struct ws_server *s)
+{
+    s->share_units = 0;
+    s->share_us = 0;
+}
+
+/* From the first look on; where the clock went back, the share begins anew. */
+static bool share_time_used(struct ws_server *s)
+{
+    uint64_t now = clock_us();
+
+    s->share_units = 0;
+    if (s->share_us == 0 || s->share_us > now) {
+        s->share_us = now;
+        return false;
+    }
+    return now - s->share_us >= (now - s->turn_us >= TURN_US ? SHARE_LATE_US : SHARE_US);
+}
+
+bool server_share_used(struct ws_server *s, size_t units)
+{
+    s->share_units += (unsigned)units;
+    return s->share_units >= SHARE_LOOK && share_time_used(s);
+}
+
+bool ws_turn_over(struct ws_server *s, size_t deliveries)
+{
+    return server_share_used(s, SHARE_STEP + deliveries);
 }
 
 uint64_t server_now(struct ws_server *s)
@@ -552,11 +591,15 @@ static void run_posts(struct ws_server *s)
     }
 }
 
-static void app_timer_unlink(struct ws_timer *t)
+static void app_timer_free(struct ws_timer *t)
 {
     *t->link = t->next;
     if (t->next != NULL)
         t->next->link = t->link;
+    if (t->account != NULL)
+        ws_account_give(t->account, t, sizeof *t);
+    else
+        free(t);
 }
 
 static void app_timer_fired(struct timer *timer)
@@ -565,29 +608,54 @@ static void app_timer_fired(struct timer *timer)
     void (*fn)(void *arg) = t->fn;
     void *arg = t->arg;
 
-    app_timer_unlink(t);
-    free(t);
+    server_share_begin(t->server);
+    if (t->once)
+        app_timer_free(t);
     fn(arg);
 }
 
-struct ws_timer *ws_timer_start(struct ws_server *s, unsigned delay_ms, void (*fn)(void *arg),
-                                void *arg)
+struct ws_timer *ws_timer_new(struct ws_server *s, struct ws_account *a, void (*fn)(void *arg),
+                              void *arg)
 {
-    struct ws_timer *t = malloc(sizeof *t);
+    struct ws_timer *t = a != NULL ? ws_account_take(a, sizeof *t) : malloc(sizeof *t);
 
     if (t == NULL)
         return NULL;
-    *t = (struct ws_timer){.server = s, .fn = fn, .arg = arg, .next = s->app_timers};
+    *t = (struct ws_timer){
+        .server = s, .account = a, .fn = fn, .arg = arg, .next = s->app_timers};
     t->timer.fire = app_timer_fired;
     t->link = &s->app_timers;
     if (t->next != NULL)
         t->next->link = &t->next;
     s->app_timers = t;
+    return t;
+}
+
+/* Not from the turn's time: a callback before this one may have taken long, and "from now" is from
+ * now. */
+void ws_timer_set(struct ws_timer *t, unsigned delay_ms)
+{
+    struct ws_server *s = t->server;
+
+    timer_set(&s->timers, &t->timer, read_clock(s) + delay_ms);
     if (!s->in_turn)
         eventfd_write(s->wake.fd, 1); /* have a turn, which arms the clock */
-    /* Not the turn's time: a callback before this one may have taken long, and "from now" is from
-     * now. */
-    timer_set(&s->timers, &t->timer, read_clock(s) + delay_ms);
+}
+
+void ws_timer_stop(struct ws_timer *t)
+{
+    timer_cancel(&t->server->timers, &t->timer);
+}
+
+struct ws_timer *ws_timer_start(struct ws_server *s, unsigned delay_ms, void (*fn)(void *arg),
+                                void *arg)
+{
+    struct ws_timer *t = ws_timer_new(s, NULL, fn, arg);
+
+    if (t == NULL)
+        return NULL;
+    t->once = true;
+    ws_timer_set(t, delay_ms);
     return t;
 }
 
@@ -595,9 +663,8 @@ void ws_timer_cancel(struct ws_timer *t)
 {
     if (t == NULL)
         return;
-    timer_cancel(&t->server->timers, &t->timer);
-    app_timer_unlink(t);
-    free(t);
+    ws_timer_stop(t);
+    app_timer_free(t);
 }
 
 /* What points at the watch of `fd`, or at the NULL behind the last one. */
@@ -795,6 +862,7 @@ static int turn(struct ws_server *s, int timeout_ms)
     s->in_turn = true;
     s->turn++;
     s->now_ms = read_clock(s);
+    s->turn_us = s->clock_us;
     for (int i = 0; i < n; i++)
         source_ready(s, events[i].data.ptr, events[i].events);
     if (sweep_ends(s, n)) {

@@ -305,6 +305,14 @@ int ws_ping(struct ws_conn *c, const void *data, size_t len);
  * WS_ERR_INVALID (a code not for the wire), WS_ERR_NOMEM. RFC 6455 §7.1.2 */
 int ws_close(struct ws_conn *c, unsigned code, const char *reason);
 
+/* Read nothing more from the peer for now, and hand over nothing of what was read: no message, no
+ * request, no body of a request whose head is there. Where the application works more slowly than
+ * the peer sends, this lets the peer wait. It is neither pinged nor late meanwhile. That it has
+ * gone is known at once when both sides are closed, and ends the pause; else when reading goes
+ * on. */
+void ws_pause(struct ws_conn *c);
+void ws_resume(struct ws_conn *c);
+
 void ws_set_data(struct ws_conn *c, void *data); /* yours; NULL at first; never freed */
 void *ws_data(const struct ws_conn *c);
 void *ws_user(const struct ws_conn *c); /* the endpoint's user pointer */
@@ -421,6 +429,13 @@ uint64_t ws_now_ms(struct ws_server *s);
 /* How many turns the loop has begun. */
 uint64_t ws_server_turn(const struct ws_server *s);
 
+/* A turn serves many connections, so each has a share of it, some milliseconds: where one message or
+ * request after another of the same peer uses that up, the others of the peer wait for the next
+ * turn. Code that does many things in one callback can ask whether its share is used up, and go on
+ * in a ws_timer_start() of 0 ms. `deliveries`: messages that it has queued since it asked last, but
+ * for those of ws_publish(), ws_broadcast() and ws_send_frozen(), which count by themselves. */
+bool ws_turn_over(struct ws_server *s, size_t deliveries);
+
 /* Run fn(arg) on the loop, never inside this call. Allowed in any thread. Posts run in the order
  * they were made; those that have not run when the server is freed are dropped. Returns 0 or
  * WS_ERR_NOMEM. */
@@ -432,6 +447,14 @@ int ws_post(struct ws_server *s, void (*fn)(void *arg), void *arg);
 struct ws_timer *ws_timer_start(struct ws_server *s, unsigned delay_ms, void (*fn)(void *arg),
                                 void *arg);
 void ws_timer_cancel(struct ws_timer *t); /* NULL is allowed */
+
+/* A timer for more than one time, which ends by ws_timer_cancel() or with the server. Its memory
+ * counts in `a`, which lives longer; NULL: in no account. NULL when out of memory: but to set it
+ * never fails. Setting one that is set moves it. */
+struct ws_timer *ws_timer_new(struct ws_server *s, struct ws_account *a, void (*fn)(void *arg),
+                              void *arg);
+void ws_timer_set(struct ws_timer *t, unsigned delay_ms); /* from now, to call fn(arg) once */
+void ws_timer_stop(struct ws_timer *t);
 
 /* Call fn(arg, ready) whenever `fd` has one of `events` (EPOLLIN, EPOLLOUT of <sys/epoll.h>), or
  * EPOLLERR or EPOLLHUP. `fd` stays yours. A second call for the same fd changes it; events 0 ends

@@ -64,6 +64,16 @@ static void stop_timer(struct ws_timer **t)
     *t = NULL;
 }
 
+/* False when out of memory. */
+static bool start_timer(struct eio_session *s, struct ws_timer **t, unsigned ms,
+                        void (*fn)(void *arg))
+{
+    *t = ws_timer_new(s->server->ws, s->account, fn, s);
+    if (*t != NULL)
+        ws_timer_set(*t, ms);
+    return *t != NULL;
+}
+
 static void stop_timers(struct eio_session *s)
 {
     stop_timer(&s->heartbeat);
@@ -98,31 +108,17 @@ void eio_session_end(struct eio_session *s, enum eio_reason reason)
     end_with(s, reason, EIO_CLOSE_PACKET);
 }
 
-static void linger_over(void *arg)
-{
-    struct eio_session *s = arg;
-    struct eio_server *e = s->server;
-
-    s->heartbeat = NULL;
-    eio_enter(e);
-    part(s, EIO_CLOSE_PACKET);
-    eio_leave(e);
-}
-
 /* The client will fetch what is queued, and then hear that this was all. While it moves to a
  * WebSocket it does not poll: then it fetches it there. */
 static void linger(struct eio_session *s)
 {
-    stop_timer(&s->heartbeat);
     stop_timer(&s->connect_timer);
     if (!s->upgrading) {
         stop_timer(&s->upgrade_timer);
         let_go(&s->probe);
     }
     eio_output_end_post(s);
-    s->heartbeat = ws_timer_start(s->server->ws, LINGER_MS, linger_over, s);
-    if (s->heartbeat == NULL)
-        part(s, EIO_CLOSE_PACKET);
+    ws_timer_set(s->heartbeat, LINGER_MS);
     eio_session_mark(s);
 }
 
@@ -175,24 +171,12 @@ void eio_session_settle(struct eio_session *s)
 
 /* --- the heartbeat ---------------------------------------------------------------------------- */
 
-static void heartbeat_fired(void *arg);
-
-/* (Re)start the timer. Without one the session would be immortal, so it ends when there is none. */
-static void heartbeat_start(struct eio_session *s, unsigned ms)
-{
-    stop_timer(&s->heartbeat);
-    s->heartbeat = ws_timer_start(s->server->ws, ms, heartbeat_fired, s);
-    if (s->heartbeat == NULL)
-        eio_session_end(s, EIO_TRANSPORT_ERROR);
-}
-
 static void ping(struct eio_session *s)
 {
     s->pinged = true;
     s->extended = false;
-    heartbeat_start(s, s->server->options.ping_timeout_ms);
-    if (!s->ended)
-        eio_output_ping(s);
+    ws_timer_set(s->heartbeat, s->server->options.ping_timeout_ms);
+    eio_output_ping(s);
 }
 
 static void heartbeat_fired(void *arg)
@@ -200,9 +184,10 @@ static void heartbeat_fired(void *arg)
     struct eio_session *s = arg;
     struct eio_server *e = s->server;
 
-    s->heartbeat = NULL;
     eio_enter(e);
-    if (s->pinged)
+    if (s->ended)
+        part(s, EIO_CLOSE_PACKET); /* nobody came for the last words */
+    else if (s->pinged)
         eio_session_end(s, EIO_PING_TIMEOUT);
     else
         ping(s);
@@ -212,7 +197,7 @@ static void heartbeat_fired(void *arg)
 static void pong(struct eio_session *s)
 {
     s->pinged = false;
-    heartbeat_start(s, s->server->options.ping_interval_ms);
+    ws_timer_set(s->heartbeat, s->server->options.ping_interval_ms);
 }
 
 /* Something other than the pong has come. A client whose pong waits behind a large upload is
@@ -222,7 +207,7 @@ static void sign_of_life(struct eio_session *s)
     if (!s->pinged || s->extended)
         return;
     s->extended = true;
-    heartbeat_start(s, s->server->options.ping_timeout_ms);
+    ws_timer_set(s->heartbeat, s->server->options.ping_timeout_ms);
 }
 
 /* --- input ------------------------------------------------------------------------------------ */
@@ -405,7 +390,6 @@ static void upgrade_timeout(void *arg)
     struct eio_session *s = arg;
     struct eio_server *e = s->server;
 
-    s->upgrade_timer = NULL;
     eio_enter(e);
     eio_session_unprobe(s);
     eio_leave(e);
@@ -413,9 +397,7 @@ static void upgrade_timeout(void *arg)
 
 bool eio_session_probe(struct eio_session *s, struct ws_conn *c)
 {
-    s->upgrade_timer =
-        ws_timer_start(s->server->ws, s->server->options.upgrade_timeout_ms, upgrade_timeout, s);
-    if (s->upgrade_timer == NULL)
+    if (!start_timer(s, &s->upgrade_timer, s->server->options.upgrade_timeout_ms, upgrade_timeout))
         return false;
     s->probe = c;
     ws_set_data(c, s);
@@ -443,7 +425,7 @@ static void take_over(struct eio_session *s)
         return;
     }
     if (s->pinged)
-        heartbeat_start(s, s->server->options.ping_timeout_ms);
+        ws_timer_set(s->heartbeat, s->server->options.ping_timeout_ms);
     if (result == WS_SENT)
         eio_output_drained(s);
 }
@@ -511,17 +493,19 @@ struct eio_session *eio_session_new(struct eio_server *e, const struct eio_reque
         return NULL;
     s->on_websocket = r->transport == EIO_WEBSOCKET;
     s->no_binary = r->no_binary;
-    if (!eio_id_new(s->id) || !count_in(s, c) || !eio_server_add(e, s)) {
+    s->heartbeat = ws_timer_new(e->ws, s->account, heartbeat_fired, s);
+    if (s->heartbeat == NULL || !eio_id_new(s->id) || !count_in(s, c) || !eio_server_add(e, s)) {
         struct ws_account *account = s->account;
 
+        stop_timer(&s->heartbeat);
         eio_census_remove(&e->census, s->host);
         ws_account_give(account, s, sizeof *s);
         ws_account_release(account);
         return NULL;
     }
     count_form(s, true);
-    heartbeat_start(s, e->options.ping_interval_ms);
-    return s->ended ? NULL : s; /* when it has ended it is marked, and freed by that */
+    ws_timer_set(s->heartbeat, e->options.ping_interval_ms);
+    return s;
 }
 
 size_t eio_session_open_packet(const struct eio_session *s, char out[EIO_OPEN_PACKET_SIZE])
@@ -542,8 +526,8 @@ static void connect_timeout(void *arg)
     struct eio_session *s = arg;
     struct eio_server *e = s->server;
 
-    s->connect_timer = NULL;
     eio_enter(e);
+    stop_timer(&s->connect_timer);
     eio_close(s);
     eio_leave(e);
 }
@@ -552,12 +536,10 @@ void eio_session_opened(struct eio_session *s, const struct eio_handshake *h)
 {
     struct eio_server *e = s->server;
 
-    if (e->options.connect_timeout_ms != 0) {
-        s->connect_timer = ws_timer_start(e->ws, e->options.connect_timeout_ms, connect_timeout, s);
-        if (s->connect_timer == NULL) {
-            eio_session_end(s, EIO_TRANSPORT_ERROR);
-            return;
-        }
+    if (e->options.connect_timeout_ms != 0 &&
+        !start_timer(s, &s->connect_timer, e->options.connect_timeout_ms, connect_timeout)) {
+        eio_session_end(s, EIO_TRANSPORT_ERROR);
+        return;
     }
     s->report_owed = true;
     e->open_count++;

@@ -8,11 +8,9 @@
  * got: it can be served when that offset is in the log, or right before it. Both are bounded in
  * time and in bytes; whoever falls out of either begins anew. Namespaces that clients open by their
  * names share one bound, since there may be any number of them. */
-#define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "sio_server.h"
 
@@ -55,29 +53,9 @@ struct sio_recovery {
     struct sio_usage *usage; /* what is bounded: `own`, or that of all namespaces opened by rules */
     uint64_t first_offset;   /* of `first`; offsets go up by one */
     uint64_t next_offset;
-    struct ws_timer *timer; /* for what is too old */
+    struct ws_timer *timer; /* for what is too old; */
+    bool timing;            /* is it set? */
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-bool sio_recovery_init(struct sio_namespace *n)
-{
-    if (n->server->options.recovery_ms == 0)
-        return true;
-    n->recovery = ws_account_take(n->account, sizeof *n->recovery);
-    if (n->recovery == NULL)
-        return false;
-    n->recovery->nsp = n;
-    n->recovery->usage = n->by_rule ? &n->server->recovery_by_rule : &n->recovery->own;
-    name_table_init(&n->recovery->sessions, n->server->account, n->server->sockets.key);
-    return true;
-}
 
 static bool is_over(const struct sio_recovery *r, uint64_t since, uint64_t now)
 {
@@ -130,16 +108,24 @@ static void kept_prune(struct sio_recovery *r, uint64_t now)
         kept_forget(r, r->oldest);
 }
 
-static void timer_start(struct sio_recovery *r);
+/* Look again when all that is there now will be too old: what is younger stays longer than it must,
+ * but is not given out any more. */
+static void timer_start(struct sio_recovery *r)
+{
+    if (r->timing || (r->first == NULL && r->oldest == NULL))
+        return;
+    r->timing = true;
+    ws_timer_set(r->timer, r->nsp->server->options.recovery_ms);
+}
 
 static void timer_fired(void *arg)
 {
     struct sio_recovery *r = arg;
     struct sio_namespace *n = r->nsp;
     struct sio_server *io = n->server;
-    uint64_t now = now_ms();
+    uint64_t now = ws_now_ms(io->ws);
 
-    r->timer = NULL;
+    r->timing = false;
     sio_callback_begin(io);
     log_prune(r, now);
     kept_prune(r, now);
@@ -148,14 +134,25 @@ static void timer_fired(void *arg)
     sio_callback_end(io);
 }
 
-/* Look again when all that is there now will be too old: what is younger stays longer than it must,
- * but is not given out any more. */
-static void timer_start(struct sio_recovery *r)
+bool sio_recovery_init(struct sio_namespace *n)
 {
-    struct sio_server *io = r->nsp->server;
+    struct sio_recovery *r;
 
-    if (r->timer == NULL && (r->first != NULL || r->oldest != NULL))
-        r->timer = ws_timer_start(io->ws, io->options.recovery_ms, timer_fired, r);
+    if (n->server->options.recovery_ms == 0)
+        return true;
+    r = ws_account_take(n->account, sizeof *r);
+    if (r == NULL)
+        return false;
+    r->timer = ws_timer_new(n->server->ws, n->account, timer_fired, r);
+    if (r->timer == NULL) {
+        ws_account_give(n->account, r, sizeof *r);
+        return false;
+    }
+    r->nsp = n;
+    r->usage = n->by_rule ? &n->server->recovery_by_rule : &r->own;
+    name_table_init(&r->sessions, n->server->account, n->server->sockets.key);
+    n->recovery = r;
+    return true;
 }
 
 bool sio_recovery_is_idle(const struct sio_namespace *n)
@@ -238,7 +235,7 @@ static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
     if (e == NULL)
         return NULL;
     e->size = size;
-    e->time_ms = now_ms();
+    e->time_ms = ws_now_ms(t->nsp->server->ws);
     put_part(e, &at, text);
     for (size_t i = 0; i < args->attachment_count; i++)
         put_part(e, &at, args->attachments[i]);
@@ -347,7 +344,7 @@ static struct kept *kept_new(struct sio_recovery *r, const struct sio_socket *s)
     put_rooms(k->rooms, s, &k->room_count);
     k->size = size;
     k->weight = size + (r->nsp->by_rule ? sio_namespace_size(r->nsp) + sizeof *r : 0);
-    k->time_ms = now_ms();
+    k->time_ms = ws_now_ms(r->nsp->server->ws);
     k->previous = r->youngest;
     *(r->youngest == NULL ? &r->oldest : &r->youngest->next) = k;
     r->youngest = k;
@@ -358,8 +355,11 @@ static struct kept *kept_new(struct sio_recovery *r, const struct sio_socket *s)
 void sio_recovery_keep(struct sio_socket *s)
 {
     struct sio_recovery *r = s->nsp->recovery;
-    struct kept *k = s->pid == NULL ? NULL : kept_new(r, s);
+    struct kept *k;
 
+    if (s->pid == NULL || s->nsp->server->ws == NULL)
+        return;
+    k = kept_new(r, s);
     if (k == NULL)
         return;
     k->data = s->data;
@@ -415,6 +415,7 @@ bool sio_recovery_begin(struct sio_socket *s, struct ws_str auth)
 {
     struct sio_recovery *r = s->nsp->recovery;
     uint64_t offset;
+    uint64_t now = ws_now_ms(s->nsp->server->ws);
     struct kept *k;
 
     if (r == NULL)
@@ -422,8 +423,8 @@ bool sio_recovery_begin(struct sio_socket *s, struct ws_str auth)
     s->pid = ws_account_take(s->conn->account, EIO_ID_SIZE);
     if (s->pid == NULL)
         return false;
-    log_prune(r, now_ms());
-    kept_prune(r, now_ms());
+    log_prune(r, now);
+    kept_prune(r, now);
     k = kept_find(r, json_member(auth, "pid"));
     if (k != NULL && offset_is_known(r, json_member(auth, "offset"), &offset)) {
         s->missed = offset + 1;

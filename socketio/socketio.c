@@ -326,7 +326,6 @@ static void deadline_passed(void *arg)
     struct sio_pending *p = arg;
     struct sio_conn *c = p->conn;
 
-    p->deadline = NULL;
     pending_drop(c);
     sio_conn_fail(c);
 }
@@ -343,8 +342,11 @@ static bool pending_begin(struct sio_conn *c, struct ws_str text, unsigned attac
     p->conn = c;
     if (sio_assembly_begin(&p->assembly, c->account, text, attachments) != 0)
         return false;
-    p->deadline = ws_timer_start(io->ws, io->options.engine.ping_timeout_ms, deadline_passed, p);
-    return p->deadline != NULL;
+    p->deadline = ws_timer_new(io->ws, c->account, deadline_passed, p);
+    if (p->deadline == NULL)
+        return false;
+    ws_timer_set(p->deadline, io->options.engine.ping_timeout_ms);
+    return true;
 }
 
 static void on_text(struct sio_conn *c, struct ws_str text)

@@ -861,7 +861,7 @@ static void short_writes_lose_nothing(void **state)
     }
 }
 
-/* --- a process that was stopped, and a clock that goes back ------------------------------------- */
+/* --- a process that was stopped, and a clock that goes back ------------------------------------ */
 
 #define UPGRADE_WS "GET /ws HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"
 
@@ -1088,6 +1088,378 @@ static void clock_that_goes_back_neither_spins_nor_stops_timers(void **state)
     assert_int_equal(f->seen.ran, 1);
 }
 
+/* --- a share of a turn ------------------------------------------------------------------------- */
+
+enum { MANY = 500 /* messages that take a second each: too much for one turn */ };
+
+static void take_a_second(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    note_text(of(c), data, len);
+    count_message(c, op, data, len);
+    faults_clock_jump(1);
+}
+
+static void put_many(struct fixture *f)
+{
+    for (int i = 0; i < MANY; i++) {
+        char letter = (char)('a' + i % 26);
+
+        raw_bytes_frame(&f->out, RAW_TEXT, &letter, 1);
+    }
+}
+
+static int dial_upgraded(struct fixture *f)
+{
+    int fd = dial_unix();
+
+    assert_int_equal(write(fd, BYTES(UPGRADE_WS)), sizeof UPGRADE_WS - 1);
+    let_serve(f);
+    discard(fd);
+    return fd;
+}
+
+static void write_many(struct fixture *f, int fd)
+{
+    assert_int_equal(write(fd, f->out.data, f->out.len), f->out.len);
+    f->out.len = 0;
+}
+
+/* What put_many() wrote has come in its order; other characters between are skipped. */
+static void expect_many(const struct fixture *f)
+{
+    int came = 0;
+
+    for (const char *p = f->seen.text; *p != '\0'; p++) {
+        if (*p == '!')
+            continue;
+        assert_int_equal(*p, 'a' + came % 26);
+        came++;
+    }
+    assert_int_equal(came, MANY);
+}
+
+static void many_messages_of_one_keep_nobody_waiting(void **state)
+{
+    struct fixture *f = *state;
+    const char *other;
+    int fds[2];
+
+    pausable(f, (struct ws_handlers){.on_message = take_a_second});
+    for (size_t i = 0; i < COUNT(fds); i++)
+        fds[i] = dial_upgraded(f);
+    put_many(f);
+    write_many(f, fds[0]);
+    assert_int_equal(write(fds[1], "\x81\x81" MASK "!", 7), 7);
+    let_serve(f);
+    expect_many(f);
+    other = strchr(f->seen.text, '!');
+    assert_non_null(other);
+    assert_in_range(other - f->seen.text, 0, MANY / 2);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
+    let_serve(f);
+}
+
+/* Each answer takes a second, too. */
+static void respond_late(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)req;
+    count(of(c), &of(c)->seen.requests);
+    faults_clock_jump(1);
+    ws_respond(c, 204, NULL, 0, NULL, 0);
+}
+
+static void take_a_minute(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    count_message(c, op, data, len);
+    faults_clock_jump(PAUSE);
+}
+
+/* Nor are those late that have been waiting for their turn. */
+static void many_requests_of_one_keep_nobody_waiting(void **state)
+{
+    static const char one[] = "GET /ws HTTP/1.1\r\n" HOST "\r\n";
+    struct fixture *f = *state;
+    int fds[2];
+
+    pausable(f, (struct ws_handlers){.on_request = respond_late, .on_message = take_a_minute});
+    fds[0] = dial_unix();
+    fds[1] = dial_upgraded(f);
+    for (int i = 0; i < MANY; i++)
+        raw_bytes_add(&f->out, BYTES(one));
+    write_many(f, fds[0]);
+    assert_int_equal(write(fds[1], "\x81\x81" MASK "!", 7), 7);
+    for (int i = 0; i < 3; i++) {
+        ws_server_step(f->server, 0);
+        discard(fds[0]);
+    }
+    assert_int_equal(f->seen.messages, 1);
+    assert_in_range(f->seen.requests, 1, MANY - 1);
+    while (f->seen.requests < MANY) {
+        discard(fds[0]);
+        assert_int_equal(ws_server_step(f->server, 1), 1);
+    }
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
+    let_serve(f);
+}
+
+/* The peer said all and left, while most of that was waiting for its turn. */
+static void what_waits_for_its_turn_comes_before_the_end(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int half = 0; half < 2; half++) {
+        int fd;
+
+        pausable(f, (struct ws_handlers){.on_message = take_a_second});
+        fd = dial_upgraded(f);
+        put_many(f);
+        write_many(f, fd);
+        ws_server_step(f->server, 0);
+        assert_in_range(f->seen.messages, 1, MANY - 1);
+        if (half == 0)
+            shutdown(fd, SHUT_WR);
+        else
+            close(fd);
+        let_serve(f);
+        expect_many(f);
+        assert_int_equal(f->seen.closed, 1);
+        if (half == 0)
+            close(fd);
+        ws_server_free(f->server);
+        f->server = NULL;
+        memset(&f->seen, 0, sizeof f->seen);
+    }
+}
+
+/* Nothing that can be kept waiting without memory: what came is worked on at once. */
+static void without_memory_nothing_waits_for_its_turn(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_message = take_a_second});
+    fd = dial_upgraded(f);
+    put_many(f);
+    write_many(f, fd);
+    oom_after(0);
+    ws_server_step(f->server, 0);
+    oom_after(-1);
+    expect_many(f);
+    close(fd);
+    let_serve(f);
+}
+
+/* --- a connection that the application pauses -------------------------------------------------- */
+
+/* '|' pauses. */
+static void pause_on_bar(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    note_text(of(c), data, len);
+    count_message(c, op, data, len);
+    of(c)->conn = c;
+    if (len == 1 && *(const char *)data == '|')
+        ws_pause(c);
+}
+
+static void send_letters(int fd, const char *letters)
+{
+    char frame[] = "\x81\x81" MASK "?";
+
+    for (; *letters != '\0'; letters++) {
+        frame[6] = *letters;
+        assert_int_equal(write(fd, frame, 7), 7);
+    }
+}
+
+static void let_pass(struct fixture *f, int seconds)
+{
+    faults_clock_jump(seconds);
+    for (int i = 0; i < 5; i++) /* also when nothing looks ready */
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+    let_serve(f);
+}
+
+static void paused_connection_hands_over_nothing_until_it_is_resumed(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
+    fd = dial_upgraded(f);
+    send_letters(fd, "a|b|");
+    let_serve(f);
+    send_letters(fd, "c");
+    let_serve(f);
+    assert_string_equal(f->seen.text, "a|");
+    ws_resume(f->conn);
+    let_serve(f);
+    assert_string_equal(f->seen.text, "a|b|");
+    ws_resume(f->conn);
+    ws_resume(f->conn);
+    let_serve(f);
+    assert_string_equal(f->seen.text, "a|b|c");
+    close(fd);
+    let_serve(f);
+}
+
+/* Pings included: their answers are not read. */
+static void paused_connection_has_no_deadline(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
+    fd = dial_upgraded(f);
+    send_letters(fd, "|");
+    assert_int_equal(write(fd, "\x01\x82" MASK "x", 7), 7); /* and never the rest */
+    let_serve(f);
+    for (int i = 0; i < 10; i++) {
+        let_pass(f, PAUSE);
+    }
+    assert_int_equal(f->seen.closed, 0);
+    ws_resume(f->conn);
+    let_serve(f);
+    for (int i = 0; i < 3; i++) {
+        let_pass(f, PAUSE);
+    }
+    assert_int_equal(f->seen.closed, 1);
+    close(fd);
+    let_serve(f);
+}
+
+static void paused_connection_ends_with_its_peer(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
+    fd = dial_upgraded(f);
+    send_letters(fd, "a|bc");
+    let_serve(f);
+    close(fd);
+    let_serve(f);
+    assert_string_equal(f->seen.text, "a|bc");
+    assert_int_equal(f->seen.closed, 1);
+}
+
+/* Its own output goes on: a close that the application begins is a close. */
+static void paused_connection_can_be_closed(void **state)
+{
+    struct fixture *f = *state;
+    char came[4];
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
+    fd = dial_upgraded(f);
+    send_letters(fd, "|");
+    let_serve(f);
+    ws_close(f->conn, 1000, NULL);
+    let_serve(f);
+    assert_int_equal(recv(fd, came, sizeof came, MSG_DONTWAIT), 4);
+    assert_int_equal(write(fd, "\x88\x82" MASK "\x03\xe8", 8), 8);
+    let_serve(f);
+    assert_int_equal(f->seen.closed, 1);
+    assert_int_equal(f->seen.close_code, 1000);
+    close(fd);
+}
+
+static void pause_at_head(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)req;
+    of(c)->conn = c;
+    ws_pause(c);
+}
+
+static void body_of_a_paused_request_waits(void **state)
+{
+    static const char post[] =
+        "POST /ws HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabcGET /ws HTTP/1.1\r\n" HOST "\r\n";
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_head = pause_at_head, .on_request = mirror});
+    for (size_t part = 0; part < 2; part++) { /* the body with its head, or behind it */
+        size_t split = sizeof post - 1 - part * 40;
+
+        fd = dial_unix();
+        assert_int_equal(write(fd, post, split), split);
+        let_serve(f);
+        assert_int_equal(write(fd, post + split, sizeof post - 1 - split), sizeof post - 1 - split);
+        let_serve(f);
+        let_pass(f, PAUSE);
+        assert_int_equal(f->seen.requests, 2 * part);
+        ws_resume(f->conn);
+        let_serve(f);
+        assert_int_equal(f->seen.requests, 2 * part + 1); /* the next head has paused it again */
+        ws_resume(f->conn);
+        let_serve(f);
+        assert_int_equal(f->seen.requests, 2 * part + 2);
+        close(fd);
+        let_serve(f);
+    }
+}
+
+static void pause_and_respond(struct ws_conn *c, const struct ws_request *req)
+{
+    pause_at_head(c, req);
+    mirror(c, req);
+}
+
+static void request_behind_a_pause_is_not_late(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_request = pause_and_respond});
+    fd = dial_unix();
+    assert_int_equal(write(fd, BYTES("GET /ws HTTP/1.1\r\n" HOST "\r\nGET /ws HT")), 47);
+    let_serve(f);
+    let_pass(f, PAUSE);
+    ws_resume(f->conn);
+    let_serve(f);
+    assert_int_equal(write(fd, BYTES("TP/1.1\r\n" HOST "\r\n")), 27);
+    let_serve(f);
+    assert_int_equal(f->seen.requests, 2);
+    close(fd);
+    let_serve(f);
+}
+
+/* --- timers of the application ----------------------------------------------------------------- */
+
+static void timer_is_set_again_and_again_without_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct ws_account *a;
+    struct ws_timer *t;
+
+    create(f, (struct ws_options){0});
+    a = ws_account_new(f->server, NULL);
+    oom_after(0);
+    assert_null(ws_timer_new(f->server, a, note_fired, f));
+    oom_after(-1);
+    t = ws_timer_new(f->server, a, note_fired, f);
+    assert_non_null(t);
+    oom_after(0);
+    for (int i = 0; i < 3; i++) {
+        ws_timer_set(t, 1000);
+        ws_timer_set(t, 5000); /* moves it */
+        let_pass(f, 2);
+        assert_int_equal(f->seen.ran, i);
+        let_pass(f, 4);
+        assert_int_equal(f->seen.ran, i + 1);
+    }
+    ws_timer_set(t, 1000);
+    ws_timer_stop(t);
+    ws_timer_stop(t);
+    let_pass(f, 2);
+    assert_int_equal(f->seen.ran, 3);
+    oom_after(-1);
+    ws_timer_cancel(t);
+    ws_account_release(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1113,6 +1485,17 @@ int main(void)
         TEST(peers_that_answered_their_pings_stay_after_a_pause),
         TEST(answer_behind_much_else_was_in_time),
         TEST(clock_that_goes_back_neither_spins_nor_stops_timers),
+        TEST(many_messages_of_one_keep_nobody_waiting),
+        TEST(many_requests_of_one_keep_nobody_waiting),
+        TEST(what_waits_for_its_turn_comes_before_the_end),
+        TEST(without_memory_nothing_waits_for_its_turn),
+        TEST(paused_connection_hands_over_nothing_until_it_is_resumed),
+        TEST(paused_connection_has_no_deadline),
+        TEST(paused_connection_ends_with_its_peer),
+        TEST(paused_connection_can_be_closed),
+        TEST(body_of_a_paused_request_waits),
+        TEST(request_behind_a_pause_is_not_late),
+        TEST(timer_is_set_again_and_again_without_memory),
     };
 
     signal(SIGPIPE, SIG_IGN); /* write() to what the server has ended */
