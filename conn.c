@@ -215,8 +215,8 @@ static void conn_heard(struct ws_conn *c)
     c->pinged = false;
 }
 
-/* Its share of the turn is used up, and `left` bytes wait for the next one. They need a place; where
- * there is no memory for one, the work goes on. */
+/* Its share of the turn is used up, and `left` bytes wait for the next one. They need a place;
+ * where there is no memory for one, the work goes on. */
 static bool conn_rest(struct ws_conn *c, size_t left)
 {
     struct input *in = conn_input(c);

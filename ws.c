@@ -621,8 +621,7 @@ struct ws_timer *ws_timer_new(struct ws_server *s, struct ws_account *a, void (*
 
     if (t == NULL)
         return NULL;
-    *t = (struct ws_timer){
-        .server = s, .account = a, .fn = fn, .arg = arg, .next = s->app_timers};
+    *t = (struct ws_timer){.server = s, .account = a, .fn = fn, .arg = arg, .next = s->app_timers};
     t->timer.fire = app_timer_fired;
     t->link = &s->app_timers;
     if (t->next != NULL)

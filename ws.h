@@ -429,8 +429,8 @@ uint64_t ws_now_ms(struct ws_server *s);
 /* How many turns the loop has begun. */
 uint64_t ws_server_turn(const struct ws_server *s);
 
-/* A turn serves many connections, so each has a share of it, some milliseconds: where one message or
- * request after another of the same peer uses that up, the others of the peer wait for the next
+/* A turn serves many connections, so each has a share of it, some milliseconds: where one message
+ * or request after another of the same peer uses that up, the others of the peer wait for the next
  * turn. Code that does many things in one callback can ask whether its share is used up, and go on
  * in a ws_timer_start() of 0 ms. `deliveries`: messages that it has queued since it asked last, but
  * for those of ws_publish(), ws_broadcast() and ws_send_frozen(), which count by themselves. */

@@ -861,7 +861,7 @@ static void short_writes_lose_nothing(void **state)
     }
 }
 
-/* --- a process that was stopped, and a clock that goes back ------------------------------------ */
+/* --- a process that was stopped, and a clock that goes back ----------------------------------- */
 
 #define UPGRADE_WS "GET /ws HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"
 
@@ -1088,7 +1088,7 @@ static void clock_that_goes_back_neither_spins_nor_stops_timers(void **state)
     assert_int_equal(f->seen.ran, 1);
 }
 
-/* --- a share of a turn ------------------------------------------------------------------------- */
+/* --- a share of a turn ------------------------------------------------------------------------ */
 
 enum { MANY = 500 /* messages that take a second each: too much for one turn */ };
 
@@ -1251,7 +1251,7 @@ static void without_memory_nothing_waits_for_its_turn(void **state)
     let_serve(f);
 }
 
-/* --- a connection that the application pauses -------------------------------------------------- */
+/* --- a connection that the application pauses ------------------------------------------------- */
 
 /* '|' pauses. */
 static void pause_on_bar(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
@@ -1426,7 +1426,7 @@ static void request_behind_a_pause_is_not_late(void **state)
     let_serve(f);
 }
 
-/* --- timers of the application ----------------------------------------------------------------- */
+/* --- timers of the application ---------------------------------------------------------------- */
 
 static void timer_is_set_again_and_again_without_memory(void **state)
 {
