@@ -466,6 +466,7 @@ static void set_mode(struct settings *s, const char *mode)
 #define FLAGS "qvh" /* the letters that take no value */
 
 enum {
+    OPT_NONE = 1,     /* getopt_long()'s number for what is no option */
     OPT_ORIGIN = 256, /* behind all letters */
     OPT_SCHEME,
     OPT_SUBPROTOCOL,
@@ -519,6 +520,9 @@ static void apply_limit(struct ws_options *o, int option, const char *value)
 static void apply_option(struct settings *s, int option, const char *value)
 {
     switch (option) {
+    case OPT_NONE:
+        set_mode(s, value);
+        break;
     case 'p':
         s->options.port = parse_port("--port", value);
         break;
@@ -599,7 +603,9 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
     int option;
 
     opterr = 0; /* what is wrong we say ourselves */
-    while ((option = getopt_long(argc, argv, ":p:b:" FLAGS, options, NULL)) != -1) {
+    /* With '-' what is no option comes as OPT_NONE, in its place. Otherwise the environment would
+     * decide whether options may follow it (POSIXLY_CORRECT). */
+    while ((option = getopt_long(argc, argv, "-:p:b:" FLAGS, options, NULL)) != -1) {
         if (option == '?' || option == ':')
             bad_option(option, argv[optind - 1]);
         apply_option(s, option, optarg);

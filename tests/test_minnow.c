@@ -49,6 +49,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
+    unsetenv("POSIXLY_CORRECT"); /* a test may have set it */
     for (size_t i = 0; i < CLIENTS; i++)
         raw_close(&f->clients[i]);
     process_release(&f->process);
@@ -254,6 +255,24 @@ static void good_values_in_all_their_forms_are_taken(void **state)
           ARGS("-p0", "--bind=127.0.0.1", "--origin", "https://a.example:8443", "--origin", "null",
                "--origin=chrome-extension://abc", "--origin=", "--origin=*", "-q", "--", "echo"));
     expect_clean_end(f);
+}
+
+/* In an environment that asks for POSIX's ways, options may stand behind the mode all the same. */
+static void the_environment_does_not_change_the_command_line(void **state)
+{
+    struct fixture *f = *state;
+
+    setenv("POSIXLY_CORRECT", "1", 1);
+    serve(f, ARGS("echo", "-q", "-p", "0"));
+    expect_clean_end(f);
+    process_release(&f->process);
+
+    serve(f, ARGS("-q", "-p", "0", "--", "echo"));
+    expect_clean_end(f);
+    process_release(&f->process);
+
+    start(f, ARGS("echo", "--", "-q"));
+    expect_failure(f, 2, "argument '-q'");
 }
 
 static void a_port_in_use_is_named_with_status_1_even_when_quiet(void **state)
@@ -1144,6 +1163,7 @@ int main(void)
         TEST(version_goes_to_stdout_and_is_no_failure),
         TEST(bad_usage_is_one_line_that_names_it_and_status_2),
         TEST(good_values_in_all_their_forms_are_taken),
+        TEST(the_environment_does_not_change_the_command_line),
         TEST(a_port_in_use_is_named_with_status_1_even_when_quiet),
         TEST(an_address_that_cannot_be_is_named_with_status_1),
         TEST(a_full_stdout_is_a_failure),
