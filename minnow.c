@@ -463,8 +463,6 @@ static void set_mode(struct settings *s, const char *mode)
     s->echo = echo;
 }
 
-#define FLAGS "qvh" /* the letters that take no value */
-
 enum {
     OPT_NONE = 1,     /* getopt_long()'s number for what is no option */
     OPT_ORIGIN = 256, /* behind all letters */
@@ -559,20 +557,21 @@ static void apply_option(struct settings *s, int option, const char *value)
     }
 }
 
-/* What getopt_long() does not understand. `word` is the last that it has read to its end; where
- * several letters share one, only optopt says which letter it is. */
+/* What getopt_long() does not understand in `word`. Where several letters share one, only optopt
+ * says which letter it is; it may be beyond a char where musl reads what is not ASCII. */
 _Noreturn static void bad_option(int fault, const char *word)
 {
+    bool is_long = word[1] == '-';
     char letter[] = "-x";
 
     if (fault == ':')
         bad_usage("option", word, "needs a value");
-    if (optopt == 0)
+    if (is_long && optopt == 0)
         bad_usage("option", word, "unknown, or short for more than one");
-    if (optopt >= OPT_ORIGIN || strchr(FLAGS, optopt) != NULL)
+    if (is_long)
         bad_usage("option", word, "takes no value");
     letter[1] = (char)optopt;
-    bad_usage("option", letter, "unknown");
+    bad_usage("option", optopt > ' ' && optopt <= '~' ? letter : word, "unknown");
 }
 
 static void parse_command_line(struct settings *s, int argc, char **argv)
@@ -601,13 +600,14 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     int option;
+    int at; /* the word that an option is read from; optind ends behind it, in musl even behind argv */
 
     opterr = 0; /* what is wrong we say ourselves */
     /* With '-' what is no option comes as OPT_NONE, in its place. Otherwise the environment would
      * decide whether options may follow it (POSIXLY_CORRECT). */
-    while ((option = getopt_long(argc, argv, "-:p:b:" FLAGS, options, NULL)) != -1) {
+    while (at = optind, (option = getopt_long(argc, argv, "-:p:b:qvh", options, NULL)) != -1) {
         if (option == '?' || option == ':')
-            bad_option(option, argv[optind - 1]);
+            bad_option(option, argv[at]);
         apply_option(s, option, optarg);
     }
     for (; optind < argc; optind++)
