@@ -200,6 +200,9 @@ debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
 static: ## Build ./build/static/minnow with musl, without any shared library
 	$(MAKE) CC=musl-gcc LDFLAGS="-static $(LDFLAGS)" BUILD=$(BUILD)/static $(BUILD)/static/minnow
 
+test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
+	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
+
 install: minnow $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
 	install minnow $(DESTDIR)$(PREFIX)/bin/minnow

@@ -36,8 +36,9 @@ struct process {
 
 void process_init(struct process *p);
 
-/* Start `name`, which lies in the directory of the running test. argv[0] is what it is called by;
- * `argv` ends with NULL. The program dies with the test. */
+/* Start `name`, which lies in the directory of the running test; in place of "minnow" the program
+ * that the variable MINNOW of the environment names, as in `make test-static`. argv[0] is what it
+ * is called by; `argv` ends with NULL. The program dies with the test. */
 void process_start(struct process *p, const char *name, const char *const *argv);
 
 /* Wait for the next line of a stream; without its newline, valid until the next call. */
