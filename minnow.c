@@ -690,6 +690,17 @@ static void signal_arrived(void *arg, uint32_t ready)
     ws_server_stop(program->server); /* the second one ends the waiting */
 }
 
+/* One that the parent ignores, say a shell for what it starts in the background, stays ignored. A
+ * signalfd would get it all the same: the kernel drops what is ignored only where it is not
+ * blocked. */
+static void add_unless_ignored(sigset_t *set, int signal_number)
+{
+    struct sigaction action;
+
+    if (sigaction(signal_number, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+        sigaddset(set, signal_number);
+}
+
 /* Signals come as bytes to read, like all else: a handler would need a variable for all to see. */
 static int watch_signals(struct program *program)
 {
@@ -697,8 +708,8 @@ static int watch_signals(struct program *program)
 
     signal(SIGPIPE, SIG_IGN); /* whoever reads our log may go */
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
+    add_unless_ignored(&set, SIGINT);
+    add_unless_ignored(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
     program->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (program->signal_fd < 0)

@@ -86,9 +86,12 @@ static _Noreturn void child(const struct process *p, const char *path, const cha
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGINT, SIG_DFL); /* ignored where `make test` runs in the background of a shell */
     dup2(in, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);
+    if (p->in_child != NULL)
+        p->in_child();
     if (p->files_soft == 0 || setrlimit(RLIMIT_NOFILE, &files) == 0)
         execv(path, (char *const *)(uintptr_t)argv);
     _exit(EXEC_FAILED);

@@ -32,6 +32,7 @@ struct process {
     const char *stdout_path; /* a file in place of the pipe */
     unsigned files_soft;     /* RLIMIT_NOFILE; 0: as it is */
     unsigned files_hard;
+    void (*in_child)(void); /* called before exec; only what is safe there, see signal-safety(7) */
 };
 
 void process_init(struct process *p);

@@ -1047,6 +1047,45 @@ static void a_second_signal_ends_the_waiting_at_once(void **state)
     assert_int_equal(process_wait(&f->process), 0);
 }
 
+static void ignore_sigint(void)
+{
+    signal(SIGINT, SIG_IGN);
+}
+
+static void ignore_sigterm(void)
+{
+    signal(SIGTERM, SIG_IGN);
+}
+
+/* A shell without job control starts what is in the background so: Ctrl-C is not meant for it. */
+static void a_signal_that_was_ignored_at_the_start_stays_ignored(void **state)
+{
+    static const struct {
+        void (*ignore)(void);
+        int ignored;
+        int heeded;
+    } rows[] = {{ignore_sigint, SIGINT, SIGTERM}, {ignore_sigterm, SIGTERM, SIGINT}};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture *f = *state;
+        struct raw_client *c;
+
+        f->process.in_child = rows[i].ignore;
+        serve(f, ARGS("echo", "-p", "0"));
+        c = join(f, 0, "/");
+        process_signal(&f->process, rows[i].ignored);
+        raw_send_message(c, "still there?");
+        raw_expect_message(c, "still there?"); /* by now the signal would have been heeded */
+        join(f, 1, "/");
+        process_signal(&f->process, rows[i].heeded);
+        raw_expect_close(c, 1001);
+        for (size_t k = 0; k < 2; k++)
+            raw_close(&f->clients[k]);
+        assert_int_equal(process_wait(&f->process), 0);
+        process_release(&f->process);
+    }
+}
+
 /* --- Socket.IO -------------------------------------------------------------------------------- */
 
 /* A Socket.IO client on a WebSocket, in a namespace of any name. */
@@ -1208,6 +1247,7 @@ int main(void)
         TEST(without_socketio_its_path_is_like_any_other),
         TEST(a_signal_tells_the_clients_1001_and_is_no_failure),
         TEST(a_second_signal_ends_the_waiting_at_once),
+        TEST(a_signal_that_was_ignored_at_the_start_stays_ignored),
     };
 
     return cmocka_run_group_tests_name("minnow", tests, NULL, NULL);
