@@ -69,6 +69,9 @@ FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/test
 FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 20
 
+# A word of the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
+
 # Every target with a line of help is one of these.
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' Makefile)
 all: minnow $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, libminnow.a and the examples
@@ -103,7 +106,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LTO) $(SANITIZE) $(LDFLAGS)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || echo '$(subst ','\'',$(FLAGS))' > $@
+	@echo $(call quoted,$(FLAGS)) | cmp -s - $@ || echo $(call quoted,$(FLAGS)) > $@
 .PHONY: FORCE
 
 $(BUILD)/page.c: web/index.html web/embed.sh
@@ -203,13 +206,17 @@ static: ## Build ./build/static/minnow with musl, without any shared library
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
 
+TO = $(call quoted,$(DESTDIR)$(PREFIX))
+
 install: minnow $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
-	install minnow $(DESTDIR)$(PREFIX)/bin/minnow
-	install -m 644 ws.h ws_protocol.h $(DESTDIR)$(PREFIX)/include/
-	install -d $(DESTDIR)$(PREFIX)/include/socketio
-	install -m 644 socketio/sio.h socketio/engineio.h socketio/json.h $(DESTDIR)$(PREFIX)/include/socketio/
-	install -m 644 $(BUILD)/libminnow.a $(DESTDIR)$(PREFIX)/lib/
+	install -d $(TO)/bin $(TO)/include/socketio $(TO)/lib
+	install minnow $(TO)/bin/minnow
+	install -m 644 ws.h ws_protocol.h $(TO)/include/
+	install -m 644 socketio/sio.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
+	install -m 644 $(BUILD)/libminnow.a $(TO)/lib/
+
+test-install: all ## Check that what is installed works, wherever it is
+	@MAKE="$(MAKE)" CC="$(CC)" sh tests/install.sh
 
 clean: ## Remove everything that was built
 	rm -rf $(BUILD) minnow
