@@ -744,7 +744,7 @@ static bool start(struct program *program)
     if (!s->no_socketio) {
         program->socketio = minnow_socketio_new(program->server, &s->options, s->echo);
         if (program->socketio == NULL)
-            return complain("cannot start", WS_ERR_NOMEM);
+            return complain("cannot start", WS_ERR_SYSTEM);
     }
     error = ws_server_handle(program->server, "/", &handlers);
     if (error == 0)

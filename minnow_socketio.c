@@ -3,6 +3,8 @@
  * The program's Socket.IO side; see minnow_socketio.h. */
 #include "minnow_socketio.h"
 
+#include <errno.h>
+
 static bool any_name(void *user, struct ws_str name, struct ws_str auth)
 {
     (void)user;
@@ -48,7 +50,10 @@ struct sio_server *minnow_socketio_new(struct ws_server *ws, const struct ws_opt
     if (options->origins != NULL && options->origins[0] != NULL)
         o.engine.origins = options->origins;
     io = sio_server_new(ws, &o);
-    if (io != NULL && sio_namespace_rule(io, any_name, &handlers) == 0)
+    if (io == NULL)
+        return NULL;
+    if (sio_namespace_rule(io, any_name, &handlers) == 0)
         return io;
-    return NULL; /* the server still holds its endpoint: nothing can be freed before it */
+    errno = ENOMEM; /* or max_memory is too small for it, and no system call has failed */
+    return NULL;    /* the server still holds its endpoint: nothing can be freed before it */
 }

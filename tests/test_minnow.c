@@ -11,12 +11,17 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -319,6 +324,38 @@ static void an_address_that_cannot_be_is_named_with_status_1(void **state)
     path[sizeof path - 1] = '\0';
     start(f, ARGS("--bind", path));
     expect_failure(f, 1, path);
+}
+
+/* As a container's filter of system calls does it. */
+static void forbid_getrandom(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getrandom, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = sizeof code / sizeof code[0], .filter = code};
+
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+/* Whether it can do without is not asked here (if so, stdout ends it), but whoever reads "out of
+ * memory" looks in the wrong place. */
+static void without_random_bytes_it_does_not_speak_of_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct process *p = &f->process;
+    const char *line;
+
+    p->in_child = forbid_getrandom;
+    p->stdout_path = "/dev/full";
+    start(f, ARGS("-p", "0"));
+    line = process_line(p, &p->err);
+    if (strstr(line, "memory") != NULL)
+        fail_msg("it says: %s", line);
+    assert_int_equal(process_wait(p), 1);
 }
 
 static void a_full_stdout_is_a_failure(void **state)
@@ -1211,6 +1248,7 @@ int main(void)
         TEST(the_environment_does_not_change_the_command_line),
         TEST(a_port_in_use_is_named_with_status_1_even_when_quiet),
         TEST(an_address_that_cannot_be_is_named_with_status_1),
+        TEST(without_random_bytes_it_does_not_speak_of_memory),
         TEST(a_full_stdout_is_a_failure),
         TEST(the_first_line_names_the_mode_and_the_real_port),
         TEST(each_address_has_its_line_and_answers),
