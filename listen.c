@@ -17,7 +17,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096 };
+enum {
+    BACKLOG = 4096,
+    FREE_PORT_TRIES = 16, /* before we believe that no port is free on all addresses */
+    NAME_SIZE = 128       /* of an address in `why` */
+};
 
 /* Say which step failed, and close what there is. errno is the step's. */
 static int failed(int fd, const char *step, const char *address, char *why, size_t size)
@@ -36,6 +40,8 @@ const char *listen_unix_path(const char *address)
     return strncmp(address, "unix:", 5) == 0 ? address + 5 : NULL;
 }
 
+/* --- Unix sockets ----------------------------------------------------------------------------- */
+
 /* A socket that a dead server has left behind is in the way, and nobody answers on it. */
 static void remove_stale(const struct sockaddr_un *address)
 {
@@ -50,7 +56,7 @@ static void remove_stale(const struct sockaddr_un *address)
         close(fd);
 }
 
-static int open_unix(const char *address, char *why, size_t size)
+int listen_unix(const char *address, char *why, size_t size)
 {
     const char *path = listen_unix_path(address);
     struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -73,67 +79,195 @@ static int open_unix(const char *address, char *why, size_t size)
     return fd;
 }
 
-static int open_resolved(const struct addrinfo *ai, const char *name, char *why, size_t size)
+/* --- TCP -------------------------------------------------------------------------------------- */
+
+/* A socket address of either family. */
+union tcp_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_storage storage;
+};
+
+static uint16_t port_of(const union tcp_address *a)
 {
-    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (a->any.sa_family == AF_INET)
+        return ntohs(a->v4.sin_port);
+    return a->any.sa_family == AF_INET6 ? ntohs(a->v6.sin6_port) : 0;
+}
+
+static bool is_same_host(const union tcp_address *a, const union tcp_address *b)
+{
+    if (a->any.sa_family != b->any.sa_family)
+        return false;
+    if (a->any.sa_family == AF_INET)
+        return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+    return memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof a->v6.sin6_addr) == 0 &&
+           a->v6.sin6_scope_id == b->v6.sin6_scope_id;
+}
+
+static bool local_address(int fd, union tcp_address *a)
+{
+    socklen_t len = sizeof *a;
+
+    return getsockname(fd, &a->any, &len) == 0;
+}
+
+static bool is_open(const struct listen_set *set, const union tcp_address *a)
+{
+    union tcp_address other;
+
+    for (size_t i = 0; i < set->count; i++) {
+        if (local_address(set->fds[i], &other) && is_same_host(&other, a))
+            return true;
+    }
+    return false;
+}
+
+void listen_close(struct listen_set *set)
+{
+    while (set->count > 0)
+        close(set->fds[--set->count]);
+}
+
+/* "localhost (::1) port 8080", or "::1 port 8080" where that was asked for. */
+static void describe(const char *address, const union tcp_address *a, char name[NAME_SIZE])
+{
+    char host[INET6_ADDRSTRLEN];
+
+    if (a->any.sa_family == AF_INET)
+        inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof host);
+    else
+        inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof host);
+    if (strcmp(host, address) == 0)
+        snprintf(name, NAME_SIZE, "%s port %u", address, port_of(a));
+    else
+        snprintf(name, NAME_SIZE, "%.64s (%s) port %u", address, host, port_of(a));
+}
+
+static int open_tcp(const char *address, const union tcp_address *a, char *why, size_t size)
+{
+    socklen_t len = a->any.sa_family == AF_INET ? sizeof a->v4 : sizeof a->v6;
+    int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    char name[NAME_SIZE];
     int on = 1;
     int unsent = LISTEN_UNSENT_MAX;
 
+    describe(address, a, name);
     if (fd < 0)
         return failed(fd, "socket", name, why, size);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* what it accepts inherits this */
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent); /* and this */
-    if (ai->ai_family == AF_INET6)
+    if (a->any.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-    if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0)
+    if (bind(fd, &a->any, len) != 0)
         return failed(fd, "bind", name, why, size);
     if (listen(fd, BACKLOG) != 0)
         return failed(fd, "listen", name, why, size);
     return fd;
 }
 
-static int open_tcp(const char *address, uint16_t port, char *why, size_t size)
+/* One address of a name. Of the results of getaddrinfo() all are of the two families, as that is
+ * what it knows with SOCK_STREAM. */
+static int add_resolved(struct listen_set *set, const char *address, const struct addrinfo *ai,
+                        char *why, size_t size)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *ai = NULL;
-    char service[8];
-    char name[128];
-    int error;
+    union tcp_address a = {0};
+    uint16_t port;
     int fd;
 
+    memcpy(&a, ai->ai_addr, ai->ai_addrlen < sizeof a ? ai->ai_addrlen : sizeof a);
+    if (is_open(set, &a))
+        return 0;
+    if (port_of(&a) == 0 && set->count > 0) { /* the one that the first got */
+        port = htons(listen_port(set->fds[0]));
+        if (a.any.sa_family == AF_INET)
+            a.v4.sin_port = port;
+        else
+            a.v6.sin6_port = port;
+    }
+    errno = E2BIG;
+    if (set->count == LISTEN_MAX)
+        return failed(-1, "too many addresses", address, why, size);
+    fd = open_tcp(address, &a, why, size);
+    if (fd < 0)
+        return -1;
+    set->fds[set->count++] = fd;
+    return 0;
+}
+
+/* All addresses of a name, but for those that this system does not have. */
+static int add_name(struct listen_set *set, const char *address, uint16_t port, char *why,
+                    size_t size)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *list = NULL;
+    char service[8];
+    bool works = false;
+    int error;
+
     snprintf(service, sizeof service, "%u", port);
-    error = getaddrinfo(address, service, &hints, &ai);
+    error = getaddrinfo(address, service, &hints, &list);
     if (error != 0) {
         snprintf(why, size, "%s: %s", address, gai_strerror(error));
         errno = EADDRNOTAVAIL;
         return -1;
     }
-    snprintf(name, sizeof name, "%s port %s", address, service);
-    fd = open_resolved(ai, name, why, size);
-    freeaddrinfo(ai);
-    return fd;
+    for (const struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next) {
+        if (add_resolved(set, address, ai, why, size) == 0) {
+            works = true;
+            continue;
+        }
+        error = errno;
+        if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL) {
+            works = false;
+            break;
+        }
+    }
+    freeaddrinfo(list);
+    errno = error;
+    return works ? 0 : -1;
 }
 
-int listen_open(const char *address, uint16_t port, char *why, size_t size)
+static int add_all(struct listen_set *set, const char *const *addresses, uint16_t port, char *why,
+                   size_t size)
 {
-    return listen_unix_path(address) != NULL ? open_unix(address, why, size)
-                                             : open_tcp(address, port, why, size);
+    for (size_t i = 0; addresses[i] != NULL; i++) {
+        if (listen_unix_path(addresses[i]) == NULL &&
+            add_name(set, addresses[i], port, why, size) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The port that is free on the first address may be in use on another; then the system is asked for
+ * another one. */
+int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t port, char *why,
+               size_t size)
+{
+    int error;
+
+    for (int tries = port == 0 ? FREE_PORT_TRIES : 1; tries > 0; tries--) {
+        if (add_all(set, addresses, port, why, size) == 0)
+            return 0;
+        error = errno;
+        listen_close(set);
+        errno = error;
+        if (error != EADDRINUSE)
+            return -1;
+    }
+    return -1;
 }
 
 uint16_t listen_port(int fd)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address;
+    union tcp_address a = {0};
 
-    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-        return 0;
-    if (address.ss_family == AF_INET)
-        return ntohs(((const struct sockaddr_in *)&address)->sin_port);
-    if (address.ss_family == AF_INET6)
-        return ntohs(((const struct sockaddr_in6 *)&address)->sin6_port);
-    return 0;
+    return local_address(fd, &a) ? port_of(&a) : 0;
 }
+
+/* --- addresses in words ----------------------------------------------------------------------- */
 
 void listen_peer(int fd, char *out, size_t size)
 {

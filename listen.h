@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Listening sockets, and addresses in words. Knows sockets but no server. */
+ * Listening sockets, and addresses in words. Knows sockets but no server. Every descriptor made
+ * here is non-blocking and close-on-exec. */
 #ifndef LISTEN_H
 #define LISTEN_H
 
@@ -11,12 +12,32 @@
  * does not read or the network is full. */
 enum { LISTEN_UNSENT_MAX = 128 * 1024 };
 
-/* Open a socket that listens on `address`: a numeric address or a host name, then `port` counts (0:
- * a free one), or "unix:PATH". It is non-blocking and close-on-exec.
+enum { LISTEN_MAX = 256 };
+
+/* TCP sockets that listen, all on one port. All zero is none. */
+struct listen_set {
+    int fds[LISTEN_MAX]; /* the caller's to close */
+    size_t count;
+};
+
+/* Listen on each of `addresses`, numeric ones or host names; it ends with NULL, and what is
+ * "unix:PATH" is passed over. Of a name it is every address, in the order of RFC 6724. What comes
+ * twice is opened once. An address that the system does not have (IPv6 may be off) is left out, as
+ * long as its name has another one.
  *
- * Returns the descriptor, the caller's; or -1 with errno set, and in `why` (of `size` bytes) what
- * failed on which address. */
-int listen_open(const char *address, uint16_t port, char *why, size_t size);
+ *   port        0: a free one, the same for all
+ *   set         empty; filled on success
+ *   why, size   text: what failed on which address
+ *
+ * Returns 0; or -1 with errno set and `why` written, and then nothing is open. */
+int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t port, char *why,
+               size_t size);
+
+/* Close all of it, which leaves none. */
+void listen_close(struct listen_set *set);
+
+/* Listen on `address`, "unix:PATH". Returns the descriptor, the caller's; or -1 as listen_tcp(). */
+int listen_unix(const char *address, char *why, size_t size);
 
 /* The path of a "unix:PATH" address, else NULL. */
 const char *listen_unix_path(const char *address);

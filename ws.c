@@ -976,39 +976,57 @@ int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_ha
 
 /* --- making and freeing a server -------------------------------------------------------------- */
 
-/* Listen on one more address and add it to the listeners. */
-static bool listener_add(struct ws_server *s, const char *address)
+static bool listen_failed(const struct ws_server *s, const char *why)
 {
-    struct listener *l = &s->listeners[s->listener_count];
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = l};
-    uint16_t port = s->options.port != 0 ? s->options.port : ws_server_port(s);
-    const char *path = listen_unix_path(address);
-    char why[SENTENCE_SIZE / 2];
-    int fd = listen_open(address, port, why, sizeof why);
-
-    if (fd < 0) {
-        server_log(s, WS_LOG_ERROR, "cannot listen on %s", why);
-        return false;
-    }
-    *l = (struct listener){.source = {.fd = fd, .kind = SOURCE_LISTENER}};
-    snprintf(l->path, sizeof l->path, "%s", path == NULL ? "" : path);
-    s->listener_count++;
-    return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+    server_log(s, WS_LOG_ERROR, "cannot listen on %s", why);
+    return false;
 }
 
-static bool listen_all(struct ws_server *s)
+/* There is a place for it. */
+static void listener_add(struct ws_server *s, int fd, const char *path)
 {
-    static const char *const loopback[] = {"127.0.0.1", NULL};
-    const char *const *bind_to = s->options.bind != NULL ? s->options.bind : loopback;
+    struct listener *l = &s->listeners[s->listener_count++];
+
+    *l = (struct listener){.source = {.fd = fd, .kind = SOURCE_LISTENER}};
+    snprintf(l->path, sizeof l->path, "%s", path);
+}
+
+static bool listen_all(struct ws_server *s, const char *const *bind_to)
+{
+    struct listen_set tcp = {0};
+    char why[SENTENCE_SIZE / 2];
     size_t count = 0;
 
+    if (listen_tcp(&tcp, bind_to, s->options.port, why, sizeof why) != 0)
+        return listen_failed(s, why);
     while (bind_to[count] != NULL)
         count++;
-    s->listeners = calloc(count + 1, sizeof *s->listeners);
-    if (s->listeners == NULL)
+    s->listeners = calloc(tcp.count + count + 1, sizeof *s->listeners);
+    if (s->listeners == NULL) {
+        listen_close(&tcp);
         return false;
+    }
+    for (size_t i = 0; i < tcp.count; i++)
+        listener_add(s, tcp.fds[i], "");
     for (size_t i = 0; i < count; i++) {
-        if (!listener_add(s, bind_to[i]))
+        const char *path = listen_unix_path(bind_to[i]);
+        int fd = path == NULL ? -1 : listen_unix(bind_to[i], why, sizeof why);
+
+        if (path != NULL && fd < 0)
+            return listen_failed(s, why);
+        if (path != NULL)
+            listener_add(s, fd, path);
+    }
+    return true;
+}
+
+/* Have epoll watch them. It keeps pointers into the array, which is complete. */
+static bool listeners_begin(const struct ws_server *s)
+{
+    for (size_t i = 0; i < s->listener_count; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &s->listeners[i]};
+
+        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->listeners[i].source.fd, &event) != 0)
             return false;
     }
     return true;
@@ -1080,6 +1098,7 @@ static bool watch_source(const struct ws_server *s, struct source *source, int f
 
 static bool server_init(struct ws_server *s)
 {
+    static const char *const loopback[] = {"127.0.0.1", NULL};
     uint8_t key[SIPHASH_KEY_SIZE];
 
     if (ws_random(key, sizeof key) != 0) {
@@ -1102,7 +1121,8 @@ static bool server_init(struct ws_server *s)
            watch_source(s, &s->wake, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), SOURCE_WAKE) &&
            watch_source(s, &s->clock, timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
                         SOURCE_CLOCK) &&
-           listen_all(s);
+           listen_all(s, s->options.bind != NULL ? s->options.bind : loopback) &&
+           listeners_begin(s);
 }
 
 static bool options_make_sense(const struct ws_server *s)

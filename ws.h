@@ -82,8 +82,8 @@ enum ws_log_level { WS_LOG_ERROR = 1, WS_LOG_INFO = 2, WS_LOG_TRACE = 3 };
  *
  * ws_origin_fault() says what is wrong with an item. RFC 6454 §5, §6.2, RFC 6455 §10.2 */
 struct ws_options {
-    const char *const *bind;    /* "127.0.0.1", "::1", "localhost", "unix:/path"; ends with NULL.
-                                   NULL: 127.0.0.1 */
+    const char *const *bind;    /* "127.0.0.1", "::1", "localhost", "unix:/path"; ends with NULL. A
+                                   name stands for all its addresses. NULL: 127.0.0.1 */
     uint16_t port;              /* of all TCP addresses; 0: a free one, see ws_server_port() */
     const char *const *origins; /* to allow besides the pages of our own host; ends with NULL */
     const char *scheme;         /* "http" or "https": how browsers reach us; pages of our own host

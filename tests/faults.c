@@ -3,9 +3,13 @@
  * System calls that fail on demand; see faults.h. The names are the linker's, for --wrap. */
 #include "faults.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -19,6 +23,16 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
 int __wrap_epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event);
 int __real_clock_gettime(clockid_t clock, struct timespec *ts);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
+int __real_socket(int family, int type, int protocol);
+int __wrap_socket(int family, int type, int protocol);
+int __real_bind(int fd, const struct sockaddr *address, socklen_t len);
+int __wrap_bind(int fd, const struct sockaddr *address, socklen_t len);
+int __real_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **list);
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **list);
+void __real_freeaddrinfo(struct addrinfo *list);
+void __wrap_freeaddrinfo(struct addrinfo *list);
 
 struct fault {
     long left; /* calls that work before the one that fails; negative: none fails */
@@ -28,12 +42,16 @@ struct fault {
 /* The wrapped functions have no argument to carry it in. */
 static struct fault send_fault = {.left = -1};
 static struct fault epoll_ctl_fault = {.left = -1};
+static struct fault socket_fault = {.left = -1};
+static struct fault bind_fault = {.left = -1};
+static const char *const *fake_addresses;
 static size_t send_max = SIZE_MAX;
 static int clock_offset; /* in seconds */
 
 void faults_none(void)
 {
-    send_fault.left = epoll_ctl_fault.left = -1;
+    send_fault.left = epoll_ctl_fault.left = socket_fault.left = bind_fault.left = -1;
+    fake_addresses = NULL;
     send_max = SIZE_MAX;
     clock_offset = 0;
 }
@@ -56,6 +74,21 @@ void faults_epoll_ctl_error(long n, int error)
 void faults_clock_jump(int seconds)
 {
     clock_offset += seconds;
+}
+
+void faults_socket_error(long n, int error)
+{
+    socket_fault = (struct fault){n, error};
+}
+
+void faults_bind_error(long n, int error)
+{
+    bind_fault = (struct fault){n, error};
+}
+
+void faults_addresses(const char *const *addresses)
+{
+    fake_addresses = addresses;
 }
 
 static bool fails(struct fault *f)
@@ -103,5 +136,71 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
     if (clock == CLOCK_MONOTONIC)
         ts->tv_sec += clock_offset;
     return result;
+}
+
+int __wrap_socket(int family, int type, int protocol)
+{
+    return fails(&socket_fault) ? -1 : __real_socket(family, type, protocol);
+}
+
+int __wrap_bind(int fd, const struct sockaddr *address, socklen_t len)
+{
+    return fails(&bind_fault) ? -1 : __real_bind(fd, address, len);
+}
+
+/* One link of the list, with its address behind it in memory. */
+struct fake_info {
+    struct addrinfo info;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address;
+};
+
+static void fill(struct fake_info *fake, const char *text, uint16_t port)
+{
+    bool is_v6 = inet_pton(AF_INET6, text, &fake->address.v6.sin6_addr) == 1;
+
+    if (is_v6) {
+        fake->address.v6.sin6_family = AF_INET6;
+        fake->address.v6.sin6_port = htons(port);
+    } else {
+        fake->address.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+        inet_pton(AF_INET, text, &fake->address.v4.sin_addr);
+    }
+    fake->info = (struct addrinfo){
+        .ai_family = is_v6 ? AF_INET6 : AF_INET,
+        .ai_socktype = SOCK_STREAM,
+        .ai_addr = &fake->address.any,
+        .ai_addrlen = is_v6 ? sizeof fake->address.v6 : sizeof fake->address.v4,
+    };
+}
+
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **list)
+{
+    struct fake_info *fakes;
+
+    if (fake_addresses == NULL)
+        return __real_getaddrinfo(name, service, hints, list);
+    fakes = calloc(FAULTS_ADDRESSES_MAX, sizeof *fakes);
+    if (fakes == NULL)
+        return EAI_MEMORY;
+    for (size_t i = 0; i < FAULTS_ADDRESSES_MAX && fake_addresses[i] != NULL; i++) {
+        fill(&fakes[i], fake_addresses[i], (uint16_t)atoi(service));
+        if (i > 0)
+            fakes[i - 1].info.ai_next = &fakes[i].info;
+    }
+    *list = &fakes->info;
+    return 0;
+}
+
+void __wrap_freeaddrinfo(struct addrinfo *list)
+{
+    if (fake_addresses == NULL)
+        __real_freeaddrinfo(list);
+    else
+        free(list);
 }
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */

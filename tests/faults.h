@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * System calls that fail on demand. In a test that links tests/faults, the linker wraps send,
- * sendmsg, epoll_ctl and clock_gettime (see the Makefile). They concern the whole process: a client
- * of such a test uses write(). */
+ * System calls that fail on demand, and names that mean what a test wants. In a test that links
+ * tests/faults, the linker wraps send, sendmsg, epoll_ctl, clock_gettime, socket, bind and
+ * getaddrinfo (see the Makefile). They concern the whole process: a client of such a test uses
+ * write(), and connects before. */
 #ifndef TESTS_FAULTS_H
 #define TESTS_FAULTS_H
 
@@ -17,6 +18,13 @@ void faults_send_max(size_t bytes);
 /* Of the calls from now on, the one behind the next `n` fails with `error`. */
 void faults_send_error(long n, int error);
 void faults_epoll_ctl_error(long n, int error);
+void faults_socket_error(long n, int error);
+void faults_bind_error(long n, int error);
+
+/* From now on every name has these numeric addresses, up to FAULTS_ADDRESSES_MAX; ends with NULL;
+ * borrowed. NULL: the ones it has. */
+enum { FAULTS_ADDRESSES_MAX = 8 };
+void faults_addresses(const char *const *addresses);
 
 /* CLOCK_MONOTONIC jumps: forward, as it looks to a process that was stopped, or back. */
 void faults_clock_jump(int seconds);

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Listening sockets without a server. Names have the addresses that a test gives them, of 127/8,
+ * since a container may lack IPv6. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../listen.h"
+#include "faults.h"
+
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static int teardown(void **state)
+{
+    (void)state;
+    faults_none();
+    return 0;
+}
+
+/* --- TCP -------------------------------------------------------------------------------------- */
+
+static struct listen_set expect_open(const char *const *addresses, uint16_t port)
+{
+    struct listen_set set = {0};
+    char why[256] = "";
+
+    if (listen_tcp(&set, addresses, port, why, sizeof why) != 0)
+        fail_msg("%s", why);
+    return set;
+}
+
+static void expect_error(const char *const *addresses, uint16_t port, int error, const char *named)
+{
+    struct listen_set set = {0};
+    char why[256] = "";
+
+    errno = 0;
+    assert_int_equal(listen_tcp(&set, addresses, port, why, sizeof why), -1);
+    assert_int_equal(errno, error);
+    assert_int_equal(set.count, 0);
+    if (strstr(why, named) == NULL)
+        fail_msg("expected \"%s\" in \"%s\"", named, why);
+}
+
+/* Does somebody listen there? */
+static bool is_listening(const char *host, uint16_t port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool connected;
+
+    assert_true(fd >= 0);
+    assert_int_equal(inet_pton(AF_INET, host, &a.sin_addr), 1);
+    connected = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+    close(fd);
+    return connected;
+}
+
+static void every_address_of_a_name_is_listened_on_at_one_port(void **state)
+{
+    struct listen_set set;
+    uint16_t port;
+    (void)state;
+
+    faults_addresses(LIST("127.0.0.1", "127.0.0.2", "127.0.0.3"));
+    set = expect_open(LIST("name"), 0);
+    assert_int_equal(set.count, 3);
+    port = listen_port(set.fds[0]);
+    assert_int_not_equal(port, 0);
+    assert_true(is_listening("127.0.0.1", port));
+    assert_true(is_listening("127.0.0.2", port));
+    assert_true(is_listening("127.0.0.3", port));
+    listen_close(&set);
+    assert_int_equal(set.count, 0);
+    assert_false(is_listening("127.0.0.1", port));
+
+    set = expect_open(LIST("name"), port);
+    assert_int_equal(set.count, 3);
+    assert_true(is_listening("127.0.0.3", port));
+    listen_close(&set);
+}
+
+/* /etc/hosts may name it on several lines, and the command line name it again. */
+static void address_that_comes_twice_is_opened_once(void **state)
+{
+    struct listen_set set;
+    (void)state;
+
+    faults_addresses(LIST("127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.1"));
+    set = expect_open(LIST("name", "unix:/passed/over", "other"), 0);
+    assert_int_equal(set.count, 2);
+    listen_close(&set);
+    faults_none();
+    set = expect_open(LIST("127.0.0.1", "127.0.0.2", "127.0.0.1"), 0);
+    assert_int_equal(set.count, 2);
+    listen_close(&set);
+}
+
+static void address_that_the_system_lacks_is_left_out_if_the_name_has_another(void **state)
+{
+    static const char *const both[] = {"::1", "127.0.0.1", NULL};
+    struct listen_set set;
+    (void)state;
+
+    faults_addresses(both);
+    faults_socket_error(0, EAFNOSUPPORT);
+    set = expect_open(LIST("name"), 0);
+    assert_int_equal(set.count, 1);
+    assert_true(is_listening("127.0.0.1", listen_port(set.fds[0])));
+    listen_close(&set);
+
+    faults_addresses(LIST("127.0.0.2", "127.0.0.1"));
+    faults_bind_error(0, EADDRNOTAVAIL);
+    set = expect_open(LIST("name"), 0);
+    assert_int_equal(set.count, 1);
+    assert_true(is_listening("127.0.0.1", listen_port(set.fds[0])));
+    listen_close(&set);
+
+    faults_bind_error(1, EADDRNOTAVAIL); /* the last one */
+    set = expect_open(LIST("name"), 0);
+    assert_int_equal(set.count, 1);
+    assert_true(is_listening("127.0.0.2", listen_port(set.fds[0])));
+    listen_close(&set);
+
+    faults_addresses(LIST("192.0.2.1", "203.0.113.1")); /* RFC 5737 §3: nobody should have them */
+    expect_error(LIST("name"), 0, EADDRNOTAVAIL, "name (203.0.113.1) port 0");
+    faults_none();
+    expect_error(LIST("192.0.2.1"), 80, EADDRNOTAVAIL, "192.0.2.1 port 80");
+    expect_error(LIST("127.0.0.1", "192.0.2.1"), 0, EADDRNOTAVAIL, "192.0.2.1 port ");
+}
+
+static void address_in_use_is_an_error_that_leaves_nothing_open(void **state)
+{
+    struct listen_set taken;
+    char named[64];
+    uint16_t port;
+    (void)state;
+
+    taken = expect_open(LIST("127.0.0.2"), 0);
+    port = listen_port(taken.fds[0]);
+    snprintf(named, sizeof named, "name (127.0.0.2) port %u", port);
+    faults_addresses(LIST("127.0.0.1", "127.0.0.2", "127.0.0.3"));
+    expect_error(LIST("name"), port, EADDRINUSE, named);
+    assert_false(is_listening("127.0.0.1", port));
+    listen_close(&taken);
+}
+
+static void free_port_that_another_address_lacks_is_given_up_for_another(void **state)
+{
+    struct listen_set set;
+    (void)state;
+
+    faults_addresses(LIST("127.0.0.1", "127.0.0.2"));
+    faults_bind_error(1, EADDRINUSE); /* of the second address */
+    set = expect_open(LIST("name"), 0);
+    assert_int_equal(set.count, 2);
+    assert_int_equal(listen_port(set.fds[0]), listen_port(set.fds[1]));
+    listen_close(&set);
+
+    faults_none();
+    faults_bind_error(1, EADDRINUSE);
+    set = expect_open(LIST("127.0.0.1", "127.0.0.2"), 0); /* not only of one name */
+    assert_int_equal(set.count, 2);
+    assert_int_equal(listen_port(set.fds[0]), listen_port(set.fds[1]));
+    listen_close(&set);
+}
+
+static void name_that_nobody_knows_is_named(void **state)
+{
+    (void)state;
+    expect_error(LIST("no such host!"), 0, EADDRNOTAVAIL, "no such host!");
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(every_address_of_a_name_is_listened_on_at_one_port),
+        TEST(address_that_comes_twice_is_opened_once),
+        TEST(address_that_the_system_lacks_is_left_out_if_the_name_has_another),
+        TEST(address_in_use_is_an_error_that_leaves_nothing_open),
+        TEST(free_port_that_another_address_lacks_is_given_up_for_another),
+        TEST(name_that_nobody_knows_is_named),
+    };
+
+    return cmocka_run_group_tests_name("listen", tests, NULL, NULL);
+}
