@@ -976,9 +976,13 @@ int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_ha
 
 /* --- making and freeing a server -------------------------------------------------------------- */
 
+/* errno is the reason, whatever the log does. */
 static bool listen_failed(const struct ws_server *s, const char *why)
 {
+    int error = errno;
+
     server_log(s, WS_LOG_ERROR, "cannot listen on %s", why);
+    errno = error;
     return false;
 }
 

@@ -897,6 +897,13 @@ static void origins_can_be_compared_by_whoever_needs_it(void **state)
     assert_non_null(ws_origin_fault("https://*"));
 }
 
+/* As a log that writes to a full disk. */
+static void keep_log_and_spoil_errno(void *arg, enum ws_log_level level, const char *line)
+{
+    keep_log(arg, level, line);
+    errno = ENOSPC;
+}
+
 static void address_that_cannot_be_bound_is_named(void **state)
 {
     static const char *const bad[] = {"192.0.2.1", "unix:/nonexistent/dir/socket", "no such host!"};
@@ -914,7 +921,7 @@ static void address_that_cannot_be_bound_is_named(void **state)
         if (strstr(f->seen.log, bad[i]) == NULL)
             fail_msg("the log does not name %s: %s", bad[i], f->seen.log);
     }
-    options = (struct ws_options){.port = f->port, .log = keep_log, .log_arg = f};
+    options = (struct ws_options){.port = f->port, .log = keep_log_and_spoil_errno, .log_arg = f};
     errno = 0;
     assert_null(ws_server_new(&options));
     assert_int_equal(errno, EADDRINUSE);
