@@ -42,7 +42,9 @@ const char *listen_unix_path(const char *address)
 
 /* --- Unix sockets ----------------------------------------------------------------------------- */
 
-/* A socket that a dead server has left behind is in the way, and nobody answers on it. */
+/* A socket that a dead server has left behind is in the way, and nobody answers on it. Whatever else
+ * connect() says, the file stays, and bind() says that the address is in use: EAGAIN is a server
+ * whose backlog is full, EACCES somebody else's, EPROTOTYPE a socket of another type. */
 static void remove_stale(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -56,11 +58,50 @@ static void remove_stale(const struct sockaddr_un *address)
         close(fd);
 }
 
-int listen_unix(const char *address, char *why, size_t size)
+/* Note which file it is that bind() has just made. */
+static bool identify(struct listen_file *file, const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) != 0)
+        return false;
+    *file = (struct listen_file){.device = st.st_dev, .inode = st.st_ino};
+    strcpy(file->path, path);
+    return true;
+}
+
+void listen_unlink(const struct listen_file *file)
+{
+    struct stat st;
+
+    if (file->path[0] != '\0' && lstat(file->path, &st) == 0 && st.st_dev == file->device &&
+        st.st_ino == file->inode)
+        unlink(file->path);
+}
+
+static int open_unix(const char *address, const struct sockaddr_un *un, struct listen_file *file,
+                     char *why, size_t size)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return failed(fd, "socket", address, why, size);
+    if (bind(fd, (const struct sockaddr *)un, sizeof *un) != 0)
+        return failed(fd, "bind", address, why, size);
+    if (!identify(file, un->sun_path))
+        return failed(fd, "lstat", address, why, size);
+    if (listen(fd, BACKLOG) == 0)
+        return fd;
+    failed(-1, "listen", address, why, size);
+    listen_unlink(file);
+    close(fd);
+    return -1;
+}
+
+int listen_unix(const char *address, struct listen_file *file, char *why, size_t size)
 {
     const char *path = listen_unix_path(address);
     struct sockaddr_un un = {.sun_family = AF_UNIX};
-    int fd;
 
     errno = path[0] == '\0' ? EINVAL : ENAMETOOLONG;
     if (path[0] == '\0')
@@ -69,14 +110,7 @@ int listen_unix(const char *address, char *why, size_t size)
         return failed(-1, "path", address, why, size);
     strcpy(un.sun_path, path);
     remove_stale(&un);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return failed(fd, "socket", address, why, size);
-    if (bind(fd, (const struct sockaddr *)&un, sizeof un) != 0)
-        return failed(fd, "bind", address, why, size);
-    if (listen(fd, BACKLOG) != 0)
-        return failed(fd, "listen", address, why, size);
-    return fd;
+    return open_unix(address, &un, file, why, size);
 }
 
 /* --- TCP -------------------------------------------------------------------------------------- */

@@ -7,6 +7,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
 
 /* Bytes that a TCP socket which was accepted takes although it cannot send them yet, for the peer
  * does not read or the network is full. */
@@ -36,8 +39,27 @@ int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t po
 /* Close all of it, which leaves none. */
 void listen_close(struct listen_set *set);
 
-/* Listen on `address`, "unix:PATH". Returns the descriptor, the caller's; or -1 as listen_tcp(). */
-int listen_unix(const char *address, char *why, size_t size);
+/* The file of a Unix socket. It is ours as long as device and inode say so: somebody may have
+ * removed it, and another server may have made its own in its place. */
+struct listen_file {
+    char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" for none */
+    dev_t device;
+    ino_t inode;
+};
+
+/* Listen on `address`, "unix:PATH". A socket that a dead server has left there is removed; any other
+ * file is left alone and is an error.
+ *
+ *   file        filled on success, for listen_unlink()
+ *   why, size   as for listen_tcp()
+ *
+ * Returns the descriptor, the caller's; or -1 with errno set and `why` written, and then no file of
+ * ours is left: EADDRINUSE where another server listens, or what is there is not ours to judge. */
+int listen_unix(const char *address, struct listen_file *file, char *why, size_t size);
+
+/* Remove the file, if it is still ours. To be called before the descriptor is closed, which keeps
+ * the inode's number from being given to another file. */
+void listen_unlink(const struct listen_file *file);
 
 /* The path of a "unix:PATH" address, else NULL. */
 const char *listen_unix_path(const char *address);

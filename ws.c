@@ -24,7 +24,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,7 +49,7 @@ enum {
 
 struct listener {
     struct source source;
-    char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* to unlink, or "" */
+    struct listen_file file; /* none for TCP */
 };
 
 struct watch {
@@ -508,9 +507,8 @@ static void listener_ready(struct ws_server *s, struct listener *l)
 static void listeners_close(struct ws_server *s)
 {
     for (size_t i = 0; i < s->listener_count; i++) {
+        listen_unlink(&s->listeners[i].file);
         close(s->listeners[i].source.fd);
-        if (s->listeners[i].path[0] != '\0')
-            unlink(s->listeners[i].path);
     }
     s->listener_count = 0;
     timer_cancel(&s->timers, &s->accept_timer);
@@ -987,16 +985,15 @@ static bool listen_failed(const struct ws_server *s, const char *why)
 }
 
 /* There is a place for it. */
-static void listener_add(struct ws_server *s, int fd, const char *path)
+static void listener_add(struct ws_server *s, int fd, const struct listen_file *file)
 {
-    struct listener *l = &s->listeners[s->listener_count++];
-
-    *l = (struct listener){.source = {.fd = fd, .kind = SOURCE_LISTENER}};
-    snprintf(l->path, sizeof l->path, "%s", path);
+    s->listeners[s->listener_count++] =
+        (struct listener){.source = {.fd = fd, .kind = SOURCE_LISTENER}, .file = *file};
 }
 
 static bool listen_all(struct ws_server *s, const char *const *bind_to)
 {
+    static const struct listen_file no_file;
     struct listen_set tcp = {0};
     char why[SENTENCE_SIZE / 2];
     size_t count = 0;
@@ -1011,15 +1008,17 @@ static bool listen_all(struct ws_server *s, const char *const *bind_to)
         return false;
     }
     for (size_t i = 0; i < tcp.count; i++)
-        listener_add(s, tcp.fds[i], "");
+        listener_add(s, tcp.fds[i], &no_file);
     for (size_t i = 0; i < count; i++) {
-        const char *path = listen_unix_path(bind_to[i]);
-        int fd = path == NULL ? -1 : listen_unix(bind_to[i], why, sizeof why);
+        struct listen_file file;
+        int fd;
 
-        if (path != NULL && fd < 0)
+        if (listen_unix_path(bind_to[i]) == NULL)
+            continue;
+        fd = listen_unix(bind_to[i], &file, why, sizeof why);
+        if (fd < 0)
             return listen_failed(s, why);
-        if (path != NULL)
-            listener_add(s, fd, path);
+        listener_add(s, fd, &file);
     }
     return true;
 }

@@ -14,8 +14,10 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "../listen.h"
@@ -184,6 +186,95 @@ static void name_that_nobody_knows_is_named(void **state)
     expect_error(LIST("no such host!"), 0, EADDRNOTAVAIL, "no such host!");
 }
 
+/* --- Unix sockets ----------------------------------------------------------------------------- */
+
+enum { PATH_SIZE = 64 };
+
+/* A directory of its own for a test: a socket in it, and the address of that. */
+struct place {
+    char directory[PATH_SIZE / 2];
+    char path[PATH_SIZE];
+    char address[PATH_SIZE + 8];
+};
+
+static struct place make_place(void)
+{
+    struct place p = {.directory = "/tmp/minnow-test-XXXXXX"};
+
+    assert_non_null(mkdtemp(p.directory));
+    snprintf(p.path, sizeof p.path, "%s/socket", p.directory);
+    snprintf(p.address, sizeof p.address, "unix:%s", p.path);
+    return p;
+}
+
+/* It is empty: nobody has left anything there. */
+static void remove_place(const struct place *p)
+{
+    if (rmdir(p->directory) != 0)
+        fail_msg("%s: %s", p->directory, strerror(errno));
+}
+
+static int expect_unix(const struct place *p, struct listen_file *file)
+{
+    char why[256] = "";
+    int fd = listen_unix(p->address, file, why, sizeof why);
+
+    if (fd < 0)
+        fail_msg("%s", why);
+    return fd;
+}
+
+/* Does somebody listen at that path? */
+static bool is_alive(const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool connected;
+
+    assert_true(fd >= 0);
+    strcpy(un.sun_path, path);
+    connected = connect(fd, (const struct sockaddr *)&un, sizeof un) == 0;
+    close(fd);
+    return connected;
+}
+
+static void end(int fd, const struct listen_file *file)
+{
+    listen_unlink(file);
+    close(fd);
+}
+
+static void unix_socket_leaves_no_file_behind(void **state)
+{
+    struct place p = make_place();
+    struct listen_file file;
+    int fd = expect_unix(&p, &file);
+    (void)state;
+
+    assert_true(is_alive(p.path));
+    end(fd, &file);
+    remove_place(&p);
+}
+
+/* A deployment or a cleaner of /tmp removes the file, and the next server begins before the first
+ * one has ended. */
+static void socket_of_a_successor_is_not_unlinked(void **state)
+{
+    struct place p = make_place();
+    struct listen_file old_file;
+    struct listen_file file;
+    int old_fd = expect_unix(&p, &old_file);
+    int fd;
+    (void)state;
+
+    assert_int_equal(unlink(p.path), 0);
+    fd = expect_unix(&p, &file);
+    end(old_fd, &old_file);
+    assert_true(is_alive(p.path));
+    end(fd, &file);
+    remove_place(&p);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
@@ -195,6 +286,8 @@ int main(void)
         TEST(address_in_use_is_an_error_that_leaves_nothing_open),
         TEST(free_port_that_another_address_lacks_is_given_up_for_another),
         TEST(name_that_nobody_knows_is_named),
+        TEST(unix_socket_leaves_no_file_behind),
+        TEST(socket_of_a_successor_is_not_unlinked),
     };
 
     return cmocka_run_group_tests_name("listen", tests, NULL, NULL);

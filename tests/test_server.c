@@ -961,6 +961,27 @@ static void busy_unix_socket_is_not_waited_for(void **state)
     unlink(un.sun_path);
 }
 
+/* Somebody removed its socket while it ran, and the next server is there already. */
+static void stop_leaves_the_unix_socket_of_a_successor(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    char bind_unix[64];
+    struct ws_options options = {.bind = (const char *const[]){bind_unix, NULL}};
+    struct ws_server *old;
+
+    snprintf(bind_unix, sizeof bind_unix, "unix:/tmp/minnow-test-%d.next", (int)getpid());
+    snprintf(un.sun_path, sizeof un.sun_path, "%s", bind_unix + strlen("unix:"));
+    old = ws_server_new(&options);
+    assert_non_null(old);
+    assert_int_equal(unlink(un.sun_path), 0);
+    start(f, options);
+    ws_server_free(old);
+    check_echo_at(f, (struct sockaddr *)&un, sizeof un);
+    stop_and_join(f);
+    assert_int_equal(access(un.sun_path, F_OK), -1);
+}
+
 static void clients_over_max_clients_are_not_served_until_one_leaves(void **state)
 {
     struct fixture *f = *state;
@@ -1258,6 +1279,7 @@ int main(void)
         TEST(origins_can_be_compared_by_whoever_needs_it),
         TEST(address_that_cannot_be_bound_is_named),
         TEST(busy_unix_socket_is_not_waited_for),
+        TEST(stop_leaves_the_unix_socket_of_a_successor),
         TEST(clients_over_max_clients_are_not_served_until_one_leaves),
         TEST(ten_thousand_resets_leak_nothing),
         TEST(descriptors_may_run_out),
