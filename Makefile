@@ -37,7 +37,7 @@ LINK_test_buf = buf $(MEMORY) tests/oom
 LINK_test_timer = timer
 LINK_test_output = output buf $(MEMORY) tests/oom
 LINK_test_room = room $(LINK_test_host)
-LINK_test_listen = listen tests/faults
+LINK_test_listen = listen tests/faults tests/raw_client
 LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
 LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
@@ -121,7 +121,8 @@ $(BUILD)/page.o: $(BUILD)/page.c $(BUILD)/flags
 
 OOM_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 FAULTS_WRAP = -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl,--wrap=clock_gettime \
-    -Wl,--wrap=socket,--wrap=bind,--wrap=getaddrinfo,--wrap=freeaddrinfo
+    -Wl,--wrap=socket,--wrap=bind,--wrap=listen,--wrap=unlink \
+    -Wl,--wrap=getaddrinfo,--wrap=freeaddrinfo
 
 test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
 	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)

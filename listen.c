@@ -6,12 +6,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -20,7 +23,9 @@
 enum {
     BACKLOG = 4096,
     FREE_PORT_TRIES = 16, /* before we believe that no port is free on all addresses */
-    NAME_SIZE = 128       /* of an address in `why` */
+    LOCK_WAIT_MS = 1000,  /* at a start; a stop never waits */
+    LOCK_STEP_MS = 10,
+    NAME_SIZE = 128 /* of an address in `why` */
 };
 
 /* Say which step failed, and close what there is. errno is the step's. */
@@ -42,9 +47,52 @@ const char *listen_unix_path(const char *address)
 
 /* --- Unix sockets ----------------------------------------------------------------------------- */
 
-/* A socket that a dead server has left behind is in the way, and nobody answers on it. Whatever else
- * connect() says, the file stays, and bind() says that the address is in use: EAGAIN is a server
- * whose backlog is full, EACCES somebody else's, EPROTOTYPE a socket of another type. */
+/* To look at the file and then act on it takes several calls, and between them another server may
+ * do the same: two that start would both find a dead server's socket, and the second would unlink
+ * the first one's. So starts and stops lock the directory, which leaves no file behind as a lock of
+ * its own would.
+ *
+ * Returns a descriptor for unlock_directory(), or -1 when that cannot be had within `wait_ms`: the
+ * directory may be unreadable, its file system may know no locks, or somebody may hold it for long.
+ * Then we go on without. */
+static int lock_directory(const char *path, int wait_ms)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - path);
+    char directory[sizeof((struct sockaddr_un *)0)->sun_path];
+    int fd;
+
+    if (slash == NULL)
+        strcpy(directory, ".");
+    else
+        snprintf(directory, sizeof directory, "%.*s", len == 0 ? 1 : (int)len, path);
+    fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK || wait_ms <= 0) {
+            close(fd);
+            return -1;
+        }
+        poll(NULL, 0, LOCK_STEP_MS);
+        wait_ms -= LOCK_STEP_MS;
+    }
+    return fd;
+}
+
+/* Not by close() alone: a child that is being forked may have the descriptor, too. Keeps errno. */
+static void unlock_directory(int fd)
+{
+    int error = errno;
+
+    if (fd >= 0) {
+        flock(fd, LOCK_UN);
+        close(fd);
+    }
+    errno = error;
+}
+
+/* A socket that a dead server has left behind is in the way, and nobody answers on it. Whatever
+ * else connect() says, the file stays, and bind() says that the address is in use: EAGAIN is a
+ * server whose backlog is full, EACCES somebody else's, EPROTOTYPE a socket of another type. */
 static void remove_stale(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -70,13 +118,26 @@ static bool identify(struct listen_file *file, const char *path)
     return true;
 }
 
-void listen_unlink(const struct listen_file *file)
+/* Keeps errno. */
+static void unlink_own(const struct listen_file *file)
 {
+    int error = errno;
     struct stat st;
 
-    if (file->path[0] != '\0' && lstat(file->path, &st) == 0 && st.st_dev == file->device &&
-        st.st_ino == file->inode)
+    if (lstat(file->path, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode)
         unlink(file->path);
+    errno = error;
+}
+
+void listen_unlink(const struct listen_file *file)
+{
+    int lock;
+
+    if (file->path[0] == '\0')
+        return;
+    lock = lock_directory(file->path, 0);
+    unlink_own(file);
+    unlock_directory(lock);
 }
 
 static int open_unix(const char *address, const struct sockaddr_un *un, struct listen_file *file,
@@ -92,16 +153,16 @@ static int open_unix(const char *address, const struct sockaddr_un *un, struct l
         return failed(fd, "lstat", address, why, size);
     if (listen(fd, BACKLOG) == 0)
         return fd;
-    failed(-1, "listen", address, why, size);
-    listen_unlink(file);
-    close(fd);
-    return -1;
+    unlink_own(file);
+    return failed(fd, "listen", address, why, size);
 }
 
 int listen_unix(const char *address, struct listen_file *file, char *why, size_t size)
 {
     const char *path = listen_unix_path(address);
     struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int lock;
+    int fd;
 
     errno = path[0] == '\0' ? EINVAL : ENAMETOOLONG;
     if (path[0] == '\0')
@@ -109,8 +170,11 @@ int listen_unix(const char *address, struct listen_file *file, char *why, size_t
     if (strlen(path) >= sizeof un.sun_path)
         return failed(-1, "path", address, why, size);
     strcpy(un.sun_path, path);
+    lock = lock_directory(path, LOCK_WAIT_MS);
     remove_stale(&un);
-    return open_unix(address, &un, file, why, size);
+    fd = open_unix(address, &un, file, why, size); /* and listens, or it would look stale */
+    unlock_directory(lock);
+    return fd;
 }
 
 /* --- TCP -------------------------------------------------------------------------------------- */

@@ -47,14 +47,18 @@ struct listen_file {
     ino_t inode;
 };
 
-/* Listen on `address`, "unix:PATH". A socket that a dead server has left there is removed; any other
- * file is left alone and is an error.
+/* Listen on `address`, "unix:PATH". A socket that a dead server has left there is removed; any
+ * other file is left alone and is an error.
  *
  *   file        filled on success, for listen_unlink()
  *   why, size   as for listen_tcp()
  *
  * Returns the descriptor, the caller's; or -1 with errno set and `why` written, and then no file of
- * ours is left: EADDRINUSE where another server listens, or what is there is not ours to judge. */
+ * ours is left: EADDRINUSE where another server listens, or what is there is not ours to judge.
+ *
+ * Of several that start at once on one path, one listens and the others get EADDRINUSE: starts and
+ * stops lock the directory (flock). A lock that somebody else keeps delays a start by a second at
+ * most, and then it goes on without. */
 int listen_unix(const char *address, struct listen_file *file, char *why, size_t size);
 
 /* Remove the file, if it is still ours. To be called before the descriptor is closed, which keeps

@@ -600,7 +600,7 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     int option;
-    int at; /* the word that an option is read from; optind ends behind it, in musl even behind argv */
+    int at; /* the word of the option; optind ends behind it, in musl even behind argv */
 
     opterr = 0; /* what is wrong we say ourselves */
     /* With '-' what is no option comes as OPT_NONE, in its place. Otherwise the environment would

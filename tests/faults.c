@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 ssize_t __real_send(int fd, const void *data, size_t len, int flags);
@@ -27,6 +29,10 @@ int __real_socket(int family, int type, int protocol);
 int __wrap_socket(int family, int type, int protocol);
 int __real_bind(int fd, const struct sockaddr *address, socklen_t len);
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t len);
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog);
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
 int __real_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                        struct addrinfo **list);
 int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
@@ -44,13 +50,17 @@ static struct fault send_fault = {.left = -1};
 static struct fault epoll_ctl_fault = {.left = -1};
 static struct fault socket_fault = {.left = -1};
 static struct fault bind_fault = {.left = -1};
+static struct fault listen_fault = {.left = -1};
+static int delay_ms;
 static const char *const *fake_addresses;
 static size_t send_max = SIZE_MAX;
 static int clock_offset; /* in seconds */
 
 void faults_none(void)
 {
-    send_fault.left = epoll_ctl_fault.left = socket_fault.left = bind_fault.left = -1;
+    send_fault.left = epoll_ctl_fault.left = -1;
+    socket_fault.left = bind_fault.left = listen_fault.left = -1;
+    delay_ms = 0;
     fake_addresses = NULL;
     send_max = SIZE_MAX;
     clock_offset = 0;
@@ -84,6 +94,16 @@ void faults_socket_error(long n, int error)
 void faults_bind_error(long n, int error)
 {
     bind_fault = (struct fault){n, error};
+}
+
+void faults_listen_error(long n, int error)
+{
+    listen_fault = (struct fault){n, error};
+}
+
+void faults_delay_ms(int ms)
+{
+    delay_ms = ms;
 }
 
 void faults_addresses(const char *const *addresses)
@@ -146,6 +166,18 @@ int __wrap_socket(int family, int type, int protocol)
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t len)
 {
     return fails(&bind_fault) ? -1 : __real_bind(fd, address, len);
+}
+
+int __wrap_listen(int fd, int backlog)
+{
+    poll(NULL, 0, delay_ms);
+    return fails(&listen_fault) ? -1 : __real_listen(fd, backlog);
+}
+
+int __wrap_unlink(const char *path)
+{
+    poll(NULL, 0, delay_ms);
+    return __real_unlink(path);
 }
 
 /* One link of the list, with its address behind it in memory. */

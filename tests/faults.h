@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * System calls that fail on demand, and names that mean what a test wants. In a test that links
- * tests/faults, the linker wraps send, sendmsg, epoll_ctl, clock_gettime, socket, bind and
- * getaddrinfo (see the Makefile). They concern the whole process: a client of such a test uses
- * write(), and connects before. */
+ * tests/faults, the linker wraps send, sendmsg, epoll_ctl, clock_gettime, socket, bind, listen,
+ * unlink and getaddrinfo (see the Makefile). They concern the whole process: a client of such a
+ * test uses write(), and connects before. */
 #ifndef TESTS_FAULTS_H
 #define TESTS_FAULTS_H
 
@@ -20,6 +20,10 @@ void faults_send_error(long n, int error);
 void faults_epoll_ctl_error(long n, int error);
 void faults_socket_error(long n, int error);
 void faults_bind_error(long n, int error);
+void faults_listen_error(long n, int error);
+
+/* Wait before each listen and unlink, so that what another process does comes in between. */
+void faults_delay_ms(int ms);
 
 /* From now on every name has these numeric addresses, up to FAULTS_ADDRESSES_MAX; ends with NULL;
  * borrowed. NULL: the ones it has. */

@@ -11,17 +11,22 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../listen.h"
 #include "faults.h"
+#include "raw_client.h"
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -275,6 +280,176 @@ static void socket_of_a_successor_is_not_unlinked(void **state)
     remove_place(&p);
 }
 
+/* What a server that was killed leaves. */
+static void leave_stale_socket(const struct place *p)
+{
+    struct listen_file file;
+
+    close(expect_unix(p, &file));
+}
+
+enum { RACERS = 5, ROUNDS = 60 };
+
+/* Servers of one path as processes, which begin and end when a pipe is closed. */
+struct race {
+    int begin[2];
+    int said[2]; /* a byte of each: how its start went */
+    int over[2];
+};
+
+static void wait_for_end_of(int fd)
+{
+    char byte;
+
+    if (read(fd, &byte, 1) != 0)
+        _exit(2);
+}
+
+static _Noreturn void run_racer(const struct race *r, const struct place *p)
+{
+    struct listen_file file;
+    char why[256];
+    char said;
+    int fd;
+
+    close(r->begin[1]);
+    close(r->over[1]);
+    wait_for_end_of(r->begin[0]);
+    fd = listen_unix(p->address, &file, why, sizeof why);
+    said = fd >= 0 ? 'L' : 'E';
+    if (fd < 0 && errno == EADDRINUSE)
+        said = 'U';
+    if (write(r->said[1], &said, 1) != 1)
+        _exit(2);
+    wait_for_end_of(r->over[0]);
+    if (fd >= 0)
+        end(fd, &file);
+    _exit(0);
+}
+
+static void start_race(struct race *r, const struct place *p)
+{
+    assert_int_equal(pipe2(r->begin, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(r->said, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(r->over, O_CLOEXEC), 0);
+    for (int i = 0; i < RACERS; i++) {
+        pid_t pid = fork();
+
+        assert_true(pid >= 0);
+        if (pid == 0)
+            run_racer(r, p);
+    }
+    close(r->begin[1]);
+    close(r->said[1]);
+}
+
+/* How many listen; the others must have said that the address is in use. */
+static int count_listening(const struct race *r)
+{
+    int listening = 0;
+    char said;
+
+    for (int i = 0; i < RACERS; i++) {
+        assert_int_equal(read(r->said[0], &said, 1), 1);
+        assert_true(said == 'L' || said == 'U');
+        listening += said == 'L';
+    }
+    return listening;
+}
+
+static void end_race(struct race *r)
+{
+    int status;
+
+    close(r->over[1]);
+    while (wait(&status) > 0)
+        assert_int_equal(status, 0);
+    close(r->begin[0]);
+    close(r->said[0]);
+    close(r->over[0]);
+}
+
+static void of_servers_that_start_at_once_on_a_stale_socket_one_listens(void **state)
+{
+    struct place p = make_place();
+    (void)state;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        struct race r;
+
+        leave_stale_socket(&p);
+        faults_delay_ms(round % 3); /* without one, too */
+        start_race(&r, &p);
+        faults_none();
+        assert_int_equal(count_listening(&r), 1);
+        assert_true(is_alive(p.path));
+        end_race(&r);
+        assert_int_equal(access(p.path, F_OK), -1);
+    }
+    remove_place(&p); /* and no file of a lock is left */
+}
+
+/* One has seen that the file is its own; before it unlinks it, somebody else does, and the next
+ * server begins. */
+static void server_that_starts_while_another_stops_keeps_its_socket(void **state)
+{
+    struct place p = make_place();
+    struct listen_file file;
+    int fd = expect_unix(&p, &file);
+    pid_t pid = fork();
+    (void)state;
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        faults_delay_ms(100);
+        end(fd, &file);
+        _exit(0);
+    }
+    poll(NULL, 0, 50);
+    close(fd);
+    unlink(p.path);
+    fd = expect_unix(&p, &file);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_true(is_alive(p.path));
+    end(fd, &file);
+    remove_place(&p);
+}
+
+/* Whoever can read a directory can lock it for ever. */
+static void lock_that_somebody_keeps_delays_a_start_for_a_moment_and_a_stop_not_at_all(void **state)
+{
+    struct place p = make_place();
+    struct listen_file file;
+    int lock = open(p.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int64_t begun;
+    int fd;
+    (void)state;
+
+    assert_true(lock >= 0);
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    begun = raw_now_ms();
+    fd = expect_unix(&p, &file);
+    assert_in_range(raw_now_ms() - begun, 900, RAW_DEADLINE_MS);
+    begun = raw_now_ms();
+    end(fd, &file);
+    assert_in_range(raw_now_ms() - begun, 0, 500);
+    close(lock);
+    remove_place(&p);
+}
+
+static void failed_start_leaves_no_file_behind(void **state)
+{
+    struct place p = make_place();
+    struct listen_file file;
+    char why[256];
+    (void)state;
+
+    faults_listen_error(0, ENOBUFS);
+    assert_int_equal(listen_unix(p.address, &file, why, sizeof why), -1);
+    assert_int_equal(errno, ENOBUFS);
+    remove_place(&p);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
@@ -288,6 +463,10 @@ int main(void)
         TEST(name_that_nobody_knows_is_named),
         TEST(unix_socket_leaves_no_file_behind),
         TEST(socket_of_a_successor_is_not_unlinked),
+        TEST(of_servers_that_start_at_once_on_a_stale_socket_one_listens),
+        TEST(server_that_starts_while_another_stops_keeps_its_socket),
+        TEST(lock_that_somebody_keeps_delays_a_start_for_a_moment_and_a_stop_not_at_all),
+        TEST(failed_start_leaves_no_file_behind),
     };
 
     return cmocka_run_group_tests_name("listen", tests, NULL, NULL);

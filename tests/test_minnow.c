@@ -15,6 +15,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -455,6 +456,48 @@ static void each_address_has_its_line_and_answers(void **state)
     }
     assert_int_equal(process_wait(p), 0);
     assert_int_not_equal(access(f->socket_path, F_OK), 0); /* it leaves nothing behind */
+}
+
+/* How many of them have ended. */
+static size_t count_ended(struct process *processes, size_t count)
+{
+    size_t ended = 0;
+
+    for (size_t i = 0; i < count; i++)
+        ended += !process_is_running(&processes[i]);
+    return ended;
+}
+
+static void of_several_started_at_once_on_a_stale_socket_one_serves(void **state)
+{
+    enum { ROUNDS = 10, RACERS = 4 };
+    struct fixture *f = *state;
+    const char *const argv[] = {"minnow", "-b", socket_argument(f), NULL};
+    struct process racers[RACERS];
+
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t deadline = raw_now_ms() + PROCESS_DEADLINE_MS;
+
+        for (size_t i = 0; i < RACERS; i++) {
+            process_init(&racers[i]);
+            process_start(&racers[i], "minnow", argv);
+        }
+        while (count_ended(racers, RACERS) < RACERS - 1 && raw_now_ms() < deadline)
+            poll(NULL, 0, 10);
+        assert_int_equal(count_ended(racers, RACERS), RACERS - 1);
+        for (size_t i = 0; i < RACERS; i++) {
+            if (process_is_running(&racers[i])) {
+                process_line(&racers[i], &racers[i].out);
+                process_signal(&racers[i], round % 2 == 0 ? SIGKILL : SIGTERM); /* stale, or none */
+                assert_int_equal(process_wait(&racers[i]), round % 2 == 0 ? -SIGKILL : 0);
+            } else {
+                assert_non_null(strstr(process_line(&racers[i], &racers[i].err), argv[2]));
+                assert_int_equal(process_wait(&racers[i]), 1);
+            }
+            process_release(&racers[i]);
+        }
+        assert_int_equal(access(f->socket_path, F_OK) == 0, round % 2 == 0);
+    }
 }
 
 static void the_descriptor_limit_is_raised_and_the_clients_it_allows_are_said(void **state)
@@ -1252,6 +1295,7 @@ int main(void)
         TEST(a_full_stdout_is_a_failure),
         TEST(the_first_line_names_the_mode_and_the_real_port),
         TEST(each_address_has_its_line_and_answers),
+        TEST(of_several_started_at_once_on_a_stale_socket_one_serves),
         TEST(the_descriptor_limit_is_raised_and_the_clients_it_allows_are_said),
         TEST(echo_goes_back_to_its_sender_alone),
         TEST(chat_reaches_everybody_on_the_same_path_and_nobody_else),
