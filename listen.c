@@ -140,24 +140,41 @@ void listen_unlink(const struct listen_file *file)
     unlock_directory(lock);
 }
 
-static int open_unix(const char *address, const struct sockaddr_un *un, struct listen_file *file,
-                     char *why, size_t size)
+/* The umask may have taken from the file what was asked for. chmod() would follow a symbolic link
+ * that somebody puts in its place. */
+static bool widen(const char *path, unsigned mode)
+{
+    return mode == 0 || fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int open_unix(const char *address, const struct sockaddr_un *un, unsigned mode,
+                     struct listen_file *file, char *why, size_t size)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const char *step;
 
     if (fd < 0)
         return failed(fd, "socket", address, why, size);
+    /* bind() gives the file the rights of the descriptor, less the umask. To set the umask instead
+     * would be felt by all threads. */
+    if (mode != 0 && fchmod(fd, mode) != 0)
+        return failed(fd, "fchmod", address, why, size);
     if (bind(fd, (const struct sockaddr *)un, sizeof *un) != 0)
         return failed(fd, "bind", address, why, size);
     if (!identify(file, un->sun_path))
         return failed(fd, "lstat", address, why, size);
-    if (listen(fd, BACKLOG) == 0)
+    if (!widen(un->sun_path, mode))
+        step = "chmod";
+    else if (listen(fd, BACKLOG) != 0)
+        step = "listen";
+    else
         return fd;
     unlink_own(file);
-    return failed(fd, "listen", address, why, size);
+    return failed(fd, step, address, why, size);
 }
 
-int listen_unix(const char *address, struct listen_file *file, char *why, size_t size)
+int listen_unix(const char *address, unsigned mode, struct listen_file *file, char *why,
+                size_t size)
 {
     const char *path = listen_unix_path(address);
     struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -172,7 +189,7 @@ int listen_unix(const char *address, struct listen_file *file, char *why, size_t
     strcpy(un.sun_path, path);
     lock = lock_directory(path, LOCK_WAIT_MS);
     remove_stale(&un);
-    fd = open_unix(address, &un, file, why, size); /* and listens, or it would look stale */
+    fd = open_unix(address, &un, mode, file, why, size); /* and listens, or it would look stale */
     unlock_directory(lock);
     return fd;
 }

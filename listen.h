@@ -47,9 +47,13 @@ struct listen_file {
     ino_t inode;
 };
 
+enum { LISTEN_MODE_MAX = 0777 };
+
 /* Listen on `address`, "unix:PATH". A socket that a dead server has left there is removed; any
  * other file is left alone and is an error.
  *
+ *   mode        the file's rights, at most LISTEN_MODE_MAX; at no moment are they wider. 0: what
+ *               the umask leaves of that
  *   file        filled on success, for listen_unlink()
  *   why, size   as for listen_tcp()
  *
@@ -59,7 +63,8 @@ struct listen_file {
  * Of several that start at once on one path, one listens and the others get EADDRINUSE: starts and
  * stops lock the directory (flock). A lock that somebody else keeps delays a start by a second at
  * most, and then it goes on without. */
-int listen_unix(const char *address, struct listen_file *file, char *why, size_t size);
+int listen_unix(const char *address, unsigned mode, struct listen_file *file, char *why,
+                size_t size);
 
 /* Remove the file, if it is still ours. To be called before the descriptor is closed, which keeps
  * the inode's number from being given to another file. */

@@ -45,6 +45,7 @@ struct settings {
     bool mode_given;
     bool echo;
     bool no_socketio;
+    const char *socket_mode; /* as given, for what is said of it; NULL: not given */
     enum verbosity verbosity;
 };
 
@@ -59,6 +60,11 @@ struct program {
     char *page; /* as it is served in this mode */
     char etag[24];
 };
+
+static bool is_unix(const char *address)
+{
+    return strncmp(address, "unix:", 5) == 0;
+}
 
 /* What is known of a connection for the line at its end; only with -v. */
 struct visit {
@@ -322,6 +328,7 @@ static const char usage[] =
     "usage: minnow [echo|chat] [options]          default: chat\n"
     "  -p, --port N               8080; 0 picks a free one\n"
     "  -b, --bind ADDR            127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket\n"
+    "      --socket-mode MODE     rights of Unix sockets such as 0660; what the umask leaves\n"
     "      --origin ORIGIN        allow this Origin too; https://*.HOST, '*' for any; repeatable\n"
     "      --scheme http|https    how browsers get here; without it X-Forwarded-Proto tells\n"
     "      --subprotocol NAME     agree on it where a client offers it; repeatable, best first\n"
@@ -357,6 +364,21 @@ static bool parse_digits(const char *text, unsigned long long *n, char **end)
     errno = 0;
     *n = strtoull(text, end, 10);
     return errno == 0;
+}
+
+/* The right to read does nothing for a socket, and what is beyond rwxrwxrwx neither. */
+static unsigned parse_rights(const char *option, const char *text)
+{
+    size_t len = strspn(text, "01234567");
+    unsigned long rights = 0;
+
+    if (len >= 3 && len <= 4 && text[len] == '\0')
+        rights = strtoul(text, NULL, 8);
+    if (rights == 0 || rights > 0777)
+        bad_usage(option, text, "not rights in octal such as 0660");
+    if ((rights & 0222) == 0)
+        bad_usage(option, text, "lets nobody connect, which takes the right to write");
+    return (unsigned)rights;
 }
 
 static uint16_t parse_port(const char *option, const char *text)
@@ -434,6 +456,24 @@ static void add_origin(struct settings *s, const char *value)
     add_to_list("--origin", s->origins, &s->origin_count, value);
 }
 
+static void set_socket_mode(struct settings *s, const char *value)
+{
+    s->options.unix_mode = parse_rights("--socket-mode", value);
+    s->socket_mode = value;
+}
+
+/* Whoever restricts what is not there thinks that it is. */
+static void check_socket_mode(const struct settings *s)
+{
+    if (s->socket_mode == NULL)
+        return;
+    for (size_t i = 0; i < s->bind_count; i++) {
+        if (is_unix(s->bind[i]))
+            return;
+    }
+    bad_usage("--socket-mode", s->socket_mode, "without --bind unix:PATH");
+}
+
 static const char *parse_scheme(const char *option, const char *text)
 {
     if (strcmp(text, "http") != 0 && strcmp(text, "https") != 0)
@@ -466,6 +506,7 @@ static void set_mode(struct settings *s, const char *mode)
 enum {
     OPT_NONE = 1,     /* getopt_long()'s number for what is no option */
     OPT_ORIGIN = 256, /* behind all letters */
+    OPT_SOCKET_MODE,
     OPT_SCHEME,
     OPT_SUBPROTOCOL,
     OPT_MAX_MESSAGE,
@@ -527,6 +568,9 @@ static void apply_option(struct settings *s, int option, const char *value)
     case 'b':
         add_address(s, value);
         break;
+    case OPT_SOCKET_MODE:
+        set_socket_mode(s, value);
+        break;
     case OPT_ORIGIN:
         add_origin(s, value);
         break;
@@ -579,6 +623,7 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
     static const struct option options[] = {
         {"port", required_argument, NULL, 'p'},
         {"bind", required_argument, NULL, 'b'},
+        {"socket-mode", required_argument, NULL, OPT_SOCKET_MODE},
         {"origin", required_argument, NULL, OPT_ORIGIN},
         {"scheme", required_argument, NULL, OPT_SCHEME},
         {"subprotocol", required_argument, NULL, OPT_SUBPROTOCOL},
@@ -612,6 +657,7 @@ static void parse_command_line(struct settings *s, int argc, char **argv)
     }
     for (; optind < argc; optind++)
         set_mode(s, argv[optind]);
+    check_socket_mode(s);
     if (s->verbosity == VERBOSE && s->options.log_level < WS_LOG_INFO)
         s->options.log_level = WS_LOG_INFO;
 }
@@ -657,7 +703,7 @@ static void print_address(const char *mode, const char *host, unsigned port)
     const char *left = bare_ipv6 ? "[" : "";
     const char *right = bare_ipv6 ? "]" : "";
 
-    if (strncmp(host, "unix:", 5) == 0)
+    if (is_unix(host))
         printf("minnow: %s on %s\n", mode, host);
     else
         printf("minnow: %s on http://%s%s%s:%u/ (ws://%s%s%s:%u/)\n", mode, left, host, right, port,

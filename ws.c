@@ -1015,7 +1015,7 @@ static bool listen_all(struct ws_server *s, const char *const *bind_to)
 
         if (listen_unix_path(bind_to[i]) == NULL)
             continue;
-        fd = listen_unix(bind_to[i], &file, why, sizeof why);
+        fd = listen_unix(bind_to[i], s->options.unix_mode, &file, why, sizeof why);
         if (fd < 0)
             return listen_failed(s, why);
         listener_add(s, fd, &file);
@@ -1132,6 +1132,11 @@ static bool options_make_sense(const struct ws_server *s)
 {
     const char *scheme = s->options.scheme;
 
+    if (s->options.unix_mode > LISTEN_MODE_MAX) {
+        server_log(s, WS_LOG_ERROR, "rights %#o are more than 0777 (ws_options.unix_mode)",
+                   s->options.unix_mode);
+        return false;
+    }
     if (scheme == NULL || strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)
         return origins_make_sense(s, s->options.origins);
     server_log(s, WS_LOG_ERROR, "scheme '%s' is neither http nor https (ws_options.scheme)",

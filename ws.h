@@ -85,6 +85,9 @@ struct ws_options {
     const char *const *bind;    /* "127.0.0.1", "::1", "localhost", "unix:/path"; ends with NULL. A
                                    name stands for all its addresses. NULL: 127.0.0.1 */
     uint16_t port;              /* of all TCP addresses; 0: a free one, see ws_server_port() */
+    unsigned unix_mode;         /* rights of the files of Unix sockets, such as 0660; at no moment
+                                   are they wider. To connect takes the right to write. 0: what
+                                   the umask leaves of 0777 */
     const char *const *origins; /* to allow besides the pages of our own host; ends with NULL */
     const char *scheme;         /* "http" or "https": how browsers reach us; pages of our own host
                                    under the other are refused. NULL: X-Forwarded-Proto or

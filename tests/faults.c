@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,6 +54,7 @@ static struct fault socket_fault = {.left = -1};
 static struct fault bind_fault = {.left = -1};
 static struct fault listen_fault = {.left = -1};
 static int delay_ms;
+static unsigned bound_mode;
 static const char *const *fake_addresses;
 static size_t send_max = SIZE_MAX;
 static int clock_offset; /* in seconds */
@@ -165,7 +168,18 @@ int __wrap_socket(int family, int type, int protocol)
 
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t len)
 {
-    return fails(&bind_fault) ? -1 : __real_bind(fd, address, len);
+    struct stat st;
+    int result = fails(&bind_fault) ? -1 : __real_bind(fd, address, len);
+
+    if (result == 0 && address->sa_family == AF_UNIX &&
+        lstat(((const struct sockaddr_un *)address)->sun_path, &st) == 0)
+        bound_mode = st.st_mode & 07777;
+    return result;
+}
+
+unsigned faults_bound_mode(void)
+{
+    return bound_mode;
 }
 
 int __wrap_listen(int fd, int backlog)

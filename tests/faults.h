@@ -22,6 +22,9 @@ void faults_socket_error(long n, int error);
 void faults_bind_error(long n, int error);
 void faults_listen_error(long n, int error);
 
+/* The rights of the last file of a Unix socket, as bind() has made it. */
+unsigned faults_bound_mode(void);
+
 /* Wait before each listen and unlink, so that what another process does comes in between. */
 void faults_delay_ms(int ms);
 

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -222,7 +223,7 @@ static void remove_place(const struct place *p)
 static int expect_unix(const struct place *p, struct listen_file *file)
 {
     char why[256] = "";
-    int fd = listen_unix(p->address, file, why, sizeof why);
+    int fd = listen_unix(p->address, 0, file, why, sizeof why);
 
     if (fd < 0)
         fail_msg("%s", why);
@@ -315,7 +316,7 @@ static _Noreturn void run_racer(const struct race *r, const struct place *p)
     close(r->begin[1]);
     close(r->over[1]);
     wait_for_end_of(r->begin[0]);
-    fd = listen_unix(p->address, &file, why, sizeof why);
+    fd = listen_unix(p->address, 0, &file, why, sizeof why);
     said = fd >= 0 ? 'L' : 'E';
     if (fd < 0 && errno == EADDRINUSE)
         said = 'U';
@@ -445,8 +446,35 @@ static void failed_start_leaves_no_file_behind(void **state)
     (void)state;
 
     faults_listen_error(0, ENOBUFS);
-    assert_int_equal(listen_unix(p.address, &file, why, sizeof why), -1);
+    assert_int_equal(listen_unix(p.address, 0, &file, why, sizeof why), -1);
     assert_int_equal(errno, ENOBUFS);
+    remove_place(&p);
+}
+
+static void file_has_the_rights_asked_for_whatever_the_umask_and_never_wider_ones(void **state)
+{
+    static const unsigned umasks[] = {0, 022, 0117, 0777};
+    static const unsigned modes[] = {0, 0600, 0660, 0666, 0620, 0777};
+    struct place p = make_place();
+    (void)state;
+
+    for (size_t i = 0; i < sizeof umasks / sizeof umasks[0]; i++) {
+        for (size_t k = 0; k < sizeof modes / sizeof modes[0]; k++) {
+            unsigned wanted = modes[k] != 0 ? modes[k] : LISTEN_MODE_MAX & ~umasks[i];
+            mode_t before = umask(umasks[i]);
+            struct listen_file file;
+            struct stat st;
+            char why[256];
+            int fd = listen_unix(p.address, modes[k], &file, why, sizeof why);
+
+            umask(before);
+            assert_true(fd >= 0);
+            assert_int_equal(lstat(p.path, &st), 0);
+            assert_int_equal(st.st_mode & 07777, wanted);
+            assert_int_equal(faults_bound_mode() & ~wanted, 0);
+            end(fd, &file);
+        }
+    }
     remove_place(&p);
 }
 
@@ -467,6 +495,7 @@ int main(void)
         TEST(server_that_starts_while_another_stops_keeps_its_socket),
         TEST(lock_that_somebody_keeps_delays_a_start_for_a_moment_and_a_stop_not_at_all),
         TEST(failed_start_leaves_no_file_behind),
+        TEST(file_has_the_rights_asked_for_whatever_the_umask_and_never_wider_ones),
     };
 
     return cmocka_run_group_tests_name("listen", tests, NULL, NULL);

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -205,6 +206,13 @@ static const struct {
     {{"--port", "1\n2"}, "--port '1?2'"},
     {{"-p", "eighty"}, "--port 'eighty'"},
     {{"--bind", ""}, "--bind ''"},
+    {{"--socket-mode", "0660"}, "--socket-mode '0660': without --bind unix:PATH"},
+    {{"--socket-mode", "999"}, "--socket-mode '999': not rights in octal"},
+    {{"--socket-mode", "1777"}, "--socket-mode '1777': not rights in octal"},
+    {{"--socket-mode", "0"}, "--socket-mode '0': not rights in octal"},
+    {{"--socket-mode", "0x1b0"}, "--socket-mode '0x1b0': not rights in octal"},
+    {{"--socket-mode", "u=rw"}, "--socket-mode 'u=rw': not rights in octal"},
+    {{"--socket-mode=0555"}, "--socket-mode '0555': lets nobody connect"},
     {{"--origin", "https://example.org/"}, "--origin 'https://example.org/': an origin is"},
     {{"--origin", "https://"}, "--origin 'https://': no host"},
     {{"--origin", "https://a.example,b.example"}, "--origin 'https://a.example,b.example': one"},
@@ -456,6 +464,29 @@ static void each_address_has_its_line_and_answers(void **state)
     }
     assert_int_equal(process_wait(p), 0);
     assert_int_not_equal(access(f->socket_path, F_OK), 0); /* it leaves nothing behind */
+}
+
+static void the_mode_of_the_socket_is_the_umasks_or_the_one_given(void **state)
+{
+    static const struct {
+        const char *option;
+        unsigned mode;
+    } rows[] = {{NULL, 0750}, {"--socket-mode=0660", 0660}, {"--socket-mode=666", 0666}};
+    struct fixture *f = *state;
+    mode_t before = umask(027);
+
+    socket_argument(f);
+    for (size_t i = 0; i < 3; i++) {
+        struct stat st;
+
+        start(f, ARGS("-b", f->socket_argument, rows[i].option));
+        assert_non_null(strstr(process_line(&f->process, &f->process.out), f->socket_path));
+        assert_int_equal(lstat(f->socket_path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, rows[i].mode);
+        expect_clean_end(f);
+        process_release(&f->process);
+    }
+    umask(before);
 }
 
 /* How many of them have ended. */
@@ -1295,6 +1326,7 @@ int main(void)
         TEST(a_full_stdout_is_a_failure),
         TEST(the_first_line_names_the_mode_and_the_real_port),
         TEST(each_address_has_its_line_and_answers),
+        TEST(the_mode_of_the_socket_is_the_umasks_or_the_one_given),
         TEST(of_several_started_at_once_on_a_stale_socket_one_serves),
         TEST(the_descriptor_limit_is_raised_and_the_clients_it_allows_are_said),
         TEST(echo_goes_back_to_its_sender_alone),

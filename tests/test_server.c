@@ -865,6 +865,13 @@ static void option_that_makes_no_sense_is_named(void **state)
     assert_non_null(strstr(f->seen.log, "scheme 'ftp'"));
 
     options.scheme = "http";
+    options.unix_mode = 01777;
+    errno = 0;
+    assert_null(ws_server_new(&options));
+    assert_int_equal(errno, EINVAL);
+    assert_non_null(strstr(f->seen.log, "rights 01777"));
+
+    options.unix_mode = 0;
     options.origins = origins;
     errno = 0;
     assert_null(ws_server_new(&options));
