@@ -122,6 +122,7 @@ static struct spare *spare_find(struct budget *b, size_t class, size_t least, si
         if (spare->size >= least && spare->size <= most) {
             *link = spare->next;
             b->spare_bytes -= spare->size;
+            block_show(spare, spare->size);
             return spare;
         }
         link = &spare->next;
@@ -137,6 +138,7 @@ static void spare_keep(struct budget *b, void *p, size_t size)
     *spare = (struct spare){.next = b->spares[class], .size = size};
     b->spares[class] = spare;
     b->spare_bytes += size;
+    block_hide(spare + 1, size - sizeof *spare);
 }
 
 void *account_spare(struct account *a, size_t least, size_t most, enum account_kind kind,

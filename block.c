@@ -24,6 +24,12 @@
 #ifndef BLOCK_MAPS
 #define BLOCK_MAPS 1
 #endif
+#if !BLOCK_MAPS
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, size)   ((void)(p), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(p, size) ((void)(p), (void)(size))
+#endif
 
 static bool is_mapped(size_t size)
 {
@@ -99,4 +105,14 @@ void block_free(void *p, size_t size)
         unmap(p, size);
     else
         free(p);
+}
+
+void block_hide(void *p, size_t size)
+{
+    ASAN_POISON_MEMORY_REGION(p, size);
+}
+
+void block_show(void *p, size_t size)
+{
+    ASAN_UNPOISON_MEMORY_REGION(p, size);
 }

@@ -27,4 +27,9 @@ void *block_resize(void *p, size_t size, size_t new_size);
 
 void block_free(void *p, size_t size); /* NULL and 0 are allowed */
 
+/* Memory that is kept for later and that nobody may touch meanwhile: AddressSanitizer watches that
+ * in between. */
+void block_hide(void *p, size_t size);
+void block_show(void *p, size_t size);
+
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What leaves a session: messages of the application, pings, and answers to the GET and the POST
- * that are held.
+ * What leaves a session: messages of the application, pings, and answers to the GET and the POST.
  *
  *     eio_send(), eio_send_packet()      eio_output_ping()
  *          |               |                  |
@@ -63,12 +62,13 @@ void eio_output_answer_get(struct eio_session *s, const char *payload)
 
 void eio_output_answer_post(struct eio_session *s)
 {
-    if (s->post.conn != NULL && !s->uploading)
+    if (s->post.conn != NULL && !s->uploading && !s->working)
         answer(s, &s->post, 200, EIO_BODY_HTML, "ok");
 }
 
 void eio_output_refuse_post(struct eio_session *s, int status)
 {
+    eio_post_read(s);
     s->uploading = false;
     answer(s, &s->post, status, EIO_BODY_NONE, NULL);
 }
@@ -175,7 +175,7 @@ void eio_output_settle(struct eio_session *s)
     if (s->upgrading)
         eio_output_answer_get(s, EIO_NOOP_PACKET);
     if (s->upgrading || s->queue.len <= low_water)
-        eio_output_answer_post(s);
+        eio_post_read(s);
     if (s->queue.len <= low_water)
         eio_output_drained(s);
 }
@@ -253,6 +253,7 @@ static int queued(struct eio_session *s, bool done)
     s->overflowed = s->overflowed || !done;
     if (!done)
         return WS_ERR_NOMEM;
+    s->server->queued_count++;
     eio_session_mark(s);
     return sent(s, s->queue.len <= s->server->options.high_water ? WS_SENT : WS_QUEUED);
 }

@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 enum { LINGER_MS = 30000 /* for a client to fetch the last words */ };
 
@@ -89,6 +88,7 @@ static void part(struct eio_session *s, const char *farewell)
     let_go(&s->probe);
     let_go(&s->ws);
     stop_timers(s);
+    eio_post_drop(s);
     eio_output_drop(s);
     eio_server_forget(s);
     eio_session_mark(s);
@@ -118,6 +118,7 @@ static void linger(struct eio_session *s)
         let_go(&s->probe);
     }
     eio_output_end_post(s);
+    eio_post_drop(s);
     ws_timer_set(s->heartbeat, LINGER_MS);
     eio_session_mark(s);
 }
@@ -145,6 +146,7 @@ void eio_session_free(struct eio_session *s)
     eio_census_remove(&s->server->census, s->host);
     eio_server_remove(s);
     eio_output_drop(s);
+    eio_post_drop(s);
     ws_account_give(account, s, sizeof *s);
     ws_account_release(account);
 }
@@ -187,8 +189,10 @@ static void heartbeat_fired(void *arg)
     eio_enter(e);
     if (s->ended)
         part(s, EIO_CLOSE_PACKET); /* nobody came for the last words */
-    else if (s->pinged)
+    else if (s->pinged && s->rest == NULL)
         eio_session_end(s, EIO_PING_TIMEOUT);
+    else if (s->pinged) /* the pong may be among that */
+        ws_timer_set(s->heartbeat, s->server->options.ping_timeout_ms);
     else
         ping(s);
     eio_leave(e);
@@ -280,7 +284,7 @@ void eio_session_binary(struct eio_session *s, const void *data, size_t len)
 
 /* --- polling ---------------------------------------------------------------------------------- */
 
-static void hold(struct eio_session *s, struct eio_asker *place, const struct eio_asker *to)
+void eio_session_hold(struct eio_session *s, struct eio_asker *place, const struct eio_asker *to)
 {
     *place = *to;
     eio_asker_keep(place, s->account);
@@ -296,77 +300,17 @@ void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
         eio_reply(&s->server->options, to, 400, EIO_BODY_NONE, NULL, 0, NULL);
         return;
     }
-    hold(s, &s->get, to);
+    eio_session_hold(s, &s->get, to);
     if (s->ended && s->queue.len == 0)
         part(s, EIO_NOOP_PACKET "\x1e" EIO_CLOSE_PACKET);
 }
 
-/* "application/octet-stream" is how protocol 3 sent binary payloads. */
-static bool is_octet_stream(struct ws_str type)
-{
-    static const char name[] = "application/octet-stream";
-    size_t len = sizeof name - 1;
-
-    return type.len >= len && strncasecmp(type.data, name, len) == 0 &&
-           (type.len == len || strchr("; \t", type.data[len]) != NULL);
-}
-
-static void packets(struct eio_session *s, struct ws_str payload)
-{
-    struct ws_str packet;
-
-    while (!s->ended && eio_payload_next(&payload, &packet))
-        eio_session_packet(s, packet, false);
-}
-
-static void reply(const struct eio_session *s, const struct eio_asker *to, int status,
-                  enum eio_body type, const char *body, size_t len)
-{
-    eio_reply(&s->server->options, to, status, type, body, len, NULL);
-}
-
-/* A second POST would overtake the first. */
-void eio_session_admit(struct eio_session *s, const struct eio_asker *to,
-                       const struct ws_request *req)
-{
-    if (s->post.conn == NULL && !is_octet_stream(ws_request_header(req, "Content-Type"))) {
-        s->uploading = true;
-        hold(s, &s->post, to);
-        return;
-    }
-    eio_session_end(s, EIO_TRANSPORT_ERROR);
-    reply(s, to, 400, EIO_BODY_NONE, NULL, 0);
-}
-
-/* Whatever ends the session meanwhile finds no POST to answer: what it gets depends on the
- * reason. */
-void eio_session_post(struct eio_session *s, struct ws_str payload)
-{
-    struct eio_asker to = s->post;
-
-    s->uploading = false;
-    s->post = (struct eio_asker){.conn = NULL};
-    ws_set_data(to.conn, NULL);
-    packets(s, payload);
-    if (!s->ended) {
-        hold(s, &s->post, &to);
-        return;
-    }
-    if (s->reason == EIO_PARSE_ERROR)
-        reply(s, &to, 400, EIO_BODY_NONE, NULL, 0);
-    else
-        reply(s, &to, 200, EIO_BODY_HTML, "ok", 2);
-    eio_asker_release(&to, s->account);
-}
-
 void eio_session_abandoned(struct eio_session *s, const struct ws_conn *c)
 {
-    if (s->get.conn == c) {
+    if (s->get.conn == c)
         eio_asker_release(&s->get, s->account);
-    } else {
-        eio_asker_release(&s->post, s->account);
-        s->uploading = false;
-    }
+    else if (!eio_post_left(s))
+        return;
     eio_session_end(s, EIO_TRANSPORT_ERROR);
 }
 
@@ -419,6 +363,8 @@ static void take_over(struct eio_session *s)
     eio_session_unprobe(s);
     eio_output_answer_get(s, EIO_CLOSE_PACKET);
     eio_output_end_post(s);
+    if (s->rest != NULL)
+        ws_pause(s->ws); /* what comes there comes behind it */
     result = eio_output_flush(s);
     if (s->ended) {
         part(s, EIO_CLOSE_PACKET); /* those were the last words */

@@ -2,31 +2,28 @@
  *
  * A session and the server it lives in: what the files of Engine.IO share, and nobody else.
  *
- *   engineio.c     the server: requests and connections in, sessions found or made
- *   eio_session.c  the life of a session: heartbeat, input, upgrade, the end
- *   eio_output.c   what leaves it, on either transport
- *   eio_queue.c    what has to be fetched on polling
- *   eio_packet.c   messages for many sessions
- *   eio_http.c     the HTTP side, without sessions
- *   eio_codec.c    packets and payloads
- *   eio_census.c   sessions by host
+ *   engineio.c     the server: requests and connections in, sessions found or made   eio_session.c
+ * the life of a session: heartbeat, input, upgrade, the end   eio_post.c     the POST of a session
+ * on polling   eio_output.c   what leaves it, on either transport   eio_queue.c    what has to be
+ * fetched on polling   eio_packet.c   messages for many sessions   eio_http.c     the HTTP side,
+ * without sessions   eio_codec.c    packets and payloads   eio_census.c   sessions by host
  *
  * A session is on one of two transports. On polling it has no connection of its own: it owns a
  * queue, and now and then a GET that is held until there is something to say, and a POST, which is
- * under way from its head on, and held until the client has read some of the queue. On a WebSocket
- * it has that, and the queue is the connection's own. A client may move from the first to the
- * second:
+ * under way from its head on. Its body is not read while the client leaves much of the queue
+ * unread; and where its packets are too much work for one turn, some of them wait for the next. On
+ * a WebSocket it has that, and the queue is the connection's own. A client may move from the first
+ * to the second:
  *
- *   polling --> probe       a WebSocket has asked for the session
- *           --> upgrading   it has sent "2probe": we hold no request any more
- *           --> WebSocket   it has sent "5"
+ *   polling --> probe       a WebSocket has asked for the session           --> upgrading   it has
+ * sent "2probe": we hold no request any more           --> WebSocket   it has sent "5"
  *
  * and is back on polling alone when the probe goes, or takes too long. Meanwhile a session lives:
  *
  *   open --> lingering --> over    eio_close() while something is queued, or no GET is held: it has
- *                                  `ended`, and is still `known` to those who fetch the last words,
- *                                  unless the queue `overflowed`
- *   open ----------------> over    any other end. Not `known` any more; freed after on_close
+ * `ended`, and is still `known` to those who fetch the last words,
+ * unless the queue `overflowed`   open ----------------> over    any other end. Not `known` any
+ * more; freed after on_close
  *
  * Functions of the API never call back and never free: they mark the session, and so does
  * eio_session_end(). Marked sessions are settled when the outermost callback from ws.h returns
@@ -56,6 +53,8 @@ struct eio_session {
     bool on_websocket : 1;
     bool upgrading : 1;  /* `probe` was answered: no request is held any more */
     bool uploading : 1;  /* the body of `post` is still to come */
+    bool waiting : 1;    /* and is not read for now */
+    bool working : 1;    /* a packet of it is being handed over */
     bool no_binary : 1;  /* the client wants base64 on a WebSocket too */
     bool drain_owed : 1; /* a send returned WS_QUEUED */
     bool overflowed : 1; /* a message did not fit behind what is queued */
@@ -63,9 +62,12 @@ struct eio_session {
     bool extended : 1;   /* and something else has come, which bought it more time once */
 
     /* What carries it: */
-    struct ws_conn *ws;     /* NULL on polling, and after the end */
-    struct eio_asker get;   /* the GET that is held */
-    struct eio_asker post;  /* the POST that is under way, or held */
+    struct ws_conn *ws;    /* NULL on polling, and after the end */
+    struct eio_asker get;  /* the GET that is held */
+    struct eio_asker post; /* the POST that is under way */
+    char *rest;            /* its packets that wait for the next turn */
+    size_t rest_size;
+    size_t rest_at;         /* as many bytes of them are done */
     struct eio_queue queue; /* on polling: the payload that waits */
     size_t backlog;         /* as much of it was there before the turn `turn` of the loop */
     uint64_t turn;
@@ -75,9 +77,10 @@ struct eio_session {
                                    the end, to when nobody comes any more for the last words */
     struct ws_timer *upgrade_timer;
     struct ws_timer *connect_timer;
-    struct ws_account *account; /* of what is kept for it, this too */
-    struct eio_host *host;      /* that it counts for; NULL: for none */
-    struct eio_session *next;   /* of all sessions, in order of opening */
+    struct ws_timer *post_timer; /* to the next turn for `rest`; or until a POST waits no more */
+    struct ws_account *account;  /* of what is kept for it, this too */
+    struct eio_host *host;       /* that it counts for; NULL: for none */
+    struct eio_session *next;    /* of all sessions, in order of opening */
     struct eio_session *previous;
     void *data; /* the application's */
 };
@@ -91,6 +94,7 @@ struct eio_server {
     size_t open_count;          /* on_open was called, on_close was not */
     size_t websocket_count;     /* sessions that get frames */
     size_t text_count;          /* sessions that get messages, or binary ones at least, as text */
+    size_t queued_count;        /* messages that were ever queued on polling */
     struct ws_account *account; /* of what is kept for nobody in particular */
     struct eio_session *first;
     struct eio_session *last;
@@ -141,12 +145,11 @@ void eio_session_binary(struct eio_session *s, const void *data, size_t len);
 /* A GET of this session has come. It is answered now or held. */
 void eio_session_poll(struct eio_session *s, const struct eio_asker *to);
 
-/* The head of a POST has come: it is under way from now on, or answered with 400. Then its body has
- * come. Or the client has left a request of this session. */
-void eio_session_admit(struct eio_session *s, const struct eio_asker *to,
-                       const struct ws_request *req);
-void eio_session_post(struct eio_session *s, struct ws_str payload);
+/* The client has left a request of this session. */
 void eio_session_abandoned(struct eio_session *s, const struct ws_conn *c);
+
+/* Keep `to` in `place`, for an answer later. */
+void eio_session_hold(struct eio_session *s, struct eio_asker *place, const struct eio_asker *to);
 
 /* A WebSocket carries the session from the start. */
 void eio_session_carry(struct eio_session *s, struct ws_conn *c);
@@ -156,6 +159,18 @@ bool eio_session_probe(struct eio_session *s, struct ws_conn *c);
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet);
 void eio_session_unprobe(struct eio_session *s);
 
+/* --- eio_post.c ------------------------------------------------------------------------------- */
+
+/* The head of a POST has come: it is under way from now on, or answered with 400. Then its body has
+ * come. */
+void eio_post_admit(struct eio_session *s, const struct eio_asker *to,
+                    const struct ws_request *req);
+void eio_post_come(struct eio_session *s, struct ws_str payload);
+void eio_post_read(struct eio_session *s); /* its body, if it waits */
+/* The client has left it. True: there is nothing of it that is still to be heard. */
+bool eio_post_left(struct eio_session *s);
+void eio_post_drop(struct eio_session *s); /* nothing more of it is heard */
+
 /* --- eio_output.c ----------------------------------------------------------------------------- */
 
 /* All that is queued, to the WebSocket, or to the GET that is held: there must be one. A failure
@@ -164,17 +179,18 @@ int eio_output_flush(struct eio_session *s);
 void eio_output_drop(struct eio_session *s); /* what is queued */
 void eio_output_ping(struct eio_session *s);
 
-/* Answer the request if one is held: the GET with `payload`, the POST with "ok". */
+/* Answer the request if there is one: the GET with `payload`, the POST whose body has come with
+ * "ok". */
 void eio_output_answer_get(struct eio_session *s, const char *payload);
 void eio_output_answer_post(struct eio_session *s);
 
-/* The POST whose body is coming will not be read: it gets `status`. Or the session ends: held or
- * not, the POST is answered, and one that was not read cannot be "ok". */
+/* The POST whose body is coming will not be read: it gets `status`. Or the session ends: the POST
+ * is answered in any case, and one that was not read cannot be "ok". */
 void eio_output_refuse_post(struct eio_session *s, int status);
 void eio_output_end_post(struct eio_session *s);
 
 /* The end of a callback for a session on polling: what has gathered leaves, and if the client has
- * read enough of it, its POST is answered. */
+ * read enough of it, its POST is read. */
 void eio_output_settle(struct eio_session *s);
 /* The output has fallen low enough: call on_drain, if it is owed. */
 void eio_output_drained(struct eio_session *s);

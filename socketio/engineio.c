@@ -231,7 +231,7 @@ static void head_received(struct eio_server *e, struct ws_conn *c, const struct 
     if (error != EIO_OK)
         eio_reply_error(&e->options, &to, error, text);
     else if (r.method == EIO_POST)
-        eio_session_admit(s, &to, req);
+        eio_post_admit(s, &to, req);
     else
         eio_reply(&e->options, &to, 500, EIO_BODY_NONE, NULL, 0, NULL);
 }
@@ -254,7 +254,7 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
 
     eio_enter(e);
     if (s != NULL)
-        eio_session_post(s, ws_request_body(req));
+        eio_post_come(s, ws_request_body(req));
     else
         get_received(e, c, req);
     eio_leave(e);

@@ -781,12 +781,13 @@ static void unfinished_message_takes_no_more_than_it_has_announced(void **state)
     enum { ANNOUNCED = 9 * MIB, COME = 8 * MIB + 5 };
     struct fixture *f = *state;
     uint8_t *payload = make_payload(COME, false);
-    int64_t begun = raw_now_ms();
+    int64_t begun;
 
     start(f, (struct ws_options){0});
     raw_bytes_header(&f->out, RAW_BINARY, ANNOUNCED);
     raw_bytes_payload(&f->out, payload, COME, 0);
     raw_send_bytes(upgraded(f, "/echo"), &f->out);
+    begun = raw_now_ms();
     while (stats(f).buffered < COME && raw_now_ms() - begun < PATIENCE_MS)
         sleep_ms(2);
     assert_in_range(stats(f).buffered, COME, ANNOUNCED + 8 * KIB);

@@ -199,48 +199,6 @@ static void second_get_ends_the_session(void **state)
     expect_nothing_left(e);
 }
 
-/* A POST stays in flight while what it caused is not read. */
-static void second_post_ends_the_session(void **state)
-{
-    struct engine *e = *state;
-    struct raw_client *first;
-    struct raw_client *second;
-    char sid[EIO_ID_SIZE];
-
-    engine_echo(e, (struct eio_options){.high_water = 4});
-    first = client(e->f, "first");
-    second = client(e->f, "second");
-    open_polling(first, sid);
-    post(first, sid, "4too much");
-    wait_until(e->f, &e->f->seen.messages, 1, "messages");
-    post(second, sid, "4x");
-    expect(second, 400, "");
-    expect(first, 200, "ok");
-    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
-    assert_int_equal(read_counter(e->f, &e->f->seen.messages), 1);
-    expect_nothing_left(e);
-}
-
-static void post_is_answered_when_its_echo_has_been_read(void **state)
-{
-    struct engine *e = *state;
-    struct raw_client *posting;
-    struct raw_client *polling;
-    char sid[EIO_ID_SIZE];
-
-    engine_echo(e, (struct eio_options){.high_water = 8});
-    posting = client(e->f, "posting");
-    polling = client(e->f, "polling");
-    open_polling(posting, sid);
-    post(posting, sid, "4more than eight");
-    wait_until(e->f, &e->f->seen.messages, 1, "messages");
-    assert_false(raw_readable_within(posting, 5));
-    get(polling, sid);
-    expect(polling, 200, "4more than eight");
-    expect(posting, 200, "ok");
-    wait_until(e->f, &e->f->seen.drained, 1, "calls of on_drain");
-}
-
 static void client_that_leaves_its_get_ends_the_session(void **state)
 {
     struct engine *e = *state;
@@ -255,22 +213,6 @@ static void client_that_leaves_its_get_ends_the_session(void **state)
         (i == 1 ? raw_close : raw_reset)(held);
         expect_reason(e, i, EIO_TRANSPORT_ERROR);
     }
-    expect_nothing_left(e);
-}
-
-static void client_that_leaves_its_post_ends_the_session(void **state)
-{
-    struct engine *e = *state;
-    struct raw_client *c;
-    char sid[EIO_ID_SIZE];
-
-    engine_echo(e, (struct eio_options){.high_water = 1});
-    c = client(e->f, "post");
-    open_polling(c, sid);
-    post(c, sid, "4xyz");
-    wait_until(e->f, &e->f->seen.messages, 1, "messages");
-    raw_reset(c);
-    expect_reason(e, 1, EIO_TRANSPORT_ERROR);
     expect_nothing_left(e);
 }
 
@@ -721,10 +663,7 @@ int main(void)
         ENGINE_TEST(post_of_half_a_million_packets_is_cheap),
         ENGINE_TEST(text_of_a_post_must_be_utf8),
         ENGINE_TEST(second_get_ends_the_session),
-        ENGINE_TEST(second_post_ends_the_session),
-        ENGINE_TEST(post_is_answered_when_its_echo_has_been_read),
         ENGINE_TEST(client_that_leaves_its_get_ends_the_session),
-        ENGINE_TEST(client_that_leaves_its_post_ends_the_session),
         ENGINE_TEST(octet_stream_ends_the_session),
         ENGINE_TEST(bad_packet_ends_the_session_after_the_good_ones),
         ENGINE_TEST(ping_of_the_client_ends_the_session),

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The POST of a session on polling, one at a time:
+ *
+ *     head --> uploading --> its packets --> "ok"
+ *       |         ^              |  ^
+ *       +-> waiting              +--+ the rest of them in the next turn
+ *
+ * It waits, which is its body is not read, while the client leaves much of the queue unread: its
+ * packets would make that more. Not for long, as a client with one connection at a time polls only
+ * when its POST is answered. For the same reason "ok" never waits for a poll. */
+#include "eio_session.h"
+
+#include <string.h>
+#include <strings.h>
+
+enum { WAIT_MS = 1000 };
+
+/* --- the timer -------------------------------------------------------------------------------- */
+
+static void work(struct eio_session *s, struct ws_str payload);
+
+static void timer_fired(void *arg)
+{
+    struct eio_session *s = arg;
+    struct eio_server *e = s->server;
+
+    eio_enter(e);
+    if (s->rest != NULL)
+        work(s, (struct ws_str){s->rest + s->rest_at, s->rest_size - s->rest_at});
+    else
+        eio_post_read(s);
+    eio_leave(e);
+}
+
+/* False when out of memory. */
+static bool timer_set(struct eio_session *s, unsigned ms)
+{
+    if (s->post_timer == NULL)
+        s->post_timer = ws_timer_new(s->server->ws, s->account, timer_fired, s);
+    if (s->post_timer != NULL)
+        ws_timer_set(s->post_timer, ms);
+    return s->post_timer != NULL;
+}
+
+/* --- from the head to the body ---------------------------------------------------------------- */
+
+/* "application/octet-stream" is how protocol 3 sent binary payloads. */
+static bool is_octet_stream(struct ws_str type)
+{
+    static const char name[] = "application/octet-stream";
+    size_t len = sizeof name - 1;
+
+    return type.len >= len && strncasecmp(type.data, name, len) == 0 &&
+           (type.len == len || strchr("; \t", type.data[len]) != NULL);
+}
+
+static void wait_for_poll(struct eio_session *s)
+{
+    if (s->queue.len <= s->server->options.high_water || !timer_set(s, WAIT_MS))
+        return;
+    s->waiting = true;
+    ws_pause(s->post.conn);
+}
+
+void eio_post_read(struct eio_session *s)
+{
+    if (!s->waiting)
+        return;
+    s->waiting = false;
+    ws_timer_stop(s->post_timer);
+    ws_resume(s->post.conn);
+}
+
+/* A second POST would overtake the first. */
+void eio_post_admit(struct eio_session *s, const struct eio_asker *to, const struct ws_request *req)
+{
+    if (s->post.conn != NULL || s->rest != NULL ||
+        is_octet_stream(ws_request_header(req, "Content-Type"))) {
+        eio_session_end(s, EIO_TRANSPORT_ERROR);
+        eio_reply(&s->server->options, to, 400, EIO_BODY_NONE, NULL, 0, NULL);
+        return;
+    }
+    s->uploading = true;
+    eio_session_hold(s, &s->post, to);
+    wait_for_poll(s);
+}
+
+/* --- its packets ------------------------------------------------------------------------------ */
+
+/* True: some are left, and the share of the turn is used up. */
+static bool packets(struct eio_session *s, struct ws_str *payload)
+{
+    struct eio_server *e = s->server;
+    struct ws_str packet;
+
+    while (!s->ended && eio_payload_next(payload, &packet)) {
+        size_t before = e->queued_count;
+
+        eio_session_packet(s, packet, false);
+        if (ws_turn_over(e->ws, e->queued_count - before) && !s->ended && payload->data != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* Go on with `payload` in the next turn. False when out of memory. */
+static bool put_off(struct eio_session *s, struct ws_str payload)
+{
+    if (!timer_set(s, 0))
+        return false;
+    if (s->rest == NULL) {
+        s->rest = ws_account_resize(s->account, NULL, 0, payload.len);
+        if (s->rest == NULL)
+            return false;
+        memcpy(s->rest, payload.data, payload.len);
+        s->rest_size = payload.len;
+    }
+    s->rest_at = s->rest_size - payload.len;
+    return true;
+}
+
+/* The packets are done, or the session has ended, whose reason decides about the answer. Nobody
+ * waits for it when the client has left its POST, and so its session, or moved to a WebSocket. */
+static void done(struct eio_session *s)
+{
+    if (s->post.conn == NULL && s->ws != NULL)
+        ws_resume(s->ws);
+    else if (s->post.conn == NULL)
+        eio_session_end(s, EIO_TRANSPORT_ERROR);
+    else if (s->ended && s->reason == EIO_PARSE_ERROR)
+        eio_output_refuse_post(s, 400);
+    else
+        eio_output_answer_post(s);
+}
+
+/* What ends the session meanwhile neither answers the POST nor frees the rest. */
+static void work(struct eio_session *s, struct ws_str payload)
+{
+    bool more;
+
+    s->working = true;
+    do
+        more = packets(s, &payload);
+    while (more && !put_off(s, payload));
+    s->working = false;
+    if (more)
+        return;
+    eio_post_drop(s);
+    done(s);
+}
+
+void eio_post_come(struct eio_session *s, struct ws_str payload)
+{
+    eio_post_read(s); /* when the client has gone its pause has ended */
+    s->uploading = false;
+    work(s, payload);
+}
+
+/* --- its end ---------------------------------------------------------------------------------- */
+
+/* What has come is heard to its end. */
+bool eio_post_left(struct eio_session *s)
+{
+    eio_asker_release(&s->post, s->account);
+    s->uploading = s->waiting = false;
+    return s->rest == NULL && !s->working;
+}
+
+void eio_post_drop(struct eio_session *s)
+{
+    if (s->working)
+        return;
+    if (s->server->ws != NULL) /* else the timer has gone with it */
+        ws_timer_cancel(s->post_timer);
+    s->post_timer = NULL;
+    ws_account_give(s->account, s->rest, s->rest == NULL ? 0 : s->rest_size);
+    s->rest = NULL;
+}
