@@ -13,7 +13,7 @@ SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-om
 
 PURE = sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade account buf table host timer \
     output room
-CORE = $(PURE) block listen conn conn_output conn_http conn_ws ws
+CORE = $(PURE) block listen accept conn conn_output conn_http conn_ws ws
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
 SOCKETIO = $(patsubst %.c,%,$(wildcard socketio/*.c))
@@ -121,7 +121,8 @@ $(BUILD)/page.o: $(BUILD)/page.c $(BUILD)/flags
 # --- tests ------------------------------------------------------------------------------------------
 
 OOM_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
-FAULTS_WRAP = -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl,--wrap=clock_gettime \
+FAULTS_WRAP = -Wl,--wrap=accept4,--wrap=recv,--wrap=readv,--wrap=epoll_wait,--wrap=getrandom \
+    -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl,--wrap=clock_gettime \
     -Wl,--wrap=socket,--wrap=bind,--wrap=listen,--wrap=unlink \
     -Wl,--wrap=getaddrinfo,--wrap=freeaddrinfo
 

@@ -50,6 +50,7 @@ void conn_free(struct ws_conn *c)
     room_leave_all(&c->server->rooms, &c->rooms);
     conn_drop_input(c);
     conn_drop_output(c);
+    c->server->refused_count -= c->refused;
     server_remove(c->server, c->id);
     host_release(&c->server->hosts, conn_host(c));
     free(c);
@@ -702,7 +703,7 @@ struct host *conn_host(const struct ws_conn *c)
                : (struct host *)((char *)above - offsetof(struct host, account));
 }
 
-void conn_new(struct ws_server *s, int fd, struct host *host)
+struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host)
 {
     struct ws_conn *c = calloc(1, sizeof *c);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
@@ -712,7 +713,7 @@ void conn_new(struct ws_server *s, int fd, struct host *host)
         host_release(&s->hosts, host);
         free(c);
         close(fd);
-        return;
+        return NULL;
     }
     c->account.above = host == NULL ? &s->budget.all : &host->account;
     c->source = (struct source){.fd = fd, .kind = SOURCE_CONN};
@@ -724,7 +725,9 @@ void conn_new(struct ws_server *s, int fd, struct host *host)
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         server_log(s, WS_LOG_ERROR, "refused a client: epoll_ctl: %s", strerror(errno));
         conn_kill(c);
+        return NULL;
     }
+    return c;
 }
 
 /* --- the API ---------------------------------------------------------------------------------- */

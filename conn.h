@@ -139,6 +139,7 @@ struct ws_conn {
     bool watched_out : 1; /* EPOLLOUT */
     bool overrun : 1;     /* closed as a slow recipient: to be reported as 1013, not 1006 */
     bool behind : 1;      /* the socket held bytes for the peer when output was last marked */
+    bool refused : 1;     /* over max_clients */
     bool wide : 1;        /* its socket takes as much as the kernel allows, see conn_output.c */
     uint32_t given;       /* those bytes, and what the socket got since; it may wrap */
     struct ws_server *server;
@@ -195,7 +196,9 @@ struct ws_server {
     uint64_t sweep_ms;     /* when the sweep began, see ws.c */
     size_t sweep_batches;  /* of it so far */
     struct timer_wheel timers;
-    struct timer accept_timer;
+    struct timer accept_timer; /* to when clients are let in again */
+    unsigned accept_pause_ms;  /* how long it would run, */
+    int accept_error;          /* and the errno that was logged; 0: clients come in */
     struct timer stop_timer;
     struct ws_timer *app_timers;
     struct watch *watches;
@@ -215,6 +218,7 @@ struct ws_server {
     size_t entry_count;
     size_t entry_cap;
     size_t conn_count;
+    size_t refused_count; /* of them: over max_clients, and told so */
     uint64_t last_id;
     _Atomic int stop_calls;
     uint8_t *in_place; /* data in on_message, when the client's header lies in front of it */
@@ -225,6 +229,13 @@ struct ws_server {
     char head[HEAD_SIZE];                             /* a response head being written */
     uint8_t received[FRAME_START_MAX + RECEIVE_SIZE]; /* shared by all: [kept][new] */
 };
+
+/* --- accept.c --------------------------------------------------------------------------------- */
+
+/* Listen on all addresses, and have epoll watch. False with errno, perhaps also logged. */
+bool accept_begin(struct ws_server *s);
+void accept_ready(struct ws_server *s, struct listener *l);
+void accept_close(struct ws_server *s);
 
 /* --- ws.c ------------------------------------------------------------------------------------- */
 
@@ -253,8 +264,8 @@ void server_remove(struct ws_server *s, uint64_t id);
 /* --- conn.c ----------------------------------------------------------------------------------- */
 
 /* Take over the accepted descriptor `fd`, whose peer is on `host` (NULL: on none that is known),
- * and one reference to that. */
-void conn_new(struct ws_server *s, int fd, struct host *host);
+ * and one reference to that. NULL: it had to be closed. */
+struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host);
 struct host *conn_host(const struct ws_conn *c);
 void conn_ready(struct ws_conn *c, uint32_t events);
 /* Something is to be done for `c` before the loop sleeps. */

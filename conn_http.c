@@ -174,6 +174,8 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
         headers[count++] = (struct ws_header){ws_str("Upgrade"), ws_str("websocket")};
         headers[count++] = (struct ws_header){ws_str("Sec-WebSocket-Version"), ws_str("13")};
     }
+    if (status == 503)
+        headers[count++] = (struct ws_header){ws_str("Retry-After"), ws_str("5")};
     conn_respond(c, status, headers, count, &body, 1, true);
     conn_drain(c);
 }

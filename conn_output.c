@@ -517,8 +517,12 @@ void conn_watch(struct ws_conn *c)
 
     if (in == c->watched_in && out == c->watched_out)
         return;
-    if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->source.fd, &event) != 0)
+    if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->source.fd, &event) != 0) {
+        server_log(c->server, WS_LOG_ERROR, "#%llu lost: epoll_ctl: %s", (unsigned long long)c->id,
+                   strerror(errno));
+        conn_lost(c); /* or it might wait for ever */
         return;
+    }
     c->watched_in = in;
     c->watched_out = out;
 }

@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,21 +34,14 @@
 #include "utf8.h"
 
 enum {
-    ACCEPT_BATCH = 64,    /* connections accepted per turn and listener */
-    ACCEPT_PAUSE_MS = 50, /* after running out of descriptors */
-    EVENT_BATCH = 256,    /* events taken from epoll per turn */
-    RESERVED_FDS = 32,    /* descriptors that are not for clients */
-    SHARE_LOOK = 1024,    /* units of work between two looks at the clock */
-    SHARE_US = 5000,      /* a connection's share of a turn */
-    SHARE_LATE_US = 500,  /* the same in a turn that is older than TURN_US */
+    EVENT_BATCH = 256,   /* events taken from epoll per turn */
+    RESERVED_FDS = 32,   /* descriptors that are not for clients */
+    SHARE_LOOK = 1024,   /* units of work between two looks at the clock */
+    SHARE_US = 5000,     /* a connection's share of a turn */
+    SHARE_LATE_US = 500, /* the same in a turn that is older than TURN_US */
     TURN_US = 20000,
     WIDE_MEMORY = 16 << 20 /* bytes of max_memory for each connection that may be wide: its socket
                               holds 4 MiB at most (sysctl net.ipv4.tcp_wmem) */
-};
-
-struct listener {
-    struct source source;
-    struct listen_file file; /* none for TCP */
 };
 
 struct watch {
@@ -414,105 +406,7 @@ struct ws_conn *ws_conn_find(const struct ws_server *s, uint64_t id)
     return c != NULL && c->state == CONN_OPEN ? c : NULL;
 }
 
-/* --- accepting -------------------------------------------------------------------------------- */
-
-static void listeners_watch(struct ws_server *s, uint32_t events)
-{
-    for (size_t i = 0; i < s->listener_count; i++) {
-        struct epoll_event event = {.events = events, .data.ptr = &s->listeners[i]};
-
-        epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, s->listeners[i].source.fd, &event);
-    }
-}
-
-static void accept_resume(struct timer *t)
-{
-    struct ws_server *s = TIMER_OWNER(t, struct ws_server, accept_timer);
-
-    if (s->spare_fd < 0)
-        s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (!s->stopping)
-        listeners_watch(s, EPOLLIN);
-}
-
-/* Out of descriptors: give up the spare one to refuse one client, so that it does not hang, and
- * look again a little later, so that the loop does not spin. */
-static void accept_exhausted(struct ws_server *s, const struct listener *l)
-{
-    server_log(s, WS_LOG_ERROR, "out of descriptors: refusing clients (%zu connections)",
-               s->conn_count);
-    if (s->spare_fd >= 0) {
-        int fd;
-
-        close(s->spare_fd);
-        fd = accept4(l->source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
-            close(fd);
-        s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    }
-    listeners_watch(s, 0);
-    timer_set(&s->timers, &s->accept_timer, s->now_ms + ACCEPT_PAUSE_MS);
-}
-
-/* Over max_clients: say so and close. */
-static void accept_refuse(struct ws_server *s, int fd)
-{
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
-                               "Retry-After: 5\r\nConnection: close\r\n\r\n";
-
-    server_log(s, WS_LOG_ERROR, "refused a client: %zu are connected (--max-clients)",
-               s->conn_count);
-    if (send(fd, text, sizeof text - 1, MSG_NOSIGNAL) < 0)
-        server_log(s, WS_LOG_INFO, "could not tell it: %s", strerror(errno));
-    close(fd);
-}
-
-/* The host of an address; NULL for a Unix socket, and when memory is out: that bounds less, but
- * lets the client in. */
-static struct host *host_of(struct ws_server *s, const struct sockaddr_storage *address)
-{
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-
-    if (address->ss_family == AF_INET)
-        return host_get(&s->hosts, host_key((const uint8_t *)&v4->sin_addr, 4));
-    if (address->ss_family == AF_INET6)
-        return host_get(&s->hosts, host_key((const uint8_t *)&v6->sin6_addr, 16));
-    return NULL;
-}
-
-static void listener_ready(struct ws_server *s, struct listener *l)
-{
-    for (int i = 0; i < ACCEPT_BATCH && !s->stopping; i++) {
-        struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
-        socklen_t len = sizeof peer;
-        int fd =
-            accept4(l->source.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (fd >= 0 && s->conn_count >= s->options.max_clients) {
-            accept_refuse(s, fd);
-        } else if (fd >= 0) {
-            conn_new(s, fd, host_of(s, &peer));
-        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            accept_exhausted(s, l);
-            return;
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            return;
-        } /* else: that client has gone again (ECONNABORTED and the like), or EINTR */
-    }
-}
-
 /* --- stopping --------------------------------------------------------------------------------- */
-
-static void listeners_close(struct ws_server *s)
-{
-    for (size_t i = 0; i < s->listener_count; i++) {
-        listen_unlink(&s->listeners[i].file);
-        close(s->listeners[i].source.fd);
-    }
-    s->listener_count = 0;
-    timer_cancel(&s->timers, &s->accept_timer);
-}
 
 static void for_each_conn(struct ws_server *s, void (*fn)(struct ws_conn *c))
 {
@@ -530,7 +424,7 @@ static void stop_timer_fired(struct timer *t)
 static void stop_begin(struct ws_server *s)
 {
     s->stopping = true;
-    listeners_close(s);
+    accept_close(s);
     for_each_conn(s, conn_stop);
     timer_set(&s->timers, &s->stop_timer, s->now_ms + s->options.close_timeout_ms);
 }
@@ -794,7 +688,7 @@ static void source_ready(struct ws_server *s, struct source *source, uint32_t ev
         break;
     }
     case SOURCE_LISTENER:
-        listener_ready(s, (struct listener *)source);
+        accept_ready(s, (struct listener *)source);
         break;
     case SOURCE_WATCH: {
         struct watch *w = (struct watch *)source;
@@ -974,79 +868,9 @@ int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_ha
 
 /* --- making and freeing a server -------------------------------------------------------------- */
 
-/* errno is the reason, whatever the log does. */
-static bool listen_failed(const struct ws_server *s, const char *why)
-{
-    int error = errno;
-
-    server_log(s, WS_LOG_ERROR, "cannot listen on %s", why);
-    errno = error;
-    return false;
-}
-
-/* There is a place for it. */
-static void listener_add(struct ws_server *s, int fd, const struct listen_file *file)
-{
-    s->listeners[s->listener_count++] =
-        (struct listener){.source = {.fd = fd, .kind = SOURCE_LISTENER}, .file = *file};
-}
-
-static bool listen_all(struct ws_server *s, const char *const *bind_to)
-{
-    static const struct listen_file no_file;
-    struct listen_set tcp = {0};
-    char why[SENTENCE_SIZE / 2];
-    size_t count = 0;
-
-    if (listen_tcp(&tcp, bind_to, s->options.port, why, sizeof why) != 0)
-        return listen_failed(s, why);
-    while (bind_to[count] != NULL)
-        count++;
-    s->listeners = calloc(tcp.count + count + 1, sizeof *s->listeners);
-    if (s->listeners == NULL) {
-        listen_close(&tcp);
-        return false;
-    }
-    for (size_t i = 0; i < tcp.count; i++)
-        listener_add(s, tcp.fds[i], &no_file);
-    for (size_t i = 0; i < count; i++) {
-        struct listen_file file;
-        int fd;
-
-        if (listen_unix_path(bind_to[i]) == NULL)
-            continue;
-        fd = listen_unix(bind_to[i], s->options.unix_mode, &file, why, sizeof why);
-        if (fd < 0)
-            return listen_failed(s, why);
-        listener_add(s, fd, &file);
-    }
-    return true;
-}
-
-/* Have epoll watch them. It keeps pointers into the array, which is complete. */
-static bool listeners_begin(const struct ws_server *s)
-{
-    for (size_t i = 0; i < s->listener_count; i++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &s->listeners[i]};
-
-        if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->listeners[i].source.fd, &event) != 0)
-            return false;
-    }
-    return true;
-}
-
-uint16_t ws_server_port(const struct ws_server *s)
-{
-    uint16_t port = 0;
-
-    for (size_t i = 0; i < s->listener_count && port == 0; i++)
-        port = listen_port(s->listeners[i].source.fd);
-    return port;
-}
-
 struct ws_stats ws_server_stats(const struct ws_server *s)
 {
-    return (struct ws_stats){.connections = s->conn_count,
+    return (struct ws_stats){.connections = s->conn_count - s->refused_count,
                              .max_clients = s->options.max_clients,
                              .max_queue = s->options.max_queue,
                              .buffered = s->budget.all.used};
@@ -1101,7 +925,6 @@ static bool watch_source(const struct ws_server *s, struct source *source, int f
 
 static bool server_init(struct ws_server *s)
 {
-    static const char *const loopback[] = {"127.0.0.1", NULL};
     uint8_t key[SIPHASH_KEY_SIZE];
 
     if (ws_random(key, sizeof key) != 0) {
@@ -1115,17 +938,15 @@ static bool server_init(struct ws_server *s)
     room_table_init(&s->rooms, &s->hosts, key);
     s->now_ms = read_clock(s);
     timer_wheel_init(&s->timers, s->now_ms);
-    s->accept_timer.fire = accept_resume;
     s->stop_timer.fire = stop_timer_fired;
     s->wake.fd = s->clock.fd = -1;
-    s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    s->spare_fd = -1;
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     return s->epoll_fd >= 0 &&
            watch_source(s, &s->wake, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), SOURCE_WAKE) &&
            watch_source(s, &s->clock, timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
                         SOURCE_CLOCK) &&
-           listen_all(s, s->options.bind != NULL ? s->options.bind : loopback) &&
-           listeners_begin(s);
+           accept_begin(s);
 }
 
 static bool options_make_sense(const struct ws_server *s)
@@ -1179,7 +1000,7 @@ void ws_server_free(struct ws_server *s)
         return;
     s->in_turn = true; /* what is touched now is settled below */
     s->stopping = true;
-    listeners_close(s);
+    accept_close(s);
     for_each_conn(s, conn_lost);
     while (s->touched != NULL)
         settle_touched(s);

@@ -12,8 +12,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,9 +44,21 @@ int __wrap_getaddrinfo(const char *name, const char *service, const struct addri
 void __real_freeaddrinfo(struct addrinfo *list);
 void __wrap_freeaddrinfo(struct addrinfo *list);
 
+int __real_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
+ssize_t __real_recv(int fd, void *data, size_t len, int flags);
+ssize_t __wrap_recv(int fd, void *data, size_t len, int flags);
+ssize_t __real_readv(int fd, const struct iovec *iov, int count);
+ssize_t __wrap_readv(int fd, const struct iovec *iov, int count);
+int __real_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeout_ms);
+int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeout_ms);
+ssize_t __real_getrandom(void *data, size_t len, unsigned flags);
+ssize_t __wrap_getrandom(void *data, size_t len, unsigned flags);
+
 struct fault {
     long left; /* calls that work before the one that fails; negative: none fails */
     int error;
+    bool lasting; /* those behind it fail, too */
 };
 
 /* The wrapped functions have no argument to carry it in. */
@@ -53,6 +67,10 @@ static struct fault epoll_ctl_fault = {.left = -1};
 static struct fault socket_fault = {.left = -1};
 static struct fault bind_fault = {.left = -1};
 static struct fault listen_fault = {.left = -1};
+static struct fault accept4_fault = {.left = -1};
+static struct fault recv_fault = {.left = -1};
+static struct fault epoll_wait_fault = {.left = -1};
+static struct fault getrandom_fault = {.left = -1};
 static int delay_ms;
 static unsigned bound_mode;
 static const char *const *fake_addresses;
@@ -63,6 +81,7 @@ void faults_none(void)
 {
     send_fault.left = epoll_ctl_fault.left = -1;
     socket_fault.left = bind_fault.left = listen_fault.left = -1;
+    accept4_fault.left = recv_fault.left = epoll_wait_fault.left = getrandom_fault.left = -1;
     delay_ms = 0;
     fake_addresses = NULL;
     send_max = SIZE_MAX;
@@ -76,12 +95,12 @@ void faults_send_max(size_t bytes)
 
 void faults_send_error(long n, int error)
 {
-    send_fault = (struct fault){n, error};
+    send_fault = (struct fault){n, error, false};
 }
 
 void faults_epoll_ctl_error(long n, int error)
 {
-    epoll_ctl_fault = (struct fault){n, error};
+    epoll_ctl_fault = (struct fault){n, error, false};
 }
 
 void faults_clock_jump(int seconds)
@@ -91,17 +110,42 @@ void faults_clock_jump(int seconds)
 
 void faults_socket_error(long n, int error)
 {
-    socket_fault = (struct fault){n, error};
+    socket_fault = (struct fault){n, error, false};
 }
 
 void faults_bind_error(long n, int error)
 {
-    bind_fault = (struct fault){n, error};
+    bind_fault = (struct fault){n, error, false};
 }
 
 void faults_listen_error(long n, int error)
 {
-    listen_fault = (struct fault){n, error};
+    listen_fault = (struct fault){n, error, false};
+}
+
+void faults_accept_errors(int error)
+{
+    accept4_fault = (struct fault){error == 0 ? -1 : 0, error, true};
+}
+
+void faults_accept_error(long n, int error)
+{
+    accept4_fault = (struct fault){n, error, false};
+}
+
+void faults_recv_error(long n, int error)
+{
+    recv_fault = (struct fault){n, error, false};
+}
+
+void faults_epoll_wait_error(long n, int error)
+{
+    epoll_wait_fault = (struct fault){n, error, false};
+}
+
+void faults_getrandom_errors(int error)
+{
+    getrandom_fault = (struct fault){0, error, true};
 }
 
 void faults_delay_ms(int ms)
@@ -116,8 +160,12 @@ void faults_addresses(const char *const *addresses)
 
 static bool fails(struct fault *f)
 {
-    if (f->left < 0 || f->left-- > 0)
+    if (f->left != 0) {
+        f->left -= f->left > 0;
         return false;
+    }
+    if (!f->lasting)
+        f->left = -1;
     errno = f->error;
     return true;
 }
@@ -192,6 +240,31 @@ int __wrap_unlink(const char *path)
 {
     poll(NULL, 0, delay_ms);
     return __real_unlink(path);
+}
+
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+    return fails(&accept4_fault) ? -1 : __real_accept4(fd, address, len, flags);
+}
+
+ssize_t __wrap_recv(int fd, void *data, size_t len, int flags)
+{
+    return fails(&recv_fault) ? -1 : __real_recv(fd, data, len, flags);
+}
+
+ssize_t __wrap_readv(int fd, const struct iovec *iov, int count)
+{
+    return fails(&recv_fault) ? -1 : __real_readv(fd, iov, count);
+}
+
+int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeout_ms)
+{
+    return fails(&epoll_wait_fault) ? -1 : __real_epoll_wait(epoll_fd, events, max, timeout_ms);
+}
+
+ssize_t __wrap_getrandom(void *data, size_t len, unsigned flags)
+{
+    return fails(&getrandom_fault) ? -1 : __real_getrandom(data, len, flags);
 }
 
 /* One link of the list, with its address behind it in memory. */

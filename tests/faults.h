@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * System calls that fail on demand, and names that mean what a test wants. In a test that links
- * tests/faults, the linker wraps send, sendmsg, epoll_ctl, clock_gettime, socket, bind, listen,
- * unlink and getaddrinfo (see the Makefile). They concern the whole process: a client of such a
- * test uses write(), and connects before. */
+ * tests/faults, the linker wraps what FAULTS_WRAP in the Makefile names. They concern the whole
+ * process: a client of such a test uses write(), and connects before. */
 #ifndef TESTS_FAULTS_H
 #define TESTS_FAULTS_H
 
@@ -21,6 +20,14 @@ void faults_epoll_ctl_error(long n, int error);
 void faults_socket_error(long n, int error);
 void faults_bind_error(long n, int error);
 void faults_listen_error(long n, int error);
+
+void faults_accept_error(long n, int error);
+void faults_recv_error(long n, int error); /* readv, too */
+void faults_epoll_wait_error(long n, int error);
+
+/* From now on all fail with `error`; 0: they work again. */
+void faults_accept_errors(int error);
+void faults_getrandom_errors(int error);
 
 /* The rights of the last file of a Unix socket, as bind() has made it. */
 unsigned faults_bound_mode(void);

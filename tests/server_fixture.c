@@ -167,8 +167,8 @@ void keep_log(void *arg, enum ws_log_level level, const char *line)
 {
     struct fixture *f = arg;
 
-    (void)level;
     lock(f);
+    f->seen.errors += level == WS_LOG_ERROR;
     snprintf(f->seen.log, sizeof f->seen.log, "%s", line);
     unlock(f);
 }

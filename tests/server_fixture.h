@@ -48,6 +48,7 @@ struct seen {
     int result[8];   /* what calls inside callbacks returned */
     char text[1024]; /* whatever a test wants to remember */
     char log[512];   /* the last line */
+    int errors;      /* lines of WS_LOG_ERROR */
 };
 
 struct fixture {

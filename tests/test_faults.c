@@ -52,8 +52,9 @@ static void let_serve(struct fixture *f)
 static void discard(int fd)
 {
     static uint8_t sink[64 * KIB];
+    struct pollfd p = {.fd = fd, .events = POLLIN};
 
-    while (recv(fd, sink, sizeof sink, MSG_DONTWAIT) > 0)
+    while (poll(&p, 1, 0) > 0 && read(fd, sink, sizeof sink) > 0)
         continue;
 }
 
@@ -392,12 +393,24 @@ static void epoll_ctl_fails(long n)
     faults_epoll_ctl_error(n, ENOMEM);
 }
 
+static void recv_fails(long n)
+{
+    faults_recv_error(n, ETIMEDOUT);
+}
+
+static void accept_fails(long n)
+{
+    faults_accept_error(n, EPROTO);
+}
+
 static void any_system_call_may_fail(void **state)
 {
     for (long n = 0; n < 60; n++) {
         run_play(*state, send_fails, n);
         run_play(*state, send_is_interrupted, n);
         run_play(*state, epoll_ctl_fails, n);
+        run_play(*state, recv_fails, n);
+        run_play(*state, accept_fails, n);
     }
 }
 
@@ -466,44 +479,22 @@ static void send_a_lot(struct fixture *f)
     assert_int_equal(ws_send(f->conn, WS_OP_BINARY, block, sizeof block), WS_QUEUED);
 }
 
-static void note_if_right(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+/* Nothing would wake it when its socket has room, or is to be read again. */
+static void connection_that_epoll_does_not_watch_is_lost_and_logged(void **state)
 {
-    uint8_t *payload = make_payload(len, false);
-
-    (void)op;
-    note_result(of(c), 0, memcmp(data, payload, len) == 0);
-    count(of(c), &of(c)->seen.messages);
-    free(payload);
-}
-
-/* What is read though it should wait goes behind what waits. */
-static void message_keeps_its_order_where_epoll_does_not_obey(void **state)
-{
-    enum { SIZE = 600 * KIB, PART = 100 * KIB };
     struct fixture *f = *state;
     struct play p = {.f = f};
-    uint8_t *payload = make_payload(SIZE, false);
 
-    open_alone(&p, "/big", (struct ws_handlers){.on_message = note_if_right});
-    raw_bytes_header(&f->out, RAW_BINARY, SIZE);
-    for (size_t done = 0; done < SIZE; done += PART) {
-        raw_bytes_payload(&f->out, payload + done, PART, done);
-        if (done == PART) { /* over the high-water mark in the middle of the message */
-            faults_send_max(0);
-            send_a_lot(f);
-            faults_epoll_ctl_error(0, ENOMEM);
-        }
-        write_out(&p);
-    }
-    faults_none();
+    open_alone(&p, "/echo", (struct ws_handlers){.on_message = echo});
+    faults_send_max(0);
+    faults_epoll_ctl_error(0, ENOSPC);
     send_a_lot(f);
     let_serve(f);
-    discard(p.bystander.fd);
-    let_serve(f);
-    assert_int_equal(f->seen.messages, 1);
-    assert_int_equal(f->seen.result[0], 1);
+    faults_none();
+    assert_int_equal(f->seen.closed, 1);
+    assert_non_null(strstr(f->seen.log, strerror(ENOSPC)));
+    raw_expect_eof(&p.bystander);
     raw_close(&p.bystander);
-    free(payload);
 }
 
 /* Of a message that could not be sent nothing may follow: the peer would not know that one is
@@ -1088,6 +1079,116 @@ static void clock_that_goes_back_neither_spins_nor_stops_timers(void **state)
     assert_int_equal(f->seen.ran, 1);
 }
 
+/* --- errors that nobody lists ------------------------------------------------------------------ */
+
+static bool wants_a_turn(const struct fixture *f)
+{
+    struct pollfd p = {.fd = ws_server_fd(f->server), .events = POLLIN};
+
+    return poll(&p, 1, 0) > 0;
+}
+
+static void seconds_later(struct fixture *f)
+{
+    faults_clock_jump(2);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+    let_serve(f);
+}
+
+/* Said once, and no turn of the loop is spent on it; then it works again. */
+static void clients_wait_where_accept_fails(void **state)
+{
+    static const int errors[] = {EPERM,        ENOSYS,  EPROTO, ENETDOWN, EINVAL, ENOMEM,
+                                 ECONNABORTED, ENOBUFS, EMFILE, ENFILE,   ENFILE};
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(errors); i++) {
+        int fd = dial(f->port);
+
+        faults_accept_errors(errors[i]);
+        for (int wait = 0; wait < 10; wait++) {
+            seconds_later(f);
+            assert_false(wants_a_turn(f));
+        }
+        assert_int_equal(f->seen.errors, i + 1);
+        assert_non_null(strstr(f->seen.log, strerror(errors[i])));
+        assert_int_equal(ws_server_stats(f->server).connections, 0);
+        faults_accept_errors(0);
+        seconds_later(f);
+        assert_int_equal(ws_server_stats(f->server).connections, 1);
+        close(fd);
+        let_serve(f);
+    }
+}
+
+static void client_that_has_gone_delays_nobody(void **state)
+{
+    struct fixture *f = *state;
+    int fds[2];
+
+    create(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(fds); i++)
+        fds[i] = dial(f->port);
+    faults_accept_error(0, ECONNABORTED);
+    ws_server_step(f->server, 0);
+    assert_int_equal(ws_server_stats(f->server).connections, 2);
+    assert_int_equal(f->seen.errors, 0);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
+    let_serve(f);
+}
+
+static void clients_wait_no_longer_where_epoll_refuses_at_first(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    create(f, (struct ws_options){0});
+    fd = dial(f->port);
+    faults_accept_errors(EPERM);
+    let_serve(f);
+    faults_accept_errors(0);
+    faults_epoll_ctl_error(0, EPERM);
+    seconds_later(f);
+    seconds_later(f);
+    assert_int_equal(ws_server_stats(f->server).connections, 1);
+    close(fd);
+    let_serve(f);
+}
+
+static void loop_that_cannot_wait_says_why(void **state)
+{
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){0});
+    faults_epoll_wait_error(0, EPERM);
+    assert_int_equal(ws_server_step(f->server, 0), WS_ERR_SYSTEM);
+    assert_int_equal(errno, EPERM);
+    faults_epoll_wait_error(0, EINTR);
+    assert_int_equal(ws_server_step(f->server, 0), 1);
+    assert_int_equal(ws_server_step(f->server, 0), 1);
+}
+
+static void random_bytes_come_from_a_file_where_the_call_fails(void **state)
+{
+    static const int errors[] = {ENOSYS, EPERM};
+    struct fixture *f = *state;
+    uint8_t bytes[16], others[16];
+
+    for (size_t i = 0; i < COUNT(errors); i++) {
+        faults_getrandom_errors(errors[i]);
+        create(f, (struct ws_options){0});
+        assert_int_equal(ws_random(bytes, sizeof bytes), 0);
+        assert_int_equal(ws_random(others, sizeof others), 0);
+        assert_memory_not_equal(bytes, others, sizeof bytes);
+        faults_none();
+        ws_server_free(f->server);
+        f->server = NULL;
+    }
+}
+
 /* --- a share of a turn ------------------------------------------------------------------------ */
 
 enum { MANY = 500 /* messages that take a second each: too much for one turn */ };
@@ -1468,7 +1569,7 @@ int main(void)
         TEST(server_that_cannot_be_made_leaves_nothing),
         TEST(any_system_call_may_fail),
         TEST(sender_is_told_that_the_connection_is_broken),
-        TEST(message_keeps_its_order_where_epoll_does_not_obey),
+        TEST(connection_that_epoll_does_not_watch_is_lost_and_logged),
         TEST(connection_ends_where_its_output_is_lost),
         TEST(client_that_cannot_be_served_is_logged),
         TEST(aborted_request_has_nobody_elses_address),
@@ -1485,6 +1586,11 @@ int main(void)
         TEST(peers_that_answered_their_pings_stay_after_a_pause),
         TEST(answer_behind_much_else_was_in_time),
         TEST(clock_that_goes_back_neither_spins_nor_stops_timers),
+        TEST(clients_wait_where_accept_fails),
+        TEST(client_that_has_gone_delays_nobody),
+        TEST(clients_wait_no_longer_where_epoll_refuses_at_first),
+        TEST(loop_that_cannot_wait_says_why),
+        TEST(random_bytes_come_from_a_file_where_the_call_fails),
         TEST(many_messages_of_one_keep_nobody_waiting),
         TEST(many_requests_of_one_keep_nobody_waiting),
         TEST(what_waits_for_its_turn_comes_before_the_end),

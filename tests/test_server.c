@@ -1013,6 +1013,55 @@ static void clients_over_max_clients_are_not_served_until_one_leaves(void **stat
     raw_expect_message(c[1], "undisturbed");
 }
 
+/* Whatever it sends: to close before that is read would be a reset. */
+static void client_that_is_refused_sees_why_though_it_sends_much(void **state)
+{
+    enum { SIZE = 4 * MIB };
+    static const uint8_t zeros[64 * KIB];
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    start(f, (struct ws_options){.max_clients = 1});
+    upgraded(f, "/echo");
+    for (int i = 0; i < 3; i++) {
+        c = client(f, "one too many");
+        raw_bytes_text(&f->out, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 4194304\r\n\r\n");
+        for (int sent = 0; sent < SIZE; sent += 64 * KIB)
+            raw_bytes_add(&f->out, zeros, sizeof zeros);
+        raw_send_bytes(c, &f->out);
+        raw_expect_status(c, &r, 503);
+        raw_expect_eof(c);
+        raw_close(c);
+    }
+}
+
+/* Those who are refused have few places themselves, and none of the others'. */
+static void many_who_are_refused_take_nobodys_place(void **state)
+{
+    enum { MANY = 40 };
+    struct fixture *f = *state;
+    struct raw_client *served;
+    struct raw_bytes nothing = {0};
+    struct raw_response r;
+    int fds[MANY];
+    int open;
+
+    start(f, (struct ws_options){.max_clients = 1, .close_timeout_ms = 3600 * 1000});
+    served = upgraded(f, "/echo");
+    open = count_descriptors();
+    for (size_t i = 0; i < MANY; i++)
+        fds[i] = open_one(f->port, &nothing, 0, i);
+    raw_expect_status(client(f, "the last"), &r, 503);
+    assert_int_equal(stats(f).connections, 1);
+    assert_in_range(count_descriptors() - open, MANY + 1, MANY + 1 + 16);
+    raw_reset(served);
+    wait_connections(f, 0);
+    expect_well(f);
+    for (size_t i = 0; i < MANY; i++)
+        close(fds[i]);
+}
+
 static void ten_thousand_resets_leak_nothing(void **state)
 {
     enum { BATCHES = 10, BATCH = 1000 };
@@ -1288,6 +1337,8 @@ int main(void)
         TEST(busy_unix_socket_is_not_waited_for),
         TEST(stop_leaves_the_unix_socket_of_a_successor),
         TEST(clients_over_max_clients_are_not_served_until_one_leaves),
+        TEST(client_that_is_refused_sees_why_though_it_sends_much),
+        TEST(many_who_are_refused_take_nobodys_place),
         TEST(ten_thousand_resets_leak_nothing),
         TEST(descriptors_may_run_out),
         TEST(idle_server_uses_no_cpu),

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where clients come in: the listening sockets of a server.
+ *
+ *     a client --> accept4() --> a place for it?   yes: a connection, see conn.c
+ *                     |                            no: 503
+ *                     +--> an error: nobody is let in for a while */
+#define _GNU_SOURCE 1 /* accept4, and what -std=c11 hides; for those who copy this file */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "listen.h"
+
+enum {
+    BATCH = 64,          /* clients let in per turn and listener */
+    PAUSE_MS = 50,       /* after an error; twice as long after the next one, */
+    PAUSE_MAX_MS = 1000, /* up to this */
+    REFUSED_MAX = 16     /* clients that have their 503 and may still have something on its way */
+};
+
+struct listener {
+    struct source source;
+    struct listen_file file; /* none for TCP */
+};
+
+/* --- errors ----------------------------------------------------------------------------------- */
+
+/* False when epoll refuses. */
+static bool watch_all(const struct ws_server *s, int op, uint32_t events)
+{
+    for (size_t i = 0; i < s->listener_count; i++) {
+        struct epoll_event event = {.events = events, .data.ptr = &s->listeners[i]};
+
+        if (epoll_ctl(s->epoll_fd, op, s->listeners[i].source.fd, &event) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Look again a little later, so that the loop does not spin. */
+static void take_a_break(struct ws_server *s)
+{
+    watch_all(s, EPOLL_CTL_MOD, 0);
+    timer_set(&s->timers, &s->accept_timer, s->now_ms + s->accept_pause_ms);
+    s->accept_pause_ms =
+        2 * s->accept_pause_ms < PAUSE_MAX_MS ? 2 * s->accept_pause_ms : PAUSE_MAX_MS;
+}
+
+static void break_is_over(struct timer *t)
+{
+    struct ws_server *s = TIMER_OWNER(t, struct ws_server, accept_timer);
+
+    if (s->spare_fd < 0)
+        s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
+    if (!watch_all(s, EPOLL_CTL_MOD, EPOLLIN))
+        take_a_break(s);
+}
+
+/* Give up the spare descriptor to hang up on one client, so that it does not wait in vain. */
+static void hang_up_on_one(struct ws_server *s, const struct listener *l)
+{
+    int fd;
+
+    if (s->spare_fd < 0)
+        return;
+    close(s->spare_fd);
+    fd = accept4(l->source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
+}
+
+static bool is_out_of_descriptors(int error)
+{
+    return error == EMFILE || error == ENFILE;
+}
+
+/* Descriptors may come back at any moment; of other errors nothing is known, so that the breaks get
+ * longer. It is said once, until clients come in again or the error is another one. */
+static void accept_failed(struct ws_server *s, const struct listener *l, int error)
+{
+    if (error != s->accept_error)
+        server_log(s, WS_LOG_ERROR, "cannot let clients in (%zu are connected): accept4: %s",
+                   s->conn_count, strerror(error));
+    s->accept_error = error;
+    if (is_out_of_descriptors(error)) {
+        hang_up_on_one(s, l);
+        s->accept_pause_ms = PAUSE_MS;
+    }
+    take_a_break(s);
+}
+
+/* --- clients ---------------------------------------------------------------------------------- */
+
+/* The host of an address; NULL for a Unix socket, and when memory is out: that bounds less, but
+ * lets the client in. */
+static struct host *host_of(struct ws_server *s, const struct sockaddr_storage *address)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+
+    if (address->ss_family == AF_INET)
+        return host_get(&s->hosts, host_key((const uint8_t *)&v4->sin_addr, 4));
+    if (address->ss_family == AF_INET6)
+        return host_get(&s->hosts, host_key((const uint8_t *)&v6->sin6_addr, 16));
+    return NULL;
+}
+
+/* Over max_clients: 503, and then whatever the client has sent must be read, or TCP resets the
+ * connection and the client may never see it. Where too many are being refused already, it is
+ * closed at once. */
+static void refuse(struct ws_server *s, int fd, struct host *host)
+{
+    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+                               "Retry-After: 5\r\nConnection: close\r\n\r\n";
+    struct ws_conn *c;
+
+    if (s->refused_count < REFUSED_MAX) {
+        c = conn_new(s, fd, host);
+        if (c == NULL)
+            return;
+        c->refused = true;
+        s->refused_count++;
+        conn_refuse(c, 503, "all places are taken (--max-clients)");
+        return;
+    }
+    host_release(&s->hosts, host);
+    if (send(fd, text, sizeof text - 1, MSG_NOSIGNAL) < 0)
+        server_log(s, WS_LOG_INFO, "a client that was refused has gone: %s", strerror(errno));
+    close(fd);
+}
+
+/* Either a client has come, or *error says why not; EAGAIN: there is none. */
+static bool accept_one(struct ws_server *s, const struct listener *l, int *error)
+{
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof peer;
+    int fd = accept4(l->source.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0) {
+        *error = errno;
+        return false;
+    }
+    if (s->conn_count - s->refused_count < s->options.max_clients)
+        conn_new(s, fd, host_of(s, &peer));
+    else
+        refuse(s, fd, host_of(s, &peer));
+    return true;
+}
+
+/* Some errors are a client's that has gone again (ECONNABORTED), and the next call works. When none
+ * works it is something else. accept(2) */
+void accept_ready(struct ws_server *s, struct listener *l)
+{
+    bool some = false;
+    int error = 0;
+
+    for (int i = 0; i < BATCH && !s->stopping && !is_out_of_descriptors(error); i++) {
+        if (accept_one(s, l, &error))
+            some = true;
+        else if (error == EAGAIN || error == EWOULDBLOCK)
+            break;
+    }
+    if (some) {
+        s->accept_error = 0;
+        s->accept_pause_ms = PAUSE_MS;
+    }
+    if (is_out_of_descriptors(error) ||
+        (!some && error != 0 && error != EAGAIN && error != EWOULDBLOCK))
+        accept_failed(s, l, error);
+}
+
+/* --- listening -------------------------------------------------------------------------------- */
+
+/* errno is the reason, whatever the log does. */
+static bool listen_failed(const struct ws_server *s, const char *why)
+{
+    int error = errno;
+
+    server_log(s, WS_LOG_ERROR, "cannot listen on %s", why);
+    errno = error;
+    return false;
+}
+
+/* There is a place for it. */
+static void listener_add(struct ws_server *s, int fd, const struct listen_file *file)
+{
+    s->listeners[s->listener_count++] =
+        (struct listener){.source = {.fd = fd, .kind = SOURCE_LISTENER}, .file = *file};
+}
+
+static bool listen_all(struct ws_server *s, const char *const *bind_to)
+{
+    static const struct listen_file no_file;
+    struct listen_set tcp = {0};
+    char why[SENTENCE_SIZE / 2];
+    size_t count = 0;
+
+    if (listen_tcp(&tcp, bind_to, s->options.port, why, sizeof why) != 0)
+        return listen_failed(s, why);
+    while (bind_to[count] != NULL)
+        count++;
+    s->listeners = calloc(tcp.count + count + 1, sizeof *s->listeners);
+    if (s->listeners == NULL) {
+        listen_close(&tcp);
+        return false;
+    }
+    for (size_t i = 0; i < tcp.count; i++)
+        listener_add(s, tcp.fds[i], &no_file);
+    for (size_t i = 0; i < count; i++) {
+        struct listen_file file;
+        int fd;
+
+        if (listen_unix_path(bind_to[i]) == NULL)
+            continue;
+        fd = listen_unix(bind_to[i], s->options.unix_mode, &file, why, sizeof why);
+        if (fd < 0)
+            return listen_failed(s, why);
+        listener_add(s, fd, &file);
+    }
+    return true;
+}
+
+bool accept_begin(struct ws_server *s)
+{
+    static const char *const loopback[] = {"127.0.0.1", NULL};
+
+    s->accept_timer.fire = break_is_over;
+    s->accept_pause_ms = PAUSE_MS;
+    s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
+    /* epoll keeps pointers into the array, which is complete then. */
+    return s->spare_fd >= 0 &&
+           listen_all(s, s->options.bind != NULL ? s->options.bind : loopback) &&
+           watch_all(s, EPOLL_CTL_ADD, EPOLLIN);
+}
+
+void accept_close(struct ws_server *s)
+{
+    for (size_t i = 0; i < s->listener_count; i++) {
+        listen_unlink(&s->listeners[i].file);
+        close(s->listeners[i].source.fd);
+    }
+    s->listener_count = 0;
+    timer_cancel(&s->timers, &s->accept_timer);
+}
+
+uint16_t ws_server_port(const struct ws_server *s)
+{
+    uint16_t port = 0;
+
+    for (size_t i = 0; i < s->listener_count && port == 0; i++)
+        port = listen_port(s->listeners[i].source.fd);
+    return port;
+}
