@@ -12,7 +12,7 @@ STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 PURE = sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade account buf table host timer \
-    output room
+    output room log_limit
 CORE = $(PURE) block listen accept conn conn_output conn_http conn_ws ws
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
@@ -36,6 +36,7 @@ LINK_test_host = host $(LINK_test_table)
 LINK_test_buf = buf $(MEMORY) tests/oom
 LINK_test_timer = timer
 LINK_test_output = output buf $(MEMORY) tests/oom
+LINK_test_log_limit = log_limit
 LINK_test_room = room $(LINK_test_host)
 LINK_test_listen = listen tests/faults tests/raw_client
 LINK_test_server = $(CORE) tests/server_fixture tests/raw_client

@@ -180,7 +180,7 @@ void accept_ready(struct ws_server *s, struct listener *l)
 /* --- listening -------------------------------------------------------------------------------- */
 
 /* errno is the reason, whatever the log does. */
-static bool listen_failed(const struct ws_server *s, const char *why)
+static bool listen_failed(struct ws_server *s, const char *why)
 {
     int error = errno;
 

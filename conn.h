@@ -29,6 +29,7 @@
 #include "host.h"
 #include "http.h"
 #include "http_upgrade.h"
+#include "log_limit.h"
 #include "output.h"
 #include "room.h"
 #include "timer.h"
@@ -200,6 +201,8 @@ struct ws_server {
     unsigned accept_pause_ms;  /* how long it would run, */
     int accept_error;          /* and the errno that was logged; 0: clients come in */
     struct timer stop_timer;
+    struct timer log_timer; /* to when what the log left out is told */
+    struct log_limit log_limit;
     struct ws_timer *app_timers;
     struct watch *watches;
     struct watch *ended_watches; /* in this turn, whose batch may name them still */
@@ -240,8 +243,9 @@ void accept_close(struct ws_server *s);
 /* --- ws.c ------------------------------------------------------------------------------------- */
 
 /* One line to the application. What a peer sent may be in it, so nothing but printable ASCII
- * leaves. */
-void server_log(const struct ws_server *s, enum ws_log_level level, const char *format, ...)
+ * leaves; and any peer may cause it, so that of one kind only some a second do, see log_limit.h.
+ * `format` is a literal. */
+void server_log(struct ws_server *s, enum ws_log_level level, const char *format, ...)
     __attribute__((cold, format(printf, 3, 4)));
 bool server_tracing(const struct ws_server *s);
 /* The time of the turn in ms; outside of one, where that is long past, the time. */

@@ -36,6 +36,8 @@
 enum {
     EVENT_BATCH = 256,   /* events taken from epoll per turn */
     RESERVED_FDS = 32,   /* descriptors that are not for clients */
+    LOG_ERRORS = 5,      /* lines of one kind a second */
+    LOG_LINES = 100,     /* and of what WS_LOG_INFO asks for */
     SHARE_LOOK = 1024,   /* units of work between two looks at the clock */
     SHARE_US = 5000,     /* a connection's share of a turn */
     SHARE_LATE_US = 500, /* the same in a turn that is older than TURN_US */
@@ -232,7 +234,43 @@ uint64_t ws_server_turn(const struct ws_server *s)
     return s->turn;
 }
 
-void server_log(const struct ws_server *s, enum ws_log_level level, const char *format, ...)
+static void log_sums(struct ws_server *s, uint64_t now_ms)
+{
+    char line[SENTENCE_SIZE];
+    int level;
+
+    while (log_limit_sum(&s->log_limit, now_ms, line, sizeof line, &level))
+        s->options.log(s->options.log_arg, (enum ws_log_level)level, line);
+}
+
+static void log_timer_fired(struct timer *t)
+{
+    struct ws_server *s = TIMER_OWNER(t, struct ws_server, log_timer);
+
+    log_sums(s, server_now(s));
+}
+
+/* Frames are traced for whoever wants to see each of them. */
+static bool log_admits(struct ws_server *s, enum ws_log_level level, const char *format,
+                       const char *line)
+{
+    unsigned max = level == WS_LOG_ERROR ? LOG_ERRORS : LOG_LINES;
+    uint64_t now_ms = server_now(s);
+
+    if (level >= WS_LOG_TRACE)
+        return true;
+    log_sums(s, now_ms);
+    if (log_limit_admit(&s->log_limit, format, (int)level, max, now_ms, line))
+        return true;
+    if (s->log_timer.link == NULL) {
+        timer_set(&s->timers, &s->log_timer, now_ms + LOG_SECOND_MS);
+        if (!s->in_turn)
+            eventfd_write(s->wake.fd, 1); /* have a turn, which arms the clock */
+    }
+    return false;
+}
+
+void server_log(struct ws_server *s, enum ws_log_level level, const char *format, ...)
 {
     char line[SENTENCE_SIZE];
     va_list args;
@@ -246,7 +284,8 @@ void server_log(const struct ws_server *s, enum ws_log_level level, const char *
         if (*p < ' ' || *p > '~')
             *p = '?';
     }
-    s->options.log(s->options.log_arg, level, line);
+    if (log_admits(s, level, format, line))
+        s->options.log(s->options.log_arg, level, line);
 }
 
 bool server_tracing(const struct ws_server *s)
@@ -816,7 +855,7 @@ static void default_size(size_t *option, size_t value)
         *option = value;
 }
 
-static bool origins_make_sense(const struct ws_server *s, const char *const *origins)
+static bool origins_make_sense(struct ws_server *s, const char *const *origins)
 {
     for (; origins != NULL && *origins != NULL; origins++) {
         const char *fault = ws_origin_fault(*origins);
@@ -830,7 +869,7 @@ static bool origins_make_sense(const struct ws_server *s, const char *const *ori
 }
 
 /* A client's offer is a list of tokens, RFC 6455 §4.1: what is none is never agreed on. */
-static bool subprotocols_make_sense(const struct ws_server *s, const char *const *subprotocols)
+static bool subprotocols_make_sense(struct ws_server *s, const char *const *subprotocols)
 {
     for (; subprotocols != NULL && *subprotocols != NULL; subprotocols++) {
         if (!http_is_token(http_str(*subprotocols))) {
@@ -939,6 +978,7 @@ static bool server_init(struct ws_server *s)
     s->now_ms = read_clock(s);
     timer_wheel_init(&s->timers, s->now_ms);
     s->stop_timer.fire = stop_timer_fired;
+    s->log_timer.fire = log_timer_fired;
     s->wake.fd = s->clock.fd = -1;
     s->spare_fd = -1;
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -949,7 +989,7 @@ static bool server_init(struct ws_server *s)
            accept_begin(s);
 }
 
-static bool options_make_sense(const struct ws_server *s)
+static bool options_make_sense(struct ws_server *s)
 {
     const char *scheme = s->options.scheme;
 
@@ -1021,6 +1061,8 @@ void ws_server_free(struct ws_server *s)
     }
     while (s->accounts != NULL)
         account_leave(s->accounts);
+    if (s->options.log != NULL)
+        log_sums(s, UINT64_MAX);
     room_table_release(&s->rooms);
     host_table_release(&s->hosts);
     budget_release(&s->budget);

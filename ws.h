@@ -113,7 +113,9 @@ struct ws_options {
                                       it gets as long again; 0: 30 s; UINT_MAX: no limit */
     enum ws_log_level log_level;   /* least important lines wanted; 0: WS_LOG_ERROR */
     void (*log)(void *arg, enum ws_log_level level,
-                const char *line); /* no newline; NULL: silence */
+                const char *line); /* no newline; NULL: silence. Of one kind, 5 errors a second or
+                                      100 other lines, then one with their number; frames that
+                                      are traced have no such limit */
     void *log_arg;
 };
 

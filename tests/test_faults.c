@@ -1189,6 +1189,40 @@ static void random_bytes_come_from_a_file_where_the_call_fails(void **state)
     }
 }
 
+/* --- a log that any peer can write ------------------------------------------------------------- */
+
+static void send_no_request(struct fixture *f, int times)
+{
+    for (int i = 0; i < times; i++) {
+        int fd = dial(f->port);
+
+        assert_int_equal(write(fd, "\1", 1), 1);
+        let_serve(f);
+        close(fd);
+        let_serve(f);
+    }
+}
+
+static void peers_get_few_lines_of_the_log_and_a_sum(void **state)
+{
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){.log_level = WS_LOG_ERROR});
+    send_no_request(f, 20);
+    assert_int_equal(f->seen.errors, 5);
+    assert_non_null(strstr(f->seen.log, "refused with 400"));
+    seconds_later(f);
+    assert_int_equal(f->seen.errors, 6);
+    assert_non_null(strstr(f->seen.log, "15 more like this were left out: #20 "));
+    assert_false(wants_a_turn(f));
+    send_no_request(f, 7);
+    assert_int_equal(f->seen.errors, 11);
+    ws_server_free(f->server);
+    f->server = NULL;
+    assert_int_equal(f->seen.errors, 12);
+    assert_non_null(strstr(f->seen.log, "2 more like this were left out: #27 "));
+}
+
 /* --- a share of a turn ------------------------------------------------------------------------ */
 
 enum { MANY = 500 /* messages that take a second each: too much for one turn */ };
@@ -1591,6 +1625,7 @@ int main(void)
         TEST(clients_wait_no_longer_where_epoll_refuses_at_first),
         TEST(loop_that_cannot_wait_says_why),
         TEST(random_bytes_come_from_a_file_where_the_call_fails),
+        TEST(peers_get_few_lines_of_the_log_and_a_sum),
         TEST(many_messages_of_one_keep_nobody_waiting),
         TEST(many_requests_of_one_keep_nobody_waiting),
         TEST(what_waits_for_its_turn_comes_before_the_end),
