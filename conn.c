@@ -154,6 +154,12 @@ void conn_overload(struct ws_conn *c)
     }
 }
 
+static bool has_stash(const struct ws_conn *c)
+{
+    return c->input != NULL && c->input->stash.len > 0;
+}
+
+/* A request that has begun to come is still answered, by what is then the last answer. */
 void conn_stop(struct ws_conn *c)
 {
     switch ((enum conn_state)c->state) {
@@ -161,19 +167,27 @@ void conn_stop(struct ws_conn *c)
         if (conn_start_close(c, WS_CLOSE_GOING_AWAY, "the server stops") != 0)
             conn_lost(c);
         break;
+    case CONN_HTTP:
+        if (!has_stash(c))
+            conn_drain(c);
+        break;
     case CONN_BODY:
     case CONN_ANSWERING:
-        conn_refuse(c, 503, "the server stops");
-        break;
-    case CONN_HTTP:
-        conn_drain(c);
-        break;
     case CONN_UPGRADING:
     case CONN_CLOSING:
     case CONN_DRAINING:
     case CONN_DEAD:
         break;
     }
+}
+
+/* The server closes first, RFC 6455 §7.1.1. That the peer has our FIN and all before it, and says
+ * nothing more, is enough while the server stops: it may leave its side open for long. */
+void conn_stop_waiting(struct ws_conn *c)
+{
+    if (c->state == CONN_DRAINING && c->fin_sent && c->heard_ms + QUIET_MS <= c->server->now_ms &&
+        conn_all_taken(c))
+        conn_lost(c);
 }
 
 /* --- input ------------------------------------------------------------------------------------ */
@@ -312,11 +326,6 @@ static void conn_tidy_input(struct ws_conn *c)
         conn_drop_input(c);
     else
         conn_start_due(c);
-}
-
-static bool has_stash(const struct ws_conn *c)
-{
-    return c->input != NULL && c->input->stash.len > 0;
 }
 
 /* Go on with what had to wait. */
@@ -544,6 +553,10 @@ static void conn_read_rest(struct ws_conn *c)
 void conn_give_up(struct ws_conn *c)
 {
     conn_read_rest(c);
+    if (conn_owes_answer(c)) {
+        conn_refuse(c, 503, "the server stops");
+        conn_flush(c);
+    }
     if (c->state != CONN_DEAD)
         conn_lost(c);
 }

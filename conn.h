@@ -46,6 +46,7 @@ enum {
     REST_READS = 32, /* at a deadline, of what lies in the socket: more than the kernel holds */
     STAGE_SIZE = 96 * 1024, /* bytes staged for one connection: the high-water mark and some */
     SLOWEST = 64 * 1024, /* bytes that a peer has to send or take per deadline to get another one */
+    QUIET_MS = 50,       /* of silence, and a peer of a server that stops has nothing more to say */
     HEAD_SIZE = 16 * 1024, /* of a response head */
     SENTENCE_SIZE = 512    /* of a log line, or of why a request is refused */
 };
@@ -197,10 +198,12 @@ struct ws_server {
     uint64_t sweep_ms;     /* when the sweep began, see ws.c */
     size_t sweep_batches;  /* of it so far */
     struct timer_wheel timers;
-    struct timer accept_timer; /* to when clients are let in again */
-    unsigned accept_pause_ms;  /* how long it would run, */
-    int accept_error;          /* and the errno that was logged; 0: clients come in */
-    struct timer stop_timer;
+    struct timer accept_timer;    /* to when clients are let in again */
+    unsigned accept_pause_ms;     /* how long it would run, */
+    int accept_error;             /* and the errno that was logged; 0: clients come in */
+    struct timer stop_timer;      /* the last moment of a stop */
+    struct timer stop_look_timer; /* the next look at who is owed nothing */
+    unsigned stop_look_ms;
     struct timer log_timer; /* to when what the log left out is told */
     struct log_limit log_limit;
     struct ws_timer *app_timers;
@@ -297,6 +300,7 @@ void conn_free(struct ws_conn *c);
 void conn_stop(struct ws_conn *c); /* the server stops */
 /* The server waits no longer. What came in time is heard before the connection is lost. */
 void conn_give_up(struct ws_conn *c);
+void conn_stop_waiting(struct ws_conn *c); /* if the peer has all that it is owed */
 
 /* --- conn_output.c ---------------------------------------------------------------------------- */
 
@@ -337,6 +341,7 @@ int conn_send_result(struct ws_conn *c); /* WS_SENT, or WS_QUEUED with on_drain 
 int to_ws_error(int account_error);      /* ACCOUNT_FULL and ACCOUNT_NOMEM in the API's words */
 /* Send until everything is out or the socket takes no more. The socket is not known to be full. */
 void conn_flush(struct ws_conn *c);
+bool conn_all_taken(const struct ws_conn *c); /* by the peer's system, our FIN, too */
 /* From here on it counts what the peer takes. */
 void conn_mark_output(struct ws_conn *c);
 /* Has the peer taken `least` bytes or more since then? If so, it counts from here on. */

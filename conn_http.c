@@ -236,6 +236,10 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
         conn_refuse(c, status, u.why);
         return;
     }
+    if (c->server->stopping) {
+        conn_refuse(c, 503, "the server stops");
+        return;
+    }
     c->state = CONN_UPGRADING;
     c->server->upgrade = &u;
     c->server->refusal_failed = false;

@@ -281,6 +281,11 @@ static uint32_t untaken(const struct ws_conn *c)
     return ioctl(c->source.fd, TIOCOUTQ, &n) != 0 || n < 0 ? 0 : (uint32_t)n;
 }
 
+bool conn_all_taken(const struct ws_conn *c)
+{
+    return untaken(c) == 0;
+}
+
 static void mark_output(struct ws_conn *c, uint32_t left)
 {
     c->given = left;

@@ -42,7 +42,9 @@ enum {
     SHARE_US = 5000,     /* a connection's share of a turn */
     SHARE_LATE_US = 500, /* the same in a turn that is older than TURN_US */
     TURN_US = 20000,
-    WIDE_MEMORY = 16 << 20 /* bytes of max_memory for each connection that may be wide: its socket
+    STOP_LOOK_MS = 10,      /* while stopping, to the first look at who needs no waiting for, */
+    STOP_LOOK_MAX_MS = 500, /* and between two later ones */
+    WIDE_MEMORY = 16 << 20  /* bytes of max_memory for each connection that may be wide: its socket
                               holds 4 MiB at most (sysctl net.ipv4.tcp_wmem) */
 };
 
@@ -460,11 +462,24 @@ static void stop_timer_fired(struct timer *t)
     for_each_conn(TIMER_OWNER(t, struct ws_server, stop_timer), conn_give_up);
 }
 
+/* Seldom where there are many, or they need long. */
+static void stop_look_fired(struct timer *t)
+{
+    struct ws_server *s = TIMER_OWNER(t, struct ws_server, stop_look_timer);
+
+    for_each_conn(s, conn_stop_waiting);
+    timer_set(&s->timers, t, s->now_ms + s->stop_look_ms);
+    if (s->stop_look_ms < STOP_LOOK_MAX_MS)
+        s->stop_look_ms *= 2;
+}
+
 static void stop_begin(struct ws_server *s)
 {
     s->stopping = true;
     accept_close(s);
     for_each_conn(s, conn_stop);
+    s->stop_look_ms = STOP_LOOK_MS;
+    timer_set(&s->timers, &s->stop_look_timer, s->now_ms + s->stop_look_ms);
     timer_set(&s->timers, &s->stop_timer, s->now_ms + s->options.close_timeout_ms);
 }
 
@@ -978,6 +993,7 @@ static bool server_init(struct ws_server *s)
     s->now_ms = read_clock(s);
     timer_wheel_init(&s->timers, s->now_ms);
     s->stop_timer.fire = stop_timer_fired;
+    s->stop_look_timer.fire = stop_look_fired;
     s->log_timer.fire = log_timer_fired;
     s->wake.fd = s->clock.fd = -1;
     s->spare_fd = -1;

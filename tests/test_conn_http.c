@@ -310,17 +310,14 @@ static void origin_must_be_ours_or_listed(void **state)
     bool named;
 
     start(f, (struct ws_options){.origins = friends});
-    for (size_t i = 0; i < COUNT(origins); i++)
-        try_origin(f, &origins[i]);
-    lock(f);
-    f->seen.log[0] = '\0';
-    unlock(f);
     try_origin(f, &(struct origin){"example.com", "null", 403});
     lock(f);
     named = strstr(f->seen.log, "origin") != NULL;
     unlock(f);
     if (!named)
         fail_msg("the log does not name the option: %s", f->seen.log);
+    for (size_t i = 0; i < COUNT(origins); i++)
+        try_origin(f, &origins[i]);
 }
 
 static void scheme_of_the_server_is_that_of_its_pages(void **state)

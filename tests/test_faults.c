@@ -1079,7 +1079,7 @@ static void clock_that_goes_back_neither_spins_nor_stops_timers(void **state)
     assert_int_equal(f->seen.ran, 1);
 }
 
-/* --- errors that nobody lists ------------------------------------------------------------------ */
+/* --- errors that nobody lists ----------------------------------------------------------------- */
 
 static bool wants_a_turn(const struct fixture *f)
 {
@@ -1189,7 +1189,7 @@ static void random_bytes_come_from_a_file_where_the_call_fails(void **state)
     }
 }
 
-/* --- a log that any peer can write ------------------------------------------------------------- */
+/* --- a log that any peer can write ------------------------------------------------------------ */
 
 static void send_no_request(struct fixture *f, int times)
 {

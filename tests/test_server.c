@@ -633,13 +633,23 @@ static void step_waits_no_longer_than_it_was_told(void **state)
 
 /* --- stopping --------------------------------------------------------------------------------- */
 
+/* Until the server keeps `n` unfinished requests, and nothing else. */
+static void wait_for_input(struct fixture *f, size_t n)
+{
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+
+    while (stats(f).buffered < n * 200 && raw_now_ms() < deadline)
+        sleep_ms(1);
+    assert_true(stats(f).buffered >= n * 200);
+}
+
 static void stop_says_1001_to_everybody_and_returns(void **state)
 {
     struct fixture *f = *state;
     struct raw_client *open[3], *half, *late;
     struct raw_client probe;
 
-    create(f, (struct ws_options){0});
+    create(f, (struct ws_options){.close_timeout_ms = 200});
     serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
     run(f);
     for (size_t i = 0; i < COUNT(open); i++)
@@ -712,6 +722,104 @@ static void stop_under_load_loses_no_reply_and_returns(void **state)
     assert_int_equal(f->run_result, 0);
     assert_int_equal(f->seen.closed, (int)COUNT(c));
     free(payload);
+}
+
+/* They leave TCP open: a client that has answered our Close, one that has had an answer and none
+ * that waits for more. */
+static void stop_does_not_wait_for_who_is_owed_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *closed[3], *idle[3], *silent;
+    int64_t begun;
+
+    start(f, (struct ws_options){.close_timeout_ms = 10 * PATIENCE_MS});
+    silent = client(f, "silent");
+    for (size_t i = 0; i < COUNT(closed); i++) {
+        closed[i] = upgraded(f, "/echo");
+        idle[i] = client(f, "keep-alive");
+        raw_send_text(idle[i], "GET /http HTTP/1.1\r\n" HOST "\r\n");
+        expect_body(idle[i], "GET /http? []");
+    }
+    begun = raw_now_ms();
+    ws_server_stop(f->server);
+    for (size_t i = 0; i < COUNT(closed); i++) {
+        raw_expect_close(closed[i], 1001);
+        raw_send_close(closed[i], 1001);
+        raw_expect_eof(closed[i]);
+    }
+    join(f);
+    assert_in_range(raw_now_ms() - begun, 0, PATIENCE_MS);
+    assert_int_equal(f->run_result, 0);
+    assert_int_equal(f->seen.closed, 3);
+    assert_int_equal(f->seen.close_code, 1001);
+    raw_expect_eof(silent);
+}
+
+/* A request that has begun is answered, and the connection closed behind that. */
+static void stop_waits_for_requests_that_have_begun(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *half, *body, *late;
+    struct raw_response r;
+
+    create(f, (struct ws_options){.close_timeout_ms = 10 * PATIENCE_MS});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+    half = client(f, "half a head");
+    body = client(f, "half a body");
+    late = client(f, "late");
+    raw_send_text(half, "GET /http HT");
+    raw_send_text(body, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
+    raw_send_text(late, "GET /late?100 HTTP/1.1\r\n" HOST "\r\n");
+    wait_until(f, &f->seen.requests, 1, "requests");
+    wait_for_input(f, 2);
+    ws_server_stop(f->server);
+    raw_expect_status(late, &r, 200);
+    assert_true(raw_header_is(&r, "Connection", "close"));
+    raw_expect_eof(late);
+    raw_send_text(half, "TP/1.1\r\n" HOST "\r\n");
+    expect_body(half, "GET /http? []");
+    raw_expect_eof(half);
+    raw_send_text(body, "cd");
+    expect_body(body, "POST /http? [abcd]");
+    raw_expect_eof(body);
+    join(f);
+    assert_int_equal(f->seen.aborted, 0);
+}
+
+static void upgrade_to_a_server_that_stops_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    start(f, (struct ws_options){.close_timeout_ms = 10 * PATIENCE_MS});
+    c = client(f, "half a handshake");
+    raw_send_text(c, GET HOST UPGRADE);
+    wait_for_input(f, 1);
+    ws_server_stop(f->server);
+    raw_send_text(c, KEY VERSION "\r\n");
+    raw_expect_status(c, &r, 503);
+    raw_expect_eof(c);
+    join(f);
+    assert_int_equal(f->seen.opened, 0);
+}
+
+static void request_that_takes_too_long_for_a_stop_gets_503(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    create(f, (struct ws_options){.close_timeout_ms = 50});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+    c = client(f, "late");
+    raw_send_text(c, "GET /late?1000000 HTTP/1.1\r\n" HOST "\r\n");
+    wait_until(f, &f->seen.requests, 1, "requests");
+    stop_and_join(f);
+    raw_expect_status(c, &r, 503);
+    assert_int_equal(f->seen.aborted, 1);
 }
 
 static void stop_waits_no_longer_than_the_close_timeout(void **state)
@@ -1325,6 +1433,10 @@ int main(void)
         TEST(step_waits_no_longer_than_it_was_told),
         TEST(stop_says_1001_to_everybody_and_returns),
         TEST(stop_under_load_loses_no_reply_and_returns),
+        TEST(stop_does_not_wait_for_who_is_owed_nothing),
+        TEST(stop_waits_for_requests_that_have_begun),
+        TEST(upgrade_to_a_server_that_stops_is_refused),
+        TEST(request_that_takes_too_long_for_a_stop_gets_503),
         TEST(stop_waits_no_longer_than_the_close_timeout),
         TEST(second_stop_ends_the_waiting),
         TEST(server_may_be_stopped_from_a_signal_handler),

@@ -638,7 +638,8 @@ static void upload_to_a_server_that_stops_is_refused(void **state)
     struct raw_client *uploading;
     char sid[EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){0});
+    engine_start(e, (struct eio_options){0}, (struct eio_handlers){0},
+                 (struct ws_options){.close_timeout_ms = 50});
     c = client(e->f, "polling");
     open_polling(c, sid);
     raw_close(c);
