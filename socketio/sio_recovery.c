@@ -312,17 +312,16 @@ bool sio_recovery_replay(struct sio_socket *s)
 
 /* --- going and coming back -------------------------------------------------------------------- */
 
+/* The same for the names of the socket's rooms. */
 static size_t put_rooms(char *at, const struct sio_socket *s, size_t *count)
 {
     size_t bytes = 0;
-    const char *room;
 
-    for (*count = 0; (room = sio_socket_room(s, *count)) != NULL; ++*count) {
-        size_t len = strlen(room) + 1;
+    *count = 0;
+    for (const struct sio_seat *seat = s->seats; seat != NULL; seat = sio_next_seat(seat)) {
+        const char *const names[] = {sio_room_of(seat), NULL};
 
-        if (at != NULL)
-            memcpy(at + bytes, room, len);
-        bytes += len;
+        bytes += put_names(at == NULL ? NULL : at + bytes, names, count);
     }
     return bytes;
 }

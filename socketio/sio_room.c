@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rooms of sockets, and targets made of them. A room lists its seats, a socket lists its own. */
+ * Rooms of sockets, and targets made of them. A room lists its seats, a socket lists its own, and a
+ * namespace finds the seat of a socket in a room by a table: a socket may be in a thousand rooms,
+ * and a room may have all sockets, so neither list is ever searched. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,10 +15,17 @@ struct sio_room {
     char name[]; /* entry.len bytes and a NUL */
 };
 
-struct sio_seat {
+/* What a seat is found by. The bytes of the two pointers are its name in the table. */
+struct place {
     struct sio_room *room;
     struct sio_socket *socket;
-    struct sio_seat *next_of_socket;
+};
+
+struct sio_seat {
+    struct name_entry entry; /* in nsp->seats, by `place` */
+    struct place place;
+    struct sio_seat *next_of_socket; /* older */
+    struct sio_seat *previous_of_socket;
     struct sio_seat *next; /* of the room */
     struct sio_seat *previous;
 };
@@ -66,21 +75,41 @@ static void room_check(struct sio_namespace *n, struct sio_room *room)
     room_free(room);
 }
 
-/* Where the seat of `s` in a room hangs in its list; *place is NULL when it has none. */
-static struct sio_seat **seat_place(struct sio_socket *s, const char *name)
+static struct ws_str place_name(const struct place *place)
 {
-    struct sio_seat **place = &s->seats;
-
-    while (*place != NULL && strcmp((*place)->room->name, name) != 0)
-        place = &(*place)->next_of_socket;
-    return place;
+    return (struct ws_str){(const char *)place, sizeof *place};
 }
 
-static void sit(struct sio_seat *seat, struct sio_room *room, struct sio_socket *s)
+/* NULL when `s` is not in the room, or there is none: `room` may be NULL. */
+static struct sio_seat *seat_in(const struct sio_socket *s, const struct sio_room *room)
 {
-    seat->room = room;
-    seat->socket = s;
+    const struct place place = {(struct sio_room *)room, (struct sio_socket *)s};
+
+    return room == NULL ? NULL
+                        : (struct sio_seat *)name_table_find(&s->nsp->seats, place_name(&place));
+}
+
+static struct sio_seat *seat_new(struct sio_socket *s, struct sio_room *room)
+{
+    struct sio_seat *seat = ws_account_take(s->conn->account, sizeof *seat);
+
+    if (seat == NULL)
+        return NULL;
+    seat->place = (struct place){room, s};
+    if (name_table_add(&s->nsp->seats, &seat->entry, place_name(&seat->place)))
+        return seat;
+    ws_account_give(s->conn->account, seat, sizeof *seat);
+    return NULL;
+}
+
+static void sit(struct sio_seat *seat)
+{
+    struct sio_socket *s = seat->place.socket;
+    struct sio_room *room = seat->place.room;
+
     seat->next_of_socket = s->seats;
+    if (s->seats != NULL)
+        s->seats->previous_of_socket = seat;
     s->seats = seat;
     s->seat_count++;
     seat->next = room->first;
@@ -99,60 +128,69 @@ int sio_join(struct sio_socket *s, const char *name)
         return WS_ERR_CLOSED;
     if (strlen(name) > SIO_NAME_MAX)
         return WS_ERR_INVALID;
-    if (*seat_place(s, name) != NULL || strcmp(name, s->id) == 0)
+    room = room_named(n, name);
+    if (seat_in(s, room) != NULL || strcmp(name, s->id) == 0)
         return 0;
     if (s->seat_count >= n->server->options.max_rooms)
         return WS_ERR_FULL;
-    seat = ws_account_take(s->conn->account, sizeof *seat);
-    if (seat == NULL)
-        return WS_ERR_NOMEM;
-    room = room_named(n, name);
     if (room == NULL)
         room = room_open(n, s->conn->account, name);
-    if (room == NULL) {
-        ws_account_give(s->conn->account, seat, sizeof *seat);
+    if (room == NULL)
+        return WS_ERR_NOMEM;
+    seat = seat_new(s, room);
+    if (seat == NULL) {
+        room_check(n, room);
         return WS_ERR_NOMEM;
     }
-    sit(seat, room, s);
+    sit(seat);
     return 0;
 }
 
-/* Take the seat off `*place`, where it hangs in its socket's list. */
-static void stand_up(struct sio_seat **place)
+static void stand_up(struct sio_seat *seat)
 {
-    struct sio_seat *seat = *place;
-    struct sio_socket *s = seat->socket;
+    struct sio_socket *s = seat->place.socket;
+    struct sio_room *room = seat->place.room;
 
-    *place = seat->next_of_socket;
+    name_table_remove(&s->nsp->seats, &seat->entry);
+    *(seat->previous_of_socket == NULL ? &s->seats : &seat->previous_of_socket->next_of_socket) =
+        seat->next_of_socket;
+    if (seat->next_of_socket != NULL)
+        seat->next_of_socket->previous_of_socket = seat->previous_of_socket;
     s->seat_count--;
-    *(seat->previous == NULL ? &seat->room->first : &seat->previous->next) = seat->next;
+    *(seat->previous == NULL ? &room->first : &seat->previous->next) = seat->next;
     if (seat->next != NULL)
         seat->next->previous = seat->previous;
-    room_check(s->nsp, seat->room);
+    room_check(s->nsp, room);
     ws_account_give(s->conn->account, seat, sizeof *seat);
 }
 
 void sio_leave(struct sio_socket *s, const char *name)
 {
-    struct sio_seat **place = seat_place(s, name);
+    struct sio_seat *seat = seat_in(s, room_named(s->nsp, name));
 
-    if (*place != NULL)
-        stand_up(place);
+    if (seat != NULL)
+        stand_up(seat);
 }
 
 void sio_leave_rooms(struct sio_socket *s)
 {
     while (s->seats != NULL)
-        stand_up(&s->seats);
+        stand_up(s->seats);
 }
 
 bool sio_is_in(const struct sio_socket *s, const char *name)
 {
-    const struct sio_seat *seat = s->seats;
+    return seat_in(s, room_named(s->nsp, name)) != NULL || strcmp(name, s->id) == 0;
+}
 
-    while (seat != NULL && strcmp(seat->room->name, name) != 0)
-        seat = seat->next_of_socket;
-    return seat != NULL || strcmp(name, s->id) == 0;
+const char *sio_room_of(const struct sio_seat *seat)
+{
+    return seat->place.room->name;
+}
+
+const struct sio_seat *sio_next_seat(const struct sio_seat *seat)
+{
+    return seat->next_of_socket;
 }
 
 const char *sio_socket_room(const struct sio_socket *s, size_t index)
@@ -161,7 +199,7 @@ const char *sio_socket_room(const struct sio_socket *s, size_t index)
 
     while (seat != NULL && index-- != 0)
         seat = seat->next_of_socket;
-    return seat == NULL ? NULL : seat->room->name;
+    return seat == NULL ? NULL : sio_room_of(seat);
 }
 
 /* --- targets ---------------------------------------------------------------------------------- */
@@ -189,7 +227,7 @@ static void walk_room(const struct walk *w, const struct sio_namespace *n, const
     struct sio_seat *seat = room == NULL ? NULL : room->first;
 
     while (seat != NULL) {
-        struct sio_socket *s = seat->socket;
+        struct sio_socket *s = seat->place.socket;
 
         seat = seat->next;
         pass(w, s);

@@ -57,6 +57,7 @@ struct sio_namespace {
     struct ws_account *account; /* of the client that asked for it, or the server's; kept */
     struct sio_handlers handlers;
     struct name_table rooms;
+    struct name_table seats;  /* by room and socket */
     struct sio_socket *first; /* of its sockets, whatever their state */
     struct sio_socket *last;
     size_t connected;              /* how many are */
@@ -154,6 +155,10 @@ void sio_refuse_namespace(struct sio_conn *c, struct ws_str nsp, const char *mes
 /* --- sio_room.c ------------------------------------------------------------------------------- */
 
 void sio_leave_rooms(struct sio_socket *s);
+
+/* Walk the rooms of a socket from s->seats on, the latest first, until NULL. */
+const char *sio_room_of(const struct sio_seat *seat);
+const struct sio_seat *sio_next_seat(const struct sio_seat *seat);
 
 /* Call visit(arg, s) for each connected socket of a target. It may end `s` and change its rooms. */
 void sio_visit(const struct sio_target *t, void (*visit)(void *arg, struct sio_socket *s),

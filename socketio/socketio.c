@@ -470,6 +470,7 @@ static void namespace_free(struct sio_namespace *n)
 
     sio_recovery_free(n);
     name_table_release(&n->rooms);
+    name_table_release(&n->seats);
     ws_account_give(account, n, sio_namespace_size(n));
     ws_account_release(account);
 }
@@ -492,6 +493,7 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_acc
     n->handlers = *handlers;
     n->by_rule = account != io->account;
     name_table_init(&n->rooms, n->account, io->sockets.key);
+    name_table_init(&n->seats, n->account, io->sockets.key);
     if (!sio_recovery_init(n) ||
         !name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {
         namespace_free(n);

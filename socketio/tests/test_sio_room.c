@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Three clients: a in "x", b in "x" and "y", c in "y". */
 struct three {
@@ -144,6 +145,88 @@ static void rooms_are_bounded_in_number_and_name(void **state)
         assert_int_equal(result[i], expected[i]);
 }
 
+enum { MANY_ROOMS = 4000 };
+
+static const char *room_name(char out[64], int i)
+{
+    snprintf(out, 64, "rooms-with-a-long-common-prefix-%d", i);
+    return out;
+}
+
+/* Seconds of processor time that joining, asking for and leaving one room take 1000 times, while
+ * the socket is in `count` others that it joined later or before. */
+static double time_membership(struct sio_socket *s, int count)
+{
+    struct timespec from;
+    struct timespec to;
+    char name[64];
+
+    for (int i = 0; i < count; i++)
+        assert_int_equal(sio_join(s, room_name(name, i)), 0);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+    for (int i = 0; i < 1000; i++) {
+        assert_true(sio_is_in(s, room_name(name, i % 4)));
+        sio_leave(s, name);
+        assert_false(sio_is_in(s, name));
+        assert_int_equal(sio_join(s, name), 0);
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+    for (int i = 0; i < count; i++)
+        sio_leave(s, room_name(name, i));
+    return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+}
+
+static void compare_memberships(struct sio_fixture *x, void *arg)
+{
+    double *seconds = arg;
+
+    seconds[0] = time_membership(x->socket, 4);
+    seconds[1] = time_membership(x->socket, MANY_ROOMS);
+}
+
+static void a_room_of_many_is_found_as_fast_as_one_of_few(void **state)
+{
+    struct sio_fixture *x = *state;
+    double seconds[2];
+
+    sio_start(x, (struct sio_options){.max_rooms = MANY_ROOMS}, (struct sio_handlers){0});
+    sio_client(x, NULL);
+    on_sio(x, compare_memberships, seconds);
+    if (seconds[1] > 10 * seconds[0])
+        fail_msg("%.1f ms with few rooms, %.1f ms with many", seconds[0] * 1e3, seconds[1] * 1e3);
+}
+
+/* Each room is left from the middle, the front and the end of both lists that it hangs in. */
+static void leave_in_every_order(struct sio_fixture *x, void *arg)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    struct sio_socket *s = x->socket;
+
+    (void)arg;
+    for (size_t i = 0; i < COUNT(orders); i++) {
+        for (size_t k = 0; k < 3; k++)
+            assert_int_equal(sio_join(s, names[k]), 0);
+        for (size_t k = 0; k < 3; k++) {
+            sio_leave(s, names[orders[i][k]]);
+            for (size_t m = 0; m < 3; m++)
+                assert_int_equal(sio_is_in(s, names[orders[i][m]]), m > k);
+            assert_int_equal(sio_socket_room(s, 1) != NULL, k == 0);
+            assert_int_equal(sio_socket_room(s, 0) != NULL, k < 2);
+        }
+    }
+}
+
+static void rooms_may_be_left_in_any_order(void **state)
+{
+    struct sio_fixture *x = *state;
+
+    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
+    sio_client(x, NULL);
+    on_sio(x, leave_in_every_order, NULL);
+}
+
 static void select_and_move(struct sio_fixture *x, void *arg)
 {
     const struct sio_target in_x = {.nsp = x->main, .to = SIO_ROOMS("x")};
@@ -187,6 +270,8 @@ int main(void)
         SIO_TEST(rooms_are_left_one_by_one_and_at_the_end),
         SIO_TEST(rooms_of_one_namespace_are_not_those_of_another),
         SIO_TEST(rooms_are_bounded_in_number_and_name),
+        SIO_TEST(a_room_of_many_is_found_as_fast_as_one_of_few),
+        SIO_TEST(rooms_may_be_left_in_any_order),
         SIO_TEST(targets_may_be_listed_and_moved),
     };
 
