@@ -197,17 +197,19 @@ void server_share_begin(struct ws_server *s)
     s->share_us = 0;
 }
 
-/* From the first look on; where the clock went back, the share begins anew. */
+/* From the first look on; where the clock went back, the share begins anew. Once it is used up,
+ * whoever asks next looks again: a callback may have asked before the connection does. */
 static bool share_time_used(struct ws_server *s)
 {
     uint64_t now = clock_us();
+    bool used;
 
-    s->share_units = 0;
-    if (s->share_us == 0 || s->share_us > now) {
+    if (s->share_us == 0 || s->share_us > now)
         s->share_us = now;
-        return false;
-    }
-    return now - s->share_us >= (now - s->turn_us >= TURN_US ? SHARE_LATE_US : SHARE_US);
+    used = now - s->share_us >= (now - s->turn_us >= TURN_US ? SHARE_LATE_US : SHARE_US);
+    if (!used)
+        s->share_units = 0;
+    return used;
 }
 
 bool server_share_used(struct ws_server *s, size_t units)

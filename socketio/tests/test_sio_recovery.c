@@ -414,6 +414,85 @@ static void data_of_those_who_stay_away_is_freed_in_time(void **state)
     wait_until(x->f, &x->f->seen.ran, 1, "data to free"); /* and by teardown nothing is left */
 }
 
+enum { LOG_ENTRIES = 30000 };
+
+/* Fill both logs with what nobody was meant to get, but everybody is compared with. */
+static void fill_logs(struct sio_fixture *x, void *arg)
+{
+    const char *to[33] = {NULL};
+    const struct sio_target targets[] = {{.nsp = x->main, .to = to},
+                                         {.nsp = sio_namespace_find(x->io, "/custom"), .to = to}};
+
+    (void)arg;
+    for (int i = 0; i < 32; i++)
+        to[i] = "nowhere";
+    for (int i = 0; i < 2 * LOG_ENTRIES; i++)
+        sio_publish(&targets[i % 2], "e", sio_args(""));
+}
+
+static void note_turn(struct sio_socket *s, const struct sio_event *e)
+{
+    struct fixture *f = fixture_of(s)->f;
+
+    if (sio_event_is(e, "turn"))
+        note_result(f, 1, (int)ws_server_turn(f->server));
+    sio_obey(s, e);
+}
+
+static void note_recovery(struct sio_socket *s, struct ws_str auth)
+{
+    struct fixture *f = fixture_of(s)->f;
+
+    if (sio_is_recovered(s))
+        note_result(f, 0, (int)ws_server_turn(f->server));
+    sio_count_connect(s, auth);
+}
+
+/* Enter /custom and emit in it, so that its client may come back there. */
+static void enter_custom(struct client *who, char pid[EIO_ID_SIZE], char offset[32])
+{
+    struct raw_frame frame;
+
+    raw_send_message(who->c, "40/custom,");
+    raw_read_frame(who->c, &frame);
+    snprintf(pid, EIO_ID_SIZE, "%.20s", (const char *)frame.payload + frame.len - 22);
+    raw_send_message(who->c, "42/custom,[\"echo\"]");
+    expect_event(who->c, "42/custom,[\"echo\"", offset);
+}
+
+/* To look through both logs takes more than a client's share of a turn. */
+static void a_long_recovery_uses_up_the_share_of_a_turn(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a, now;
+    struct raw_bytes *out = &x->f->out;
+    struct raw_frame frame;
+    char offset[32], offset_2[32], pid_2[EIO_ID_SIZE], text[128];
+
+    sio_start(x, (struct sio_options){.recovery_ms = LONG_MS, .recovery_bytes = 64 << 20},
+              (struct sio_handlers){.on_connect = note_recovery, .on_event = note_turn});
+    enter(x, &a);
+    raw_send_message(a.c, "42[\"echo\"]");
+    expect_event(a.c, "42[\"echo\"", offset);
+    enter_custom(&a, pid_2, offset_2);
+    cut(x, &a, 2);
+    on_sio(x, fill_logs, NULL);
+    now.c = sio_open(x);
+    snprintf(text, sizeof text, "40{\"pid\":\"%s\",\"offset\":\"%s\"}", a.pid, offset);
+    raw_bytes_frame(out, RAW_TEXT, text, strlen(text));
+    snprintf(text, sizeof text, "40/custom,{\"pid\":\"%s\",\"offset\":\"%s\"}", pid_2, offset_2);
+    raw_bytes_frame(out, RAW_TEXT, text, strlen(text));
+    raw_bytes_frame(out, RAW_TEXT, "421[\"turn\"]", 11);
+    raw_send_bytes(now.c, out);
+    expect_recovered(&now, &a);
+    raw_read_frame(now.c, &frame);
+    assert_memory_equal(frame.payload, "40/custom,", 10);
+    raw_expect_message(now.c, "431[]");
+    assert_int_not_equal(read_counter(x->f, &x->f->seen.result[0]), 0);
+    assert_true(read_counter(x->f, &x->f->seen.result[1]) >
+                read_counter(x->f, &x->f->seen.result[0]));
+}
+
 static void refuse_all(struct sio_socket *s, struct ws_str auth)
 {
     (void)auth;
@@ -516,6 +595,7 @@ int main(void)
         SIO_TEST(the_log_ends_with_a_namespace_that_nobody_comes_back_to),
         SIO_TEST(namespaces_of_clients_are_bounded_together),
         SIO_TEST(data_of_those_who_stay_away_is_freed_in_time),
+        SIO_TEST(a_long_recovery_uses_up_the_share_of_a_turn),
         SIO_TEST(recovered_clients_are_not_asked_again),
         SIO_TEST(recovered_clients_may_be_asked_again),
         SIO_TEST(a_client_that_waits_too_long_for_on_auth_begins_anew),
