@@ -533,6 +533,7 @@ static void run_posts(struct ws_server *s)
     while (oldest != NULL) {
         struct post *next = oldest->next;
 
+        server_share_begin(s);
         oldest->fn(oldest->arg);
         free(oldest);
         oldest = next;

@@ -43,24 +43,25 @@ static void put(struct name_table *t, struct name_entry *e)
     *place = e;
 }
 
-static bool grow(struct name_table *t)
+/* False, and nothing has changed, when out of memory. */
+static bool resize(struct name_table *t, size_t size)
 {
-    struct name_table larger = *t;
+    struct name_table other = *t;
 
-    larger.size = t->size == 0 ? BUCKETS_MIN : t->size * 2;
-    larger.buckets = ws_account_take(t->account, larger.size * sizeof(struct name_entry *));
-    if (larger.buckets == NULL)
-        return t->size != 0;
+    other.size = size;
+    other.buckets = ws_account_take(t->account, size * sizeof(struct name_entry *));
+    if (other.buckets == NULL)
+        return false;
     for (size_t i = 0; i < t->size; i++) {
         while (t->buckets[i] != NULL) {
             struct name_entry *e = t->buckets[i];
 
             t->buckets[i] = e->next;
-            put(&larger, e);
+            put(&other, e);
         }
     }
     name_table_release(t);
-    *t = larger;
+    *t = other;
     return true;
 }
 
@@ -74,7 +75,7 @@ static void set_name(struct name_table *t, struct name_entry *e, struct ws_str n
 
 bool name_table_add(struct name_table *t, struct name_entry *e, struct ws_str name)
 {
-    if (t->count >= t->size && !grow(t))
+    if (t->count >= t->size && !resize(t, t->size == 0 ? BUCKETS_MIN : t->size * 2) && t->size == 0)
         return false;
     set_name(t, e, name);
     t->count++;
@@ -95,6 +96,8 @@ void name_table_remove(struct name_table *t, struct name_entry *e)
     take_out(t, e);
     if (--t->count == 0)
         name_table_release(t); /* an idle server holds nothing */
+    else if (t->size > BUCKETS_MIN && t->count <= t->size / 4)
+        resize(t, t->size / 2);
 }
 
 void name_table_rename(struct name_table *t, struct name_entry *e, struct ws_str name)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A hash table of things that have a name: sockets, namespaces, rooms, hosts. Whatever goes in has
- * a `struct name_entry` as its first member; the table allocates nothing but its buckets. It keeps
+ * A hash table of things that have a name: sockets, namespaces, rooms, hosts. A name may be any
+ * bytes, those of pointers too. Whatever goes in has a `struct name_entry` for each table that it
+ * is in, most often as its first member; the table allocates nothing but its buckets. It keeps
  * nothing else and does no I/O; of the core it needs ws_siphash(), which does none either. */
 #ifndef NAME_TABLE_H
 #define NAME_TABLE_H
@@ -38,6 +39,7 @@ struct name_entry *name_table_find(const struct name_table *t, struct ws_str nam
  * only the first entry can run into: later ones go without more buckets. */
 bool name_table_add(struct name_table *t, struct name_entry *e, struct ws_str name);
 
+/* The table shrinks with its entries, where there is memory to do it. */
 void name_table_remove(struct name_table *t, struct name_entry *e);
 
 /* Give an entry of the table another name, which is not in the table. */

@@ -110,7 +110,8 @@ struct sio_options {
     size_t recovery_bytes;       /* of events kept for them in each namespace, and as many of the
                                       sockets; all that rules open share one such; 0: 1 MiB */
     size_t max_binary;           /* bytes of one packet with all attachments; 0: 10 MiB */
-    size_t max_namespaces;       /* that one client may be in; 0: 64 */
+    size_t max_namespaces;       /* that one client may be in; 0: as many as its share of the
+                                      memory has room for */
     size_t max_rooms;            /* that one socket may be in; 0: 1024 */
     size_t max_acks;             /* that one socket may owe; 0: 1024 */
     const char *const *keep_headers; /* of the request that a client began with, for

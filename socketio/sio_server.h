@@ -38,6 +38,7 @@ struct sio_server {
     struct eio_server *engine;
     struct sio_options options;   /* every default filled in */
     struct name_table sockets;    /* by id, whatever their state */
+    struct name_table members;    /* those that have not ended, by namespace and connection */
     struct name_table namespaces; /* by name */
     struct sio_rule *rules;       /* for more namespaces, in the order of their making */
     struct sio_socket *marked;    /* first of those to settle */
@@ -95,10 +96,12 @@ enum sio_state {
 };
 
 struct sio_socket {
-    struct name_entry entry; /* in server->sockets */
+    struct name_entry entry;  /* in server->sockets */
+    struct name_entry member; /* in server->members */
     struct sio_namespace *nsp;
-    struct sio_conn *conn;
+    struct sio_conn *conn; /* right behind `nsp`: the bytes of both are the name of `member` */
     struct sio_socket *next_of_conn;
+    struct sio_socket *previous_of_conn;
     struct sio_socket *next; /* of the namespace */
     struct sio_socket *previous;
     struct sio_socket *next_marked;
@@ -144,6 +147,8 @@ void sio_conn_check(struct sio_conn *c); /* free it, if it has ended and has no 
 /* --- sio_socket.c ----------------------------------------------------------------------------- */
 
 struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n);
+/* The client's socket in the namespace that has not ended, or NULL. */
+struct sio_socket *sio_socket_of(const struct sio_conn *c, const struct sio_namespace *n);
 void sio_socket_connect(struct sio_socket *s, struct ws_str auth); /* ask on_auth, or let it in */
 void sio_socket_end(struct sio_socket *s, const char *reason);
 void sio_socket_mark(struct sio_socket *s);

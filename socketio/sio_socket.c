@@ -2,6 +2,7 @@
  *
  * The life of a socket: asked for by a client, accepted or refused by the application, connected,
  * ended by either side, freed when the application has heard of it. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -10,11 +11,35 @@
 
 /* --- coming ----------------------------------------------------------------------------------- */
 
+_Static_assert(offsetof(struct sio_socket, conn) ==
+                   offsetof(struct sio_socket, nsp) + sizeof(struct sio_namespace *),
+               "namespace and connection are one name");
+
+/* What sio_socket_of() finds it by. */
+static struct ws_str member_name(const struct sio_socket *s)
+{
+    const char *name = (const char *)s + offsetof(struct sio_socket, nsp);
+
+    return (struct ws_str){name, sizeof s->nsp + sizeof s->conn};
+}
+
+struct sio_socket *sio_socket_of(const struct sio_conn *c, const struct sio_namespace *n)
+{
+    const void *name[2] = {n, c};
+    struct name_entry *e =
+        name_table_find(&c->server->members, (struct ws_str){(const char *)name, sizeof name});
+
+    return e == NULL ? NULL
+                     : (struct sio_socket *)((char *)e - offsetof(struct sio_socket, member));
+}
+
 static void link_socket(struct sio_socket *s)
 {
     struct sio_namespace *n = s->nsp;
 
     s->next_of_conn = s->conn->sockets;
+    if (s->next_of_conn != NULL)
+        s->next_of_conn->previous_of_conn = s;
     s->conn->sockets = s;
     s->conn->socket_count++;
     s->previous = n->last;
@@ -31,8 +56,12 @@ struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n)
         return NULL;
     s->nsp = n;
     s->conn = c;
-    if (!eio_id_new(s->id) ||
-        !name_table_add(&io->sockets, &s->entry, (struct ws_str){s->id, EIO_ID_LEN})) {
+    if (!eio_id_new(s->id) || !name_table_add(&io->members, &s->member, member_name(s))) {
+        ws_account_give(c->account, s, sizeof *s);
+        return NULL;
+    }
+    if (!name_table_add(&io->sockets, &s->entry, (struct ws_str){s->id, EIO_ID_LEN})) {
+        name_table_remove(&io->members, &s->member);
         ws_account_give(c->account, s, sizeof *s);
         return NULL;
     }
@@ -166,6 +195,7 @@ void sio_socket_end(struct sio_socket *s, const char *reason)
         s->nsp->connected--;
     s->state = SIO_ENDED;
     s->reason = reason;
+    name_table_remove(&s->nsp->server->members, &s->member);
     sio_socket_mark(s);
 }
 
@@ -212,12 +242,13 @@ static void report(struct sio_socket *s)
 static void unlink_socket(struct sio_socket *s)
 {
     struct sio_namespace *n = s->nsp;
-    struct sio_socket **link = &s->conn->sockets;
+    struct sio_conn *c = s->conn;
 
-    while (*link != s)
-        link = &(*link)->next_of_conn;
-    *link = s->next_of_conn;
-    s->conn->socket_count--;
+    *(s->previous_of_conn == NULL ? &c->sockets : &s->previous_of_conn->next_of_conn) =
+        s->next_of_conn;
+    if (s->next_of_conn != NULL)
+        s->next_of_conn->previous_of_conn = s->previous_of_conn;
+    c->socket_count--;
     *(s->previous == NULL ? &n->first : &s->previous->next) = s->next;
     *(s->next == NULL ? &n->last : &s->next->previous) = s->previous;
     name_table_remove(&n->server->sockets, &s->entry);

@@ -27,16 +27,36 @@ void sio_callback_begin(struct sio_server *io)
     io->depth++;
 }
 
-/* Settling may mark others. */
-void sio_callback_end(struct sio_server *io)
+static void settle_posted(void *arg);
+
+/* When no memory is left for the post, the next callback settles. */
+static void post_settling(struct sio_server *io)
 {
-    while (io->depth == 1 && io->marked != NULL) {
+    if (!io->posted && io->ws != NULL)
+        io->posted = ws_post(io->ws, settle_posted, io) == 0;
+}
+
+/* Settling may mark others. A client may be in any number of namespaces, and all of them end with
+ * its connection: what does not fit into this turn waits for the next one. */
+static void settle_marked(struct sio_server *io)
+{
+    while (io->marked != NULL) {
         struct sio_socket *s = io->marked;
 
         io->marked = s->next_marked;
         s->marked = false;
         sio_socket_settle(s);
+        if (io->ws != NULL && ws_turn_over(io->ws, 0))
+            break;
     }
+    if (io->marked != NULL)
+        post_settling(io);
+}
+
+void sio_callback_end(struct sio_server *io)
+{
+    if (io->depth == 1)
+        settle_marked(io);
     io->depth--;
 }
 
@@ -49,7 +69,6 @@ static void settle_posted(void *arg)
     sio_callback_end(io);
 }
 
-/* When no memory is left for the post, the next callback settles this one too. */
 void sio_socket_mark(struct sio_socket *s)
 {
     struct sio_server *io = s->nsp->server;
@@ -60,8 +79,8 @@ void sio_socket_mark(struct sio_socket *s)
     s->next_marked = NULL;
     *(io->marked == NULL ? &io->marked : &io->last_marked->next_marked) = s;
     io->last_marked = s;
-    if (io->depth == 0 && !io->posted && io->ws != NULL)
-        io->posted = ws_post(io->ws, settle_posted, io) == 0;
+    if (io->depth == 0)
+        post_settling(io);
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -205,13 +224,17 @@ static const char *on_handshake(struct eio_server *e, const struct eio_handshake
 
 /* --- packets in ------------------------------------------------------------------------------- */
 
+/* Most clients are in one namespace, which is the first to look at. */
 static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
 {
-    for (struct sio_socket *s = c->sockets; s != NULL; s = s->next_of_conn)
-        if (s->state != SIO_ENDED && s->nsp->entry.len == nsp.len &&
-            memcmp(s->nsp->name, nsp.data, nsp.len) == 0)
-            return s;
-    return NULL;
+    struct sio_socket *s = c->sockets;
+    struct sio_namespace *n;
+
+    if (s != NULL && s->state != SIO_ENDED && s->nsp->entry.len == nsp.len &&
+        memcmp(s->nsp->name, nsp.data, nsp.len) == 0)
+        return s;
+    n = sio_namespace_named(c->server, nsp);
+    return n == NULL ? NULL : sio_socket_of(c, n);
 }
 
 /* May a packet other than CONNECT come for this namespace? When there is no socket in it, only
@@ -607,7 +630,7 @@ static void fill_options(struct sio_options *o)
         o->engine.ping_timeout_ms = PING_TIMEOUT_MS;
     set_default(&o->recovery_bytes, 1 << 20);
     set_default(&o->max_binary, 10 << 20);
-    set_default(&o->max_namespaces, 64);
+    set_default(&o->max_namespaces, SIZE_MAX);
     set_default(&o->max_rooms, 1024);
     set_default(&o->max_acks, 1024);
 }
@@ -620,6 +643,7 @@ static bool tables_init(struct sio_server *io)
     if (ws_random(key, sizeof key) != 0)
         return false;
     name_table_init(&io->sockets, io->account, key);
+    name_table_init(&io->members, io->account, key);
     name_table_init(&io->namespaces, io->account, key);
     return true;
 }
@@ -686,6 +710,7 @@ void sio_server_free(struct sio_server *io)
     free_namespaces(io);
     free_rules(io);
     name_table_release(&io->sockets);
+    name_table_release(&io->members);
     json_writer_release(&io->scratch);
     ws_account_release(io->account);
     free(io);

@@ -64,6 +64,33 @@ static void entries_are_found_while_they_are_in_the_table(void **state)
     counted_end(&counted);
 }
 
+/* A peer could otherwise leave a large table behind for ever. */
+static void a_table_shrinks_with_its_entries(void **state)
+{
+    enum { COUNT = 1000 };
+    struct name_table t;
+    struct counted counted;
+    struct thing *things = calloc(COUNT, sizeof *things);
+
+    (void)state;
+    counted_begin(&counted, 0);
+    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(things[i].name, sizeof things[i].name, "thing %zu", i);
+        assert_true(name_table_add(&t, &things[i].entry, text(things[i].name)));
+    }
+    for (size_t i = 0; i < COUNT - 2; i++) {
+        name_table_remove(&t, &things[i].entry);
+        assert_true(t.size <= 4 * t.count || t.size == 8);
+        assert_ptr_equal(name_table_find(&t, text(things[i + 1].name)), &things[i + 1].entry);
+    }
+    assert_ptr_equal(name_table_find(&t, text("thing 998")), &things[998].entry);
+    assert_ptr_equal(name_table_find(&t, text("thing 999")), &things[999].entry);
+    free(things);
+    name_table_release(&t);
+    counted_end(&counted);
+}
+
 /* These halves, put together in any way, have one hash in FNV-1a, wherever it starts with a lowest
  * byte of 0. */
 static void names_that_collide_in_other_hashes_are_spread(void **state)
@@ -156,6 +183,7 @@ int main(void)
         cmocka_unit_test(an_empty_table_has_nothing),
         cmocka_unit_test(entries_are_found_while_they_are_in_the_table),
         cmocka_unit_test(entries_are_taken_out_in_one_pass),
+        cmocka_unit_test(a_table_shrinks_with_its_entries),
         cmocka_unit_test(names_that_collide_in_other_hashes_are_spread),
         cmocka_unit_test(names_are_compared_whole),
     };

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../../tests/oom.h"
 
@@ -197,6 +198,128 @@ static void rules_open_namespaces_that_end_with_their_last_socket(void **state)
     wait_until(x->f, &x->f->seen.closed, 2, "disconnected sockets");
     on_sio(x, find_dynamic, &found);
     assert_true(found == SIZE_MAX);
+}
+
+static void start_rule(struct sio_fixture *x)
+{
+    int result;
+
+    start_plain(x);
+    on_sio(x, add_rule, &result);
+    assert_int_equal(result, 0);
+}
+
+/* Enter `count` namespaces "/n0", "/n1" and so on that a rule opens. */
+static struct raw_client *enter_many(struct sio_fixture *x, int count)
+{
+    struct raw_client *c = sio_open(x);
+    struct raw_frame frame;
+    char text[32];
+
+    for (int i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "40/n%d,", i);
+        raw_send_message(c, text);
+        raw_read_frame(c, &frame);
+        assert_memory_equal(frame.payload, text, strlen(text));
+    }
+    return c;
+}
+
+static void a_client_may_be_in_as_many_namespaces_as_it_asks_for(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_rule(x);
+    c = enter_many(x, 1000);
+    raw_send_message(c, "42/n0,[\"echo\",1]");
+    raw_expect_message(c, "42/n0,[\"echo\",1]");
+    raw_send_message(c, "41/n500,");
+    wait_until(x->f, &x->f->seen.closed, 1, "disconnected sockets");
+    raw_send_message(c, "42/n999,[\"echo\",2]");
+    raw_expect_message(c, "42/n999,[\"echo\",2]");
+    raw_close(c);
+    wait_until(x->f, &x->f->seen.closed, 1000, "disconnected sockets");
+}
+
+static void read_processor_time(struct sio_fixture *x, void *arg)
+{
+    struct timespec t;
+
+    (void)x;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    *(double *)arg = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Seconds of processor time for 1000 events in a namespace. */
+static double time_events(struct sio_fixture *x, struct raw_client *c, const char *nsp)
+{
+    double from;
+    double to;
+    char text[64];
+
+    x->f->out.len = 0;
+    snprintf(text, sizeof text, "42%s,[\"nothing\"]", nsp);
+    for (int i = 0; i < 1000; i++)
+        raw_bytes_frame(&x->f->out, RAW_TEXT, text, strlen(text));
+    snprintf(text, sizeof text, "42%s,[\"echo\"]", nsp);
+    raw_bytes_frame(&x->f->out, RAW_TEXT, text, strlen(text));
+    on_sio(x, read_processor_time, &from);
+    raw_send_bytes(c, &x->f->out);
+    raw_expect_message(c, text);
+    on_sio(x, read_processor_time, &to);
+    return to - from;
+}
+
+static void an_event_costs_the_same_in_any_of_many_namespaces(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    double latest;
+    double oldest;
+
+    start_rule(x);
+    c = enter_many(x, 4000);
+    latest = time_events(x, c, "/n3999");
+    oldest = time_events(x, c, "/n0");
+    if (oldest > 3 * latest)
+        fail_msg("%.1f ms in the latest namespace, %.1f ms in the oldest", latest * 1e3,
+                 oldest * 1e3);
+}
+
+/* The first and the last turn that ended a socket; each takes 0.1 ms. */
+static void disconnect_slowly(struct sio_socket *s, const char *reason)
+{
+    struct fixture *f = fixture_of(s)->f;
+    double from;
+    double now;
+    int turn = (int)ws_server_turn(f->server);
+
+    read_processor_time(NULL, &from);
+    do
+        read_processor_time(NULL, &now);
+    while (now - from < 1e-4);
+    if (f->seen.result[0] == 0)
+        note_result(f, 0, turn);
+    note_result(f, 1, turn);
+    sio_count_disconnect(s, reason);
+}
+
+static void many_sockets_of_a_connection_end_over_several_turns(void **state)
+{
+    struct sio_fixture *x = *state;
+    const struct sio_handlers handlers = {.on_disconnect = disconnect_slowly};
+    struct raw_client *c;
+
+    sio_create(x, (struct sio_options){0}, (struct sio_handlers){0});
+    assert_int_equal(sio_namespace_rule(x->io, not_secret, &handlers), 0);
+    x->memory = ws_server_stats(x->f->server).buffered;
+    run(x->f);
+    c = enter_many(x, 1000);
+    raw_close(c);
+    wait_until(x->f, &x->f->seen.closed, 1000, "disconnected sockets");
+    assert_true(read_counter(x->f, &x->f->seen.result[1]) >
+                read_counter(x->f, &x->f->seen.result[0]) + 3);
 }
 
 static void make_odd_namespaces(struct sio_fixture *x, void *arg)
@@ -764,6 +887,9 @@ int main(void)
         SIO_TEST(connection_without_a_namespace_is_closed_in_time),
         SIO_TEST(connection_that_was_in_a_namespace_stays),
         SIO_TEST(namespaces_of_one_connection_are_bounded),
+        SIO_TEST(a_client_may_be_in_as_many_namespaces_as_it_asks_for),
+        SIO_TEST(an_event_costs_the_same_in_any_of_many_namespaces),
+        SIO_TEST(many_sockets_of_a_connection_end_over_several_turns),
         SIO_TEST(rules_open_namespaces_that_end_with_their_last_socket),
         SIO_TEST(names_that_no_client_could_ask_for_are_refused),
         SIO_TEST(packets_do_what_they_do_in_the_reference),
