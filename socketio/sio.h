@@ -149,7 +149,8 @@ struct sio_handlers {
      * callback everybody may. */
     void (*on_auth)(struct sio_socket *s, struct ws_str auth);
 
-    /* The client went away before the answer; `s` ends here. */
+    /* The client went away before the answer, or has asked for the namespace anew, which calls
+     * on_auth for another socket; `s` ends here. */
     void (*on_abort)(struct sio_socket *s);
 
     /* The socket is connected and its client knows. `auth` as in on_auth. */

@@ -81,10 +81,10 @@ struct sio_conn {
     struct ws_account *account; /* of the session, kept: also of its sockets and their seats */
     struct sio_socket *sockets;
     struct sio_pending *pending; /* NULL: none */
-    size_t socket_count;
-    size_t size;         /* of this structure with what is behind it */
-    bool left_by_server; /* sio_disconnect() was called: late packets may come */
-    char handshake[];    /* texts that end with NUL: address, query, the headers that are kept */
+    size_t socket_count;         /* that have not ended */
+    size_t size;                 /* of this structure with what is behind it */
+    bool crossed;                /* packets for a socket that has ended may have been under way */
+    char handshake[]; /* texts that end with NUL: address, query, the headers that are kept */
 };
 
 enum sio_state {
@@ -119,6 +119,8 @@ struct sio_socket {
     bool marked : 1;
     bool recovered : 1;
     bool recoverable : 1;     /* it ended in a way that allows it */
+    bool unheard : 1;         /* let in after on_auth returned, and its client has not spoken since:
+                                 it may not have known when it sent what comes next */
     bool abort_owed : 1;      /* on_auth was called and not answered */
     bool disconnect_owed : 1; /* on_connect was called */
     char id[EIO_ID_SIZE];

@@ -195,6 +195,7 @@ void sio_socket_end(struct sio_socket *s, const char *reason)
         s->nsp->connected--;
     s->state = SIO_ENDED;
     s->reason = reason;
+    s->conn->socket_count--;
     name_table_remove(&s->nsp->server->members, &s->member);
     sio_socket_mark(s);
 }
@@ -212,7 +213,7 @@ static void disconnect_one(struct sio_socket *s)
     if (s->state != SIO_CONNECTED)
         return;
     send_disconnect(s);
-    s->conn->left_by_server = true;
+    s->conn->crossed = true;
     sio_socket_end(s, "server namespace disconnect");
 }
 
@@ -242,13 +243,11 @@ static void report(struct sio_socket *s)
 static void unlink_socket(struct sio_socket *s)
 {
     struct sio_namespace *n = s->nsp;
-    struct sio_conn *c = s->conn;
 
-    *(s->previous_of_conn == NULL ? &c->sockets : &s->previous_of_conn->next_of_conn) =
+    *(s->previous_of_conn == NULL ? &s->conn->sockets : &s->previous_of_conn->next_of_conn) =
         s->next_of_conn;
     if (s->next_of_conn != NULL)
         s->next_of_conn->previous_of_conn = s->previous_of_conn;
-    c->socket_count--;
     *(s->previous == NULL ? &n->first : &s->previous->next) = s->next;
     *(s->next == NULL ? &n->last : &s->next->previous) = s->previous;
     name_table_remove(&n->server->sockets, &s->entry);
@@ -279,6 +278,7 @@ static void socket_free(struct sio_socket *s)
 void sio_socket_settle(struct sio_socket *s)
 {
     if (s->state == SIO_ACCEPTED) {
+        s->unheard = true;
         let_in(s, auth_of(s));
         forget_auth(s);
     }

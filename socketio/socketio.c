@@ -237,21 +237,18 @@ static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
     return n == NULL ? NULL : sio_socket_of(c, n);
 }
 
-/* May a packet other than CONNECT come for this namespace? When there is no socket in it, only
- * where it may have been under way while the server disconnected the socket. */
-static bool may_come(const struct sio_conn *c, struct ws_str nsp)
-{
-    struct sio_socket *s = socket_in(c, nsp);
-
-    return s != NULL ? s->state == SIO_CONNECTED : c->left_by_server;
-}
-
-/* The socket that a packet is for, or NULL. */
+/* The connected socket that a packet other than CONNECT is for. When there is none the packet breaks
+ * the rules, unless it may have been under way when the socket that it was for ended. */
 static struct sio_socket *addressee(struct sio_conn *c, const struct sio_packet *p)
 {
-    if (may_come(c, p->nsp))
-        return socket_in(c, p->nsp);
-    sio_conn_fail(c);
+    struct sio_socket *s = socket_in(c, p->nsp);
+
+    if (s != NULL && s->state == SIO_CONNECTED) {
+        s->unheard = false;
+        return s;
+    }
+    if (!c->crossed)
+        sio_conn_fail(c);
     return NULL;
 }
 
@@ -278,12 +275,26 @@ static void acknowledgement(struct sio_conn *c, const struct sio_packet *p,
         sio_acked(s, p->id, args);
 }
 
+/* Where packets may have crossed, a client leaves what is not connected yet. */
 static void disconnect(struct sio_conn *c, const struct sio_packet *p)
 {
-    struct sio_socket *s = addressee(c, p);
+    struct sio_socket *s = c->crossed ? socket_in(c, p->nsp) : addressee(c, p);
 
     if (s != NULL)
         sio_socket_end(s, "client namespace disconnect");
+}
+
+/* A client whose disconnect() and connect() come before the answer of on_auth sends nothing but a
+ * second CONNECT, which ends what the first one began: the reference lets both in. A socket that
+ * the client knew to be connected must not be asked for again. */
+static bool make_way(struct sio_conn *c, struct sio_socket *s)
+{
+    if (s->state == SIO_CONNECTED && !s->unheard)
+        return false;
+    c->crossed = c->crossed || s->unheard;
+    sio_socket_end(s, "client namespace disconnect");
+    settle_marked(c->server); /* on_abort comes before the next on_auth */
+    return true;
 }
 
 /* A namespace that some rule opens, or NULL. */
@@ -294,10 +305,10 @@ static void connect_to(struct sio_conn *c, const struct sio_packet *p)
     static const struct ws_str nothing = {"{}", 2};
     static const struct ws_str no_data = {NULL, 0};
     struct ws_str auth = p->json.data != NULL ? p->json : nothing;
+    struct sio_socket *s = socket_in(c, p->nsp);
     struct sio_namespace *n;
-    struct sio_socket *s;
 
-    if (socket_in(c, p->nsp) != NULL) {
+    if (s != NULL && !make_way(c, s)) {
         sio_conn_fail(c);
         return;
     }
@@ -380,7 +391,7 @@ static void on_text(struct sio_conn *c, struct ws_str text)
         pending_drop(c);
         sio_conn_fail(c);
     } else if (p.attachments != 0) {
-        if (!may_come(c, p.nsp) || !pending_begin(c, text, p.attachments)) {
+        if ((addressee(c, &p) == NULL && !c->crossed) || !pending_begin(c, text, p.attachments)) {
             pending_drop(c);
             sio_conn_fail(c);
         }

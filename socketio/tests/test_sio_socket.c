@@ -171,12 +171,83 @@ static void a_client_that_waits_must_not_send_events(void **state)
     raw_send_message(c, "42[\"echo\"]");
     expect_closed(c);
     wait_until(x->f, &x->f->seen.aborted, 1, "aborted sockets");
-    c = sio_open(x);
-    raw_send_message(c, "40");
-    raw_send_message(c, "40"); /* nor ask twice */
-    expect_closed(c);
-    wait_until(x->f, &x->f->seen.aborted, 2, "aborted sockets");
     assert_int_equal(read_counter(x->f, &x->f->seen.closed), 0);
+}
+
+/* React's StrictMode calls disconnect() and connect() with each effect. */
+static void a_second_connect_ends_the_first_that_waits(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int results[2];
+
+    sio_start(x, (struct sio_options){0}, judging);
+    c = sio_open(x);
+    sio_enter(c, "/custom", "{\"answer\":\"yes\"}", NULL);
+    raw_expect_message(c, "42/custom,[\"auth\",{\"answer\":\"yes\"}]");
+    raw_send_message(c, "40{\"try\":1}");
+    wait_until(x->f, &x->f->seen.requests, 2, "requests to connect");
+    raw_send_message(c, "40{\"try\":2}");
+    wait_until(x->f, &x->f->seen.requests, 3, "requests to connect");
+    assert_int_equal(read_counter(x->f, &x->f->seen.aborted), 1);
+    on_sio(x, accept_it, results); /* of the second one: on_abort came first */
+    assert_int_equal(results[0], 0);
+    raw_read_frame(c, &(struct raw_frame){0});
+    raw_expect_message(c, "42[\"auth\",{\"try\":2}]"); /* and nothing of the first one */
+    raw_send_message(c, "42/custom,[\"echo\",1]");     /* which was disturbed by nothing */
+    raw_expect_message(c, "42/custom,[\"echo\",1]");
+    expect_silence(c);
+    assert_int_equal(read_counter(x->f, &x->f->seen.closed), 0);
+}
+
+/* The answer to the first CONNECT crosses the second one, and so may what the client sends when it
+ * gets that answer. */
+static void a_second_connect_may_cross_the_answer_to_the_first(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int results[2];
+
+    sio_start(x, (struct sio_options){0}, judging);
+    c = sio_open(x);
+    raw_send_message(c, "40{\"try\":1}");
+    wait_until(x->f, &x->f->seen.requests, 1, "requests to connect");
+    on_sio(x, accept_it, results);
+    raw_read_frame(c, &(struct raw_frame){0});
+    raw_expect_message(c, "42[\"auth\",{\"try\":1}]");
+    raw_send_message(c, "40{\"try\":2}");
+    raw_send_message(c, "42[\"echo\",\"for the first\"]");
+    raw_send_message(c, "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
+    raw_send_frame(c, RAW_BINARY, "x", 1);
+    expect_disconnect(x, 1, "client namespace disconnect");
+    wait_until(x->f, &x->f->seen.requests, 2, "requests to connect");
+    on_sio(x, accept_it, results);
+    raw_read_frame(c, &(struct raw_frame){0});
+    raw_expect_message(c, "42[\"auth\",{\"try\":2}]");
+    expect_silence(c);
+    raw_send_message(c, "40"); /* it has spoken, so it knows that it is in there */
+    expect_closed(c);
+}
+
+static void a_client_may_leave_what_followed_a_socket_that_crossed(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int results[2];
+
+    sio_start(x, (struct sio_options){0}, judging);
+    c = sio_open(x);
+    raw_send_message(c, "40{\"try\":1}");
+    wait_until(x->f, &x->f->seen.requests, 1, "requests to connect");
+    on_sio(x, accept_it, results);
+    raw_read_frame(c, &(struct raw_frame){0});
+    raw_expect_message(c, "42[\"auth\",{\"try\":1}]");
+    raw_send_message(c, "40{\"try\":2}");
+    raw_send_message(c, "41"); /* for the first one, but meant for good */
+    wait_until(x->f, &x->f->seen.aborted, 1, "aborted sockets");
+    sio_enter(c, "/", "{\"answer\":\"yes\"}", NULL);
+    raw_expect_message(c, "42[\"auth\",{\"answer\":\"yes\"}]");
+    expect_silence(c);
 }
 
 static void a_client_may_go_while_it_waits(void **state)
@@ -493,6 +564,9 @@ int main(void)
         SIO_TEST(a_socket_may_be_refused_with_message_and_data),
         SIO_TEST(data_of_a_refusal_must_be_json),
         SIO_TEST(a_client_that_waits_must_not_send_events),
+        SIO_TEST(a_second_connect_ends_the_first_that_waits),
+        SIO_TEST(a_second_connect_may_cross_the_answer_to_the_first),
+        SIO_TEST(a_client_may_leave_what_followed_a_socket_that_crossed),
         SIO_TEST(a_client_may_go_while_it_waits),
         SIO_TEST(server_may_end_one_namespace),
         SIO_TEST(server_may_end_the_whole_connection),
