@@ -339,11 +339,13 @@ static void upgrade_timeout(void *arg)
     eio_leave(e);
 }
 
-bool eio_session_probe(struct eio_session *s, struct ws_conn *c)
+/* b64 belongs to the WebSocket that asks for it: clients ask for it on polling alone. */
+bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct eio_request *r)
 {
     if (!start_timer(s, &s->upgrade_timer, s->server->options.upgrade_timeout_ms, upgrade_timeout))
         return false;
     s->probe = c;
+    s->no_binary = r->no_binary;
     ws_set_data(c, s);
     return true;
 }

@@ -55,7 +55,7 @@ struct eio_session {
     bool uploading : 1;  /* the body of `post` is still to come */
     bool waiting : 1;    /* and is not read for now */
     bool working : 1;    /* a packet of it is being handed over */
-    bool no_binary : 1;  /* the client wants base64 on a WebSocket too */
+    bool no_binary : 1;  /* the WebSocket that carries it, or `probe`, takes base64 alone */
     bool drain_owed : 1; /* a send returned WS_QUEUED */
     bool overflowed : 1; /* a message did not fit behind what is queued */
     bool pinged : 1;     /* a pong is awaited */
@@ -155,7 +155,7 @@ void eio_session_hold(struct eio_session *s, struct eio_asker *place, const stru
 void eio_session_carry(struct eio_session *s, struct ws_conn *c);
 
 /* A WebSocket wants to take over; it has spoken; it has gone or is sent away. */
-bool eio_session_probe(struct eio_session *s, struct ws_conn *c);
+bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct eio_request *r);
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet);
 void eio_session_unprobe(struct eio_session *s);
 

@@ -310,7 +310,7 @@ static void websocket_accept(struct eio_session *s, const struct eio_request *r,
         return;
     }
     if (r->has_sid)
-        ready = eio_session_probe(s, to->conn);
+        ready = eio_session_probe(s, to->conn, r);
     else
         eio_session_carry(s, to->conn);
     if (ready && eio_accept_upgrade(&s->server->options, to, req) == 0)

@@ -46,6 +46,39 @@ static void binary_is_base64_for_a_client_that_asks_for_it(void **state)
     raw_expect_message(c, "bAQID");
 }
 
+/* Of a session that began on polling the WebSocket's own query counts, whatever the first one
+ * said. */
+static void base64_is_asked_for_by_the_request_of_the_websocket(void **state)
+{
+    static const char *const queries[2] = {"", "&b64=1"};
+    struct engine *e = *state;
+
+    engine_echo(e, (struct eio_options){0});
+    for (int i = 0; i < 4; i++) {
+        struct raw_client *polling = client(e->f, "polling");
+        struct raw_client *c = client(e->f, queries[i % 2]);
+        struct raw_response r;
+        char text[128];
+        char sid[EIO_ID_SIZE];
+
+        snprintf(text, sizeof text, "EIO=4&transport=polling%s", queries[i / 2]);
+        ask(polling, "GET", text, "", NULL, 0);
+        raw_expect_status(polling, &r, 200);
+        snprintf(sid, sizeof sid, "%.20s", (const char *)r.body + strlen("0{\"sid\":\""));
+        snprintf(text, sizeof text, "/engine.io/?EIO=4&transport=websocket&sid=%s%s", sid,
+                 queries[i % 2]);
+        raw_upgrade(c, text);
+        raw_send_message(c, "2probe");
+        raw_expect_message(c, "3probe");
+        raw_send_message(c, "5");
+        raw_send_frame(c, RAW_BINARY, "\1\2\3", 3);
+        if (i % 2 == 0)
+            raw_expect_frame(c, RAW_BINARY, "\1\2\3", 3);
+        else
+            raw_expect_message(c, "bAQID");
+    }
+}
+
 static void large_text_comes_back_on_a_websocket(void **state)
 {
     struct engine *e = *state;
@@ -503,6 +536,7 @@ int main(void)
         ENGINE_TEST(posts_are_not_held_while_upgrading),
         ENGINE_TEST(messages_come_back_on_a_websocket),
         ENGINE_TEST(binary_is_base64_for_a_client_that_asks_for_it),
+        ENGINE_TEST(base64_is_asked_for_by_the_request_of_the_websocket),
         ENGINE_TEST(large_text_comes_back_on_a_websocket),
         ENGINE_TEST(bad_packet_closes_the_websocket_without_status),
         ENGINE_TEST(end_of_a_websocket_is_the_end_of_its_session),
