@@ -260,7 +260,7 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
     eio_leave(e);
 }
 
-/* A body cannot be taken. Too large a message is not the end of a session, but a lost one is. */
+/* A body cannot be taken, whose packets are lost: so is the session. */
 static void on_refuse(struct ws_conn *c, const struct ws_request *req, int status)
 {
     struct eio_server *e = ws_user(c);
@@ -268,12 +268,12 @@ static void on_refuse(struct ws_conn *c, const struct ws_request *req, int statu
     struct eio_session *s = ws_data(c);
 
     eio_enter(e);
-    if (s != NULL)
+    if (s != NULL) {
         eio_output_refuse_post(s, status);
-    else
-        eio_reply(&e->options, &to, status, EIO_BODY_NONE, NULL, 0, NULL);
-    if (s != NULL && status != 413)
         eio_session_end(s, EIO_TRANSPORT_ERROR);
+    } else {
+        eio_reply(&e->options, &to, status, EIO_BODY_NONE, NULL, 0, NULL);
+    }
     eio_leave(e);
 }
 

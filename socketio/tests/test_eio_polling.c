@@ -101,7 +101,7 @@ static void body_may_come_in_chunks(void **state)
     expect(c, 200, "4a" RS "4b");
 }
 
-static void post_of_max_payload_is_taken_and_one_more_is_not(void **state)
+static void post_of_max_payload_is_taken_and_one_more_ends_the_session(void **state)
 {
     enum { MAX = 5000 };
     struct engine *e = *state;
@@ -123,11 +123,11 @@ static void post_of_max_payload_is_taken_and_one_more_is_not(void **state)
     payload[MAX + 1] = '\0';
     post(c, sid, payload);
     raw_expect_status(c, &r, 413);
-    /* The session lives on. */
+    expect_reason(e, 1, EIO_TRANSPORT_ERROR); /* its packets are lost */
     raw_close(c);
     c = client(e->f, "after");
     post(c, sid, "4x");
-    expect(c, 200, "ok");
+    expect(c, 400, "{\"code\":1,\"message\":\"Session ID unknown\"}");
 }
 
 /* CVE-2020-36048: a body of nothing but small packets. */
@@ -660,7 +660,7 @@ int main(void)
         ENGINE_TEST(get_is_held_until_there_is_something_to_say),
         ENGINE_TEST(all_that_one_callback_sends_leaves_together),
         ENGINE_TEST(body_may_come_in_chunks),
-        ENGINE_TEST(post_of_max_payload_is_taken_and_one_more_is_not),
+        ENGINE_TEST(post_of_max_payload_is_taken_and_one_more_ends_the_session),
         ENGINE_TEST(post_of_half_a_million_packets_is_cheap),
         ENGINE_TEST(text_of_a_post_must_be_utf8),
         ENGINE_TEST(second_get_ends_the_session),
