@@ -274,10 +274,11 @@ static void socket_free(struct sio_socket *s)
 }
 
 /* What on_connect does may end the socket, which marks it again: then it is settled once more, and
- * nothing is freed here that is on the list of the marked. */
+ * nothing is freed here that is on the list of the marked. Without a ws_server nobody is let in any
+ * more; the end of the connection comes next. */
 void sio_socket_settle(struct sio_socket *s)
 {
-    if (s->state == SIO_ACCEPTED) {
+    if (s->state == SIO_ACCEPTED && s->nsp->server->ws != NULL) {
         s->unheard = true;
         let_in(s, auth_of(s));
         forget_auth(s);

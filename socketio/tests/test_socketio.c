@@ -756,6 +756,51 @@ static void server_may_be_freed_while_clients_are_connected(void **state)
     assert_int_equal(x->f->seen.closed, 3);
 }
 
+static void wait_for_later(struct sio_socket *s, struct ws_str auth)
+{
+    struct sio_fixture *x = fixture_of(s);
+
+    (void)auth;
+    x->socket = s;
+    count(x->f, &x->f->seen.requests);
+}
+
+static void count_abort(struct sio_socket *s)
+{
+    struct sio_fixture *x = fixture_of(s);
+
+    count(x->f, &x->f->seen.aborted);
+}
+
+/* Two on polling, where no connection ends with the ws_server: the end of the first settles the
+ * second, which has just been accepted. */
+static void nobody_is_let_in_when_the_server_is_freed(void **state)
+{
+    struct sio_fixture *x = *state;
+
+    sio_start(x, (struct sio_options){0},
+              (struct sio_handlers){.on_auth = wait_for_later, .on_abort = count_abort});
+    for (int i = 1; i <= 2; i++) {
+        struct raw_client *c = client(x->f, "polling");
+        char sid[EIO_ID_SIZE];
+
+        open_polling(c, sid);
+        post(c, sid, "40");
+        expect(c, 200, "ok");
+        wait_until(x->f, &x->f->seen.requests, i, "requests to connect");
+    }
+    ws_server_stop(x->f->server);
+    ws_server_stop(x->f->server);
+    join(x->f);
+    assert_int_equal(sio_accept(x->socket), 0);
+    ws_server_free(x->f->server);
+    x->f->server = NULL;
+    sio_server_free(x->io);
+    x->io = NULL;
+    assert_int_equal(x->f->seen.aborted, 2);
+    assert_int_equal(x->f->seen.opened, 0);
+}
+
 static void closing_the_server_ends_every_connection(void **state)
 {
     struct sio_fixture *x = *state;
@@ -916,6 +961,7 @@ int main(void)
         SIO_TEST(a_client_may_end_where_memory_does_but_nothing_else),
         SIO_TEST(recovery_may_end_where_memory_does_but_nothing_else),
         SIO_TEST(server_may_be_freed_while_clients_are_connected),
+        SIO_TEST(nobody_is_let_in_when_the_server_is_freed),
         SIO_TEST(closing_the_server_ends_every_connection),
     };
 
