@@ -83,6 +83,7 @@ struct sio_conn {
     struct sio_pending *pending; /* NULL: none */
     size_t socket_count;         /* that have not ended */
     size_t size;                 /* of this structure with what is behind it */
+    uint64_t left_turn;          /* of the loop, in which its client left a namespace last */
     bool crossed;                /* packets for a socket that has ended may have been under way */
     char handshake[]; /* texts that end with NUL: address, query, the headers that are kept */
 };
@@ -115,12 +116,13 @@ struct sio_socket {
     uint64_t missed;    /* a recovered one gets what was emitted from this offset on */
     uint32_t seat_count;
     uint32_t wait_count;
+    uint32_t turn; /* of the loop, in which it was let in; the low bits */
     uint8_t state; /* enum sio_state */
     bool marked : 1;
     bool recovered : 1;
     bool recoverable : 1;     /* it ended in a way that allows it */
-    bool unheard : 1;         /* let in after on_auth returned, and its client has not spoken since:
-                                 it may not have known when it sent what comes next */
+    bool let_in_late : 1;     /* after on_auth had returned */
+    bool heard : 1;           /* its client has spoken since it was let in, so it knows of it */
     bool abort_owed : 1;      /* on_auth was called and not answered */
     bool disconnect_owed : 1; /* on_connect was called */
     char id[EIO_ID_SIZE];

@@ -111,6 +111,7 @@ static void send_connected(struct sio_socket *s)
 static void let_in(struct sio_socket *s, struct ws_str auth)
 {
     s->state = SIO_CONNECTED;
+    s->turn = (uint32_t)ws_server_turn(s->nsp->server->ws);
     s->abort_owed = false;
     s->disconnect_owed = true;
     s->nsp->connected++;
@@ -279,7 +280,7 @@ static void socket_free(struct sio_socket *s)
 void sio_socket_settle(struct sio_socket *s)
 {
     if (s->state == SIO_ACCEPTED && s->nsp->server->ws != NULL) {
-        s->unheard = true;
+        s->let_in_late = true;
         let_in(s, auth_of(s));
         forget_auth(s);
     }

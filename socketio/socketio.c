@@ -237,17 +237,24 @@ static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
     return n == NULL ? NULL : sio_socket_of(c, n);
 }
 
-/* The connected socket that a packet other than CONNECT is for. When there is none the packet breaks
- * the rules, unless it may have been under way when the socket that it was for ended. */
+/* May a packet have been under way when the socket that it was for ended? What a client sends right
+ * behind its own DISCONNECT, the reference drops when both are read together. */
+static bool may_be_late(const struct sio_conn *c)
+{
+    return c->crossed || c->left_turn == ws_server_turn(c->server->ws);
+}
+
+/* The connected socket that a packet other than CONNECT is for. When there is none the packet
+ * breaks the rules, or is late. */
 static struct sio_socket *addressee(struct sio_conn *c, const struct sio_packet *p)
 {
     struct sio_socket *s = socket_in(c, p->nsp);
 
     if (s != NULL && s->state == SIO_CONNECTED) {
-        s->unheard = false;
+        s->heard = true;
         return s;
     }
-    if (!c->crossed)
+    if (!may_be_late(c))
         sio_conn_fail(c);
     return NULL;
 }
@@ -280,20 +287,31 @@ static void disconnect(struct sio_conn *c, const struct sio_packet *p)
 {
     struct sio_socket *s = c->crossed ? socket_in(c, p->nsp) : addressee(c, p);
 
-    if (s != NULL)
-        sio_socket_end(s, "client namespace disconnect");
+    if (s == NULL)
+        return;
+    c->left_turn = ws_server_turn(c->server->ws);
+    sio_socket_end(s, "client namespace disconnect");
 }
 
-/* A client whose disconnect() and connect() come before the answer of on_auth sends nothing but a
- * second CONNECT, which ends what the first one began: the reference lets both in. A socket that
- * the client knew to be connected must not be asked for again. */
+/* Does the client know of this socket? Not before the turn is over in which it was let in; nor for
+ * sure while it is silent, when it had to wait for that turn. */
+static bool is_known(const struct sio_socket *s)
+{
+    return s->state == SIO_CONNECTED &&
+           (s->heard ||
+            (!s->let_in_late && s->turn != (uint32_t)ws_server_turn(s->nsp->server->ws)));
+}
+
+/* A client whose disconnect() and connect() come before the answer to its CONNECT sends nothing but
+ * a second one, which ends what the first one began: the reference lets both in. A socket that the
+ * client knows of must not be asked for again. */
 static bool make_way(struct sio_conn *c, struct sio_socket *s)
 {
-    if (s->state == SIO_CONNECTED && !s->unheard)
+    if (is_known(s))
         return false;
-    c->crossed = c->crossed || s->unheard;
+    c->crossed = c->crossed || s->state == SIO_CONNECTED;
     sio_socket_end(s, "client namespace disconnect");
-    settle_marked(c->server); /* on_abort comes before the next on_auth */
+    settle_marked(c->server); /* on_abort before the next on_auth, unless very many end just now */
     return true;
 }
 
@@ -383,6 +401,18 @@ static bool pending_begin(struct sio_conn *c, struct ws_str text, unsigned attac
     return true;
 }
 
+/* The attachments of a packet that is late may come in a later turn: these are dropped, too. */
+static void begin_binary(struct sio_conn *c, const struct sio_packet *p, struct ws_str text)
+{
+    bool wanted = addressee(c, p) != NULL;
+
+    c->crossed = c->crossed || (!wanted && may_be_late(c));
+    if ((wanted || c->crossed) && pending_begin(c, text, p->attachments))
+        return;
+    pending_drop(c);
+    sio_conn_fail(c);
+}
+
 static void on_text(struct sio_conn *c, struct ws_str text)
 {
     struct sio_packet p;
@@ -391,10 +421,7 @@ static void on_text(struct sio_conn *c, struct ws_str text)
         pending_drop(c);
         sio_conn_fail(c);
     } else if (p.attachments != 0) {
-        if ((addressee(c, &p) == NULL && !c->crossed) || !pending_begin(c, text, p.attachments)) {
-            pending_drop(c);
-            sio_conn_fail(c);
-        }
+        begin_binary(c, &p, text);
     } else {
         dispatch(c, &p, (struct sio_args){.list = json_inside(p.json)});
     }

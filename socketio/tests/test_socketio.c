@@ -398,8 +398,6 @@ static const struct {
     {{"4511-[\"m\"]"}, NULL},
     {{"42[\"echo\",{\"_placeholder\":true,\"num\":0}]"},
      "42[\"echo\",{\"_placeholder\":true,\"num\":0}]"},
-    {{"41", "42[\"x\"]"}, NULL},
-    {{"41", "41"}, NULL},
     {{"42[\"kick\"]", "42[\"x\"]", "41"}, "41"}, /* these were under way */
 };
 
@@ -477,6 +475,75 @@ static void the_client_may_leave_and_come_back(void **state)
     assert_string_not_equal(id, again);
     expect_disconnect(x, 1, "client namespace disconnect");
     expect_silence(c);
+}
+
+static void add_message(struct sio_fixture *x, const char *text)
+{
+    raw_bytes_frame(&x->f->out, RAW_TEXT, text, strlen(text));
+}
+
+/* What an application sends right behind disconnect(), or for it. */
+static void packets_right_behind_the_clients_disconnect_are_dropped(void **state)
+{
+    static const char *const packets[] = {"42[\"echo\",1]", "41", "421[\"echo\",2]", "430[]"};
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    sio_enter(c, "/custom", "", NULL);
+    add_message(x, "41");
+    for (size_t i = 0; i < COUNT(packets); i++)
+        add_message(x, packets[i]);
+    raw_send_bytes(c, &x->f->out);
+    raw_send_message(c, "42/custom,[\"echo\",3]");
+    raw_expect_message(c, "42/custom,[\"echo\",3]");
+    expect_disconnect(x, 1, "client namespace disconnect");
+    raw_send_message(c, "42[\"echo\",4]"); /* but not later */
+    expect_closed(c);
+}
+
+static void a_binary_event_right_behind_the_clients_disconnect_is_dropped(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    sio_enter(c, "/custom", "", NULL);
+    add_message(x, "41");
+    add_message(x, "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
+    raw_send_bytes(c, &x->f->out);
+    expect_disconnect(x, 1, "client namespace disconnect");
+    raw_send_frame(c, RAW_BINARY, "x", 1); /* in a later turn */
+    raw_send_message(c, "42/custom,[\"echo\"]");
+    raw_expect_message(c, "42/custom,[\"echo\"]");
+}
+
+/* Before the client can have got the answer to the first: its connect(), disconnect() and connect()
+ * leave together. */
+static void two_connects_that_come_together_are_one_after_the_other(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_plain(x);
+    c = sio_client(x, NULL);
+    add_message(x, "40/custom,");
+    add_message(x, "40/custom,");
+    raw_send_bytes(c, &x->f->out);
+    for (int i = 0; i < 2; i++) {
+        struct raw_frame frame;
+
+        raw_read_frame(c, &frame);
+        assert_memory_equal(frame.payload, "40/custom,{\"sid\":\"", 18);
+    }
+    expect_disconnect(x, 1, "client namespace disconnect");
+    raw_send_message(c, "42/custom,[\"echo\",1]");
+    raw_expect_message(c, "42/custom,[\"echo\",1]");
+    expect_silence(c);
+    raw_send_message(c, "40/custom,"); /* but not when it has been let in */
+    expect_closed(c);
 }
 
 /* --- attachments ------------------------------------------------------------------------------ */
@@ -941,6 +1008,9 @@ int main(void)
         SIO_TEST(only_connect_may_come_first),
         SIO_TEST(ids_of_acknowledgements_are_the_clients_own),
         SIO_TEST(the_client_may_leave_and_come_back),
+        SIO_TEST(packets_right_behind_the_clients_disconnect_are_dropped),
+        SIO_TEST(a_binary_event_right_behind_the_clients_disconnect_is_dropped),
+        SIO_TEST(two_connects_that_come_together_are_one_after_the_other),
         SIO_TEST(binary_events_come_back_as_they_went),
         SIO_TEST(binary_acknowledgements_carry_attachments),
         SIO_TEST(binary_goes_through_polling),
