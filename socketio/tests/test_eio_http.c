@@ -526,6 +526,7 @@ static void preflight_is_answered_whatever_it_asks_for(void **state)
     preflight(e, "", "", &r);
     expect_header(&r, "Access-Control-Allow-Origin", "*");
     expect_header(&r, "Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE");
+    expect_header(&r, "Content-Length", NULL); /* RFC 9110 §8.6, though the reference has 0 */
     expect_header(&r, "Access-Control-Allow-Headers", NULL);
     expect_header(&r, "Vary", "Access-Control-Request-Headers");
     preflight(e, "EIO=4&transport=polling&sid=none",

@@ -169,6 +169,24 @@ static void a_recovered_client_may_be_recovered_again(void **state)
     expect_recovered(&third, &a);
 }
 
+/* Or there would be two sockets with one id. */
+static void a_pid_is_good_for_one_return(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct client a, again, second;
+    char offset[32];
+
+    start_recovery(x, (struct sio_options){0});
+    enter(x, &a);
+    raw_send_message(a.c, "42[\"echo\"]");
+    expect_event(a.c, "42[\"echo\"", offset);
+    cut(x, &a, 1);
+    come_back(x, &again, &a, offset);
+    expect_recovered(&again, &a);
+    come_back(x, &second, &a, offset);
+    expect_new(&second, &a);
+}
+
 static void strangers_begin_anew(void **state)
 {
     static const char *const offsets[] = {"", "x", "99", "-1", "00", "0x", "18446744073709551616"};
@@ -586,6 +604,7 @@ int main(void)
         SIO_TEST(a_client_that_was_cut_off_gets_what_it_missed),
         SIO_TEST(only_what_was_meant_for_it_is_replayed),
         SIO_TEST(a_recovered_client_may_be_recovered_again),
+        SIO_TEST(a_pid_is_good_for_one_return),
         SIO_TEST(strangers_begin_anew),
         SIO_TEST(who_leaves_or_is_sent_away_does_not_come_back),
         SIO_TEST(volatile_events_and_requests_have_no_offset),

@@ -380,6 +380,7 @@ static const struct {
     {{"42abc[\"x\"]"}, NULL},
     {{"42[\"a\"]x"}, NULL},
     {{"42[\"echo\", 1 ,{ }]"}, "42[\"echo\", 1 ,{ }]"},
+    {{"42[\"echo\",1e400]"}, "42[\"echo\",1e400]"}, /* null from the reference */
     {{"44{\"message\":\"x\"}"}, NULL},
     {{"47"}, NULL},
     {{"4"}, NULL},
@@ -492,10 +493,12 @@ static void packets_right_behind_the_clients_disconnect_are_dropped(void **state
     start_plain(x);
     c = sio_client(x, NULL);
     sio_enter(c, "/custom", "", NULL);
+    add_message(x, "42[\"echo\",0]");
     add_message(x, "41");
     for (size_t i = 0; i < COUNT(packets); i++)
         add_message(x, packets[i]);
     raw_send_bytes(c, &x->f->out);
+    raw_expect_message(c, "42[\"echo\",0]");
     raw_send_message(c, "42/custom,[\"echo\",3]");
     raw_expect_message(c, "42/custom,[\"echo\",3]");
     expect_disconnect(x, 1, "client namespace disconnect");
