@@ -235,15 +235,20 @@ static void read_writable(struct engine *e, void *arg)
     *(bool *)arg = e->session != NULL && eio_writable(e->session);
 }
 
-void get_held(struct engine *e, struct raw_client *c, const char *sid)
+void wait_for_get(struct engine *e)
 {
     int64_t deadline = raw_now_ms() + PATIENCE_MS;
     bool held = false;
 
-    get(c, sid);
     while (!held && raw_now_ms() < deadline)
         on_engine(e, read_writable, &held);
     assert_true(held);
+}
+
+void get_held(struct engine *e, struct raw_client *c, const char *sid)
+{
+    get(c, sid);
+    wait_for_get(e);
 }
 
 static void read_sid(const char *open_packet, char sid[EIO_ID_SIZE])

@@ -53,7 +53,8 @@ void ask(struct raw_client *c, const char *method, const char *query, const char
 void get(struct raw_client *c, const char *sid);
 void post(struct raw_client *c, const char *sid, const char *payload);
 void expect(struct raw_client *c, int status, const char *body);
-/* Send a GET for the session that opened last, and wait until it is held. */
+/* Wait until a GET of the session that opened last is held; or send it, too. */
+void wait_for_get(struct engine *e);
 void get_held(struct engine *e, struct raw_client *c, const char *sid);
 
 /* A new session on polling. */

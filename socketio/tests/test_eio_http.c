@@ -363,6 +363,7 @@ static void held_request_remembers_an_origin_that_fits_a_rule(void **state)
     snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
     for (int i = 0; i < 3; i++) {
         ask(held, "GET", query, "Origin: https://one.a.example\r\n", NULL, 0);
+        wait_for_get(e); /* the last POST ends the session */
         ask(c, "POST", query, "Origin: https://two.two.a.example\r\n", i < 2 ? "4x" : "1",
             i < 2 ? 2 : 1);
         raw_expect_status(c, &r, 200);
