@@ -6,7 +6,6 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* --- frames out ------------------------------------------------------------------------------- */
@@ -564,14 +563,15 @@ struct ws_frozen {
 struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const void *data,
                             size_t len)
 {
-    struct ws_frozen *m = malloc(sizeof *m);
+    int error;
+    struct ws_frozen *m = account_new(&s->budget.all, sizeof *m, ACCOUNT_ESSENTIAL, &error);
 
     if (m == NULL)
         return NULL;
     m->server = s;
     if (encode_once(s, &m->slice, opcode, data, len) == 0)
         return m;
-    free(m);
+    account_free(&s->budget.all, m, sizeof *m);
     return NULL;
 }
 
@@ -591,5 +591,5 @@ void ws_thaw(struct ws_frozen *m)
     if (m == NULL)
         return;
     output_slice_release(&m->server->pool, &m->slice);
-    free(m);
+    account_free(&m->server->budget.all, m, sizeof *m);
 }

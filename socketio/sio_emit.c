@@ -268,10 +268,20 @@ static void wait_timeout(void *arg)
     struct sio_wait *w = arg;
     struct sio_server *io = w->socket->nsp->server;
 
-    w->timer = NULL;
     sio_callback_begin(io);
     wait_end(w, SIO_ERR_TIMEOUT, NULL);
     sio_callback_end(io);
+}
+
+/* False when out of memory. */
+static bool wait_hurries(struct sio_wait *w, unsigned timeout_ms)
+{
+    struct sio_socket *s = w->socket;
+
+    w->timer = ws_timer_new(s->nsp->server->ws, s->conn->account, wait_timeout, w);
+    if (w->timer != NULL)
+        ws_timer_set(w->timer, timeout_ms);
+    return w->timer != NULL;
 }
 
 /* The ids of requests of one namespace never come twice. */
@@ -294,11 +304,9 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
         return s->wait_count >= s->nsp->server->options.max_acks ? WS_ERR_FULL : WS_ERR_NOMEM;
     w->fn = fn;
     w->arg = arg;
-    if (timeout_ms != 0)
-        w->timer = ws_timer_start(s->nsp->server->ws, timeout_ms, wait_timeout, w);
-    result = timeout_ms != 0 && w->timer == NULL
-                 ? WS_ERR_NOMEM
-                 : encode_event(s->nsp, name, &args, w->id, NULL, &text);
+    result = timeout_ms == 0 || wait_hurries(w, timeout_ms)
+                 ? encode_event(s->nsp, name, &args, w->id, NULL, &text)
+                 : WS_ERR_NOMEM;
     if (result == 0)
         result = send_parts(s->conn, text, &args);
     if (result < 0)
@@ -308,12 +316,20 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
 
 /* --- broadcasts with acknowledgements --------------------------------------------------------- */
 
+static void gather_timeout(void *arg);
+
+/* Its timer is there from the start, so that it has an end whatever is sent. */
 static struct sio_gather *gather_new(struct sio_server *io, sio_reply_fn *fn, void *arg)
 {
     struct sio_gather *g = ws_account_take(io->account, sizeof *g);
 
     if (g == NULL)
         return NULL;
+    g->timer = ws_timer_new(io->ws, io->account, gather_timeout, g);
+    if (g->timer == NULL) {
+        ws_account_give(io->account, g, sizeof *g);
+        return NULL;
+    }
     g->server = io;
     g->fn = fn;
     g->arg = arg;
@@ -353,7 +369,6 @@ static void gather_timeout(void *arg)
     struct sio_gather *g = arg;
     struct sio_server *io = g->server;
 
-    g->timer = NULL;
     sio_callback_begin(io);
     gather_end(g, g->received == g->expected ? 0 : SIO_ERR_TIMEOUT);
     sio_callback_end(io);
@@ -547,13 +562,10 @@ ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct s
     if (sent >= 0) {
         p.gather->expected = (size_t)sent;
         /* Without anybody to wait for, the end is only a turn of the loop away. */
-        p.gather->timer =
-            ws_timer_start(io->ws, sent == 0 ? 0 : timeout_ms, gather_timeout, p.gather);
-        if (p.gather->timer == NULL)
-            sent = WS_ERR_NOMEM;
-    }
-    if (sent < 0)
+        ws_timer_set(p.gather->timer, sent == 0 ? 0 : timeout_ms);
+    } else {
         gather_free(p.gather);
+    }
     return sent;
 }
 
