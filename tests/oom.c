@@ -4,6 +4,7 @@
 #include "oom.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stddef.h>
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
@@ -13,11 +14,14 @@ void *__real_calloc(size_t count, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *p, size_t size);
+void __real_free(void *p);
+void __wrap_free(void *p);
 
 /* The wrapped functions have no argument to carry it in. */
 static long left = -1;
 static bool once;
 static bool came;
+static _Atomic long live; /* bytes */
 
 void oom_after(long n)
 {
@@ -30,6 +34,11 @@ void oom_once(long n)
 {
     oom_after(n);
     once = true;
+}
+
+long oom_live(void)
+{
+    return live;
 }
 
 bool oom_came(void)
@@ -52,18 +61,37 @@ static bool exhausted(void)
     return true;
 }
 
+static void *born(void *p)
+{
+    live += p == NULL ? 0 : (long)malloc_usable_size(p);
+    return p;
+}
+
 void *__wrap_malloc(size_t size)
 {
-    return exhausted() ? NULL : __real_malloc(size);
+    return exhausted() ? NULL : born(__real_malloc(size));
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return exhausted() ? NULL : __real_calloc(count, size);
+    return exhausted() ? NULL : born(__real_calloc(count, size));
 }
 
 void *__wrap_realloc(void *p, size_t size)
 {
-    return exhausted() ? NULL : __real_realloc(p, size);
+    long before = p == NULL ? 0 : (long)malloc_usable_size(p);
+    void *to;
+
+    if (exhausted())
+        return NULL;
+    to = __real_realloc(p, size);
+    live -= to == NULL ? 0 : before;
+    return born(to);
+}
+
+void __wrap_free(void *p)
+{
+    live -= p == NULL ? 0 : (long)malloc_usable_size(p);
+    __real_free(p);
 }
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */

@@ -17,4 +17,7 @@ void oom_once(long n);
 /* Has one failed since then? */
 bool oom_came(void);
 
+/* Bytes that this process holds by them. */
+long oom_live(void);
+
 #endif

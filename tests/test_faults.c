@@ -20,6 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../conn.h"
 #include "faults.h"
 #include "oom.h"
 
@@ -1079,6 +1080,101 @@ static void clock_that_goes_back_neither_spins_nor_stops_timers(void **state)
     assert_int_equal(f->seen.ran, 1);
 }
 
+/* --- memory that peers cause ------------------------------------------------------------------ */
+
+enum {
+    HOLDERS = 40,   /* of each kind */
+    PER_CONN = 512, /* bytes of a connection and what else there is for each, in no account */
+    FOR_ALL = 2048  /* and of lists that double */
+};
+
+/* "j" joins rooms of its own, else an answer is queued. */
+static void hold_much(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    static const char answer[100 * KIB];
+    char name[64];
+
+    (void)op;
+    if (len == 0 || *(const char *)data != 'j') {
+        ws_send(c, WS_OP_BINARY, answer, sizeof answer);
+        return;
+    }
+    for (int i = 0; i < 50; i++) {
+        snprintf(name, sizeof name, "room %d of %llu", i, (unsigned long long)ws_conn_id(c));
+        ws_join(c, ws_str(name));
+    }
+}
+
+/* What has been taken since a beginning is in the accounts, but for so much a connection. */
+static void expect_counted(struct fixture *f, long live, size_t buffered, size_t conns)
+{
+    size_t spare = f->server->budget.spare_bytes; /* of blocks that are kept for the next */
+    long counted = (long)(ws_server_stats(f->server).buffered + spare - buffered);
+    long held = oom_live() - live;
+
+    if (held > counted + FOR_ALL + (long)(conns * PER_CONN))
+        fail_msg("%ld bytes are held and %ld are counted, with %zu connections", held, counted,
+                 conns);
+}
+
+static void what_peers_make_the_server_hold_is_counted(void **state)
+{
+    static char filler[64 * KIB];
+    static const struct {
+        const char *begin;
+        size_t more; /* bytes of filler behind it */
+    } kinds[] = {
+        {GET HOST "X: ", 8 * KIB},
+        {"POST /late?9999999 HTTP/1.1\r\n" HOST "Content-Length: 300000\r\n\r\n", 64 * KIB},
+        {"GET /late?9999999 HTTP/1.1\r\n" HOST "\r\nGET /http HTTP/1.1\r\n" HOST "X: ", 8 * KIB},
+        {UPGRADE_WS "\x82\xff\0\0\0\0\0\2\0\0" MASK, 64 * KIB},
+        {UPGRADE_WS "\x02\xfe\x10\0" MASK, 0x1000},
+        {UPGRADE_WS "\x81\x81" MASK "j", 0},
+        {UPGRADE_WS "\x81\x81" MASK "a"
+                    "\x81\x81" MASK "a",
+         0},
+    };
+    static const size_t lengths[] = {0,
+                                     0,
+                                     0,
+                                     sizeof UPGRADE_WS + 13,
+                                     sizeof UPGRADE_WS + 7,
+                                     sizeof UPGRADE_WS + 6,
+                                     sizeof UPGRADE_WS + 13};
+    struct fixture *f = *state;
+    int fds[COUNT(kinds) * HOLDERS];
+    size_t count = 0;
+    size_t buffered;
+    long live;
+
+    memset(filler, 'x', sizeof filler);
+    pausable(f, (struct ws_handlers){.on_message = hold_much});
+    serve(f, "/late",
+          (struct ws_handlers){
+              .on_request = take_late, .on_abort = abort_late, .max_message = 1 * MIB});
+    live = oom_live();
+    buffered = ws_server_stats(f->server).buffered;
+    faults_send_max(0);
+    for (size_t kind = 0; kind < COUNT(kinds); kind++) {
+        size_t len = lengths[kind] != 0 ? lengths[kind] : strlen(kinds[kind].begin);
+
+        for (int i = 0; i < HOLDERS; i++) {
+            fds[count] = dial_unix();
+            assert_int_equal(write(fds[count], kinds[kind].begin, len), len);
+            let_serve(f);
+            assert_int_equal(write(fds[count], filler, kinds[kind].more), kinds[kind].more);
+            let_serve(f);
+            expect_counted(f, live, buffered, ++count);
+        }
+    }
+    assert_true(ws_server_stats(f->server).buffered - buffered > 4 * MIB);
+    assert_int_equal(ws_server_stats(f->server).connections, count);
+    disarm();
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+    let_serve(f);
+}
+
 /* --- errors that nobody lists ----------------------------------------------------------------- */
 
 static bool wants_a_turn(const struct fixture *f)
@@ -1620,6 +1716,7 @@ int main(void)
         TEST(peers_that_answered_their_pings_stay_after_a_pause),
         TEST(answer_behind_much_else_was_in_time),
         TEST(clock_that_goes_back_neither_spins_nor_stops_timers),
+        TEST(what_peers_make_the_server_hold_is_counted),
         TEST(clients_wait_where_accept_fails),
         TEST(client_that_has_gone_delays_nobody),
         TEST(clients_wait_no_longer_where_epoll_refuses_at_first),
