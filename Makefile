@@ -64,7 +64,7 @@ LINK_test_sio_socket = $(LINK_test_socketio)
 LINK_test_sio_room = $(LINK_test_socketio)
 LINK_test_sio_emit = $(LINK_test_socketio)
 LINK_test_sio_recovery = $(LINK_test_socketio)
-LINK_test_json = socketio/json $(CORE)
+LINK_test_json = socketio/json $(CORE) tests/oom
 LINK_test_name_table = socketio/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 # So does a fuzzer, by the same names.
@@ -194,8 +194,10 @@ screenshot: minnow ## Take docs/chat.png anew, of a real chat
 	@mkdir -p docs
 	@node tests/e2e/screenshot.js docs/chat.png
 
-conformance: ## Check that the tests, functions and files that the documents name exist
-	@sh tests/conformance.sh
+conformance: ## Check that the documents name the tests, functions and files that there are
+	@sh tests/conformance.sh docs/rfc6455.md
+	@sh tests/conformance.sh docs/security.md
+	@sh tests/allocations.sh
 	@sh tests/names.sh
 
 lint: conformance ## Check format, includes and what clang-tidy and cppcheck find

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "../../tests/exact.h"
+#include "../../tests/oom.h"
 #include "../json.h"
 
 static struct ws_str text(const char *s)
@@ -767,6 +768,30 @@ static void commas_come_by_themselves(void **state)
 }
 
 /* ECMA-262 §25.5.2.3 QuoteJSONString. */
+/* At whichever growth it runs out, nothing that looks whole is left. */
+static void a_writer_without_memory_says_so(void **state)
+{
+    char text[300];
+    int failures = 0;
+
+    (void)state;
+    memset(text, 'x', sizeof text);
+    for (int n = 0; n < 4; n++) {
+        struct json_writer w = {0};
+
+        oom_once(n);
+        json_begin_array(&w);
+        for (int i = 0; i < 3; i++)
+            json_write_string(&w, text, sizeof text / 3 * (size_t)(i + 1));
+        json_end_array(&w);
+        oom_after(-1);
+        assert_int_equal(json_written(&w).data == NULL, w.failed);
+        failures += w.failed;
+        json_writer_release(&w);
+    }
+    assert_in_range(failures, 2, 4);
+}
+
 static void strings_are_escaped_as_json_stringify_does(void **state)
 {
     struct json_writer w = {0};
@@ -940,6 +965,7 @@ int main(void)
         cmocka_unit_test(what_is_no_string_is_not_unescaped),
         cmocka_unit_test(strings_are_compared_by_what_they_mean),
         cmocka_unit_test(commas_come_by_themselves),
+        cmocka_unit_test(a_writer_without_memory_says_so),
         cmocka_unit_test(strings_are_escaped_as_json_stringify_does),
         cmocka_unit_test(lone_surrogates_are_escaped_and_broken_bytes_replaced),
         cmocka_unit_test(what_was_written_reads_back_the_same),
