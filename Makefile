@@ -14,6 +14,7 @@ SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-om
 PURE = sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade account buf table host timer \
     output room log_limit
 CORE = $(PURE) block listen accept conn conn_output conn_http conn_ws ws
+PROGRAM = minnow minnow_log minnow_socketio
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
 SOCKETIO = $(patsubst %.c,%,$(wildcard socketio/*.c))
@@ -45,6 +46,7 @@ LINK_test_conn_http = $(LINK_test_server)
 LINK_test_conn_body = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
+LINK_test_minnow_log = minnow_log
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
@@ -79,8 +81,7 @@ quoted = '$(subst ','\'',$(1))'
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' Makefile)
 all: minnow $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, libminnow.a and the examples
 
-minnow $(BUILD)/minnow: $(BUILD)/minnow.o $(BUILD)/minnow_socketio.o $(BUILD)/page.o \
-        $(BUILD)/libminnow.a
+minnow $(BUILD)/minnow: $(PROGRAM:%=$(BUILD)/%.o) $(BUILD)/page.o $(BUILD)/libminnow.a
 	$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -o $@ $^
 
 run: minnow ## Build and start the chat on http://127.0.0.1:8080/
@@ -166,7 +167,7 @@ $(BUILD)/test/%.o: %.c $(BUILD)/flags
 $(BUILD)/test/test_minnow: | $(BUILD)/test/minnow
 $(BUILD)/test/test_examples: | $(EXAMPLES:%=$(BUILD)/test/examples/%)
 
-$(BUILD)/test/minnow: $(BUILD)/test/minnow.o $(BUILD)/test/minnow_socketio.o $(BUILD)/page.o \
+$(BUILD)/test/minnow: $(PROGRAM:%=$(BUILD)/test/%.o) $(BUILD)/page.o \
         $(CORE:%=$(BUILD)/test/%.o) $(SOCKETIO:%=$(BUILD)/test/%.o)
 	$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^
 

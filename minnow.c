@@ -3,6 +3,7 @@
  * The program: command line, signals, echo and chat, the page. Uses nothing of the core but
  * ws.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "minnow_log.h"
 #include "minnow_socketio.h"
 #include "ws.h"
 
@@ -27,8 +29,9 @@ extern const char minnow_page_policy[]; /* its Content-Security-Policy */
 
 enum {
     EXIT_USAGE = 2,
-    LIST_MAX = 64,        /* --bind, --origin, --subprotocol */
-    LOGGED_PATH_MAX = 200 /* bytes of a path in a log line; the rest is cut off */
+    LIST_MAX = 64,         /* --bind, --origin, --subprotocol */
+    LOGGED_PATH_MAX = 200, /* bytes of a path in a log line; the rest is cut off */
+    LOG_RETRY_MS = 50
 };
 
 /* -q and -v; the last one given counts. */
@@ -55,7 +58,10 @@ struct program {
     struct ws_server *server;
     struct sio_server *socketio; /* NULL: --no-socketio */
     bool serving; /* from here on -q silences the log; before it, the log says why we can't start */
-    bool complained; /* the log has said what is wrong */
+    bool complained;       /* the log has said what is wrong */
+    bool retrying;         /* flush_streams() will be called */
+    struct minnow_log out; /* stdout */
+    struct minnow_log log; /* stderr */
     int signal_fd;
     char *page; /* as it is served in this mode */
     char etag[24];
@@ -75,41 +81,71 @@ struct visit {
     char path[LOGGED_PATH_MAX];
 };
 
+/* --- the log ---------------------------------------------------------------------------------- */
+
+static void flush_streams(void *arg);
+
+/* In a post, since the log's callback may call nothing else. Without memory the next line tries. */
+static void retry_later(void *arg)
+{
+    struct program *program = arg;
+
+    if (ws_timer_start(program->server, LOG_RETRY_MS, flush_streams, program) == NULL)
+        program->retrying = false;
+}
+
+/* Will it pass, without a new line that asks? What is gone stays so, and needs no clock. */
+static bool is_for_now(int error)
+{
+    return error == EAGAIN || error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+/* Write what is kept of both streams; what cannot be written now has another try. */
+static void flush_streams(void *arg)
+{
+    struct program *program = arg;
+    int out = minnow_log_flush(&program->out);
+    int log = minnow_log_flush(&program->log);
+
+    program->retrying = is_for_now(out) || is_for_now(log);
+    if (program->retrying &&
+        (program->server == NULL || ws_post(program->server, retry_later, program) != 0))
+        program->retrying = false;
+}
+
+/* The line of the log is complete. It is written now, or by flush_streams(), or dropped. */
+static void end_log_line(struct program *program)
+{
+    minnow_log_end(&program->log);
+    if (!program->retrying)
+        flush_streams(program);
+    else
+        minnow_log_flush(&program->log);
+}
+
+/* Text of somebody else, its beginning. `len` may be more than what `text` has of it. */
+static void add_beginning(struct minnow_log *log, const char *text, size_t len)
+{
+    minnow_log_add_text(log, text, len < LOGGED_PATH_MAX ? len : LOGGED_PATH_MAX);
+    if (len > LOGGED_PATH_MAX)
+        minnow_log_add(log, "...");
+}
+
 /* --- WebSocket -------------------------------------------------------------------------------- */
 
-static const struct program *program_of(const struct ws_conn *c)
+static struct program *program_of(const struct ws_conn *c)
 {
     return ws_user(c);
 }
 
-/* A peer's text must not drive the terminal or forge a line: control characters, those that UTF-8
- * writes as C2 80 to C2 9F too, become '?'. */
-static void print_text(const char *text, size_t len)
+/* "minnow: #7 127.0.0.1:5000 opened /room", and the line goes on. */
+static void log_visit(const struct ws_conn *c, const struct visit *visit, const char *what)
 {
-    unsigned char before = 0;
+    struct minnow_log *log = &program_of(c)->log;
 
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        bool control = byte < ' ' || byte == 0x7f || (before == 0xc2 && byte < 0xa0);
-
-        fputc(control ? '?' : byte, stderr);
-        before = byte;
-    }
-}
-
-static size_t logged_len(size_t path_len)
-{
-    return path_len < LOGGED_PATH_MAX ? path_len : LOGGED_PATH_MAX;
-}
-
-/* "minnow: #7 127.0.0.1:5000 opened /room", without the newline. */
-static void print_visit(const struct ws_conn *c, const struct visit *visit, const char *what)
-{
-    fprintf(stderr, "minnow: #%llu %s %s ", (unsigned long long)ws_conn_id(c), visit->address,
-            what);
-    print_text(visit->path, logged_len(visit->path_len));
-    if (visit->path_len > sizeof visit->path)
-        fputs("...", stderr);
+    minnow_log_add(log, "minnow: #%llu %s %s ", (unsigned long long)ws_conn_id(c), visit->address,
+                   what);
+    add_beginning(log, visit->path, visit->path_len);
 }
 
 static bool visit_begin(struct ws_conn *c, const struct ws_request *req)
@@ -120,25 +156,27 @@ static bool visit_begin(struct ws_conn *c, const struct ws_request *req)
     if (visit == NULL)
         return false;
     visit->path_len = path.len;
-    memcpy(visit->path, path.data, logged_len(path.len));
+    memcpy(visit->path, path.data, path.len < LOGGED_PATH_MAX ? path.len : LOGGED_PATH_MAX);
     ws_conn_address(c, visit->address);
     ws_set_data(c, visit);
-    print_visit(c, visit, "opened");
-    fputc('\n', stderr);
+    log_visit(c, visit, "opened");
+    end_log_line(program_of(c));
     return true;
 }
 
 static void visit_end(struct ws_conn *c, unsigned code, const char *reason, size_t len)
 {
+    struct minnow_log *log = &program_of(c)->log;
     struct visit *visit = ws_data(c);
 
     if (visit == NULL)
         return;
-    print_visit(c, visit, "closed");
-    fprintf(stderr, ": %u \"", code);
-    print_text(reason, len);
-    fprintf(stderr, "\", %llu message%s, %llu byte%s received\n", visit->messages,
-            visit->messages == 1 ? "" : "s", visit->bytes, visit->bytes == 1 ? "" : "s");
+    log_visit(c, visit, "closed");
+    minnow_log_add(log, ": %u \"", code);
+    minnow_log_add_text(log, reason, len);
+    minnow_log_add(log, "\", %llu message%s, %llu byte%s received", visit->messages,
+                   visit->messages == 1 ? "" : "s", visit->bytes, visit->bytes == 1 ? "" : "s");
+    end_log_line(program_of(c));
     free(visit);
 }
 
@@ -350,9 +388,14 @@ static const char usage[] =
 
 _Noreturn static void bad_usage(const char *option, const char *value, const char *wanted)
 {
-    fprintf(stderr, "minnow: %s '", option);
-    print_text(value, strlen(value));
-    fprintf(stderr, "': %s (try --help)\n", wanted);
+    struct minnow_log log;
+
+    minnow_log_init(&log, STDERR_FILENO);
+    minnow_log_add(&log, "minnow: %s '", option);
+    add_beginning(&log, value, strlen(value));
+    minnow_log_add(&log, "': %s (try --help)", wanted);
+    minnow_log_end(&log);
+    minnow_log_release(&log);
     exit(EXIT_USAGE);
 }
 
@@ -682,8 +725,10 @@ static void log_line(void *arg, enum ws_log_level level, const char *line)
     struct program *program = arg;
 
     program->complained |= level == WS_LOG_ERROR;
-    if (is_wanted(program, level))
-        fprintf(stderr, "minnow: %s\n", line);
+    if (!is_wanted(program, level))
+        return;
+    minnow_log_add(&program->log, "minnow: %s", line);
+    end_log_line(program);
 }
 
 /* As many clients as the system lets this process have. */
@@ -697,30 +742,44 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void print_address(const char *mode, const char *host, unsigned port)
+static void add_address_line(struct minnow_log *out, const char *mode, const char *host,
+                             unsigned port)
 {
     bool bare_ipv6 = strchr(host, ':') != NULL;
     const char *left = bare_ipv6 ? "[" : "";
     const char *right = bare_ipv6 ? "]" : "";
 
     if (is_unix(host))
-        printf("minnow: %s on %s\n", mode, host);
+        minnow_log_add(out, "minnow: %s on %s", mode, host);
     else
-        printf("minnow: %s on http://%s%s%s:%u/ (ws://%s%s%s:%u/)\n", mode, left, host, right, port,
-               left, host, right, port);
+        minnow_log_add(out, "minnow: %s on http://%s%s%s:%u/ (ws://%s%s%s:%u/)", mode, left, host,
+                       right, port, left, host, right, port);
+    minnow_log_end(out);
 }
 
-/* The first line is for programs to wait for and to read the port from. */
-static bool print_start(const struct program *program)
+/* The first line is for programs to wait for and to read the port from. False when nobody will ever
+ * read it; one who only has not yet does not keep us from serving. */
+static bool print_start(struct program *program)
 {
     const struct settings *s = program->settings;
     unsigned port = ws_server_port(program->server);
+    int error;
 
     for (size_t i = 0; s->bind[i] != NULL; i++)
-        print_address(s->echo ? "echo" : "chat", s->bind[i], port);
-    if (s->verbosity > QUIET)
-        printf("minnow: up to %zu clients\n", ws_server_stats(program->server).max_clients);
-    return stdout_is_written();
+        add_address_line(&program->out, s->echo ? "echo" : "chat", s->bind[i], port);
+    if (s->verbosity > QUIET) {
+        minnow_log_add(&program->out, "minnow: up to %zu clients",
+                       ws_server_stats(program->server).max_clients);
+        minnow_log_end(&program->out);
+    }
+    error = minnow_log_flush(&program->out);
+    if (error != 0 && error != EAGAIN) {
+        minnow_log_add(&program->log, "minnow: cannot write to stdout: %s", strerror(error));
+        end_log_line(program);
+        return false;
+    }
+    flush_streams(program);
+    return true;
 }
 
 static void signal_arrived(void *arg, uint32_t ready)
@@ -753,6 +812,7 @@ static int watch_signals(struct program *program)
     sigset_t set;
 
     signal(SIGPIPE, SIG_IGN); /* whoever reads our log may go */
+    signal(SIGXFSZ, SIG_IGN); /* and its file may reach the limit */
     sigemptyset(&set);
     add_unless_ignored(&set, SIGINT);
     add_unless_ignored(&set, SIGTERM);
@@ -763,10 +823,12 @@ static int watch_signals(struct program *program)
     return ws_watch(program->server, program->signal_fd, EPOLLIN, signal_arrived, program);
 }
 
-static bool complain(const char *what, int error)
+static bool complain(struct program *program, const char *what, int error)
 {
-    fprintf(stderr, "minnow: %s: %s\n", what,
-            error == WS_ERR_SYSTEM ? strerror(errno) : ws_strerror(error));
+    const char *why = error == WS_ERR_SYSTEM ? strerror(errno) : ws_strerror(error);
+
+    minnow_log_add(&program->log, "minnow: %s: %s", what, why);
+    end_log_line(program);
     return false;
 }
 
@@ -783,20 +845,20 @@ static bool start(struct program *program)
     int error;
 
     if (!page_init(program))
-        return complain("cannot start", WS_ERR_NOMEM);
+        return complain(program, "cannot start", WS_ERR_NOMEM);
     program->server = ws_server_new(&s->options);
     if (program->server == NULL)
-        return program->complained ? false : complain("cannot start", WS_ERR_SYSTEM);
+        return program->complained ? false : complain(program, "cannot start", WS_ERR_SYSTEM);
     if (!s->no_socketio) {
         program->socketio = minnow_socketio_new(program->server, &s->options, s->echo);
         if (program->socketio == NULL)
-            return complain("cannot start", WS_ERR_SYSTEM);
+            return complain(program, "cannot start", WS_ERR_SYSTEM);
     }
     error = ws_server_handle(program->server, "/", &handlers);
     if (error == 0)
         error = watch_signals(program);
     if (error != 0)
-        return complain("cannot start", error);
+        return complain(program, "cannot start", error);
     program->serving = true;
     return print_start(program);
 }
@@ -809,8 +871,35 @@ static int serve(struct program *program)
         return EXIT_FAILURE;
     error = ws_server_run(program->server);
     if (error != 0)
-        complain("cannot go on", error);
+        complain(program, "cannot go on", error);
     return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Where stderr is closed, the first socket opened would get its number, and our log. Opened for
+ * reading, it is still an error to write to. */
+static void keep_standard_numbers(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void program_release(struct program *program)
+{
+    struct ws_server *server = program->server;
+
+    program->server = NULL; /* the last lines of the log post nothing */
+    ws_server_free(server);
+    sio_server_free(program->socketio);
+    if (program->signal_fd >= 0)
+        close(program->signal_fd);
+    free(program->page);
+    minnow_log_release(&program->out);
+    minnow_log_release(&program->log);
 }
 
 int main(int argc, char **argv)
@@ -820,6 +909,7 @@ int main(int argc, char **argv)
     struct program program = {.settings = &settings, .signal_fd = -1};
     int status;
 
+    keep_standard_numbers();
     parse_command_line(&settings, argc, argv);
     if (settings.bind_count == 0)
         settings.bind[0] = "127.0.0.1";
@@ -827,13 +917,10 @@ int main(int argc, char **argv)
     settings.options.origins = settings.origins;
     settings.options.log = log_line;
     settings.options.log_arg = &program;
-    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* one system call a line */
+    minnow_log_init(&program.out, STDOUT_FILENO);
+    minnow_log_init(&program.log, STDERR_FILENO);
     raise_descriptor_limit();
     status = serve(&program);
-    ws_server_free(program.server);
-    sio_server_free(program.socketio);
-    if (program.signal_fd >= 0)
-        close(program.signal_fd);
-    free(program.page);
+    program_release(&program);
     return status;
 }

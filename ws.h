@@ -12,9 +12,9 @@
  *     ws_server_run(s);
  *
  * Everything runs on the thread that calls ws_server_run() or ws_server_step(), callbacks too. Only
- * ws_post() and ws_server_stop() may be called from elsewhere. Any function but ws_server_run(),
- * ws_server_step() and ws_server_free() may be called from any callback but the log. None calls
- * back but the log, and none frees what another callback still holds.
+ * ws_post() and ws_server_stop() may be called from elsewhere, and from the log. Any function but
+ * ws_server_run(), ws_server_step() and ws_server_free() may be called from any callback but the
+ * log. None calls back but the log, and none frees what another callback still holds.
  *
  * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; and around a
  * plain request from on_head or on_request until ws_respond() or on_abort. Functions return 0 or

@@ -102,6 +102,15 @@ static void pipe_or_fail(int ends[2])
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 }
 
+static void use_file(int *end, const char *path)
+{
+    if (path == NULL)
+        return;
+    close(*end);
+    *end = open(path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
+    assert_true(*end >= 0);
+}
+
 void process_start(struct process *p, const char *name, const char *const *argv)
 {
     char path[PROCESS_PATH_MAX];
@@ -113,11 +122,8 @@ void process_start(struct process *p, const char *name, const char *const *argv)
     pipe_or_fail(in);
     pipe_or_fail(out);
     pipe_or_fail(err);
-    if (p->stdout_path != NULL) {
-        close(out[1]);
-        out[1] = open(p->stdout_path, O_WRONLY | O_CLOEXEC);
-        assert_true(out[1] >= 0);
-    }
+    use_file(&out[1], p->stdout_path);
+    use_file(&err[1], p->stderr_path);
     p->pid = fork();
     assert_true(p->pid >= 0);
     if (p->pid == 0)

@@ -29,8 +29,9 @@ struct process {
     struct process_stream err;
 
     /* May be set before the start. */
-    const char *stdout_path; /* a file in place of the pipe */
-    unsigned files_soft;     /* RLIMIT_NOFILE; 0: as it is */
+    const char *stdout_path; /* a file in place of the pipe, appended to */
+    const char *stderr_path;
+    unsigned files_soft; /* RLIMIT_NOFILE; 0: as it is */
     unsigned files_hard;
     void (*in_child)(void); /* called before exec; only what is safe there, see signal-safety(7) */
 };

@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -21,10 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -867,6 +870,243 @@ static void a_log_that_nobody_reads_any_more_ends_nothing(void **state)
     assert_int_equal(process_wait(p), 0);
 }
 
+/* Each of these connections is two lines of about 250 bytes; all are more than a pipe of one page
+ * and the 64 KiB that the program keeps. */
+enum { LOUD_CONNECTIONS = 300 };
+
+static void log_much(struct fixture *f)
+{
+    char path[300];
+
+    memset(path, 'a', sizeof path);
+    path[0] = '/';
+    path[sizeof path - 1] = '\0';
+    for (int i = 0; i < LOUD_CONNECTIONS; i++) {
+        join(f, 0, path);
+        raw_close(&f->clients[0]);
+    }
+}
+
+static void expect_answer(struct fixture *f, size_t index)
+{
+    struct raw_client *c = join(f, index, "/");
+
+    raw_send_message(c, "still there?");
+    raw_expect_message(c, "still there?");
+    raw_close(c);
+}
+
+/* It ends although nobody reads what it has to say. */
+static void expect_end_unread(struct fixture *f)
+{
+    int64_t deadline = raw_now_ms() + PROCESS_DEADLINE_MS;
+
+    process_signal(&f->process, SIGTERM);
+    while (process_is_running(&f->process) && raw_now_ms() < deadline)
+        poll(NULL, 0, 10);
+    assert_false(process_is_running(&f->process));
+    assert_int_equal(process_wait(&f->process), 0);
+}
+
+static void serve_with_a_small_pipe(struct fixture *f)
+{
+    serve(f, ARGS("echo", "-v", "-p", "0"));
+    assert_true(fcntl(f->process.err.fd, F_SETPIPE_SZ, 4096) > 0);
+}
+
+static void a_log_that_nobody_reads_stops_neither_the_service_nor_its_end(void **state)
+{
+    struct fixture *f = *state;
+
+    serve_with_a_small_pipe(f);
+    log_much(f);
+    expect_answer(f, 1);
+    expect_end_unread(f);
+}
+
+static void lines_that_were_dropped_are_counted_once_the_log_is_read(void **state)
+{
+    struct fixture *f = *state;
+    struct process *p = &f->process;
+    unsigned lines = 0;
+    unsigned dropped = 0;
+
+    serve_with_a_small_pipe(f);
+    log_much(f);
+    join(f, 1, "/last");
+    while (lines + dropped < 2 * LOUD_CONNECTIONS + 1) {
+        const char *line = process_line(p, &p->err);
+        unsigned n;
+
+        if (sscanf(line, "minnow: %u lines of the log were dropped here: nobody read it", &n) == 1)
+            dropped += n;
+        else if (sscanf(line, "minnow: #%u 127.0.0.1:", &n) == 1)
+            lines++;
+        else
+            fail_msg("no whole line: %s", line);
+    }
+    assert_true(dropped > 0);
+    assert_int_equal(lines + dropped, 2 * LOUD_CONNECTIONS + 1);
+    raw_close(&f->clients[1]);
+    assert_non_null(strstr(process_line(p, &p->err), "closed /last"));
+    expect_clean_end(f);
+}
+
+/* As Ctrl-S does it. */
+static void a_terminal_that_is_stopped_stops_neither_the_service_nor_its_end(void **state)
+{
+    struct fixture *f = *state;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    char path[64];
+    int terminal;
+
+    assert_true(master >= 0);
+    assert_int_equal(grantpt(master), 0);
+    assert_int_equal(unlockpt(master), 0);
+    assert_int_equal(ptsname_r(master, path, sizeof path), 0);
+    terminal = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(terminal >= 0);
+    assert_int_equal(tcflow(terminal, TCOOFF), 0);
+    f->process.stderr_path = path;
+    serve(f, ARGS("echo", "-v", "-p", "0"));
+    log_much(f);
+    expect_answer(f, 1);
+    expect_end_unread(f);
+    close(terminal);
+    close(master);
+}
+
+enum { LOG_FILE_MAX = 32768 };
+
+static void limit_files(void)
+{
+    const struct rlimit limit = {.rlim_cur = LOG_FILE_MAX, .rlim_max = LOG_FILE_MAX};
+
+    setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+/* `ulimit -f`, and then somebody makes room, as logrotate does with copytruncate. */
+static void a_log_file_at_its_limit_ends_nothing_and_goes_on_when_there_is_room(void **state)
+{
+    struct fixture *f = *state;
+    int64_t deadline = raw_now_ms() + PROCESS_DEADLINE_MS;
+    char path[] = "/tmp/minnow-test-XXXXXX";
+    char text[LOG_FILE_MAX + 1] = "";
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    f->process.in_child = limit_files;
+    f->process.stderr_path = path;
+    serve(f, ARGS("echo", "-v", "-p", "0"));
+    log_much(f);
+    expect_answer(f, 1);
+    assert_int_equal(size_of(path), LOG_FILE_MAX);
+    while (strstr(text, " lines of the log were dropped here: File too large\n") == NULL &&
+           raw_now_ms() < deadline) {
+        if (size_of(path) == LOG_FILE_MAX)
+            assert_int_equal(ftruncate(fd, 0), 0);
+        poll(NULL, 0, 10);
+        text[pread(fd, text, LOG_FILE_MAX, 0)] = '\0';
+    }
+    assert_true(raw_now_ms() < deadline);
+    expect_clean_end(f);
+    close(fd);
+    unlink(path);
+}
+
+/* One pipe for both streams, and it is full before the program says a word. */
+static void fill_stdout_and_use_it_twice(void)
+{
+    char page[4096];
+
+    memset(page, 'x', sizeof page);
+    page[sizeof page - 1] = '\n';
+    fcntl(STDOUT_FILENO, F_SETFL, O_NONBLOCK);
+    while (write(STDOUT_FILENO, page, sizeof page) > 0)
+        continue;
+    fcntl(STDOUT_FILENO, F_SETFL, 0);
+    dup2(STDOUT_FILENO, STDERR_FILENO);
+}
+
+static void connect_to_socket(struct fixture *f, size_t index)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+    snprintf(un.sun_path, sizeof un.sun_path, "%s", f->socket_path);
+    raw_connect_to(&f->clients[index], (const struct sockaddr *)&un, sizeof un, 0);
+}
+
+static void wait_for_socket(struct fixture *f)
+{
+    int64_t deadline = raw_now_ms() + PROCESS_DEADLINE_MS;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int result;
+
+    snprintf(un.sun_path, sizeof un.sun_path, "%s", f->socket_path);
+    do {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        result = connect(fd, (const struct sockaddr *)&un, sizeof un);
+        close(fd);
+        poll(NULL, 0, 10);
+    } while (result != 0 && raw_now_ms() < deadline);
+    assert_int_equal(result, 0);
+}
+
+static void a_stdout_that_nobody_reads_yet_does_not_delay_the_service(void **state)
+{
+    struct fixture *f = *state;
+    struct process *p = &f->process;
+    struct raw_client *c = &f->clients[0];
+    const char *line;
+
+    f->process.in_child = fill_stdout_and_use_it_twice;
+    start(f, ARGS("echo", "-v", "-b", socket_argument(f)));
+    wait_for_socket(f);
+    connect_to_socket(f, 0);
+    raw_upgrade(c, "/here");
+    raw_send_message(c, "still there?");
+    raw_expect_message(c, "still there?");
+    do
+        line = process_line(p, &p->out);
+    while (line[0] == 'x');
+    assert_memory_equal(line, "minnow: echo on unix:", 21);
+    assert_memory_equal(process_line(p, &p->out), "minnow: up to ", 14);
+    assert_non_null(strstr(process_line(p, &p->out), " unix opened /here"));
+    expect_clean_end(f);
+}
+
+static void close_all_but_stdout(void)
+{
+    close(STDIN_FILENO);
+    close(STDERR_FILENO);
+}
+
+static void no_descriptor_of_the_server_gets_the_number_of_a_stream(void **state)
+{
+    struct fixture *f = *state;
+    char path[64];
+    char name[64] = "";
+
+    f->process.in_child = close_all_but_stdout;
+    serve(f, ARGS("echo", "-v", "-p", "0"));
+    expect_answer(f, 0);
+    for (int fd = 0; fd <= 2; fd += 2) {
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)f->process.pid, fd);
+        assert_int_equal(readlink(path, name, sizeof name - 1), strlen("/dev/null"));
+        assert_string_equal(name, "/dev/null");
+    }
+    expect_clean_end(f);
+}
+
 /* --- options at work -------------------------------------------------------------------------- */
 
 static void try_origin(struct fixture *f, const char *fields, int status)
@@ -1343,6 +1583,12 @@ int main(void)
         TEST(trace_shows_what_goes_to_a_room_and_cuts_what_is_long),
         TEST(trace_shows_the_bytes_of_an_illegal_frame),
         TEST(a_log_that_nobody_reads_any_more_ends_nothing),
+        TEST(a_log_that_nobody_reads_stops_neither_the_service_nor_its_end),
+        TEST(lines_that_were_dropped_are_counted_once_the_log_is_read),
+        TEST(a_terminal_that_is_stopped_stops_neither_the_service_nor_its_end),
+        TEST(a_log_file_at_its_limit_ends_nothing_and_goes_on_when_there_is_room),
+        TEST(a_stdout_that_nobody_reads_yet_does_not_delay_the_service),
+        TEST(no_descriptor_of_the_server_gets_the_number_of_a_stream),
         TEST(origins_given_by_name_or_star_are_allowed),
         TEST(a_refused_origin_can_be_given_as_the_log_has_it),
         TEST(a_page_of_the_own_host_needs_its_scheme_where_that_is_known),
