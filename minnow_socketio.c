@@ -49,11 +49,12 @@ struct sio_server *minnow_socketio_new(struct ws_server *ws, const struct ws_opt
 
     if (options->origins != NULL && options->origins[0] != NULL)
         o.engine.origins = options->origins;
+    errno = 0;
     io = sio_server_new(ws, &o);
-    if (io == NULL)
-        return NULL;
-    if (sio_namespace_rule(io, any_name, &handlers) == 0)
+    if (io != NULL && sio_namespace_rule(io, any_name, &handlers) == 0)
         return io;
-    errno = ENOMEM; /* or max_memory is too small for it, and no system call has failed */
-    return NULL;    /* the server still holds its endpoint: nothing can be freed before it */
+    if (io != NULL ||
+        errno == 0) /* max_memory may be too small for it: no system call has failed */
+        errno = ENOMEM;
+    return NULL; /* the server still holds its endpoint: nothing can be freed before it */
 }

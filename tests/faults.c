@@ -35,6 +35,10 @@ int __real_bind(int fd, const struct sockaddr *address, socklen_t len);
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t len);
 int __real_listen(int fd, int backlog);
 int __wrap_listen(int fd, int backlog);
+int __real_fchmod(int fd, mode_t mode);
+int __wrap_fchmod(int fd, mode_t mode);
+int __real_fchmodat(int directory, const char *path, mode_t mode, int flags);
+int __wrap_fchmodat(int directory, const char *path, mode_t mode, int flags);
 int __real_unlink(const char *path);
 int __wrap_unlink(const char *path);
 int __real_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
@@ -67,6 +71,7 @@ static struct fault epoll_ctl_fault = {.left = -1};
 static struct fault socket_fault = {.left = -1};
 static struct fault bind_fault = {.left = -1};
 static struct fault listen_fault = {.left = -1};
+static struct fault chmod_fault = {.left = -1};
 static struct fault accept4_fault = {.left = -1};
 static struct fault recv_fault = {.left = -1};
 static struct fault epoll_wait_fault = {.left = -1};
@@ -80,7 +85,7 @@ static int clock_offset; /* in seconds */
 void faults_none(void)
 {
     send_fault.left = epoll_ctl_fault.left = -1;
-    socket_fault.left = bind_fault.left = listen_fault.left = -1;
+    socket_fault.left = bind_fault.left = chmod_fault.left = listen_fault.left = -1;
     accept4_fault.left = recv_fault.left = epoll_wait_fault.left = getrandom_fault.left = -1;
     delay_ms = 0;
     fake_addresses = NULL;
@@ -116,6 +121,11 @@ void faults_socket_error(long n, int error)
 void faults_bind_error(long n, int error)
 {
     bind_fault = (struct fault){n, error, false};
+}
+
+void faults_chmod_error(long n, int error)
+{
+    chmod_fault = (struct fault){n, error, false};
 }
 
 void faults_listen_error(long n, int error)
@@ -234,6 +244,16 @@ int __wrap_listen(int fd, int backlog)
 {
     poll(NULL, 0, delay_ms);
     return fails(&listen_fault) ? -1 : __real_listen(fd, backlog);
+}
+
+int __wrap_fchmod(int fd, mode_t mode)
+{
+    return fails(&chmod_fault) ? -1 : __real_fchmod(fd, mode);
+}
+
+int __wrap_fchmodat(int directory, const char *path, mode_t mode, int flags)
+{
+    return fails(&chmod_fault) ? -1 : __real_fchmodat(directory, path, mode, flags);
 }
 
 int __wrap_unlink(const char *path)

@@ -438,16 +438,79 @@ static void lock_that_somebody_keeps_delays_a_start_for_a_moment_and_a_stop_not_
     remove_place(&p);
 }
 
+static void expect_unix_error(const char *address, int error, const char *named)
+{
+    struct listen_file file;
+    char why[256];
+
+    errno = 0;
+    assert_int_equal(listen_unix(address, 0600, &file, why, sizeof why), -1);
+    assert_int_equal(errno, error);
+    if (strstr(why, named) == NULL)
+        fail_msg("expected \"%s\" in \"%s\"", named, why);
+}
+
 static void failed_start_leaves_no_file_behind(void **state)
+{
+    struct place p = make_place();
+    (void)state;
+
+    faults_listen_error(0, ENOBUFS);
+    expect_unix_error(p.address, ENOBUFS, ": listen: ");
+    faults_chmod_error(0, EROFS);
+    expect_unix_error(p.address, EROFS, ": fchmod: ");
+    faults_chmod_error(1, EROFS);
+    expect_unix_error(p.address, EROFS, ": chmod: ");
+    faults_bind_error(0, EACCES);
+    expect_unix_error(p.address, EACCES, ": bind: ");
+    faults_socket_error(1, EMFILE); /* the first one asks whether a server is there */
+    expect_unix_error(p.address, EMFILE, ": socket: ");
+    remove_place(&p);
+}
+
+static void path_that_cannot_be_is_named(void **state)
+{
+    char address[200] = "unix:/";
+    (void)state;
+
+    expect_unix_error("unix:", EINVAL, "unix:: no path: ");
+    memset(address + 6, 'a', sizeof address - 7);
+    expect_unix_error(address, ENAMETOOLONG, "aaa: path: ");
+    expect_unix_error("unix:/nonexistent/socket", ENOENT, "unix:/nonexistent/socket: bind: ");
+}
+
+/* Whatever is there that is no socket stays. */
+static void file_that_is_no_socket_is_left_alone(void **state)
+{
+    struct place p = make_place();
+    int fd = open(p.path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    (void)state;
+
+    assert_true(fd >= 0);
+    close(fd);
+    expect_unix_error(p.address, EADDRINUSE, ": bind: ");
+    assert_int_equal(access(p.path, F_OK), 0);
+    unlink(p.path);
+    remove_place(&p);
+}
+
+static void path_may_be_relative(void **state)
 {
     struct place p = make_place();
     struct listen_file file;
     char why[256];
+    char before[4096];
+    int fd;
     (void)state;
 
-    faults_listen_error(0, ENOBUFS);
-    assert_int_equal(listen_unix(p.address, 0, &file, why, sizeof why), -1);
-    assert_int_equal(errno, ENOBUFS);
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(p.directory), 0);
+    close(listen_unix("unix:socket", 0, &file, why, sizeof why)); /* a dead server's */
+    fd = listen_unix("unix:socket", 0, &file, why, sizeof why);
+    assert_true(fd >= 0);
+    assert_true(is_alive(p.path));
+    end(fd, &file);
+    assert_int_equal(chdir(before), 0);
     remove_place(&p);
 }
 
@@ -478,6 +541,90 @@ static void file_has_the_rights_asked_for_whatever_the_umask_and_never_wider_one
     remove_place(&p);
 }
 
+/* --- addresses in words ----------------------------------------------------------------------- */
+
+static void expect_peer(int fd, const char *beginning)
+{
+    char text[64];
+
+    listen_peer(fd, text, sizeof text);
+    if (strncmp(text, beginning, strlen(beginning)) != 0)
+        fail_msg("expected \"%s\", came \"%s\"", beginning, text);
+}
+
+/* Who connects to the first socket of a set; `client` is the other side. */
+static int connected_peer(const char *address, int *client)
+{
+    struct listen_set set = expect_open(LIST(address), 0);
+    struct sockaddr_storage a = {0};
+    socklen_t len = sizeof a;
+    int fd;
+
+    assert_int_equal(getsockname(set.fds[0], (struct sockaddr *)&a, &len), 0);
+    *client = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(*client, (const struct sockaddr *)&a, len), 0);
+    fd = accept4(set.fds[0], NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fd >= 0);
+    listen_close(&set);
+    return fd;
+}
+
+static bool has_ipv6(void)
+{
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && bind(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
+static void peer_of_each_family_is_told_in_its_notation(void **state)
+{
+    int pair[2];
+    int client;
+    int fd = connected_peer("127.0.0.1", &client);
+    (void)state;
+
+    expect_peer(fd, "127.0.0.1:");
+    close(client);
+    close(fd);
+    if (has_ipv6()) {
+        fd = connected_peer("::1", &client);
+        expect_peer(fd, "[::1]:");
+        close(client);
+        close(fd);
+    }
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    expect_peer(pair[0], "unix");
+    close(pair[0]);
+    close(pair[1]);
+    expect_peer(-1, "gone");
+}
+
+/* ::1 has its own line of /etc/hosts in some systems, and may be named in several. */
+static void ipv6_address_that_comes_twice_is_opened_once(void **state)
+{
+    struct listen_set set;
+    (void)state;
+
+    if (!has_ipv6())
+        skip();
+    set = expect_open(LIST("::1", "127.0.0.1", "::1"), 0);
+    assert_int_equal(set.count, 2);
+    assert_int_equal(listen_port(set.fds[0]), listen_port(set.fds[1]));
+    listen_close(&set);
+}
+
+static void address_that_cannot_be_listened_on_is_named(void **state)
+{
+    (void)state;
+
+    faults_listen_error(0, EADDRNOTAVAIL);
+    expect_error(LIST("127.0.0.1"), 0, EADDRNOTAVAIL, "127.0.0.1 port 0: listen: ");
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
@@ -495,7 +642,13 @@ int main(void)
         TEST(server_that_starts_while_another_stops_keeps_its_socket),
         TEST(lock_that_somebody_keeps_delays_a_start_for_a_moment_and_a_stop_not_at_all),
         TEST(failed_start_leaves_no_file_behind),
+        TEST(path_that_cannot_be_is_named),
+        TEST(file_that_is_no_socket_is_left_alone),
+        TEST(path_may_be_relative),
         TEST(file_has_the_rights_asked_for_whatever_the_umask_and_never_wider_ones),
+        TEST(peer_of_each_family_is_told_in_its_notation),
+        TEST(ipv6_address_that_comes_twice_is_opened_once),
+        TEST(address_that_cannot_be_listened_on_is_named),
     };
 
     return cmocka_run_group_tests_name("listen", tests, NULL, NULL);

@@ -270,13 +270,13 @@ static void good_values_in_all_their_forms_are_taken(void **state)
 
     serve(f, ARGS("--port=0", "--max-message=1K", "--max-queue", "65536", "--max-memory", "1G",
                   "--max-clients=10", "--handshake-timeout", ".5", "--close-timeout=1.25",
-                  "--ping-interval", "86400", "--ping-timeout=0.001"));
+                  "--ping-interval", "86400", "--ping-timeout=0.001", "--no-socketio"));
     expect_clean_end(f);
     process_release(&f->process);
 
-    serve(f,
-          ARGS("-p0", "--bind=127.0.0.1", "--origin", "https://a.example:8443", "--origin", "null",
-               "--origin=chrome-extension://abc", "--origin=", "--origin=*", "-q", "--", "echo"));
+    serve(f, ARGS("-p0", "--message-timeout=2", "--scheme=https", "--bind=127.0.0.1", "--origin",
+                  "https://a.example:8443", "--origin=null", "--origin=file://",
+                  "--origin=", "--origin=*", "-q", "--", "echo"));
     expect_clean_end(f);
 }
 
@@ -338,12 +338,28 @@ static void an_address_that_cannot_be_is_named_with_status_1(void **state)
     expect_failure(f, 1, path);
 }
 
-/* As a container's filter of system calls does it. */
-static void forbid_getrandom(void)
+static void a_list_that_is_too_long_is_bad_usage(void **state)
+{
+    static const char *const options[] = {"--bind=127.0.0.1", "--origin=null", "--subprotocol=a"};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 3; i++) {
+        const char *argv[1 + 65 + 1] = {"minnow"};
+
+        for (size_t k = 1; k <= 65; k++)
+            argv[k] = options[i];
+        process_start(&f->process, "minnow", argv);
+        expect_failure(f, 2, "too many of these");
+        process_release(&f->process);
+    }
+}
+
+/* Make system call `number` fail, as a container's filter of system calls does it. */
+static void forbid(unsigned number)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getrandom, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -351,6 +367,64 @@ static void forbid_getrandom(void)
 
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+static void forbid_getrandom(void)
+{
+    forbid(SYS_getrandom);
+}
+
+static void forbid_signalfd(void)
+{
+    forbid(SYS_signalfd4);
+}
+
+static void forbid_socket(void)
+{
+    forbid(SYS_socket);
+}
+
+static void forbid_epoll_wait(void)
+{
+#ifdef SYS_epoll_wait
+    forbid(SYS_epoll_wait);
+#endif
+    forbid(SYS_epoll_pwait);
+}
+
+/* One line on stderr says what cannot be, and the reason that the system gives. */
+static void what_the_system_forbids_is_said_with_status_1(void **state)
+{
+    static const struct {
+        void (*in_child)(void);
+        const char *line;
+    } rows[] = {
+        {forbid_signalfd, "minnow: cannot start: Operation not permitted"},
+        {forbid_socket, "minnow: cannot listen on 127.0.0.1 port 0: socket: Operation not "
+                        "permitted"},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        f->process.in_child = rows[i].in_child;
+        start(f, ARGS("-p", "0"));
+        expect_failure(f, 1, rows[i].line);
+        process_release(&f->process);
+    }
+    f->process.in_child = forbid_epoll_wait;
+    serve(f, ARGS("-q", "-p", "0"));
+    process_expect_line(&f->process, &f->process.err,
+                        "minnow: cannot go on: Operation not permitted");
+    assert_int_equal(process_wait(&f->process), 1);
+}
+
+static void memory_that_is_too_little_for_socketio_is_said_with_status_1(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, ARGS("-p", "0", "--max-memory", "1"));
+    expect_failure(f, 1, "emory"); /* as libc has it */
+    assert_memory_equal(f->process.err.text, "minnow: cannot start: ", 22);
 }
 
 /* Whether it can do without is not asked here (if so, stdout ends it), but whoever reads "out of
@@ -1267,6 +1341,66 @@ static void what_does_not_fit_the_memory_is_closed_with_1013(void **state)
     c = join(f, 0, "/");
     raw_send_frame(c, RAW_TEXT_PART, text, sizeof text - 1);
     raw_expect_close(c, 1013);
+    expect_clean_end(f);
+}
+
+/* Send 6 MB without reading what comes back, or less where no more is taken. Then read all, up to
+ * the Close. */
+static void expect_overload(struct raw_client *c)
+{
+    static uint8_t text[20000];
+    struct raw_bytes b = {0};
+    struct raw_frame frame;
+
+    memset(text, 'a', sizeof text);
+    raw_bytes_frame(&b, RAW_TEXT, text, sizeof text);
+    for (int i = 0; i < 300 && raw_send_some(c, b.data, b.len, 200) == b.len; i++)
+        continue;
+    do
+        raw_read_frame(c, &frame);
+    while (frame.head == RAW_TEXT && frame.len == sizeof text);
+    assert_int_equal(frame.head, RAW_CLOSE);
+    assert_int_equal(frame.payload[0] << 8 | frame.payload[1], 1013);
+    raw_bytes_release(&b);
+}
+
+static void what_cannot_be_queued_for_its_sender_is_closed_with_1013(void **state)
+{
+    static const char *const modes[] = {"echo", "chat"};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        serve(f, ARGS(modes[i], "-p", "0", "--max-memory", "32K"));
+        raw_connect_slow(&f->clients[0], f->port);
+        raw_upgrade(&f->clients[0], "/");
+        expect_overload(&f->clients[0]);
+        raw_close(&f->clients[0]);
+        join(f, 1, "/");
+        raw_send_message(&f->clients[1], "hello");
+        raw_expect_message(&f->clients[1], "hello");
+        process_signal(&f->process, SIGTERM);
+        raw_close(&f->clients[1]);
+        assert_int_equal(process_wait(&f->process), 0);
+        process_release(&f->process);
+    }
+}
+
+/* The path is the room, and its name is kept. */
+static void a_room_whose_name_does_not_fit_the_memory_is_closed_with_1013(void **state)
+{
+    struct fixture *f = *state;
+    char path[4096];
+
+    memset(path, 'a', sizeof path);
+    path[0] = '/';
+    path[sizeof path - 1] = '\0';
+    serve(f, ARGS("-p", "0", "--max-memory", "8K"));
+    join(f, 0, path);
+    raw_expect_close(&f->clients[0], 1013);
+    join(f, 1, "/short");
+    raw_send_message(&f->clients[1], "hello");
+    raw_expect_message(&f->clients[1], "hello");
+    expect_clean_end(f);
 }
 
 static void a_message_larger_than_the_queue_comes_back_to_who_reads(void **state)
@@ -1330,7 +1464,7 @@ static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
         assert_true(raw_header_is(&r, "Content-Type", "text/html; charset=utf-8"));
         raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
         raw_expect_status(c, &r, 404);
-        raw_close(c);
+        expect_clean_end(f);
         process_release(&f->process);
     }
 }
@@ -1358,6 +1492,56 @@ static void the_page_says_by_which_methods_it_is_had(void **state)
     }
     raw_send_text(c, "OPTIONS /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
     raw_expect_status(c, &r, 404);
+    raw_send_text(c, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_read_response(c, &r, true);
+    assert_int_equal(r.status, 200);
+    expect_clean_end(f);
+}
+
+/* RFC 9110 §13.1.2: a list, compared weakly, over all fields of the name. */
+static void the_page_that_a_client_has_is_not_sent_again(void **state)
+{
+    static const struct {
+        const char *fields; /* %s: the page's ETag */
+        int status;
+    } rows[] = {
+        {"If-None-Match: %s\r\n", 304},
+        {"if-none-match: W/%s\r\n", 304},
+        {"If-None-Match: *\r\n", 304},
+        {"If-None-Match: \"a,b\", \t, W/\"c\", %s\r\n", 304},
+        {"If-None-Match: \"a\"\r\nIf-None-Match: %s\r\n", 304},
+        {"If-None-Match: \"other\"\r\n", 200},
+        {"If-None-Match: \"0123456789abcdef\"\r\n", 200}, /* as long as ours */
+        {"If-None-Match: W/\r\n", 200},
+        {"If-None-Match: \"open\r\n", 200},
+        {"If-None-Match: bare, %s\r\n", 200}, /* no list of entity tags */
+        {"If-None-Match:\r\n", 200},
+        {"If-Match: %s\r\n", 200},
+    };
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+    char etag[64];
+
+    serve(f, ARGS("-p", "0"));
+    raw_connect(c, f->port);
+    raw_send_text(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_expect_status(c, &r, 200);
+    assert_true(raw_header(&r, "ETag", etag, sizeof etag));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char fields[256];
+        char request[512];
+
+        c->label = rows[i].fields;
+        snprintf(fields, sizeof fields, rows[i].fields, etag);
+        snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: x\r\n%s\r\n", fields);
+        raw_send_text(c, request);
+        raw_expect_status(c, &r, rows[i].status);
+        assert_true(raw_header_is(&r, "ETag", etag));
+        assert_int_equal(raw_header(&r, "Content-Type", fields, sizeof fields),
+                         rows[i].status == 200);
+    }
+    expect_clean_end(f);
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -1551,64 +1735,70 @@ static void without_socketio_its_path_is_like_any_other(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static const struct CMUnitTest tests[] = {
+    TEST(help_goes_to_stdout_and_is_no_failure),
+    TEST(help_is_what_the_readme_shows),
+    TEST(version_goes_to_stdout_and_is_no_failure),
+    TEST(bad_usage_is_one_line_that_names_it_and_status_2),
+    TEST(good_values_in_all_their_forms_are_taken),
+    TEST(the_environment_does_not_change_the_command_line),
+    TEST(a_port_in_use_is_named_with_status_1_even_when_quiet),
+    TEST(an_address_that_cannot_be_is_named_with_status_1),
+    TEST(a_list_that_is_too_long_is_bad_usage),
+    TEST(what_the_system_forbids_is_said_with_status_1),
+    TEST(memory_that_is_too_little_for_socketio_is_said_with_status_1),
+    TEST(without_random_bytes_it_does_not_speak_of_memory),
+    TEST(a_full_stdout_is_a_failure),
+    TEST(the_first_line_names_the_mode_and_the_real_port),
+    TEST(each_address_has_its_line_and_answers),
+    TEST(the_mode_of_the_socket_is_the_umasks_or_the_one_given),
+    TEST(of_several_started_at_once_on_a_stale_socket_one_serves),
+    TEST(the_descriptor_limit_is_raised_and_the_clients_it_allows_are_said),
+    TEST(echo_goes_back_to_its_sender_alone),
+    TEST(chat_reaches_everybody_on_the_same_path_and_nobody_else),
+    TEST(rooms_with_the_longest_names_are_kept_apart),
+    TEST(verbose_logs_each_connection_at_both_ends),
+    TEST(verbose_logs_a_lost_connection_with_its_address),
+    TEST(a_peer_cannot_drive_the_terminal_or_forge_a_line),
+    TEST(a_long_path_is_cut_in_the_log),
+    TEST(without_verbose_an_orderly_connection_leaves_no_line),
+    TEST(a_refused_handshake_always_says_why),
+    TEST(quiet_says_nothing_of_refusals_and_the_last_of_q_and_v_counts),
+    TEST(trace_shows_each_frame_in_both_directions_even_when_quiet),
+    TEST(trace_shows_what_goes_to_a_room_and_cuts_what_is_long),
+    TEST(trace_shows_the_bytes_of_an_illegal_frame),
+    TEST(a_log_that_nobody_reads_any_more_ends_nothing),
+    TEST(a_log_that_nobody_reads_stops_neither_the_service_nor_its_end),
+    TEST(lines_that_were_dropped_are_counted_once_the_log_is_read),
+    TEST(a_terminal_that_is_stopped_stops_neither_the_service_nor_its_end),
+    TEST(a_log_file_at_its_limit_ends_nothing_and_goes_on_when_there_is_room),
+    TEST(a_stdout_that_nobody_reads_yet_does_not_delay_the_service),
+    TEST(no_descriptor_of_the_server_gets_the_number_of_a_stream),
+    TEST(origins_given_by_name_or_star_are_allowed),
+    TEST(a_refused_origin_can_be_given_as_the_log_has_it),
+    TEST(a_page_of_the_own_host_needs_its_scheme_where_that_is_known),
+    TEST(a_subprotocol_given_is_agreed_on),
+    TEST(a_message_over_max_message_is_closed_with_1009),
+    TEST(what_does_not_fit_the_memory_is_closed_with_1013),
+    TEST(what_cannot_be_queued_for_its_sender_is_closed_with_1013),
+    TEST(a_room_whose_name_does_not_fit_the_memory_is_closed_with_1013),
+    TEST(a_message_larger_than_the_queue_comes_back_to_who_reads),
+    TEST(a_client_over_max_clients_is_refused_and_logged),
+    TEST(the_times_given_are_kept),
+    TEST(the_page_is_at_the_root_in_both_modes_and_nowhere_else),
+    TEST(the_page_says_by_which_methods_it_is_had),
+    TEST(the_page_that_a_client_has_is_not_sent_again),
+    TEST(socketio_events_come_back_in_echo_mode),
+    TEST(socketio_events_reach_the_namespace_in_chat_mode),
+    TEST(socketio_is_served_to_the_origins_given),
+    TEST(socketio_lets_the_origin_of_small_devices_in),
+    TEST(without_socketio_its_path_is_like_any_other),
+    TEST(a_signal_tells_the_clients_1001_and_is_no_failure),
+    TEST(a_second_signal_ends_the_waiting_at_once),
+    TEST(a_signal_that_was_ignored_at_the_start_stays_ignored),
+};
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(help_goes_to_stdout_and_is_no_failure),
-        TEST(help_is_what_the_readme_shows),
-        TEST(version_goes_to_stdout_and_is_no_failure),
-        TEST(bad_usage_is_one_line_that_names_it_and_status_2),
-        TEST(good_values_in_all_their_forms_are_taken),
-        TEST(the_environment_does_not_change_the_command_line),
-        TEST(a_port_in_use_is_named_with_status_1_even_when_quiet),
-        TEST(an_address_that_cannot_be_is_named_with_status_1),
-        TEST(without_random_bytes_it_does_not_speak_of_memory),
-        TEST(a_full_stdout_is_a_failure),
-        TEST(the_first_line_names_the_mode_and_the_real_port),
-        TEST(each_address_has_its_line_and_answers),
-        TEST(the_mode_of_the_socket_is_the_umasks_or_the_one_given),
-        TEST(of_several_started_at_once_on_a_stale_socket_one_serves),
-        TEST(the_descriptor_limit_is_raised_and_the_clients_it_allows_are_said),
-        TEST(echo_goes_back_to_its_sender_alone),
-        TEST(chat_reaches_everybody_on_the_same_path_and_nobody_else),
-        TEST(rooms_with_the_longest_names_are_kept_apart),
-        TEST(verbose_logs_each_connection_at_both_ends),
-        TEST(verbose_logs_a_lost_connection_with_its_address),
-        TEST(a_peer_cannot_drive_the_terminal_or_forge_a_line),
-        TEST(a_long_path_is_cut_in_the_log),
-        TEST(without_verbose_an_orderly_connection_leaves_no_line),
-        TEST(a_refused_handshake_always_says_why),
-        TEST(quiet_says_nothing_of_refusals_and_the_last_of_q_and_v_counts),
-        TEST(trace_shows_each_frame_in_both_directions_even_when_quiet),
-        TEST(trace_shows_what_goes_to_a_room_and_cuts_what_is_long),
-        TEST(trace_shows_the_bytes_of_an_illegal_frame),
-        TEST(a_log_that_nobody_reads_any_more_ends_nothing),
-        TEST(a_log_that_nobody_reads_stops_neither_the_service_nor_its_end),
-        TEST(lines_that_were_dropped_are_counted_once_the_log_is_read),
-        TEST(a_terminal_that_is_stopped_stops_neither_the_service_nor_its_end),
-        TEST(a_log_file_at_its_limit_ends_nothing_and_goes_on_when_there_is_room),
-        TEST(a_stdout_that_nobody_reads_yet_does_not_delay_the_service),
-        TEST(no_descriptor_of_the_server_gets_the_number_of_a_stream),
-        TEST(origins_given_by_name_or_star_are_allowed),
-        TEST(a_refused_origin_can_be_given_as_the_log_has_it),
-        TEST(a_page_of_the_own_host_needs_its_scheme_where_that_is_known),
-        TEST(a_subprotocol_given_is_agreed_on),
-        TEST(a_message_over_max_message_is_closed_with_1009),
-        TEST(what_does_not_fit_the_memory_is_closed_with_1013),
-        TEST(a_message_larger_than_the_queue_comes_back_to_who_reads),
-        TEST(a_client_over_max_clients_is_refused_and_logged),
-        TEST(the_times_given_are_kept),
-        TEST(the_page_is_at_the_root_in_both_modes_and_nowhere_else),
-        TEST(the_page_says_by_which_methods_it_is_had),
-        TEST(socketio_events_come_back_in_echo_mode),
-        TEST(socketio_events_reach_the_namespace_in_chat_mode),
-        TEST(socketio_is_served_to_the_origins_given),
-        TEST(socketio_lets_the_origin_of_small_devices_in),
-        TEST(without_socketio_its_path_is_like_any_other),
-        TEST(a_signal_tells_the_clients_1001_and_is_no_failure),
-        TEST(a_second_signal_ends_the_waiting_at_once),
-        TEST(a_signal_that_was_ignored_at_the_start_stays_ignored),
-    };
-
     return cmocka_run_group_tests_name("minnow", tests, NULL, NULL);
 }
