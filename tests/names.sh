@@ -16,6 +16,7 @@ wrong=$(
                 grep -hE "(^|[^a-z_])${name%()}\\(" $code | grep -qv '^ *[/*]' ||
                     echo "$doc: no function $name"
                 ;;
+            test_*.c) [ -e "tests/$name" ] || [ -e "socketio/tests/$name" ] || echo "$doc: no file $name" ;;
             ?*.[ch] | *.sh | *.md | *.html)
                 [ -e "$name" ] || echo "$doc: no file $name"
                 ;;
