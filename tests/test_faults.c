@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -862,19 +863,25 @@ enum {
     PAUSE = 60   /* seconds; longer than all deadlines but close_timeout_ms, see pausable() */
 };
 
-/* A server whose deadlines have all passed after a pause. On a Unix socket, where what was written
- * is there to be read at once; with TCP it may take the kernel a moment. */
-static void pausable(struct fixture *f, struct ws_handlers h)
+/* A server on a Unix socket, where what was written is there to be read at once; with TCP it may
+ * take the kernel a moment. */
+static void create_unix(struct fixture *f, struct ws_options options)
 {
     static char path[64];
     static const char *const addresses[] = {path, NULL};
 
     snprintf(path, sizeof path, "unix:/tmp/minnow-test-%d.sock", (int)getpid());
-    create(f, (struct ws_options){.bind = addresses,
-                                  .ping_interval_ms = 2 * PAUSE * 1000,
-                                  .ping_timeout_ms = 10000,
-                                  .handshake_timeout_ms = 10000,
-                                  .message_timeout_ms = 10000});
+    options.bind = addresses;
+    create(f, options);
+}
+
+/* One whose deadlines have all passed after a pause. */
+static void pausable(struct fixture *f, struct ws_handlers h)
+{
+    create_unix(f, (struct ws_options){.ping_interval_ms = 2 * PAUSE * 1000,
+                                       .ping_timeout_ms = 10000,
+                                       .handshake_timeout_ms = 10000,
+                                       .message_timeout_ms = 10000});
     serve(f, "/ws", h);
 }
 
@@ -1148,7 +1155,10 @@ static void what_peers_make_the_server_hold_is_counted(void **state)
     long live;
 
     memset(filler, 'x', sizeof filler);
-    pausable(f, (struct ws_handlers){.on_message = hold_much});
+    create_unix(f, (struct ws_options){.handshake_timeout_ms = 3600 * 1000,
+                                       .message_timeout_ms = UINT_MAX,
+                                       .ping_interval_ms = UINT_MAX});
+    serve(f, "/ws", (struct ws_handlers){.on_message = hold_much});
     serve(f, "/late",
           (struct ws_handlers){
               .on_request = take_late, .on_abort = abort_late, .max_message = 1 * MIB});
