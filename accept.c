@@ -20,8 +20,8 @@
 
 enum {
     BATCH = 64,          /* clients let in per turn and listener */
-    PAUSE_MS = 50,       /* after an error; twice as long after the next one, */
-    PAUSE_MAX_MS = 1000, /* up to this */
+    PAUSE_MS = 50,       /* after the first error; each one after the next is twice as long */
+    PAUSE_MAX_MS = 1000, /* at most */
     REFUSED_MAX = 16     /* clients that have their 503 and may still have something on its way */
 };
 
@@ -32,20 +32,22 @@ struct listener {
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
-/* False when epoll refuses. */
+/* False when epoll refuses one of them. */
 static bool watch_all(const struct ws_server *s, int op, uint32_t events)
 {
+    bool done = true;
+
     for (size_t i = 0; i < s->listener_count; i++) {
         struct epoll_event event = {.events = events, .data.ptr = &s->listeners[i]};
 
         if (epoll_ctl(s->epoll_fd, op, s->listeners[i].source.fd, &event) != 0)
-            return false;
+            done = false;
     }
-    return true;
+    return done;
 }
 
 /* Look again a little later, so that the loop does not spin. */
-static void take_a_break(struct ws_server *s)
+static void pause_accepting(struct ws_server *s)
 {
     watch_all(s, EPOLL_CTL_MOD, 0);
     timer_set(&s->timers, &s->accept_timer, s->now_ms + s->accept_pause_ms);
@@ -53,18 +55,18 @@ static void take_a_break(struct ws_server *s)
         2 * s->accept_pause_ms < PAUSE_MAX_MS ? 2 * s->accept_pause_ms : PAUSE_MAX_MS;
 }
 
-static void break_is_over(struct timer *t)
+static void pause_ended(struct timer *t)
 {
     struct ws_server *s = TIMER_OWNER(t, struct ws_server, accept_timer);
 
     if (s->spare_fd < 0)
         s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
     if (!watch_all(s, EPOLL_CTL_MOD, EPOLLIN))
-        take_a_break(s);
+        pause_accepting(s);
 }
 
 /* Give up the spare descriptor to hang up on one client, so that it does not wait in vain. */
-static void hang_up_on_one(struct ws_server *s, const struct listener *l)
+static void close_one_client(struct ws_server *s, const struct listener *l)
 {
     int fd;
 
@@ -91,10 +93,10 @@ static void accept_failed(struct ws_server *s, const struct listener *l, int err
                    s->conn_count, strerror(error));
     s->accept_error = error;
     if (is_out_of_descriptors(error)) {
-        hang_up_on_one(s, l);
+        close_one_client(s, l);
         s->accept_pause_ms = PAUSE_MS;
     }
-    take_a_break(s);
+    pause_accepting(s);
 }
 
 /* --- clients ---------------------------------------------------------------------------------- */
@@ -162,6 +164,8 @@ void accept_ready(struct ws_server *s, struct listener *l)
     bool some = false;
     int error = 0;
 
+    if (s->accept_timer.link != NULL)
+        return; /* epoll has refused not to watch it */
     for (int i = 0; i < BATCH && !s->stopping && !is_out_of_descriptors(error); i++) {
         if (accept_one(s, l, &error))
             some = true;
@@ -232,7 +236,7 @@ bool accept_begin(struct ws_server *s)
 {
     static const char *const loopback[] = {"127.0.0.1", NULL};
 
-    s->accept_timer.fire = break_is_over;
+    s->accept_timer.fire = pause_ended;
     s->accept_pause_ms = PAUSE_MS;
     s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
     /* epoll keeps pointers into the array, which is complete then. */
@@ -245,6 +249,8 @@ void accept_close(struct ws_server *s)
 {
     for (size_t i = 0; i < s->listener_count; i++) {
         listen_unlink(&s->listeners[i].file);
+        /* A child that is being forked may have it, too: to close it would not be enough. */
+        epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->listeners[i].source.fd, NULL);
         close(s->listeners[i].source.fd);
     }
     s->listener_count = 0;

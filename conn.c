@@ -520,7 +520,7 @@ void conn_settle(struct ws_conn *c)
         conn_feed_stash(c);
     else if (!c->paused && c->state == CONN_BODY)
         conn_body_feed(c, (const uint8_t *)"", 0); /* one of no bytes may have been paused */
-    if (c->eof && c->state <= CONN_BODY && conn_queued(c) == 0 && !conn_rests(c))
+    if (c->eof && c->state <= CONN_BODY && conn_queued(c) == 0 && !conn_rests(c) && !c->held)
         conn_cut_short(c);
     if (c->drain_owed && conn_queued(c) <= c->server->options.high_water / 2) {
         c->drain_owed = false;

@@ -2,7 +2,8 @@
  *
  * A connection and the server it lives in: what the files with system calls share, and nobody else.
  *
- *   ws.c           the server: endpoints, accepting, the loop, stopping
+ *   ws.c           the server: endpoints, the loop, stopping
+ *   accept.c       where clients come in
  *   conn.c         the life of a connection and its input
  *   conn_http.c    a connection while it speaks HTTP, up to the 101
  *   conn_ws.c      a connection that speaks WebSocket: frames, messages, rooms
@@ -104,9 +105,7 @@ struct outbox {
     struct output queue;
     size_t backlog; /* bytes of the queue that were there before the turn `turn`, and are still */
     uint64_t turn;
-    uint64_t
-        slow_ms; /* when a queue that a burst took over max_queue must have fallen; 0: it is not
-                          over */
+    uint64_t slow_ms;  /* when a queue that is over max_queue must have fallen; 0: it is not over */
     struct pong *pong; /* owned; NULL when there is none */
 };
 

@@ -141,10 +141,13 @@ void listen_unlink(const struct listen_file *file)
 }
 
 /* The umask may have taken from the file what was asked for. chmod() would follow a symbolic link
- * that somebody puts in its place. */
+ * that somebody puts in its place; not to do so needs Linux 6.6, or /proc. */
 static bool widen(const char *path, unsigned mode)
 {
-    return mode == 0 || fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW) == 0;
+    struct stat st;
+
+    return mode == 0 || (lstat(path, &st) == 0 && (st.st_mode & LISTEN_MODE_MAX) == mode) ||
+           fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static int open_unix(const char *address, const struct sockaddr_un *un, unsigned mode,
@@ -161,8 +164,13 @@ static int open_unix(const char *address, const struct sockaddr_un *un, unsigned
         return failed(fd, "fchmod", address, why, size);
     if (bind(fd, (const struct sockaddr *)un, sizeof *un) != 0)
         return failed(fd, "bind", address, why, size);
-    if (!identify(file, un->sun_path))
+    if (!identify(file, un->sun_path)) {
+        int error = errno;
+
+        unlink(un->sun_path);
+        errno = error;
         return failed(fd, "lstat", address, why, size);
+    }
     if (!widen(un->sun_path, mode))
         step = "chmod";
     else if (listen(fd, BACKLOG) != 0)

@@ -22,7 +22,7 @@ static bool is_over(const struct log_kind *k, uint64_t now_ms)
     return now_ms - k->since_ms >= LOG_SECOND_MS;
 }
 
-/* What was left out before is still to be told: then its second goes on. */
+/* A kind of which something was left out keeps its count until log_limit_sum() has told of it. */
 bool log_limit_admit(struct log_limit *l, const char *format, int level, unsigned per_second,
                      uint64_t now_ms, const char *line)
 {
@@ -48,11 +48,21 @@ bool log_limit_sum(struct log_limit *l, uint64_t now_ms, char *out, size_t size,
 
         if (k->left_out == 0 || !is_over(k, now_ms))
             continue;
-        snprintf(out, size, "%u more like this were left out: %s", k->left_out, k->last);
+        snprintf(out, size, "%u more like this %s left out: %s", k->left_out,
+                 k->left_out == 1 ? "was" : "were", k->last);
         *level = k->level;
         k->left_out = k->count = 0;
         k->since_ms = now_ms;
         return true;
+    }
+    return false;
+}
+
+bool log_limit_waits(const struct log_limit *l)
+{
+    for (size_t i = 0; i < LOG_KINDS; i++) {
+        if (l->kinds[i].left_out > 0)
+            return true;
     }
     return false;
 }

@@ -43,4 +43,7 @@ bool log_limit_admit(struct log_limit *l, const char *format, int level, unsigne
  * To be called until it returns false: there is none. UINT64_MAX: all are over. */
 bool log_limit_sum(struct log_limit *l, uint64_t now_ms, char *out, size_t size, int *level);
 
+/* Was something left out that log_limit_sum() has still to tell of? */
+bool log_limit_waits(const struct log_limit *l);
+
 #endif

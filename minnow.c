@@ -811,8 +811,6 @@ static int watch_signals(struct program *program)
 {
     sigset_t set;
 
-    signal(SIGPIPE, SIG_IGN); /* whoever reads our log may go */
-    signal(SIGXFSZ, SIG_IGN); /* and its file may reach the limit */
     sigemptyset(&set);
     add_unless_ignored(&set, SIGINT);
     add_unless_ignored(&set, SIGTERM);
@@ -909,6 +907,8 @@ int main(int argc, char **argv)
     struct program program = {.settings = &settings, .signal_fd = -1};
     int status;
 
+    signal(SIGPIPE, SIG_IGN); /* whoever reads our log may go */
+    signal(SIGXFSZ, SIG_IGN); /* and its file may reach the limit */
     keep_standard_numbers();
     parse_command_line(&settings, argc, argv);
     if (settings.bind_count == 0)

@@ -108,16 +108,23 @@ void minnow_log_add(struct minnow_log *log, const char *format, ...)
     add(log, text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1);
 }
 
+/* C0, DEL, or C1 as UTF-8, which is two bytes. Returns its length, 0 for anything else. */
+static size_t control_len(const char *text, size_t len)
+{
+    unsigned char first = (unsigned char)text[0];
+
+    if (first < ' ' || first == 0x7f)
+        return 1;
+    return first == 0xc2 && len > 1 && (unsigned char)text[1] < 0xa0 ? 2 : 0;
+}
+
 void minnow_log_add_text(struct minnow_log *log, const char *text, size_t len)
 {
-    unsigned char before = 0;
+    for (size_t i = 0; i < len;) {
+        size_t control = control_len(text + i, len - i);
 
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        bool is_control = byte < ' ' || byte == 0x7f || (before == 0xc2 && byte < 0xa0);
-
-        add(log, is_control ? "?" : text + i, 1);
-        before = byte;
+        add(log, control > 0 ? "?" : text + i, 1);
+        i += control > 0 ? control : 1;
     }
 }
 

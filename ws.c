@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server: the epoll loop, accepting, endpoints, posts, timers, stopping. What happens on one
+ * The server: the epoll loop, endpoints, posts, timers, stopping. What happens on one
  * connection is in conn.c and its neighbours (see conn.h); the public side is ws.h.
  *
  * One turn of the loop: wait, read and handle each ready connection, fire timers, then settle every
@@ -8,7 +8,7 @@
  * dead.
  *
  * Left out: TLS (put a proxy in front) and extensions (RFC 6455 §9: none is negotiated). */
-#define _GNU_SOURCE 1 /* accept4, and what -std=c11 hides; for those who copy this file */
+#define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
 #include "ws.h"
 
 #include <errno.h>
@@ -251,7 +251,9 @@ static void log_timer_fired(struct timer *t)
 {
     struct ws_server *s = TIMER_OWNER(t, struct ws_server, log_timer);
 
-    log_sums(s, server_now(s));
+    log_sums(s, s->now_ms);
+    if (log_limit_waits(&s->log_limit))
+        timer_set(&s->timers, t, s->now_ms + LOG_SECOND_MS);
 }
 
 /* Frames are traced for whoever wants to see each of them. */
@@ -769,7 +771,7 @@ static int wait_timeout(struct ws_server *s, int timeout_ms, uint64_t now_ms)
     int timer_ms = timer_wheel_timeout_ms(&s->timers);
     uint64_t late = now_ms - s->timers.now;
 
-    if (s->touched != NULL)
+    if (s->touched != NULL || s->sweep_batches != 0)
         return 0;
     if (timer_ms < 0)
         return timeout_ms;
@@ -802,8 +804,6 @@ static int turn(struct ws_server *s, int timeout_ms)
         return 0;
     if (s->sweep_batches == 0)
         s->sweep_ms = before_ms;
-    else
-        timeout_ms = 0;
     n = epoll_wait(s->epoll_fd, events, EVENT_BATCH, wait_timeout(s, timeout_ms, before_ms));
     if (n < 0 && errno != EINTR)
         return WS_ERR_SYSTEM;
@@ -984,6 +984,7 @@ static bool server_init(struct ws_server *s)
 {
     uint8_t key[SIPHASH_KEY_SIZE];
 
+    s->epoll_fd = s->wake.fd = s->clock.fd = s->spare_fd = -1; /* none to close after a failure */
     if (ws_random(key, sizeof key) != 0) {
         server_log(s, WS_LOG_ERROR, "no random bytes: %s", strerror(errno));
         return false;
@@ -998,8 +999,6 @@ static bool server_init(struct ws_server *s)
     s->stop_timer.fire = stop_timer_fired;
     s->stop_look_timer.fire = stop_look_fired;
     s->log_timer.fire = log_timer_fired;
-    s->wake.fd = s->clock.fd = -1;
-    s->spare_fd = -1;
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     return s->epoll_fd >= 0 &&
            watch_source(s, &s->wake, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), SOURCE_WAKE) &&

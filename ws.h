@@ -147,7 +147,7 @@ void ws_server_free(struct ws_server *s);
 uint16_t ws_server_port(const struct ws_server *s); /* the first TCP listener's; 0: none */
 
 struct ws_stats {
-    size_t connections; /* accepted and not yet closed, whatever their state */
+    size_t connections; /* accepted and not yet closed, but for those over max_clients */
     size_t max_clients; /* the limits in force */
     size_t max_queue;
     size_t buffered; /* bytes in use of max_memory */

@@ -2,11 +2,15 @@
  *
  * A session and the server it lives in: what the files of Engine.IO share, and nobody else.
  *
- *   engineio.c     the server: requests and connections in, sessions found or made   eio_session.c
- * the life of a session: heartbeat, input, upgrade, the end   eio_post.c     the POST of a session
- * on polling   eio_output.c   what leaves it, on either transport   eio_queue.c    what has to be
- * fetched on polling   eio_packet.c   messages for many sessions   eio_http.c     the HTTP side,
- * without sessions   eio_codec.c    packets and payloads   eio_census.c   sessions by host
+ *   engineio.c     the server: requests and connections in, sessions found or made
+ *   eio_session.c  the life of a session: heartbeat, input, upgrade, the end
+ *   eio_post.c     the POST of a session on polling
+ *   eio_output.c   what leaves it, on either transport
+ *   eio_queue.c    what has to be fetched on polling
+ *   eio_packet.c   messages for many sessions
+ *   eio_http.c     the HTTP side, without sessions
+ *   eio_codec.c    packets and payloads
+ *   eio_census.c   sessions by host
  *
  * A session is on one of two transports. On polling it has no connection of its own: it owns a
  * queue, and now and then a GET that is held until there is something to say, and a POST, which is
@@ -15,15 +19,16 @@
  * a WebSocket it has that, and the queue is the connection's own. A client may move from the first
  * to the second:
  *
- *   polling --> probe       a WebSocket has asked for the session           --> upgrading   it has
- * sent "2probe": we hold no request any more           --> WebSocket   it has sent "5"
+ *   polling --> probe       a WebSocket has asked for the session
+ *           --> upgrading   it has sent "2probe": we hold no request any more
+ *           --> WebSocket   it has sent "5"
  *
  * and is back on polling alone when the probe goes, or takes too long. Meanwhile a session lives:
  *
  *   open --> lingering --> over    eio_close() while something is queued, or no GET is held: it has
- * `ended`, and is still `known` to those who fetch the last words,
- * unless the queue `overflowed`   open ----------------> over    any other end. Not `known` any
- * more; freed after on_close
+ *                                  `ended`, and is still `known` to those who fetch the last words,
+ *                                  unless the queue `overflowed`
+ *   open ----------------> over    any other end. Not `known` any more; freed after on_close
  *
  * Functions of the API never call back and never free: they mark the session, and so does
  * eio_session_end(). Marked sessions are settled when the outermost callback from ws.h returns

@@ -553,8 +553,8 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_acc
     n->server = io;
     n->handlers = *handlers;
     n->by_rule = account != io->account;
-    name_table_init(&n->rooms, n->account, io->sockets.key);
-    name_table_init(&n->seats, n->account, io->sockets.key);
+    name_table_init(&n->rooms, io->account, io->sockets.key); /* filled by all who come */
+    name_table_init(&n->seats, io->account, io->sockets.key);
     if (!sio_recovery_init(n) ||
         !name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {
         namespace_free(n);

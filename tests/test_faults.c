@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -1295,6 +1296,29 @@ static void random_bytes_come_from_a_file_where_the_call_fails(void **state)
     }
 }
 
+/* What was never opened is not closed: number 0 is somebody's. */
+static void server_without_random_bytes_closes_nothing_else(void **state)
+{
+    struct rlimit limit, none;
+    struct ws_server *s;
+    int error;
+
+    (void)state;
+    assert_true(fcntl(0, F_GETFD) >= 0 || dup2(1, 0) == 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0; /* so that no file gives any, either */
+    faults_getrandom_errors(ENOSYS);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    s = ws_server_new(NULL);
+    error = errno;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    faults_none();
+    assert_null(s);
+    assert_int_equal(error, EMFILE);
+    assert_true(fcntl(0, F_GETFD) >= 0);
+}
+
 /* --- a log that any peer can write ------------------------------------------------------------ */
 
 static void send_no_request(struct fixture *f, int times)
@@ -1667,6 +1691,26 @@ static void request_behind_a_pause_is_not_late(void **state)
     let_serve(f);
 }
 
+static void request_behind_a_pause_is_answered_though_the_client_has_shut_down(void **state)
+{
+    static const char requests[] =
+        "GET /ws HTTP/1.1\r\n" HOST "\r\nGET /ws HTTP/1.1\r\n" HOST "\r\n";
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_request = pause_and_respond});
+    fd = dial_unix();
+    assert_int_equal(write(fd, BYTES(requests)), sizeof requests - 1);
+    shutdown(fd, SHUT_WR);
+    let_serve(f);
+    assert_int_equal(f->seen.requests, 1);
+    ws_resume(f->conn);
+    let_serve(f);
+    assert_int_equal(f->seen.requests, 2);
+    close(fd);
+    let_serve(f);
+}
+
 /* --- timers of the application ---------------------------------------------------------------- */
 
 static void timer_is_set_again_and_again_without_memory(void **state)
@@ -1732,6 +1776,7 @@ int main(void)
         TEST(clients_wait_no_longer_where_epoll_refuses_at_first),
         TEST(loop_that_cannot_wait_says_why),
         TEST(random_bytes_come_from_a_file_where_the_call_fails),
+        TEST(server_without_random_bytes_closes_nothing_else),
         TEST(peers_get_few_lines_of_the_log_and_a_sum),
         TEST(many_messages_of_one_keep_nobody_waiting),
         TEST(many_requests_of_one_keep_nobody_waiting),
@@ -1743,6 +1788,7 @@ int main(void)
         TEST(paused_connection_can_be_closed),
         TEST(body_of_a_paused_request_waits),
         TEST(request_behind_a_pause_is_not_late),
+        TEST(request_behind_a_pause_is_answered_though_the_client_has_shut_down),
         TEST(timer_is_set_again_and_again_without_memory),
     };
 

@@ -444,7 +444,7 @@ static void expect_unix_error(const char *address, int error, const char *named)
     char why[256];
 
     errno = 0;
-    assert_int_equal(listen_unix(address, 0600, &file, why, sizeof why), -1);
+    assert_int_equal(listen_unix(address, 0666, &file, why, sizeof why), -1);
     assert_int_equal(errno, error);
     if (strstr(why, named) == NULL)
         fail_msg("expected \"%s\" in \"%s\"", named, why);

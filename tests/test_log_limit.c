@@ -80,7 +80,9 @@ static void kinds_are_counted_apart(void **state)
     assert_false(admit(&l, lost, 500, 5));
     expect_sum(&l, 1000, "95 more like this were left out: 99 was refused");
     expect_no_sum(&l, 1000);
-    expect_sum(&l, 1500, "1 more like this were left out: 5 was lost");
+    assert_true(log_limit_waits(&l));
+    expect_sum(&l, 1500, "1 more like this was left out: 5 was lost");
+    assert_false(log_limit_waits(&l));
 }
 
 /* The line about them would come behind newer ones. */

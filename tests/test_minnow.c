@@ -776,7 +776,7 @@ static void a_peer_cannot_drive_the_terminal_or_forge_a_line(void **state)
     raw_send_bytes(c, &bye);
     raw_bytes_release(&bye);
     expect_visit(f, 1, port,
-                 "closed /: 3000 \"?[31m?minnow: ?\xc2? \xe9\xb1\xbc\", 0 messages, "
+                 "closed /: 3000 \"?[31m?minnow: ?? \xe9\xb1\xbc\", 0 messages, "
                  "0 bytes received");
 }
 

@@ -759,7 +759,7 @@ static void stop_does_not_wait_for_who_is_owed_nothing(void **state)
 static void stop_waits_for_requests_that_have_begun(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *half, *body, *late;
+    struct raw_client *half, *body, *late, *open;
     struct raw_response r;
 
     create(f, (struct ws_options){.close_timeout_ms = 10 * PATIENCE_MS});
@@ -770,10 +770,13 @@ static void stop_waits_for_requests_that_have_begun(void **state)
     late = client(f, "late");
     raw_send_text(half, "GET /http HT");
     raw_send_text(body, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab");
-    raw_send_text(late, "GET /late?100 HTTP/1.1\r\n" HOST "\r\n");
+    raw_send_text(late, "GET /late?500 HTTP/1.1\r\n" HOST "\r\n");
     wait_until(f, &f->seen.requests, 1, "requests");
     wait_for_input(f, 2);
+    open = upgraded(f, "/echo");
     ws_server_stop(f->server);
+    raw_expect_close(open, 1001);
+    raw_send_close(open, 1001);
     raw_expect_status(late, &r, 200);
     assert_true(raw_header_is(&r, "Connection", "close"));
     raw_expect_eof(late);
@@ -790,19 +793,22 @@ static void stop_waits_for_requests_that_have_begun(void **state)
 static void upgrade_to_a_server_that_stops_is_refused(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c, *open;
     struct raw_response r;
 
     start(f, (struct ws_options){.close_timeout_ms = 10 * PATIENCE_MS});
     c = client(f, "half a handshake");
+    open = upgraded(f, "/echo");
     raw_send_text(c, GET HOST UPGRADE);
     wait_for_input(f, 1);
     ws_server_stop(f->server);
+    raw_expect_close(open, 1001); /* so it has begun to stop */
+    raw_send_close(open, 1001);
     raw_send_text(c, KEY VERSION "\r\n");
     raw_expect_status(c, &r, 503);
     raw_expect_eof(c);
     join(f);
-    assert_int_equal(f->seen.opened, 0);
+    assert_int_equal(f->seen.opened, 1);
 }
 
 static void request_that_takes_too_long_for_a_stop_gets_503(void **state)
