@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -452,6 +453,40 @@ void poll_until_readable(struct fixture *f, struct raw_client *c)
         if (p[0].revents != 0)
             assert_int_equal(ws_server_step(f->server, 0), 1);
     }
+}
+
+/* --- server and clients in one thread --------------------------------------------------------- */
+
+/* Turn after turn until nothing is ready, or a stop has ended. */
+void let_serve(struct fixture *f)
+{
+    struct pollfd p = {.fd = ws_server_fd(f->server), .events = POLLIN};
+    int result = 1;
+
+    for (int i = 0; i < 1000 && result == 1 && poll(&p, 1, 0) > 0; i++)
+        result = ws_server_step(f->server, 0);
+    assert_true(result >= 0);
+}
+
+/* Everything that has come for `fd`, thrown away. */
+void discard(int fd)
+{
+    static uint8_t sink[64 * KIB];
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    while (poll(&p, 1, 0) > 0 && read(fd, sink, sizeof sink) > 0)
+        continue;
+}
+
+int dial(uint16_t port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
 }
 
 /* --- clients ---------------------------------------------------------------------------------- */

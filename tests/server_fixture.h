@@ -134,6 +134,15 @@ void stop_and_join(struct fixture *f);
 /* One turn after another as a foreign poll loop does it, until `c` has something to read. */
 void poll_until_readable(struct fixture *f, struct raw_client *c);
 
+/* --- server and clients in one thread --------------------------------------------------------- */
+
+/* Turn after turn until nothing is ready, or a stop has ended. */
+void let_serve(struct fixture *f);
+/* Everything that has come for `fd`, thrown away. */
+void discard(int fd);
+/* A connection to 127.0.0.1 that blocks nobody. */
+int dial(uint16_t port);
+
 /* --- clients ---------------------------------------------------------------------------------- */
 
 /* A place for one more client, closed by teardown. */

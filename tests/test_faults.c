@@ -42,27 +42,6 @@ static void disarm(void)
     faults_none();
 }
 
-/* Turn after turn until nothing is ready, or a stop has ended. */
-static void let_serve(struct fixture *f)
-{
-    struct pollfd p = {.fd = ws_server_fd(f->server), .events = POLLIN};
-    int result = 1;
-
-    for (int i = 0; i < 1000 && result == 1 && poll(&p, 1, 0) > 0; i++)
-        result = ws_server_step(f->server, 0);
-    assert_true(result >= 0);
-}
-
-/* Everything that has come for `fd`, thrown away. */
-static void discard(int fd)
-{
-    static uint8_t sink[64 * KIB];
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-
-    while (poll(&p, 1, 0) > 0 && read(fd, sink, sizeof sink) > 0)
-        continue;
-}
-
 /* Write what the socket takes; a connection that has been ended may refuse. */
 static void say(struct play *p, size_t actor)
 {
@@ -79,17 +58,6 @@ static void say(struct play *p, size_t actor)
         discard(p->fds[actor]);
     }
     out->len = 0;
-}
-
-static int dial(uint16_t port)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    return fd;
 }
 
 /* --- the script ------------------------------------------------------------------------------- */

@@ -106,8 +106,8 @@ int engine_teardown(void **state)
     return teardown(&f);
 }
 
-void engine_start(struct engine *e, struct eio_options options, struct eio_handlers handlers,
-                  struct ws_options ws)
+void engine_create(struct engine *e, struct eio_options options, struct eio_handlers handlers,
+                   struct ws_options ws)
 {
     if (handlers.on_open == NULL)
         handlers.on_open = engine_count_open;
@@ -121,6 +121,12 @@ void engine_start(struct engine *e, struct eio_options options, struct eio_handl
     create(e->f, ws);
     e->server = eio_server_new(e->f->server, "/engine.io/", &options, &handlers);
     assert_non_null(e->server);
+}
+
+void engine_start(struct engine *e, struct eio_options options, struct eio_handlers handlers,
+                  struct ws_options ws)
+{
+    engine_create(e, options, handlers, ws);
     run(e->f);
 }
 

@@ -22,7 +22,11 @@ struct engine {
 int engine_setup(void **state);
 int engine_teardown(void **state);
 
-/* Start it. Callbacks that are not given count; without on_message every message comes back. */
+/* Make it, for a test that serves it in its own thread. Callbacks that are not given count; without
+ * on_message every message comes back. */
+void engine_create(struct engine *e, struct eio_options options, struct eio_handlers handlers,
+                   struct ws_options ws);
+/* Make it and start it. */
 void engine_start(struct engine *e, struct eio_options options, struct eio_handlers handlers,
                   struct ws_options ws);
 void engine_echo(struct engine *e, struct eio_options options); /* with nothing special */
