@@ -60,6 +60,7 @@ LINK_test_eio_post = $(LINK_test_engineio) tests/oom
 LINK_test_eio_upgrade = $(LINK_test_engineio)
 LINK_test_eio_session = $(LINK_test_engineio) tests/oom
 LINK_test_eio_output = $(LINK_test_engineio) tests/oom
+LINK_test_eio_faults = $(LINK_test_engineio) tests/oom tests/faults
 LINK_test_socketio = $(SOCKETIO) socketio/tests/sio_fixture socketio/tests/engine_fixture \
     $(LINK_test_server) tests/oom
 LINK_test_sio_socket = $(LINK_test_socketio)

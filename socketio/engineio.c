@@ -316,7 +316,7 @@ static void websocket_accept(struct eio_session *s, const struct eio_request *r,
     if (ready && eio_accept_upgrade(&s->server->options, to, req) == 0)
         return;
     ws_set_data(to->conn, NULL);
-    eio_refuse_upgrade(&s->server->options, to, EIO_BAD_REQUEST, NULL);
+    eio_reply(&s->server->options, to, 503, EIO_BODY_NONE, NULL, 0, NULL); /* out of memory */
     if (r->has_sid)
         eio_session_unprobe(s);
     else

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sessions to which things happen that no client can bring about: an allocation fails, time jumps.
+ * Whatever fails, at most the session that it failed for may suffer, and nothing of it is left.
+ *
+ * Server and clients share one thread, so that the same call fails in the same place. */
+#include "engine_fixture.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../../tests/faults.h"
+#include "../../tests/oom.h"
+
+enum { BIG = 20 * KIB, LACKS_MAX = 200, BREAK_S = 60 /* longer than any timeout */ };
+
+static void disarm(void)
+{
+    oom_after(-1);
+    faults_none();
+}
+
+/* Something has been sent to the server: wait for it, and serve it. */
+static void serve_what_came(struct fixture *f)
+{
+    struct pollfd p = {.fd = ws_server_fd(f->server), .events = POLLIN};
+
+    poll(&p, 1, PATIENCE_MS);
+    let_serve(f);
+}
+
+static void let_pass(struct fixture *f, int seconds)
+{
+    faults_clock_jump(seconds);
+    for (int i = 0; i < 5; i++) /* also when nothing looks ready */
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+    let_serve(f);
+}
+
+static struct raw_client *dialled(struct engine *e, const char *label)
+{
+    struct raw_client *c = client(e->f, label);
+
+    serve_what_came(e->f);
+    return c;
+}
+
+/* A new session on polling. */
+static struct raw_client *polling(struct engine *e, char sid[EIO_ID_SIZE])
+{
+    struct raw_client *c = dialled(e, "polling");
+
+    ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
+    serve_what_came(e->f);
+    assert_non_null(e->session);
+    memcpy(sid, eio_session_id(e->session), EIO_ID_SIZE);
+    discard(c->fd);
+    return c;
+}
+
+static void expect_served(struct engine *e, struct raw_client *c, const char *body)
+{
+    poll_until_readable(e->f, c);
+    expect(c, 200, body);
+}
+
+/* A message goes to the server and comes back. */
+static void expect_session_well(struct engine *e, struct raw_client *c, const char *sid)
+{
+    post(c, sid, "4still there?");
+    expect_served(e, c, "ok");
+    get(c, sid);
+    expect_served(e, c, "4still there?");
+}
+
+static size_t buffered(const struct engine *e)
+{
+    return ws_server_stats(e->f->server).buffered;
+}
+
+/* All clients go, and the time of what waits for them passes: no session is left, no connection,
+ * and of the memory the first buckets of a table at most. */
+static void expect_all_given_back(struct engine *e)
+{
+    struct ws_stats now;
+
+    for (size_t i = 0; i < CLIENTS; i++)
+        raw_close(&e->f->clients[i]);
+    for (int i = 0; i < 3; i++) {
+        poll(NULL, 0, 1);
+        let_pass(e->f, BREAK_S);
+    }
+    now = ws_server_stats(e->f->server);
+    assert_int_equal(eio_session_count(e->server), 0);
+    assert_int_equal(now.connections, 0);
+    assert_in_range(now.buffered, 0, 4 * KIB);
+    assert_int_equal(e->f->seen.opened, e->f->seen.closed);
+}
+
+/* --- a WebSocket that cannot be accepted ------------------------------------------------------ */
+
+/* More than a chunk of output takes: what comes behind it needs memory, when the socket is full. */
+static void respond_big(struct ws_conn *c, const struct ws_request *req)
+{
+    static const char body[BIG];
+
+    (void)req;
+    ws_respond(c, 200, NULL, 0, body, sizeof body);
+}
+
+static void create_with_big(struct engine *e)
+{
+    engine_create(e, (struct eio_options){0}, (struct eio_handlers){0}, (struct ws_options){0});
+    serve(e->f, "/big", (struct ws_handlers){.on_request = respond_big});
+}
+
+/* Ask for a WebSocket behind a response that the socket does not take, with allocations failing as
+ * arm(n) has it. Returns whether one did. */
+static bool ask_without_memory(struct engine *e, const char *sid, void (*arm)(long n), long n)
+{
+    struct raw_client *c = dialled(e, "WebSocket");
+    char path[128];
+    bool came;
+
+    snprintf(path, sizeof path, "/engine.io/?EIO=4&transport=websocket%s%s", *sid ? "&sid=" : "",
+             sid);
+    e->f->out.len = 0;
+    raw_bytes_text(&e->f->out, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+    raw_bytes_upgrade(&e->f->out, path, "");
+    raw_send_bytes(c, &e->f->out);
+    faults_send_max(0);
+    arm(n);
+    serve_what_came(e->f);
+    came = oom_came();
+    disarm();
+    let_serve(e->f);
+    raw_close(c);
+    serve_what_came(e->f);
+    return came;
+}
+
+static void session_whose_websocket_cannot_be_accepted_is_undone(void **state)
+{
+    static void (*const arms[])(long) = {oom_once, oom_after};
+    struct engine *e = *state;
+    size_t before;
+
+    create_with_big(e);
+    assert_false(ask_without_memory(e, "", oom_after, -1)); /* tables have their buckets now */
+    before = buffered(e);
+    for (size_t i = 0; i < COUNT(arms); i++) {
+        long n = 0;
+
+        while (ask_without_memory(e, "", arms[i], n) && n < LACKS_MAX) {
+            assert_int_equal(buffered(e), before);
+            n++;
+        }
+        assert_in_range(n, 5, LACKS_MAX - 1);
+    }
+    expect_all_given_back(e);
+}
+
+static void session_whose_probe_cannot_be_accepted_goes_on_by_polling(void **state)
+{
+    static void (*const arms[])(long) = {oom_once, oom_after};
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    create_with_big(e);
+    c = polling(e, sid);
+    for (size_t i = 0; i < COUNT(arms); i++) {
+        long n = 0;
+
+        while (ask_without_memory(e, sid, arms[i], n) && n < LACKS_MAX) {
+            expect_session_well(e, c, sid);
+            n++;
+        }
+        assert_in_range(n, 3, LACKS_MAX - 1);
+    }
+    expect_session_well(e, c, sid);
+    assert_int_equal(eio_session_count(e->server), 1);
+    assert_int_equal(e->f->seen.closed, 0);
+    expect_all_given_back(e);
+}
+
+/* It is not the client's fault, which may come again. */
+static void websocket_without_memory_gets_503(void **state)
+{
+    struct engine *e = *state;
+    struct raw_response r;
+    int refused = 0;
+
+    create_with_big(e);
+    for (long n = 0; n < 20; n++) {
+        struct raw_client *c = dialled(e, "WebSocket");
+
+        e->f->out.len = 0;
+        raw_bytes_text(&e->f->out, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+        raw_bytes_upgrade(&e->f->out, "/engine.io/?EIO=4&transport=websocket", "");
+        raw_send_bytes(c, &e->f->out);
+        faults_send_max(0);
+        oom_once(n);
+        serve_what_came(e->f);
+        disarm();
+        let_serve(e->f);
+        poll_until_readable(e->f, c);
+        if (recv(c->fd, &(char){0}, 1, MSG_PEEK) == 1) { /* else the response before found none */
+            raw_expect_status(c, &r, 200);
+            poll_until_readable(e->f, c);
+            raw_read_response(c, &r, false);
+            assert_true(r.status == 503 || r.status == 101);
+            refused += r.status == 503;
+        }
+        raw_close(c);
+        serve_what_came(e->f);
+    }
+    assert_in_range(refused, 5, 20);
+    expect_all_given_back(e);
+}
+
+/* --- last words that nobody fetches ----------------------------------------------------------- */
+
+static void last_words_that_nobody_fetches_are_dropped_in_the_end(void **state)
+{
+    struct engine *e = *state;
+    size_t empty, full;
+    char sid[EIO_ID_SIZE];
+    char text[1000] = "";
+
+    memset(text, 'x', sizeof text - 1);
+    engine_create(e, (struct eio_options){0}, (struct eio_handlers){0}, (struct ws_options){0});
+    polling(e, sid);
+    empty = buffered(e);
+    for (int i = 0; i < 50; i++)
+        assert_true(eio_send(e->session, WS_OP_TEXT, text, strlen(text), 0) >= 0);
+    full = buffered(e);
+    assert_true(full - empty > 50 * (sizeof text - 1));
+    eio_close(e->session);
+    let_serve(e->f);
+    assert_int_equal(e->f->seen.closed, 1);
+    assert_string_equal(e->f->seen.reason, eio_reason_text(EIO_FORCED_SERVER_CLOSE));
+    let_pass(e->f, 29);
+    assert_int_equal(buffered(e), full); /* it waits for its client */
+    let_pass(e->f, 2);
+    assert_in_range(buffered(e), 0, empty - 1);
+    assert_int_equal(e->f->seen.closed, 1);
+    expect_all_given_back(e);
+}
+
+/* Its id is forgotten with it. */
+static void client_that_comes_too_late_for_the_last_words_is_told_so(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_create(e, (struct eio_options){0}, (struct eio_handlers){0}, (struct ws_options){0});
+    c = polling(e, sid);
+    assert_true(eio_send(e->session, WS_OP_TEXT, "last", 4, 0) >= 0);
+    eio_close(e->session);
+    let_pass(e->f, 31);
+    raw_close(c);
+    c = dialled(e, "too late");
+    get(c, sid);
+    poll_until_readable(e->f, c);
+    expect(c, 400, "{\"code\":1,\"message\":\"Session ID unknown\"}");
+    expect_all_given_back(e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ENGINE_TEST(session_whose_websocket_cannot_be_accepted_is_undone),
+        ENGINE_TEST(session_whose_probe_cannot_be_accepted_goes_on_by_polling),
+        ENGINE_TEST(websocket_without_memory_gets_503),
+        ENGINE_TEST(last_words_that_nobody_fetches_are_dropped_in_the_end),
+        ENGINE_TEST(client_that_comes_too_late_for_the_last_words_is_told_so),
+    };
+
+    signal(SIGPIPE, SIG_IGN); /* write() to what the server has ended */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
