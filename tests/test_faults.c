@@ -1321,6 +1321,38 @@ static void peers_get_few_lines_of_the_log_and_a_sum(void **state)
     assert_non_null(strstr(f->seen.log, "2 more like this were left out: #27 "));
 }
 
+/* The log may end up on a terminal: whatever a peer has sent, it gets no control characters, no
+ * escape sequences and no half characters there. */
+static void bytes_of_peers_are_question_marks_in_the_log(void **state)
+{
+    static const char *const places[] = {
+        "GET /echo HTTP/1.1\r\nHost: a\r\n" UPGRADE KEY VERSION "Origin: http://a?b\r\n\r\n",
+        "GET /echo HTTP/1.1\r\nHost: a?b\r\n" UPGRADE KEY VERSION "Origin: http://b\r\n\r\n",
+        "GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n", "G?T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nA?b: c\r\n\r\n"};
+    struct fixture *f = *state;
+    int shown = 0;
+
+    create(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(places); i++) {
+        for (int byte = 1; byte < 256; byte++) {
+            char request[512];
+            int fd = dial(f->port);
+
+            snprintf(request, sizeof request, "%s", places[i]);
+            *strchr(request, '?') = (char)byte;
+            assert_int_equal(write(fd, request, strlen(places[i])), strlen(places[i]));
+            let_serve(f);
+            close(fd);
+            seconds_later(f); /* a few lines of a kind are let through in each */
+            for (const char *c = f->seen.log; *c != '\0'; c++)
+                assert_in_range(*c, ' ', '~');
+            shown += byte > '~' && strstr(f->seen.log, "(origin http://a?b)") != NULL;
+        }
+    }
+    assert_int_equal(shown, 128);
+}
+
 /* --- a share of a turn ------------------------------------------------------------------------ */
 
 enum { MANY = 500 /* messages that take a second each: too much for one turn */ };
@@ -1746,6 +1778,7 @@ int main(void)
         TEST(random_bytes_come_from_a_file_where_the_call_fails),
         TEST(server_without_random_bytes_closes_nothing_else),
         TEST(peers_get_few_lines_of_the_log_and_a_sum),
+        TEST(bytes_of_peers_are_question_marks_in_the_log),
         TEST(many_messages_of_one_keep_nobody_waiting),
         TEST(many_requests_of_one_keep_nobody_waiting),
         TEST(what_waits_for_its_turn_comes_before_the_end),
