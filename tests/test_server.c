@@ -952,6 +952,66 @@ static void server_listens_on_ipv4_ipv6_and_unix_at_once(void **state)
     check_echo_at(f, (struct sockaddr *)&un, sizeof un);
 }
 
+static void note_address(struct ws_conn *c, const struct ws_request *req)
+{
+    char address[WS_ADDRESS_SIZE];
+
+    (void)req;
+    ws_conn_address(c, address);
+    note_text(of(c), address, strlen(address));
+    count(of(c), &of(c)->seen.opened);
+}
+
+/* Connect to `to`, and check that the server calls us by what `format` makes of our port. */
+static void check_address_at(struct fixture *f, const struct sockaddr *to, socklen_t len,
+                             const char *format)
+{
+    struct raw_client *c = unconnected(f);
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un un;
+    } us = {0};
+    socklen_t size = sizeof us;
+    char expected[WS_ADDRESS_SIZE];
+
+    f->seen.text[0] = '\0';
+    raw_connect_to(c, to, len, 0);
+    raw_upgrade(c, "/note");
+    wait_until(f, &f->seen.opened, read_counter(f, &f->seen.closed) + 1, "calls of on_open");
+    assert_int_equal(getsockname(c->fd, &us.any, &size), 0);
+    snprintf(expected, sizeof expected, "%s", format);
+    if (to->sa_family != AF_UNIX) /* the port is in the same place for both */
+        snprintf(expected, sizeof expected, "%s:%u", format, ntohs(us.v4.sin_port));
+    assert_string_equal(f->seen.text, expected);
+    raw_send_close(c, 1000);
+    raw_expect_closed(c, 1000);
+    raw_close(c);
+    wait_connections(f, 0);
+}
+
+static void peer_has_the_address_that_it_came_from(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    char bind_unix[64];
+    const char *const addresses[] = {"127.0.0.1", bind_unix, "::1", NULL};
+
+    snprintf(bind_unix, sizeof bind_unix, "unix:/tmp/minnow-test-%d.sock", (int)getpid());
+    snprintf(un.sun_path, sizeof un.sun_path, "%s", bind_unix + strlen("unix:"));
+    create(f, (struct ws_options){.bind = addresses});
+    serve(f, "/note", (struct ws_handlers){.on_open = note_address});
+    run(f);
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    in.sin_port = in6.sin6_port = htons(f->port);
+    check_address_at(f, (struct sockaddr *)&in, sizeof in, "127.0.0.1");
+    check_address_at(f, (struct sockaddr *)&in6, sizeof in6, "[::1]");
+    check_address_at(f, (struct sockaddr *)&un, sizeof un, "unix");
+}
+
 static void server_without_options_listens_on_loopback(void **state)
 {
     struct sockaddr_in a = {.sin_family = AF_INET};
@@ -1448,6 +1508,7 @@ int main(void)
         TEST(server_may_be_stopped_from_a_signal_handler),
         TEST(free_closes_what_is_open),
         TEST(server_listens_on_ipv4_ipv6_and_unix_at_once),
+        TEST(peer_has_the_address_that_it_came_from),
         TEST(server_without_options_listens_on_loopback),
         TEST(option_that_makes_no_sense_is_named),
         TEST(origins_can_be_compared_by_whoever_needs_it),
