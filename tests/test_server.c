@@ -1321,29 +1321,49 @@ static void expect_well_again(struct fixture *f)
     expect_well(f);
 }
 
+/* A server in a child process, which stops when `*life` is closed. */
+static pid_t fork_with_few_descriptors(struct fixture *f, int *life)
+{
+    int port[2], ends[2];
+    pid_t child;
+
+    assert_int_equal(pipe2(port, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(ends[1]);
+        serve_with_few_descriptors(f, port[1], ends[0]);
+    }
+    close(ends[0]);
+    close(port[1]);
+    assert_int_equal(read(port[0], &f->port, sizeof f->port), sizeof f->port);
+    close(port[0]);
+    *life = ends[1];
+    return child;
+}
+
+static void expect_clean_exit(pid_t child, int life)
+{
+    int status;
+
+    close(life);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* With accept() failing by EMFILE the server must not spin, and must recover. */
 static void descriptors_may_run_out(void **state)
 {
     enum { CROWD = 40 };
     struct fixture *f = *state;
-    int port[2], life[2], status;
     struct raw_bytes nothing = {0};
     int fds[CROWD];
+    int life;
+    pid_t child = fork_with_few_descriptors(f, &life);
     int64_t cpu;
-    pid_t child;
 
-    assert_int_equal(pipe2(port, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(life, O_CLOEXEC), 0);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        close(life[1]);
-        serve_with_few_descriptors(f, port[1], life[0]);
-    }
-    close(life[0]);
-    close(port[1]);
-    assert_int_equal(read(port[0], &f->port, sizeof f->port), sizeof f->port);
-    close(port[0]);
     for (size_t i = 0; i < CROWD; i++)
         fds[i] = open_one(f->port, &nothing, 0, i);
     sleep_ms(50);
@@ -1353,11 +1373,37 @@ static void descriptors_may_run_out(void **state)
     for (size_t i = 0; i < CROWD; i++)
         close(fds[i]);
     expect_well_again(f);
-    close(life[1]);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    expect_clean_exit(child, life);
     assert_in_range(cpu, 0, 100);
+}
+
+/* Whoever finds no descriptor is not left waiting for one: it sees its connection end, one client
+ * after the other. */
+static void client_without_a_descriptor_is_hung_up_on(void **state)
+{
+    enum { CROWD = 30 };
+    struct fixture *f = *state;
+    struct raw_bytes request = {0};
+    int fds[CROWD];
+    int life;
+    int served = 0;
+    pid_t child = fork_with_few_descriptors(f, &life);
+
+    raw_bytes_text(&request, "GET /http HTTP/1.1\r\n" HOST "\r\n");
+    for (size_t i = 0; i < CROWD; i++)
+        fds[i] = open_one(f->port, &request, request.len, 2);
+    for (size_t i = 0; i < CROWD; i++) {
+        struct pollfd p = {.fd = fds[i], .events = POLLIN};
+
+        assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+        served += recv(fds[i], &(char){0}, 1, 0) == 1; /* else EOF or RST */
+    }
+    assert_in_range(served, 1, CROWD - 10);
+    for (size_t i = 0; i < CROWD; i++)
+        close(fds[i]);
+    expect_well_again(f);
+    expect_clean_exit(child, life);
+    raw_bytes_release(&request);
 }
 
 /* An idle server with open clients sleeps. */
@@ -1520,6 +1566,7 @@ int main(void)
         TEST(many_who_are_refused_take_nobodys_place),
         TEST(ten_thousand_resets_leak_nothing),
         TEST(descriptors_may_run_out),
+        TEST(client_without_a_descriptor_is_hung_up_on),
         TEST(idle_server_uses_no_cpu),
         TEST(base64_and_utf8_are_served),
         TEST(memory_of_the_application_counts_in_max_memory),
