@@ -1711,6 +1711,112 @@ static void request_behind_a_pause_is_answered_though_the_client_has_shut_down(v
     let_serve(f);
 }
 
+/* --- a connection that is not read, since its peer does not read ------------------------------ */
+
+/* Ask for echoes and read none, until the server does not read either. Returns how many messages
+ * were sent. */
+static int write_until_paused(struct fixture *f, int fd)
+{
+    char text[1000];
+    int sent = 0;
+
+    memset(text, 'x', sizeof text);
+    raw_bytes_frame(&f->out, RAW_TEXT, text, sizeof text);
+    for (bool again = false; sent < 10000; again = !again) {
+        while (write(fd, f->out.data, f->out.len) == (ssize_t)f->out.len) {
+            sent++;
+            again = false;
+        }
+        if (again)
+            break; /* the server has had its turns, and there still is no room */
+        let_serve(f);
+    }
+    f->out.len = 0;
+    assert_in_range(f->seen.messages, 1, sent - 1);
+    assert_in_range(ws_server_stats(f->server).buffered, 64 * KIB, 1 * MIB);
+    return sent;
+}
+
+static void peer_that_reads_nothing_and_leaves_is_heard_to_the_end(void **state)
+{
+    struct fixture *f = *state;
+    int sent, fd;
+
+    pausable(f, (struct ws_handlers){.on_message = echo});
+    fd = dial_upgraded(f);
+    sent = write_until_paused(f, fd);
+    close(fd);
+    let_serve(f);
+    assert_int_equal(f->seen.messages, sent);
+    assert_int_equal(f->seen.closed, 1);
+    assert_int_equal(f->seen.close_code, WS_CLOSE_ABNORMAL);
+    assert_int_equal(ws_server_stats(f->server).connections, 0);
+    assert_int_equal(ws_server_stats(f->server).buffered, 0);
+}
+
+/* What is still in the socket then is lost by TCP, and the connection ends all the same. */
+static void reset_ends_a_connection_that_is_not_read(void **state)
+{
+    struct linger none = {.l_onoff = 1, .l_linger = 0};
+    struct fixture *f = *state;
+    int fd;
+
+    create(f, (struct ws_options){0});
+    fd = dial(f->port);
+    raw_bytes_upgrade(&f->out, "/echo", "");
+    assert_int_equal(write(fd, f->out.data, f->out.len), f->out.len);
+    f->out.len = 0;
+    let_serve(f);
+    write_until_paused(f, fd);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    close(fd);
+    let_serve(f);
+    assert_int_equal(f->seen.closed, 1);
+    assert_int_equal(f->seen.close_code, WS_CLOSE_ABNORMAL);
+    assert_int_equal(ws_server_stats(f->server).connections, 0);
+    assert_int_equal(ws_server_stats(f->server).buffered, 0);
+}
+
+/* The requests behind one that is answered later fill what is kept of them: more is not read. */
+static void client_that_leaves_before_its_answer_is_heard_of_though_it_is_not_read(void **state)
+{
+    static const char next[] = "GET /http HTTP/1.1\r\n" HOST "\r\n";
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_request = keep_waiting, .on_abort = count_abort});
+    fd = dial_unix();
+    assert_true(write(fd, BYTES("GET /ws HTTP/1.1\r\n" HOST "\r\n")) > 0);
+    for (int i = 0; i < 10000 && write(fd, next, sizeof next - 1) > 0; i++)
+        continue;
+    let_serve(f);
+    assert_false(wants_a_turn(f));
+    close(fd);
+    let_serve(f);
+    assert_int_equal(f->seen.aborted, 1);
+    assert_int_equal(f->seen.requests, 0);
+    assert_int_equal(ws_server_stats(f->server).connections, 0);
+    assert_int_equal(ws_server_stats(f->server).buffered, 0);
+}
+
+/* Without on_abort a request is answered though its client says no more; it is over when the client
+ * does not listen either. */
+static void client_that_has_said_all_and_leaves_is_gone_without_on_abort(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_request = keep_waiting});
+    fd = dial_unix();
+    assert_true(write(fd, BYTES("GET /ws HTTP/1.1\r\n" HOST "\r\n")) > 0);
+    shutdown(fd, SHUT_WR);
+    let_serve(f);
+    assert_int_equal(ws_server_stats(f->server).connections, 1);
+    close(fd);
+    let_serve(f);
+    assert_int_equal(ws_server_stats(f->server).connections, 0);
+}
+
 /* --- timers of the application ---------------------------------------------------------------- */
 
 static void timer_is_set_again_and_again_without_memory(void **state)
@@ -1790,6 +1896,10 @@ int main(void)
         TEST(body_of_a_paused_request_waits),
         TEST(request_behind_a_pause_is_not_late),
         TEST(request_behind_a_pause_is_answered_though_the_client_has_shut_down),
+        TEST(peer_that_reads_nothing_and_leaves_is_heard_to_the_end),
+        TEST(reset_ends_a_connection_that_is_not_read),
+        TEST(client_that_leaves_before_its_answer_is_heard_of_though_it_is_not_read),
+        TEST(client_that_has_said_all_and_leaves_is_gone_without_on_abort),
         TEST(timer_is_set_again_and_again_without_memory),
     };
 
