@@ -274,9 +274,268 @@ static void client_that_comes_too_late_for_the_last_words_is_told_so(void **stat
     expect_all_given_back(e);
 }
 
+/* --- a script of everything ------------------------------------------------------------------- */
+
+enum { ACTORS = 5, RUNS_MAX = 2000 };
+
+struct play {
+    struct engine *e;
+    struct raw_client *bystander; /* polls, and is idle meanwhile */
+    char bystanders_sid[EIO_ID_SIZE];
+    int fds[ACTORS];
+    char sid[EIO_ID_SIZE]; /* of the session in hand, or "none" */
+};
+
+/* Write what the socket takes; a connection that has been ended may refuse. */
+static void say(struct play *p, size_t actor)
+{
+    struct raw_bytes *out = &p->e->f->out;
+    size_t done = 0;
+
+    for (int i = 0; i < 100 && done < out->len; i++) {
+        ssize_t n = write(p->fds[actor], out->data + done, out->len - done);
+
+        if (n < 0 && errno != EAGAIN)
+            break;
+        done += n > 0 ? (size_t)n : 0;
+        let_serve(p->e->f);
+        discard(p->fds[actor]);
+    }
+    out->len = 0;
+}
+
+static void say_request(struct play *p, size_t actor, const char *method, const char *more,
+                        const char *body)
+{
+    char head[512];
+
+    snprintf(head, sizeof head,
+             "%s /engine.io/?EIO=4&transport=polling%s HTTP/1.1\r\nHost: localhost\r\n"
+             "Origin: https://b.a.example\r\n",
+             method, more);
+    raw_bytes_text(&p->e->f->out, head);
+    if (body != NULL) {
+        snprintf(head, sizeof head, "Content-Length: %zu\r\n\r\n", strlen(body));
+        raw_bytes_text(&p->e->f->out, head);
+        raw_bytes_text(&p->e->f->out, body);
+    } else {
+        raw_bytes_text(&p->e->f->out, "\r\n");
+    }
+    say(p, actor);
+}
+
+static void say_in_session(struct play *p, size_t actor, const char *method, const char *body)
+{
+    char more[64];
+
+    snprintf(more, sizeof more, "&sid=%s", p->sid);
+    say_request(p, actor, method, more, body);
+}
+
+static void say_upgrade(struct play *p, size_t actor, const char *more)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "/engine.io/?EIO=4&transport=websocket%s", more);
+    raw_bytes_upgrade(&p->e->f->out, path, "");
+    say(p, actor);
+}
+
+/* What has opened since the last call is in hand. */
+static void take_in_hand(struct play *p)
+{
+    snprintf(p->sid, sizeof p->sid, "%s",
+             p->e->session == NULL ? "none" : eio_session_id(p->e->session));
+}
+
+/* Both as it comes and shared, to the session in hand. */
+static void send_some(struct play *p, const void *data, size_t len)
+{
+    struct engine *e = p->e;
+
+    for (int opcode = WS_OP_TEXT; opcode <= WS_OP_BINARY; opcode++) {
+        struct eio_packet *packet = eio_packet_new(e->server, (enum ws_opcode)opcode, data, len);
+
+        if (e->session != NULL)
+            eio_send(e->session, (enum ws_opcode)opcode, data, len, 0);
+        if (packet != NULL && e->session != NULL)
+            eio_send_packet(e->session, packet, 0);
+        eio_packet_release(packet);
+        let_serve(e->f);
+    }
+}
+
+static void play_polling(struct play *p, const char *big)
+{
+    p->e->session = NULL;
+    say_request(p, 0, "GET", "", NULL);
+    take_in_hand(p);
+    say_in_session(p, 0, "POST", "4a" RS "4b" RS "bAQI=");
+    say_in_session(p, 0, "GET", NULL);
+    say_in_session(p, 0, "GET", NULL); /* held */
+    send_some(p, "x", 1);
+    discard(p->fds[0]);
+    send_some(p, big, BIG);
+    say_in_session(p, 0, "GET", NULL);
+    say_in_session(p, 1, "POST", big);
+    say_in_session(p, 0, "GET", NULL);
+}
+
+/* The session of play_polling() moves to a WebSocket. */
+static void play_upgrade(struct play *p, const char *big)
+{
+    struct raw_bytes *out = &p->e->f->out;
+    char more[64];
+
+    snprintf(more, sizeof more, "&sid=%s", p->sid);
+    say_in_session(p, 0, "GET", NULL); /* held */
+    say_upgrade(p, 2, more);
+    raw_bytes_frame(out, RAW_TEXT, "2probe", 6);
+    say(p, 2);
+    send_some(p, "on its way", 10);
+    raw_bytes_frame(out, RAW_TEXT, "5", 1);
+    raw_bytes_frame(out, RAW_TEXT, big, BIG);
+    raw_bytes_frame(out, RAW_BINARY, big, BIG);
+    say(p, 2);
+    send_some(p, big, BIG);
+    discard(p->fds[2]);
+    raw_bytes_frame(out, RAW_TEXT, "1", 1);
+    say(p, 2);
+}
+
+static void play_websocket(struct play *p, const char *big)
+{
+    struct raw_bytes *out = &p->e->f->out;
+
+    p->e->session = NULL;
+    say_upgrade(p, 3, "&b64=1");
+    take_in_hand(p);
+    send_some(p, "hello", 5);
+    raw_bytes_frame(out, RAW_TEXT, "bAQI=", 5);
+    raw_bytes_header(out, RAW_BINARY, BIG);
+    raw_bytes_payload(out, big, 1000, 0);
+    say(p, 3);
+    if (p->e->session != NULL)
+        eio_close(p->e->session);
+    let_serve(p->e->f);
+}
+
+/* One is closed while a message is queued, and one whose POST never ends. */
+static void play_ends(struct play *p)
+{
+    p->e->session = NULL;
+    say_request(p, 4, "GET", "", NULL);
+    take_in_hand(p);
+    send_some(p, "last words", 10);
+    if (p->e->session != NULL)
+        eio_close(p->e->session);
+    let_serve(p->e->f);
+    say_in_session(p, 4, "GET", NULL);
+    p->e->session = NULL;
+    say_request(p, 4, "GET", "", NULL);
+    take_in_hand(p);
+    raw_bytes_text(&p->e->f->out, "POST /engine.io/?EIO=4&transport=polling&sid=");
+    raw_bytes_text(&p->e->f->out, p->sid);
+    raw_bytes_text(&p->e->f->out, " HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n4half");
+    say(p, 4);
+}
+
+/* Play it with call number `n` failing as arm(n) has it. Returns whether an allocation did. */
+static bool run_play(struct engine *e, void (*arm)(long n), long n)
+{
+    static const char *const origins[] = {"https://*.a.example", NULL};
+    struct play p = {.e = e};
+    uint8_t *big = make_payload(BIG, true);
+    bool came;
+
+    big[0] = '4';
+    memset(&e->f->seen, 0, sizeof e->f->seen);
+    engine_create(e, (struct eio_options){.origins = origins, .connect_timeout_ms = 10000},
+                  (struct eio_handlers){0}, (struct ws_options){0});
+    p.bystander = polling(e, p.bystanders_sid);
+    eio_keep(e->session);
+    for (size_t i = 0; i < ACTORS; i++)
+        p.fds[i] = dial(e->f->port);
+    for (int i = 0; i < 3; i++) /* so that it grows no more when memory is out */
+        raw_bytes_add(&e->f->out, big, BIG);
+    e->f->out.len = 0;
+    arm(n);
+    play_polling(&p, (const char *)big);
+    play_upgrade(&p, (const char *)big);
+    play_websocket(&p, (const char *)big);
+    play_ends(&p);
+    came = oom_came();
+    disarm();
+    for (size_t i = 0; i < ACTORS; i++)
+        close(p.fds[i]);
+    expect_session_well(e, p.bystander, p.bystanders_sid);
+    expect_all_given_back(e);
+    ws_server_free(e->f->server);
+    e->f->server = NULL;
+    eio_server_free(e->server);
+    e->server = NULL;
+    free(big);
+    return came;
+}
+
+static void whole_script_is_played_when_nothing_fails(void **state)
+{
+    struct engine *e = *state;
+
+    assert_false(run_play(e, oom_after, -1));
+    assert_int_equal(e->f->seen.opened, 5);
+    assert_int_equal(e->f->seen.messages, 8);
+}
+
+static void any_single_allocation_may_fail(void **state)
+{
+    long n = 0;
+
+    while (run_play(*state, oom_once, n) && n < RUNS_MAX)
+        n++;
+    assert_in_range(n, 50, RUNS_MAX - 1);
+}
+
+static void memory_may_run_out_at_any_time(void **state)
+{
+    long n = 0;
+
+    while (run_play(*state, oom_after, n) && n < RUNS_MAX)
+        n++;
+    assert_in_range(n, 50, RUNS_MAX - 1);
+}
+
+static void send_fails(long n)
+{
+    faults_send_error(n, ENOBUFS);
+}
+
+static void recv_fails(long n)
+{
+    faults_recv_error(n, ETIMEDOUT);
+}
+
+static void epoll_ctl_fails(long n)
+{
+    faults_epoll_ctl_error(n, ENOMEM);
+}
+
+static void any_system_call_may_fail(void **state)
+{
+    for (long n = 0; n < 50; n++) {
+        run_play(*state, send_fails, n);
+        run_play(*state, recv_fails, n);
+        run_play(*state, epoll_ctl_fails, n);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ENGINE_TEST(whole_script_is_played_when_nothing_fails),
+        ENGINE_TEST(any_single_allocation_may_fail),
+        ENGINE_TEST(memory_may_run_out_at_any_time),
+        ENGINE_TEST(any_system_call_may_fail),
         ENGINE_TEST(session_whose_websocket_cannot_be_accepted_is_undone),
         ENGINE_TEST(session_whose_probe_cannot_be_accepted_goes_on_by_polling),
         ENGINE_TEST(websocket_without_memory_gets_503),
