@@ -365,6 +365,15 @@ static void send_some(struct play *p, const void *data, size_t len)
     }
 }
 
+/* What follows a message that takes long waits for the next turn. */
+static void take_long(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len)
+{
+    if (len == 4 && memcmp(data, "long", 4) == 0)
+        faults_clock_jump(1);
+    eio_send(s, opcode, data, len, 0);
+    engine_count_message(s, opcode, data, len);
+}
+
 static void play_polling(struct play *p, const char *big)
 {
     p->e->session = NULL;
@@ -378,6 +387,11 @@ static void play_polling(struct play *p, const char *big)
     send_some(p, big, BIG);
     say_in_session(p, 0, "GET", NULL);
     say_in_session(p, 1, "POST", big);
+    say_in_session(p, 0, "GET", NULL);
+    for (int i = 0; i < 20; i++)
+        send_some(p, "one of many pieces", 18);
+    say_in_session(p, 0, "GET", NULL);
+    say_in_session(p, 1, "POST", "4long" RS "4long" RS "4rest");
     say_in_session(p, 0, "GET", NULL);
 }
 
@@ -411,6 +425,8 @@ static void play_websocket(struct play *p, const char *big)
     say_upgrade(p, 3, "&b64=1");
     take_in_hand(p);
     send_some(p, "hello", 5);
+    send_some(p, big, BIG);
+    discard(p->fds[3]);
     raw_bytes_frame(out, RAW_TEXT, "bAQI=", 5);
     raw_bytes_header(out, RAW_BINARY, BIG);
     raw_bytes_payload(out, big, 1000, 0);
@@ -451,7 +467,7 @@ static bool run_play(struct engine *e, void (*arm)(long n), long n)
     big[0] = '4';
     memset(&e->f->seen, 0, sizeof e->f->seen);
     engine_create(e, (struct eio_options){.origins = origins, .connect_timeout_ms = 10000},
-                  (struct eio_handlers){0}, (struct ws_options){0});
+                  (struct eio_handlers){.on_message = take_long}, (struct ws_options){0});
     p.bystander = polling(e, p.bystanders_sid);
     eio_keep(e->session);
     for (size_t i = 0; i < ACTORS; i++)
@@ -484,7 +500,7 @@ static void whole_script_is_played_when_nothing_fails(void **state)
 
     assert_false(run_play(e, oom_after, -1));
     assert_int_equal(e->f->seen.opened, 5);
-    assert_int_equal(e->f->seen.messages, 8);
+    assert_int_equal(e->f->seen.messages, 11);
 }
 
 static void any_single_allocation_may_fail(void **state)
