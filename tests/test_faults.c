@@ -1198,6 +1198,70 @@ static void clients_wait_where_accept_fails(void **state)
     }
 }
 
+/* Another thread may take the spare descriptor in the moment in which it is given up; here none is
+ * left at all. */
+static void server_that_lost_its_spare_descriptor_gets_another(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before, none;
+    int fds[2];
+
+    create(f, (struct ws_options){0});
+    for (size_t i = 0; i < COUNT(fds); i++)
+        fds[i] = dial(f->port);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (int i = 0; i < 3; i++) {
+        faults_clock_jump(2);
+        for (int step = 0; step < 3; step++)
+            ws_server_step(f->server, 0);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(f->seen.errors, 1);
+    assert_non_null(strstr(f->seen.log, strerror(EMFILE)));
+    assert_int_equal(ws_server_stats(f->server).connections, 0);
+    seconds_later(f);
+    assert_int_equal(ws_server_stats(f->server).connections, COUNT(fds));
+    faults_accept_error(0, EMFILE); /* it has one to give up again */
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
+    fds[0] = dial(f->port);
+    let_serve(f);
+    assert_int_equal(recv(fds[0], &(char){0}, 1, MSG_DONTWAIT), 0);
+    close(fds[0]);
+}
+
+/* Those over max_clients of whom too many are waited for already get what can be sent at once. */
+static void client_that_cannot_even_be_refused_is_dropped(void **state)
+{
+    enum { OVER = 20 };
+    struct fixture *f = *state;
+    int fds[1 + OVER + 2];
+
+    create(f, (struct ws_options){.max_clients = 1, .log_level = WS_LOG_INFO});
+    for (size_t i = 0; i < COUNT(fds); i++) {
+        if (i == 1)
+            oom_once(0);
+        if (i == 1 + OVER)
+            faults_send_error(0, ECONNRESET);
+        fds[i] = dial(f->port);
+        let_serve(f);
+        if (i == 1)
+            assert_non_null(strstr(f->seen.log, "refused a client: out of memory"));
+        if (i == 1 + OVER)
+            assert_non_null(strstr(f->seen.log, strerror(ECONNRESET)));
+        disarm();
+        assert_in_range(ws_server_stats(f->server).connections, 1, 1);
+    }
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
+    let_serve(f);
+    assert_int_equal(ws_server_stats(f->server).connections, 0);
+    assert_int_equal(ws_server_stats(f->server).buffered, 0);
+}
+
 static void client_that_has_gone_delays_nobody(void **state)
 {
     struct fixture *f = *state;
@@ -1878,6 +1942,8 @@ int main(void)
         TEST(clock_that_goes_back_neither_spins_nor_stops_timers),
         TEST(what_peers_make_the_server_hold_is_counted),
         TEST(clients_wait_where_accept_fails),
+        TEST(server_that_lost_its_spare_descriptor_gets_another),
+        TEST(client_that_cannot_even_be_refused_is_dropped),
         TEST(client_that_has_gone_delays_nobody),
         TEST(clients_wait_no_longer_where_epoll_refuses_at_first),
         TEST(loop_that_cannot_wait_says_why),
