@@ -276,7 +276,12 @@ static void client_that_comes_too_late_for_the_last_words_is_told_so(void **stat
 
 /* --- a script of everything ------------------------------------------------------------------- */
 
-enum { ACTORS = 5, RUNS_MAX = 2000 };
+enum {
+    ACTORS = 5,
+    RUNS_MAX = 2000,
+    PIECES = 10,  /* times four; of one answer; more than are listed on the stack */
+    PACKETS = 200 /* of one POST; enough for some looks at the clock */
+};
 
 struct play {
     struct engine *e;
@@ -365,13 +370,28 @@ static void send_some(struct play *p, const void *data, size_t len)
     }
 }
 
-/* What follows a message that takes long waits for the next turn. */
+/* The clock is looked at every now and then: what follows a message that takes long waits then. */
 static void take_long(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len)
 {
     if (len == 4 && memcmp(data, "long", 4) == 0)
         faults_clock_jump(1);
     eio_send(s, opcode, data, len, 0);
     engine_count_message(s, opcode, data, len);
+}
+
+static void post_for_long(struct play *p)
+{
+    static const char more[] = "4x" RS, middle[] = "4long";
+    char packets[PACKETS * sizeof more + sizeof middle] = "";
+    char *end = packets;
+
+    for (int i = 0; i < PACKETS; i++) {
+        if (i == PACKETS / 2)
+            end += sprintf(end, "%s", middle);
+        end += sprintf(end, "%s%s", i == PACKETS / 2 ? RS : "", more);
+    }
+    end[-1] = '\0'; /* nothing is behind the last one */
+    say_in_session(p, 1, "POST", packets);
 }
 
 static void play_polling(struct play *p, const char *big)
@@ -388,10 +408,10 @@ static void play_polling(struct play *p, const char *big)
     say_in_session(p, 0, "GET", NULL);
     say_in_session(p, 1, "POST", big);
     say_in_session(p, 0, "GET", NULL);
-    for (int i = 0; i < 20; i++)
-        send_some(p, "one of many pieces", 18);
+    for (int i = 0; i < PIECES; i++)
+        send_some(p, big, 2 * KIB);
     say_in_session(p, 0, "GET", NULL);
-    say_in_session(p, 1, "POST", "4long" RS "4long" RS "4rest");
+    post_for_long(p);
     say_in_session(p, 0, "GET", NULL);
 }
 
@@ -500,7 +520,7 @@ static void whole_script_is_played_when_nothing_fails(void **state)
 
     assert_false(run_play(e, oom_after, -1));
     assert_int_equal(e->f->seen.opened, 5);
-    assert_int_equal(e->f->seen.messages, 11);
+    assert_int_equal(e->f->seen.messages, 9 + PACKETS);
 }
 
 static void any_single_allocation_may_fail(void **state)
