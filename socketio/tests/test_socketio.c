@@ -922,6 +922,19 @@ static void accept_some(struct sio_socket *s, struct ws_str auth)
         sio_accept(s);
 }
 
+/* More than what is kept for encoding has room for. */
+static void write_large(struct raw_bytes *b)
+{
+    enum { LARGE = 70 * KIB };
+    static const char head[] = "42[\"use\",\"", tail[] = "\"]";
+    static char text[sizeof head - 1 + LARGE + sizeof tail];
+
+    memset(text, 'x', sizeof text);
+    memcpy(text, head, sizeof head - 1);
+    memcpy(text + sizeof text - sizeof tail, tail, sizeof tail);
+    raw_bytes_frame(b, RAW_TEXT, text, sizeof text - 1);
+}
+
 /* The whole life of a client in one piece. */
 static void write_life(struct raw_bytes *b)
 {
@@ -934,6 +947,7 @@ static void write_life(struct raw_bytes *b)
     for (size_t i = 0; i < COUNT(before); i++)
         raw_bytes_frame(b, RAW_TEXT, before[i], strlen(before[i]));
     raw_bytes_frame(b, RAW_BINARY, "attachment", 10);
+    write_large(b);
     for (size_t i = 0; i < COUNT(after); i++)
         raw_bytes_frame(b, RAW_TEXT, after[i], strlen(after[i]));
 }
@@ -948,9 +962,10 @@ static bool live_without(struct sio_fixture *x, const struct raw_bytes *life, lo
     raw_send_bytes(c, life);
     raw_half_close(c);
     oom_once(n);
-    do
+    do {
         ws_server_step(x->f->server, 10);
-    while (ws_server_stats(x->f->server).connections != 0 || raw_readable_within(c, 0) == false);
+        discard(c->fd);
+    } while (ws_server_stats(x->f->server).connections != 0 || !raw_readable_within(c, 0));
     came = oom_came();
     oom_after(-1);
     raw_close(c);
@@ -989,6 +1004,48 @@ static void a_client_may_end_where_memory_does_but_nothing_else(void **state)
 static void recovery_may_end_where_memory_does_but_nothing_else(void **state)
 {
     live_without_memory(*state, 600000);
+}
+
+static bool match_none(void *user, struct ws_str name, struct ws_str auth)
+{
+    (void)user;
+    (void)name;
+    (void)auth;
+    return false;
+}
+
+/* Make a server with all it may have, with allocation `n` failing. Returns whether all is there. */
+static bool make_without(struct sio_fixture *x, long n)
+{
+    const struct sio_options options = {.recovery_ms = 1000};
+    const struct sio_handlers handlers = {.on_auth = accept_some};
+    bool named = false, ruled = false, came;
+
+    create(x->f, (struct ws_options){0});
+    oom_once(n);
+    x->io = sio_server_new(x->f->server, &options);
+    if (x->io != NULL) {
+        named = sio_namespace_new(x->io, "/", &handlers) != NULL;
+        ruled = sio_namespace_rule(x->io, match_none, &handlers) == 0;
+    }
+    came = oom_came();
+    oom_after(-1);
+    assert_int_equal(came, x->io == NULL || !named || !ruled);
+    ws_server_free(x->f->server);
+    x->f->server = NULL;
+    sio_server_free(x->io);
+    x->io = NULL;
+    return !came;
+}
+
+/* The sanitizer sees what it leaves. */
+static void server_that_cannot_be_made_leaves_nothing(void **state)
+{
+    long n = 0;
+
+    while (!make_without(*state, n))
+        n++;
+    assert_in_range(n, 8, 100);
 }
 
 int main(void)
@@ -1032,6 +1089,7 @@ int main(void)
         SIO_TEST(deep_json_is_refused),
         SIO_TEST(names_of_objects_are_names_of_namespaces_and_rooms),
         SIO_TEST(a_client_may_end_where_memory_does_but_nothing_else),
+        SIO_TEST(server_that_cannot_be_made_leaves_nothing),
         SIO_TEST(recovery_may_end_where_memory_does_but_nothing_else),
         SIO_TEST(server_may_be_freed_while_clients_are_connected),
         SIO_TEST(nobody_is_let_in_when_the_server_is_freed),
