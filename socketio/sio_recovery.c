@@ -394,20 +394,30 @@ static struct kept *kept_find(struct sio_recovery *r, struct ws_str value)
     return (struct kept *)name_table_find(&r->sessions, (struct ws_str){pid, EIO_ID_LEN});
 }
 
-/* The socket takes the place of the one that was kept. A room that there is no memory for is
- * lost. */
+/* Into all rooms again, or into none when there is no memory for one: a client that is told that it
+ * is back takes all events to come for granted. */
+static bool rejoin(struct sio_socket *s, const struct kept *k)
+{
+    const char *room = k->rooms;
+
+    for (size_t i = 0; i < k->room_count; i++) {
+        if (sio_join(s, room) != 0) {
+            sio_leave_rooms(s);
+            return false;
+        }
+        room += strlen(room) + 1;
+    }
+    return true;
+}
+
+/* The socket takes the place of the one that was kept, whose rooms it is in already. */
 static void restore(struct sio_recovery *r, struct sio_socket *s, struct kept *k)
 {
     struct name_table *sockets = &s->nsp->server->sockets;
-    const char *room = k->rooms;
 
     memcpy(s->id, k->id, sizeof s->id);
     name_table_rename(sockets, &s->entry, (struct ws_str){s->id, EIO_ID_LEN});
     memcpy(s->pid, k->pid, sizeof k->pid);
-    for (size_t i = 0; i < k->room_count; i++) {
-        sio_join(s, room);
-        room += strlen(room) + 1;
-    }
     s->data = k->data;
     s->recovered = true;
     kept_free(r, k);
@@ -428,7 +438,7 @@ bool sio_recovery_begin(struct sio_socket *s, struct ws_str auth)
     log_prune(r, now);
     kept_prune(r, now);
     k = kept_find(r, json_member(auth, "pid"));
-    if (k != NULL && offset_is_known(r, json_member(auth, "offset"), &offset)) {
+    if (k != NULL && offset_is_known(r, json_member(auth, "offset"), &offset) && rejoin(s, k)) {
         s->missed = offset + 1;
         restore(r, s, k);
         return true;

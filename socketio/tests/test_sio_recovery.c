@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tests/oom.h"
+
 enum { LONG_MS = 600000 };
 
 struct client {
@@ -598,9 +600,117 @@ static void a_client_that_waits_too_long_for_on_auth_begins_anew(void **state)
     expect_new(&now, &a);
 }
 
+/* --- out of memory ---------------------------------------------------------------------------- */
+
+/* Step until there are as many connections. Server and clients share one thread. */
+static void step_until(struct sio_fixture *x, size_t connections)
+{
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+
+    while (ws_server_stats(x->f->server).connections != connections && raw_now_ms() < deadline)
+        ws_server_step(x->f->server, 10);
+    assert_int_equal(ws_server_stats(x->f->server).connections, connections);
+}
+
+/* Connect to the server and to "/", and say `then`, which ends with NULL. */
+static struct raw_client *speak(struct sio_fixture *x, const char *connect, const char *const *then)
+{
+    struct raw_client *c = client(x->f, "client");
+    struct raw_bytes b = {0};
+
+    raw_bytes_upgrade(&b, "/engine.io/?EIO=4&transport=websocket", "");
+    raw_bytes_frame(&b, RAW_TEXT, connect, strlen(connect));
+    for (; *then != NULL; then++)
+        raw_bytes_frame(&b, RAW_TEXT, *then, strlen(*then));
+    raw_send_bytes(c, &b);
+    raw_bytes_release(&b);
+    return c;
+}
+
+/* Let the server answer, and read what comes before the answer to CONNECT. */
+static void hear(struct sio_fixture *x, struct raw_client *c)
+{
+    struct raw_response r;
+    struct raw_frame frame;
+
+    poll_until_readable(x->f, c);
+    let_serve(x->f);
+    raw_expect_upgraded(c, &r);
+    raw_read_frame(c, &frame); /* of Engine.IO */
+}
+
+/* A client with rooms is cut off and misses two events. */
+static void miss_something(struct sio_fixture *x, struct client *who, char offset[32])
+{
+    static const char *const then[] = {"42[\"join\",\"one\"]", "42[\"join\",\"two\"]",
+                                       "42[\"echo\"]", NULL};
+
+    who->c = speak(x, "40", then);
+    hear(x, who->c);
+    read_ids(who);
+    expect_event(who->c, "42[\"echo\"", offset);
+    raw_reset(who->c);
+    step_until(x, 0);
+    sio_publish(&(struct sio_target){.nsp = x->main, .to = SIO_ROOMS("two")}, "missed",
+                (struct sio_args){.list = ws_str("1")});
+    sio_emit_all(x->main, "missed", (struct sio_args){.list = ws_str("2")});
+    let_serve(x->f);
+}
+
+/* It comes back while allocation number `n` fails. It is what it was, or new; when it did not get
+ * in it tries again. Returns whether an allocation failed. */
+static bool come_back_without(struct sio_fixture *x, long n)
+{
+    static const char *const nothing[] = {NULL};
+    struct client who, now;
+    char offset[32], connect[128];
+    bool came;
+
+    miss_something(x, &who, offset);
+    snprintf(connect, sizeof connect, "40{\"pid\":\"%s\",\"offset\":\"%s\"}", who.pid, offset);
+    assert_null(x->socket);
+    now.c = speak(x, connect, nothing);
+    oom_once(n);
+    poll_until_readable(x->f, now.c);
+    let_serve(x->f);
+    came = oom_came();
+    oom_after(-1);
+    if (x->socket == NULL) {
+        raw_close(now.c);
+        step_until(x, 0);
+        now.c = speak(x, connect, nothing);
+        let_serve(x->f);
+    }
+    hear(x, now.c);
+    assert_non_null(x->socket);
+    if (sio_is_recovered(x->socket)) {
+        assert_true(sio_is_in(x->socket, "one") && sio_is_in(x->socket, "two"));
+        expect_event(now.c, "42[\"missed\",1", offset);
+        expect_event(now.c, "42[\"missed\",2", offset);
+        expect_recovered(&now, &who);
+    } else {
+        expect_new(&now, &who);
+    }
+    raw_close(now.c);
+    step_until(x, 0);
+    return came;
+}
+
+static void who_comes_back_without_memory_misses_nothing_unawares(void **state)
+{
+    struct sio_fixture *x = *state;
+    long n = 0;
+
+    sio_create(x, (struct sio_options){.recovery_ms = LONG_MS}, (struct sio_handlers){0});
+    while (come_back_without(x, n))
+        n++;
+    assert_in_range(n, 8, 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        SIO_TEST(who_comes_back_without_memory_misses_nothing_unawares),
         SIO_TEST(a_client_that_was_cut_off_gets_what_it_missed),
         SIO_TEST(only_what_was_meant_for_it_is_replayed),
         SIO_TEST(a_recovered_client_may_be_recovered_again),
