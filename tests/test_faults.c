@@ -1801,6 +1801,71 @@ static int write_until_paused(struct fixture *f, int fd)
     return sent;
 }
 
+static void send_burst(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    static const char block[64 * KIB];
+
+    (void)data;
+    count_message(c, op, data, len);
+    for (int i = 0; i < 15; i++)
+        ws_send(c, WS_OP_BINARY, block, sizeof block);
+}
+
+/* Time passes for a peer with more than max_queue to read, which reads `bytes` in that time. */
+static void read_slowly(struct fixture *f, int fd, size_t bytes, int seconds)
+{
+    static uint8_t sink[100 * KIB];
+    size_t done = 0;
+
+    while (done < bytes) {
+        ssize_t n = recv(fd, sink, bytes - done, MSG_DONTWAIT);
+
+        assert_true(n > 0);
+        done += (size_t)n;
+        let_serve(f);
+    }
+    let_pass(f, seconds);
+}
+
+/* Pings or not, which wait behind all that. */
+static void peer_over_max_queue_is_kept_as_long_as_it_reads_on(void **state)
+{
+    static const unsigned intervals_ms[] = {UINT_MAX, 15000};
+    static char path[64];
+    static const char *const addresses[] = {path, NULL};
+    struct fixture *f = *state;
+
+    snprintf(path, sizeof path, "unix:/tmp/minnow-test-%d.sock", (int)getpid());
+    for (size_t i = 0; i < COUNT(intervals_ms); i++) {
+        int fd;
+
+        memset(&f->seen, 0, sizeof f->seen);
+        create(f, (struct ws_options){.bind = addresses,
+                                      .max_queue = 128 * KIB,
+                                      .ping_interval_ms = intervals_ms[i],
+                                      .ping_timeout_ms = 15000,
+                                      .close_timeout_ms = 10000});
+        serve(f, "/ws", (struct ws_handlers){.on_message = send_burst});
+        fd = dial_upgraded(f);
+        send_letters(fd, "x");
+        let_serve(f);
+        for (int round = 0; round < 5; round++) {
+            read_slowly(f, fd, 90 * KIB, 11);
+            assert_int_equal(f->seen.closed, 0);
+            assert_true(ws_server_stats(f->server).buffered > 128 * KIB);
+        }
+        for (int round = 0; round < 3; round++) /* a ping counts anew, once */
+            read_slowly(f, fd, round < 2 ? 10 * KIB : 0, 11);
+        assert_int_equal(f->seen.closed, 1);
+        assert_int_equal(f->seen.close_code, WS_CLOSE_TRY_LATER);
+        close(fd);
+        let_serve(f);
+        ws_server_free(f->server);
+        f->server = NULL;
+        faults_none();
+    }
+}
+
 static void peer_that_reads_nothing_and_leaves_is_heard_to_the_end(void **state)
 {
     struct fixture *f = *state;
@@ -1962,6 +2027,7 @@ int main(void)
         TEST(body_of_a_paused_request_waits),
         TEST(request_behind_a_pause_is_not_late),
         TEST(request_behind_a_pause_is_answered_though_the_client_has_shut_down),
+        TEST(peer_over_max_queue_is_kept_as_long_as_it_reads_on),
         TEST(peer_that_reads_nothing_and_leaves_is_heard_to_the_end),
         TEST(reset_ends_a_connection_that_is_not_read),
         TEST(client_that_leaves_before_its_answer_is_heard_of_though_it_is_not_read),
