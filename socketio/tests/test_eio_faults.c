@@ -105,13 +105,14 @@ static void expect_all_given_back(struct engine *e)
 
 /* --- a WebSocket that cannot be accepted ------------------------------------------------------ */
 
-/* More than a chunk of output takes: what comes behind it needs memory, when the socket is full. */
+/* As many bytes as the query says. Behind them there is room in the last chunk of output or not:
+ * then what follows needs memory, when the socket is full. */
 static void respond_big(struct ws_conn *c, const struct ws_request *req)
 {
     static const char body[BIG];
+    struct ws_str size = ws_request_query(req);
 
-    (void)req;
-    ws_respond(c, 200, NULL, 0, body, sizeof body);
+    ws_respond(c, 200, NULL, 0, body, (size_t)strtoul(size.data, NULL, 10));
 }
 
 static void create_with_big(struct engine *e)
@@ -120,18 +121,21 @@ static void create_with_big(struct engine *e)
     serve(e->f, "/big", (struct ws_handlers){.on_request = respond_big});
 }
 
-/* Ask for a WebSocket behind a response that the socket does not take, with allocations failing as
- * arm(n) has it. Returns whether one did. */
-static bool ask_without_memory(struct engine *e, const char *sid, void (*arm)(long n), long n)
+/* Ask for a WebSocket behind a response that the socket does not take, of `size` bytes, with
+ * allocations failing as arm(n) has it. Returns whether one did. */
+static bool ask_without_memory(struct engine *e, size_t size, const char *sid, void (*arm)(long n),
+                               long n)
 {
     struct raw_client *c = dialled(e, "WebSocket");
     char path[128];
+    char big[64];
     bool came;
 
     snprintf(path, sizeof path, "/engine.io/?EIO=4&transport=websocket%s%s", *sid ? "&sid=" : "",
              sid);
+    snprintf(big, sizeof big, "GET /big?%zu HTTP/1.1\r\n" HOST "\r\n", size);
     e->f->out.len = 0;
-    raw_bytes_text(&e->f->out, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+    raw_bytes_text(&e->f->out, big);
     raw_bytes_upgrade(&e->f->out, path, "");
     raw_send_bytes(c, &e->f->out);
     faults_send_max(0);
@@ -152,16 +156,18 @@ static void session_whose_websocket_cannot_be_accepted_is_undone(void **state)
     size_t before;
 
     create_with_big(e);
-    assert_false(ask_without_memory(e, "", oom_after, -1)); /* tables have their buckets now */
+    assert_false(ask_without_memory(e, BIG, "", oom_after, -1)); /* tables have their buckets now */
     before = buffered(e);
-    for (size_t i = 0; i < COUNT(arms); i++) {
-        long n = 0;
+    for (size_t size = BIG; size > 15 * KIB; size -= size == BIG ? 4 * KIB : 50) {
+        for (size_t i = 0; i < COUNT(arms); i++) {
+            long n = 0;
 
-        while (ask_without_memory(e, "", arms[i], n) && n < LACKS_MAX) {
-            assert_int_equal(buffered(e), before);
-            n++;
+            while (ask_without_memory(e, size, "", arms[i], n) && n < LACKS_MAX) {
+                assert_int_equal(buffered(e), before);
+                n++;
+            }
+            assert_in_range(n, 5, LACKS_MAX - 1);
         }
-        assert_in_range(n, 5, LACKS_MAX - 1);
     }
     expect_all_given_back(e);
 }
@@ -178,7 +184,7 @@ static void session_whose_probe_cannot_be_accepted_goes_on_by_polling(void **sta
     for (size_t i = 0; i < COUNT(arms); i++) {
         long n = 0;
 
-        while (ask_without_memory(e, sid, arms[i], n) && n < LACKS_MAX) {
+        while (ask_without_memory(e, BIG, sid, arms[i], n) && n < LACKS_MAX) {
             expect_session_well(e, c, sid);
             n++;
         }
@@ -202,7 +208,7 @@ static void websocket_without_memory_gets_503(void **state)
         struct raw_client *c = dialled(e, "WebSocket");
 
         e->f->out.len = 0;
-        raw_bytes_text(&e->f->out, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+        raw_bytes_text(&e->f->out, "GET /big?20000 HTTP/1.1\r\n" HOST "\r\n");
         raw_bytes_upgrade(&e->f->out, "/engine.io/?EIO=4&transport=websocket", "");
         raw_send_bytes(c, &e->f->out);
         faults_send_max(0);
