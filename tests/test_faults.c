@@ -644,6 +644,41 @@ static void recipient_that_dies_of_a_message_stays_dead(void **state)
     raw_close(&p.bystander);
 }
 
+/* The peer waits for the answer to its next ping then. */
+static void ping_that_finds_no_memory_costs_its_pong_alone(void **state)
+{
+    struct fixture *f = *state;
+
+    for (long n = 0; n < 4; n++) {
+        struct play p = {.f = f};
+        struct raw_frame frame;
+
+        open_alone(&p, "/echo", (struct ws_handlers){.on_message = echo});
+        faults_send_max(0);
+        raw_bytes_frame(&f->out, RAW_TEXT, "in front of it", 14);
+        write_out(&p);
+        raw_bytes_frame(&f->out, RAW_PING, "one", 3);
+        oom_once(n);
+        write_out(&p);
+        disarm();
+        raw_bytes_frame(&f->out, RAW_PING, "two", 3);
+        write_out(&p);
+        poll_until_readable(f, &p.bystander);
+        raw_expect_message(&p.bystander, "in front of it");
+        do
+            raw_read_frame(&p.bystander, &frame);
+        while (frame.len == 3 && memcmp(frame.payload, "one", 3) == 0);
+        assert_int_equal(frame.head, RAW_PONG);
+        assert_memory_equal(frame.payload, "two", 3);
+        assert_int_equal(f->seen.closed, 0);
+        raw_close(&p.bystander);
+        let_serve(f);
+        ws_server_free(f->server);
+        f->server = NULL;
+        memset(&f->seen, 0, sizeof f->seen);
+    }
+}
+
 enum { LINE = 1000 };
 
 /* Send numbered lines until one is refused, with 40 KiB of memory and a socket that takes 90
@@ -1994,6 +2029,7 @@ int main(void)
         TEST(aborted_request_has_nobody_elses_address),
         TEST(answered_request_is_not_aborted),
         TEST(recipient_that_dies_of_a_message_stays_dead),
+        TEST(ping_that_finds_no_memory_costs_its_pong_alone),
         TEST(full_stage_loses_nothing_where_memory_is_short),
         TEST(connection_that_dies_in_on_head_is_aborted),
         TEST(connection_that_dies_in_on_abort_stays_dead),
