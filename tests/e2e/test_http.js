@@ -335,12 +335,13 @@ test(
             [403, { Origin: 'null' }],
             [200, { Upgrade: 'h2c' }], // not ours, so a plain request
         ];
-        for (const [want, change] of cases) {
+        const logged = 5; // lines of a kind in a second
+        for (const [i, [want, change]] of cases.entries()) {
             const { status, headers, body } = await ask(change);
             assert.equal(status, want, JSON.stringify(change));
             if (want === 200) continue;
             assert.match(body, new RegExp(`^${want} [\\w ]+: .+\n$`));
-            assert.ok(minnow.log.includes(`refused with ${want}`), minnow.log);
+            if (i < logged) assert.ok(minnow.log.includes(`refused with ${want}`), minnow.log);
             if (want === 426) assert.equal(headers['sec-websocket-version'], '13');
         }
     }),
