@@ -133,6 +133,7 @@ static void refuse(struct ws_server *s, int fd, struct host *host)
         conn_refuse(c, 503, "all places are taken (--max-clients)");
         return;
     }
+    server_log(s, WS_LOG_ERROR, "refused a client: all places are taken (--max-clients)");
     host_release(&s->hosts, host);
     if (send(fd, text, sizeof text - 1, MSG_NOSIGNAL) < 0)
         server_log(s, WS_LOG_INFO, "a client that was refused has gone: %s", strerror(errno));

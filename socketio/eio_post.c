@@ -33,7 +33,7 @@ static void timer_fired(void *arg)
 }
 
 /* False when out of memory. */
-static bool timer_set(struct eio_session *s, unsigned ms)
+static bool post_timer_set(struct eio_session *s, unsigned ms)
 {
     if (s->post_timer == NULL)
         s->post_timer = ws_timer_new(s->server->ws, s->account, timer_fired, s);
@@ -53,7 +53,7 @@ static bool is_octet_stream(struct ws_str type)
 
 static void wait_for_poll(struct eio_session *s)
 {
-    if (s->queue.len <= s->server->options.high_water || !timer_set(s, WAIT_MS))
+    if (s->queue.len <= s->server->options.high_water || !post_timer_set(s, WAIT_MS))
         return;
     s->waiting = true;
     ws_pause(s->post.conn);
@@ -103,7 +103,7 @@ static bool packets(struct eio_session *s, struct ws_str *payload)
 /* Go on with `payload` in the next turn. False when out of memory. */
 static bool put_off(struct eio_session *s, struct ws_str payload)
 {
-    if (!timer_set(s, 0))
+    if (!post_timer_set(s, 0))
         return false;
     if (s->rest == NULL) {
         s->rest = ws_account_resize(s->account, NULL, 0, payload.len);

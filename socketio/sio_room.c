@@ -102,7 +102,7 @@ static struct sio_seat *seat_new(struct sio_socket *s, struct sio_room *room)
     return NULL;
 }
 
-static void sit(struct sio_seat *seat)
+static void seat_link(struct sio_seat *seat)
 {
     struct sio_socket *s = seat->place.socket;
     struct sio_room *room = seat->place.room;
@@ -142,11 +142,11 @@ int sio_join(struct sio_socket *s, const char *name)
         room_check(n, room);
         return WS_ERR_NOMEM;
     }
-    sit(seat);
+    seat_link(seat);
     return 0;
 }
 
-static void stand_up(struct sio_seat *seat)
+static void seat_free(struct sio_seat *seat)
 {
     struct sio_socket *s = seat->place.socket;
     struct sio_room *room = seat->place.room;
@@ -169,13 +169,13 @@ void sio_leave(struct sio_socket *s, const char *name)
     struct sio_seat *seat = seat_in(s, room_named(s->nsp, name));
 
     if (seat != NULL)
-        stand_up(seat);
+        seat_free(seat);
 }
 
 void sio_leave_rooms(struct sio_socket *s)
 {
     while (s->seats != NULL)
-        stand_up(s->seats);
+        seat_free(s->seats);
 }
 
 bool sio_is_in(const struct sio_socket *s, const char *name)
