@@ -183,6 +183,9 @@ static int send_at_once(struct ws_conn *c, enum account_kind kind, const uint8_t
     size_t of_head = 0;
     int error;
 
+    /* To NULL not even 0 may be added. */
+    head = head_len == 0 ? body : head;
+    body = body_len == 0 ? head : body;
     do {
         struct iovec iov[] = {
             {.iov_base = (void *)(uintptr_t)(head + of_head), .iov_len = head_len - of_head},
