@@ -1034,7 +1034,8 @@ static void a_terminal_that_is_stopped_stops_neither_the_service_nor_its_end(voi
     char path[64];
     int terminal;
 
-    assert_true(master >= 0);
+    if (master < 0)
+        skip(); /* /dev/pts is not mounted: a bare chroot has no terminals */
     assert_int_equal(grantpt(master), 0);
     assert_int_equal(unlockpt(master), 0);
     assert_int_equal(ptsname_r(master, path, sizeof path), 0);

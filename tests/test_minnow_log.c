@@ -111,7 +111,8 @@ static void use_terminal(struct fixture *f)
     struct termios raw;
 
     f->in = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    assert_true(f->in >= 0);
+    if (f->in < 0)
+        skip(); /* /dev/pts is not mounted: a bare chroot has no terminals */
     assert_int_equal(grantpt(f->in), 0);
     assert_int_equal(unlockpt(f->in), 0);
     f->out = open(ptsname(f->in), O_RDWR | O_NOCTTY | O_CLOEXEC);
