@@ -326,7 +326,7 @@ size_t conn_backlog(const struct ws_conn *c)
 /* Something is about to be queued, perhaps for the first time in this turn. */
 static void note_backlog(struct ws_conn *c)
 {
-    if (c->outbox == NULL)
+    if (c->outbox == NULL || c->outbox->turn == c->server->turn)
         return;
     c->outbox->backlog = conn_backlog(c);
     c->outbox->turn = c->server->turn;
@@ -337,22 +337,26 @@ static bool is_within(size_t max, size_t queued, size_t len)
     return queued == 0 || (queued <= max && len <= max - queued);
 }
 
-/* May `len` bytes be queued? max_queue is for what the socket does not take: when it is reached the
- * queue is sent first. What is left is held against the peer as far as it was there before this
- * turn: nothing leaves before a callback returns, so that a burst of one callback, or one message
- * that is larger than the queue, says nothing about who reads it. */
-static bool fits_queue(struct ws_conn *c, size_t len)
+/* max_queue is for what the socket does not take: when it is reached the queue is sent first. What
+ * is left is held against the peer as far as it was there before this turn: nothing leaves before a
+ * callback returns, so that a burst of one callback, or one message that is larger than the queue,
+ * says nothing about who reads it. */
+static __attribute__((cold, noinline)) bool fits_burst(struct ws_conn *c, size_t len)
 {
     size_t max = c->server->options.max_queue;
     size_t burst = max < SIZE_MAX - WS_BURST_MAX ? max + WS_BURST_MAX : SIZE_MAX;
 
-    note_backlog(c);
-    if (is_within(max, conn_queued(c), len))
-        return true;
     if (!c->blocked)
         conn_flush(c);
     return c->state != CONN_DEAD && is_within(max, conn_backlog(c), len) &&
            is_within(burst, conn_queued(c), len);
+}
+
+/* May `len` bytes be queued? */
+static bool fits_queue(struct ws_conn *c, size_t len)
+{
+    note_backlog(c);
+    return is_within(c->server->options.max_queue, conn_queued(c), len) || fits_burst(c, len);
 }
 
 /* One connection at a time may stage: the one being served. Saves the queue, and with it 0.1 us of
@@ -489,10 +493,12 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
         return WS_ERR_CLOSED;
     if (!fits_queue(c, slice->end - slice->start))
         return WS_ERR_FULL;
-    if (conn_outbox(c) == NULL && is_staged(c))
-        flush_stage(c); /* no memory to keep it for later: let it leave now */
-    if (c->state == CONN_DEAD || conn_outbox(c) == NULL)
-        return WS_ERR_NOMEM;
+    if (c->outbox == NULL) {
+        if (conn_outbox(c) == NULL && is_staged(c))
+            flush_stage(c); /* no memory to keep it for later: let it leave now */
+        if (c->state == CONN_DEAD || conn_outbox(c) == NULL)
+            return WS_ERR_NOMEM;
+    }
     error = output_refer(&c->outbox->queue, slice);
     if (error != 0)
         return to_ws_error(error);
