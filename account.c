@@ -45,6 +45,8 @@ void budget_release(struct budget *b)
 /* What is in use and what is spare are within the budget together. */
 static void spares_trim(struct budget *b)
 {
+    if (b->spare_bytes <= b->max - b->all.used)
+        return;
     for (size_t class = BUDGET_SPARE_CLASSES; class -- > 0;)
         while (b->spares[class] != NULL && b->spare_bytes > b->max - b->all.used)
             spare_free_one(b, class);
@@ -80,13 +82,14 @@ static bool holds_little(const struct account *a, size_t n)
 bool account_take(struct account *a, size_t n, enum account_kind kind)
 {
     enum account_kind judged = holds_little(a, n) ? kind : ACCOUNT_ORDINARY;
-    size_t left = left_for(budget_of(a), judged);
+    struct budget *b = budget_of(a);
+    size_t left = left_for(b, judged);
 
     if (n > left || !is_in_share(a, n, left - n))
         return false;
     for (struct account *each = a; each != NULL; each = each->above)
         each->used += n;
-    spares_trim(budget_of(a));
+    spares_trim(b);
     return true;
 }
 
@@ -166,9 +169,9 @@ void *account_spare(struct account *a, size_t least, size_t most, enum account_k
 void *account_new(struct account *a, size_t size, enum account_kind kind, int *error)
 {
     size_t takes = block_size(size);
-    void *p = account_spare(a, takes, takes, kind, &size);
+    void *p = NULL;
 
-    if (p != NULL)
+    if (takes >= BLOCK_PAGED && (p = account_spare(a, takes, takes, kind, &size)) != NULL)
         return p;
     *error = ACCOUNT_FULL;
     if (!account_take(a, takes, kind))

@@ -71,10 +71,19 @@ void output_pool_init(struct output_pool *pool, struct account *account)
     *pool = (struct output_pool){.account = account};
 }
 
+static void slices_init(struct output *o)
+{
+    o->slices = o->inline_slices;
+    o->head = 0;
+    o->count = 0;
+    o->cap = OUTPUT_INLINE;
+}
+
 void output_init(struct output *o, struct account *account)
 {
-    *o = (struct output){.account = account, .cap = OUTPUT_INLINE};
-    o->slices = o->inline_slices;
+    o->account = account;
+    o->queued = 0;
+    slices_init(o);
 }
 
 static void slices_free(struct output *o)
@@ -87,17 +96,21 @@ void output_release(struct output_pool *pool, struct output *o)
 {
     for (size_t i = 0; i < o->count; i++)
         chunk_release(pool, o->slices[o->head + i].chunk);
+    o->queued = 0;
     slices_free(o);
-    output_init(o, o->account);
+    slices_init(o);
 }
 
 static int slices_grow(struct output *o)
 {
-    size_t cap = o->cap * 2;
+    uint32_t cap = o->cap * 2;
     size_t size = cap * sizeof *o->slices;
+    struct output_slice *slices;
     int error;
-    struct output_slice *slices = account_new(o->account, size, account_kind_of(size), &error);
 
+    if (o->cap > UINT32_MAX / 2)
+        return ACCOUNT_FULL;
+    slices = account_new(o->account, size, account_kind_of(size), &error);
     if (slices == NULL)
         return error;
     memcpy(slices, o->slices + o->head, o->count * sizeof *slices);

@@ -19,7 +19,7 @@
 enum {
     OUTPUT_CHUNK_SIZE = 16384, /* bytes that a common chunk takes, with its head */
     /* Slices that need no allocation. With more of them malloc takes longer for the struct around
-     * them, 1/50 of a room (`make bench`). */
+     * them (see conn_output.c), 1/50 of a room (`make bench`). */
     OUTPUT_INLINE = 2
 };
 
@@ -46,9 +46,9 @@ struct output {
     struct account *account;
     size_t queued;               /* bytes, the sum of all slices */
     struct output_slice *slices; /* inline_slices, or owned and counted */
-    size_t head;                 /* first slice in use */
-    size_t count;                /* slices in use, none of them empty */
-    size_t cap;                  /* more than count until output_append_last() */
+    uint32_t head;               /* first slice in use */
+    uint32_t count;              /* slices in use, none of them empty */
+    uint32_t cap;                /* more than count until output_append_last() */
     struct output_slice inline_slices[OUTPUT_INLINE];
 };
 
