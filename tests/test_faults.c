@@ -863,7 +863,8 @@ static void short_writes_lose_nothing(void **state)
 #define UPGRADE_WS "GET /ws HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"
 
 enum {
-    CROWD = 300, /* more than the batch of one turn */
+    BATCH = 256, /* events that a turn takes: EVENT_BATCH of ws.c */
+    CROWD = 300, /* more than that */
     PAUSE = 60   /* seconds; longer than all deadlines but close_timeout_ms, see pausable() */
 };
 
@@ -897,6 +898,16 @@ static int dial_unix(void)
     snprintf(a.sun_path, sizeof a.sun_path, "/tmp/minnow-test-%d.sock", (int)getpid());
     assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
     fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+static int dial_upgraded(struct fixture *f)
+{
+    int fd = dial_unix();
+
+    assert_int_equal(write(fd, BYTES(UPGRADE_WS)), sizeof UPGRADE_WS - 1);
+    let_serve(f);
+    discard(fd);
     return fd;
 }
 
@@ -1089,6 +1100,34 @@ static void clock_that_goes_back_neither_spins_nor_stops_timers(void **state)
     for (int i = 0; i < 2; i++)
         assert_int_equal(ws_server_step(f->server, 0), 1);
     assert_int_equal(f->seen.ran, 1);
+}
+
+/* A batch that is full may not be all: what is ready is heard first, and then the stop. Its wake is
+ * used up by then, so the descriptor must be ready for the next turn all the same. */
+static void stop_in_a_full_batch_is_heeded_in_the_next_turn_of_a_foreign_loop(void **state)
+{
+    struct fixture *f = *state;
+    struct pollfd p = {.events = POLLIN};
+    int fds[BATCH - 1]; /* and the wake */
+    uint8_t head[2] = {0};
+
+    pausable(f, (struct ws_handlers){.on_message = count_message});
+    p.fd = ws_server_fd(f->server);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        fds[i] = dial_upgraded(f);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        assert_int_equal(write(fds[i], BYTES("\x81\x81" MASK "a")), 7);
+    ws_server_stop(f->server);
+    assert_int_equal(ws_server_step(f->server, 0), 1);
+    assert_int_equal(f->seen.messages, COUNT(fds));
+    assert_int_equal(f->server->sweep_batches, 1); /* it was full, or this would test nothing */
+    assert_int_equal(poll(&p, 1, 1000), 1);
+    assert_int_equal(ws_server_step(f->server, 0), 1);
+    assert_int_equal(read(fds[0], head, sizeof head), sizeof head);
+    assert_int_equal(head[0], RAW_CLOSE);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
+    let_serve(f);
 }
 
 /* --- memory that peers cause ------------------------------------------------------------------ */
@@ -1470,16 +1509,6 @@ static void put_many(struct fixture *f)
 
         raw_bytes_frame(&f->out, RAW_TEXT, &letter, 1);
     }
-}
-
-static int dial_upgraded(struct fixture *f)
-{
-    int fd = dial_unix();
-
-    assert_int_equal(write(fd, BYTES(UPGRADE_WS)), sizeof UPGRADE_WS - 1);
-    let_serve(f);
-    discard(fd);
-    return fd;
 }
 
 static void write_many(struct fixture *f, int fd)
@@ -2041,6 +2070,7 @@ int main(void)
         TEST(peers_that_answered_their_pings_stay_after_a_pause),
         TEST(answer_behind_much_else_was_in_time),
         TEST(clock_that_goes_back_neither_spins_nor_stops_timers),
+        TEST(stop_in_a_full_batch_is_heeded_in_the_next_turn_of_a_foreign_loop),
         TEST(what_peers_make_the_server_hold_is_counted),
         TEST(clients_wait_where_accept_fails),
         TEST(server_that_lost_its_spare_descriptor_gets_another),
