@@ -515,8 +515,27 @@ static void watch_of_a_number_that_was_used_again_is_a_new_one(void **state)
     close(old.ends[1]);
 }
 
-/* A program that forks leaves duplicates of the descriptors of all connections in its child, until
- * that calls exec(). */
+/* A program that forks leaves duplicates of all its descriptors in its child, until that calls
+ * exec(). This one never does. */
+static pid_t fork_child(void)
+{
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+        _exit(0);
+    }
+    return child;
+}
+
+static void end_child(pid_t child)
+{
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 static void connection_that_ended_is_not_reported_though_a_child_has_it(void **state)
 {
     struct fixture *f = *state;
@@ -527,18 +546,42 @@ static void connection_that_ended_is_not_reported_though_a_child_has_it(void **s
     c = client(f, "forked");
     raw_send_text(c, "GET /");
     poll_until_accepted(f, 1);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        pause();
-        _exit(0);
-    }
+    child = fork_child();
     raw_half_close(c);
     poll_until_accepted(f, 0);
     steps(f, 5);
-    kill(child, SIGKILL);
-    assert_int_equal(waitpid(child, NULL, 0), child);
+    end_child(child);
+}
+
+/* How many turns a foreign loop has in so many milliseconds. */
+static int count_turns(struct fixture *f, int ms)
+{
+    struct pollfd p = {.fd = ws_server_fd(f->server), .events = POLLIN};
+    int64_t begun = raw_now_ms();
+    int turns = 0;
+
+    for (; raw_now_ms() - begun < ms; turns++) {
+        poll(&p, 1, ms);
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+    }
+    return turns;
+}
+
+/* The child's duplicate of a listener goes on to have clients that nobody takes in. */
+static void listener_is_not_reported_after_a_stop_though_a_child_has_it(void **state)
+{
+    struct fixture *f = *state;
+    pid_t child;
+
+    create(f, (struct ws_options){0});
+    raw_send_text(client(f, "waited for"), "GET /");
+    poll_until_accepted(f, 1);
+    child = fork_child();
+    ws_server_stop(f->server);
+    steps(f, 2);
+    client(f, "of the child's listener");
+    assert_in_range(count_turns(f, 150), 0, 20);
+    end_child(child);
 }
 
 static void server_runs_inside_a_foreign_loop(void **state)
@@ -602,9 +645,6 @@ static void idle_foreign_loop_does_not_spin(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
     struct raw_response r;
-    struct pollfd p;
-    int turns = 0;
-    int64_t begun;
 
     create(f, (struct ws_options){0});
     c = client(f, "idle");
@@ -612,12 +652,7 @@ static void idle_foreign_loop_does_not_spin(void **state)
     raw_send_bytes(c, &f->out);
     poll_until_readable(f, c);
     raw_expect_upgraded(c, &r);
-    p = (struct pollfd){.fd = ws_server_fd(f->server), .events = POLLIN};
-    for (begun = raw_now_ms(); raw_now_ms() - begun < 150; turns++) {
-        poll(&p, 1, 150);
-        ws_server_step(f->server, 0);
-    }
-    assert_in_range(turns, 0, 20);
+    assert_in_range(count_turns(f, 150), 0, 20);
 }
 
 static void step_waits_no_longer_than_it_was_told(void **state)
@@ -1539,6 +1574,7 @@ int main(void)
         TEST(watch_that_ends_after_its_descriptor_was_closed_is_not_called),
         TEST(watch_of_a_number_that_was_used_again_is_a_new_one),
         TEST(connection_that_ended_is_not_reported_though_a_child_has_it),
+        TEST(listener_is_not_reported_after_a_stop_though_a_child_has_it),
         TEST(server_runs_inside_a_foreign_loop),
         TEST(deadline_set_between_turns_runs_from_then),
         TEST(idle_foreign_loop_does_not_spin),
