@@ -39,6 +39,8 @@ int __real_fchmod(int fd, mode_t mode);
 int __wrap_fchmod(int fd, mode_t mode);
 int __real_fchmodat(int directory, const char *path, mode_t mode, int flags);
 int __wrap_fchmodat(int directory, const char *path, mode_t mode, int flags);
+int __real_lstat(const char *path, struct stat *st);
+int __wrap_lstat(const char *path, struct stat *st);
 int __real_unlink(const char *path);
 int __wrap_unlink(const char *path);
 int __real_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
@@ -72,6 +74,7 @@ static struct fault socket_fault = {.left = -1};
 static struct fault bind_fault = {.left = -1};
 static struct fault listen_fault = {.left = -1};
 static struct fault chmod_fault = {.left = -1};
+static struct fault lstat_fault = {.left = -1};
 static struct fault accept4_fault = {.left = -1};
 static struct fault recv_fault = {.left = -1};
 static struct fault epoll_wait_fault = {.left = -1};
@@ -86,6 +89,7 @@ void faults_none(void)
 {
     send_fault.left = epoll_ctl_fault.left = -1;
     socket_fault.left = bind_fault.left = chmod_fault.left = listen_fault.left = -1;
+    lstat_fault.left = -1;
     accept4_fault.left = recv_fault.left = epoll_wait_fault.left = getrandom_fault.left = -1;
     delay_ms = 0;
     fake_addresses = NULL;
@@ -126,6 +130,11 @@ void faults_bind_error(long n, int error)
 void faults_chmod_error(long n, int error)
 {
     chmod_fault = (struct fault){n, error, false};
+}
+
+void faults_lstat_error(long n, int error)
+{
+    lstat_fault = (struct fault){n, error, false};
 }
 
 void faults_listen_error(long n, int error)
@@ -230,7 +239,7 @@ int __wrap_bind(int fd, const struct sockaddr *address, socklen_t len)
     int result = fails(&bind_fault) ? -1 : __real_bind(fd, address, len);
 
     if (result == 0 && address->sa_family == AF_UNIX &&
-        lstat(((const struct sockaddr_un *)address)->sun_path, &st) == 0)
+        __real_lstat(((const struct sockaddr_un *)address)->sun_path, &st) == 0)
         bound_mode = st.st_mode & 07777;
     return result;
 }
@@ -254,6 +263,11 @@ int __wrap_fchmod(int fd, mode_t mode)
 int __wrap_fchmodat(int directory, const char *path, mode_t mode, int flags)
 {
     return fails(&chmod_fault) ? -1 : __real_fchmodat(directory, path, mode, flags);
+}
+
+int __wrap_lstat(const char *path, struct stat *st)
+{
+    return fails(&lstat_fault) ? -1 : __real_lstat(path, st);
 }
 
 int __wrap_unlink(const char *path)

@@ -468,6 +468,17 @@ static void failed_start_leaves_no_file_behind(void **state)
     remove_place(&p);
 }
 
+/* Where lstat() fails, the server cannot remember which file is its own; it has just made it. */
+static void file_that_cannot_be_identified_after_bind_does_not_stay(void **state)
+{
+    struct place p = make_place();
+    (void)state;
+
+    faults_lstat_error(1, EACCES); /* the first one asks whether a dead server has left it */
+    expect_unix_error(p.address, EACCES, ": lstat: ");
+    remove_place(&p);
+}
+
 static void path_that_cannot_be_is_named(void **state)
 {
     char address[200] = "unix:/";
@@ -642,6 +653,7 @@ int main(void)
         TEST(server_that_starts_while_another_stops_keeps_its_socket),
         TEST(lock_that_somebody_keeps_delays_a_start_for_a_moment_and_a_stop_not_at_all),
         TEST(failed_start_leaves_no_file_behind),
+        TEST(file_that_cannot_be_identified_after_bind_does_not_stay),
         TEST(path_that_cannot_be_is_named),
         TEST(file_that_is_no_socket_is_left_alone),
         TEST(path_may_be_relative),
