@@ -318,6 +318,38 @@ static void a_port_in_use_is_named_with_status_1_even_when_quiet(void **state)
     expect_clean_end(f);
 }
 
+static void use_stderr_without_reader(void)
+{
+    int ends[2];
+
+    if (pipe(ends) != 0)
+        _exit(127);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* As where the reader of the log has gone: nobody reads why, but the status still says it. */
+static void failures_have_their_status_though_nobody_reads_stderr(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture other = {0};
+    char port[8];
+
+    serve(f, ARGS("-p", "0"));
+    snprintf(port, sizeof port, "%u", f->port);
+    process_init(&other.process);
+    other.process.in_child = use_stderr_without_reader;
+    start(&other, ARGS("-p", port));
+    assert_int_equal(process_wait(&other.process), 1);
+    process_release(&other.process);
+    other.process.in_child = use_stderr_without_reader;
+    start(&other, ARGS("--nope"));
+    assert_int_equal(process_wait(&other.process), 2);
+    process_release(&other.process);
+    expect_clean_end(f);
+}
+
 static void an_address_that_cannot_be_is_named_with_status_1(void **state)
 {
     struct fixture *f = *state;
@@ -1744,6 +1776,7 @@ static const struct CMUnitTest tests[] = {
     TEST(good_values_in_all_their_forms_are_taken),
     TEST(the_environment_does_not_change_the_command_line),
     TEST(a_port_in_use_is_named_with_status_1_even_when_quiet),
+    TEST(failures_have_their_status_though_nobody_reads_stderr),
     TEST(an_address_that_cannot_be_is_named_with_status_1),
     TEST(a_list_that_is_too_long_is_bad_usage),
     TEST(what_the_system_forbids_is_said_with_status_1),
