@@ -79,6 +79,7 @@ static struct fault accept4_fault = {.left = -1};
 static struct fault recv_fault = {.left = -1};
 static struct fault epoll_wait_fault = {.left = -1};
 static struct fault getrandom_fault = {.left = -1};
+static long accept4_calls;
 static int delay_ms;
 static unsigned bound_mode;
 static const char *const *fake_addresses;
@@ -90,6 +91,7 @@ void faults_none(void)
     send_fault.left = epoll_ctl_fault.left = -1;
     socket_fault.left = bind_fault.left = chmod_fault.left = listen_fault.left = -1;
     lstat_fault.left = -1;
+    accept4_calls = 0;
     accept4_fault.left = recv_fault.left = epoll_wait_fault.left = getrandom_fault.left = -1;
     delay_ms = 0;
     fake_addresses = NULL;
@@ -110,6 +112,11 @@ void faults_send_error(long n, int error)
 void faults_epoll_ctl_error(long n, int error)
 {
     epoll_ctl_fault = (struct fault){n, error, false};
+}
+
+void faults_epoll_ctl_errors(int error)
+{
+    epoll_ctl_fault = (struct fault){error == 0 ? -1 : 0, error, true};
 }
 
 void faults_clock_jump(int seconds)
@@ -145,6 +152,11 @@ void faults_listen_error(long n, int error)
 void faults_accept_errors(int error)
 {
     accept4_fault = (struct fault){error == 0 ? -1 : 0, error, true};
+}
+
+long faults_accept_calls(void)
+{
+    return accept4_calls;
 }
 
 void faults_accept_error(long n, int error)
@@ -278,6 +290,7 @@ int __wrap_unlink(const char *path)
 
 int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
+    accept4_calls++;
     return fails(&accept4_fault) ? -1 : __real_accept4(fd, address, len, flags);
 }
 

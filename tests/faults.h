@@ -29,7 +29,11 @@ void faults_epoll_wait_error(long n, int error);
 
 /* From now on all fail with `error`; 0: they work again. */
 void faults_accept_errors(int error);
+void faults_epoll_ctl_errors(int error);
 void faults_getrandom_errors(int error);
+
+/* Calls of accept4 since faults_none(), whether they failed or not. */
+long faults_accept_calls(void);
 
 /* The rights of the last file of a Unix socket, as bind() has made it. */
 unsigned faults_bound_mode(void);

@@ -1371,6 +1371,41 @@ static void clients_wait_no_longer_where_epoll_refuses_at_first(void **state)
     let_serve(f);
 }
 
+/* epoll goes on to report the client then, in each turn. How many pauses fit into the time that the
+ * turns take depends on the machine; none is shorter than the first. */
+static void accepting_pauses_though_epoll_refuses_to_look_away(void **state)
+{
+    enum { TURNS = 1000, PAUSE_MS = 50 }; /* PAUSE_MS of accept.c */
+    struct fixture *f = *state;
+    int64_t begun, pauses;
+    long first, calls;
+    int fd;
+
+    faults_none(); /* begins the count */
+    begun = raw_now_ms();
+    create(f, (struct ws_options){0});
+    fd = dial(f->port);
+    faults_accept_errors(EPERM);
+    faults_epoll_ctl_errors(ENOMEM);
+    assert_int_equal(ws_server_step(f->server, 0), 1);
+    first = faults_accept_calls();
+    assert_true(first > 0);
+    for (int i = 0; i < TURNS; i++) {
+        assert_true(wants_a_turn(f));
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+    }
+    calls = faults_accept_calls();
+    pauses = (raw_now_ms() - begun) / PAUSE_MS;
+    faults_accept_errors(0);
+    faults_epoll_ctl_errors(0);
+    assert_in_range(calls, first, first * (1 + pauses));
+    assert_int_equal(f->seen.errors, 1);
+    seconds_later(f);
+    assert_int_equal(ws_server_stats(f->server).connections, 1);
+    close(fd);
+    let_serve(f);
+}
+
 static void loop_that_cannot_wait_says_why(void **state)
 {
     struct fixture *f = *state;
@@ -2077,6 +2112,7 @@ int main(void)
         TEST(client_that_cannot_even_be_refused_is_dropped),
         TEST(client_that_has_gone_delays_nobody),
         TEST(clients_wait_no_longer_where_epoll_refuses_at_first),
+        TEST(accepting_pauses_though_epoll_refuses_to_look_away),
         TEST(loop_that_cannot_wait_says_why),
         TEST(random_bytes_come_from_a_file_where_the_call_fails),
         TEST(server_without_random_bytes_closes_nothing_else),
