@@ -1494,6 +1494,41 @@ static void peers_get_few_lines_of_the_log_and_a_sum(void **state)
     assert_non_null(strstr(f->seen.log, "2 more like this were left out: #27 "));
 }
 
+static void write_no_request(const int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(write(fds[i], "\1", 1), 1);
+}
+
+/* The first line of the second turn has the sum of the first told, and begins a second anew. When
+ * the timer fires at the end of that turn, there is nothing to tell yet. */
+static void what_is_left_out_after_a_sum_has_a_sum_of_its_own(void **state)
+{
+    enum { LINES = 20 };
+    struct fixture *f = *state;
+    int fds[2 * LINES];
+
+    create_unix(f, (struct ws_options){.log_level = WS_LOG_ERROR, .handshake_timeout_ms = 60000});
+    for (size_t i = 0; i < COUNT(fds); i++) {
+        fds[i] = dial_unix();
+        let_serve(f);
+    }
+    write_no_request(fds, LINES);
+    assert_int_equal(ws_server_step(f->server, 0), 1);
+    assert_int_equal(f->seen.errors, 5);
+    faults_clock_jump(2);
+    write_no_request(fds + LINES, LINES);
+    assert_int_equal(ws_server_step(f->server, 0), 1);
+    assert_int_equal(f->seen.errors, 5 + 1 + 5);
+    seconds_later(f);
+    assert_int_equal(f->seen.errors, 5 + 1 + 5 + 1);
+    assert_non_null(strstr(f->seen.log, "15 more like this were left out: #40 "));
+    assert_false(wants_a_turn(f));
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
+    let_serve(f);
+}
+
 /* The log may end up on a terminal: whatever a peer has sent, it gets no control characters, no
  * escape sequences and no half characters there. */
 static void bytes_of_peers_are_question_marks_in_the_log(void **state)
@@ -2117,6 +2152,7 @@ int main(void)
         TEST(random_bytes_come_from_a_file_where_the_call_fails),
         TEST(server_without_random_bytes_closes_nothing_else),
         TEST(peers_get_few_lines_of_the_log_and_a_sum),
+        TEST(what_is_left_out_after_a_sum_has_a_sum_of_its_own),
         TEST(bytes_of_peers_are_question_marks_in_the_log),
         TEST(many_messages_of_one_keep_nobody_waiting),
         TEST(many_requests_of_one_keep_nobody_waiting),
