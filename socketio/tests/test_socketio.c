@@ -894,6 +894,94 @@ static void ignore_reply(void *arg, const struct sio_reply *reply)
     (void)reply;
 }
 
+/* Memory that was taken from an account, each piece with its size. */
+struct piece {
+    struct piece *next;
+    size_t size;
+};
+
+static struct piece *take_all(struct ws_account *a)
+{
+    static const size_t sizes[] = {1000, sizeof(struct piece)};
+    struct piece *all = NULL;
+    struct piece *p;
+
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        while ((p = ws_account_take(a, sizes[i])) != NULL) {
+            *p = (struct piece){.next = all, .size = sizes[i]};
+            all = p;
+        }
+    }
+    return all;
+}
+
+static void give_all(struct ws_account *a, struct piece *all)
+{
+    while (all != NULL) {
+        struct piece *next = all->next;
+
+        ws_account_give(a, all, all->size);
+        all = next;
+    }
+}
+
+/* Who opened a namespace, and what it was for it and for another one to join rooms there. */
+struct opener {
+    struct sio_socket *socket;
+    int own_result;
+    int others_result;
+    size_t first_bytes;  /* counted for the first room, with the tables that it needs, */
+    size_t second_bytes; /* and for another one */
+};
+
+static void remember_opener(struct sio_fixture *x, void *arg)
+{
+    ((struct opener *)arg)->socket = x->socket;
+}
+
+/* How many bytes more of max_memory are in use when the latest socket has joined. */
+static size_t join_and_count(struct sio_fixture *x, const char *room, int *result)
+{
+    size_t before = ws_server_stats(x->f->server).buffered;
+
+    *result = sio_join(x->socket, room);
+    return ws_server_stats(x->f->server).buffered - before;
+}
+
+static void join_while_the_opener_has_no_memory(struct sio_fixture *x, void *arg)
+{
+    struct opener *o = arg;
+    struct ws_account *account = eio_session_account(sio_socket_session(o->socket));
+    struct piece *all = take_all(account);
+
+    o->own_result = sio_join(o->socket, "room");
+    o->first_bytes = join_and_count(x, "room", &o->others_result);
+    give_all(account, all);
+    o->second_bytes = join_and_count(x, "hall", &(int){0});
+}
+
+/* All who come fill the tables of its rooms, so these count, but for nobody in particular. */
+static void a_namespace_has_rooms_though_who_opened_it_has_no_memory_left(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct opener o = {0};
+    struct raw_client *c;
+
+    x->max_memory = 1 * MIB;
+    start_rule(x);
+    sio_enter(sio_open(x), "/any", "", NULL);
+    on_sio(x, remember_opener, &o);
+    c = sio_open(x);
+    sio_enter(c, "/any", "", NULL);
+    on_sio(x, join_while_the_opener_has_no_memory, &o);
+    assert_int_equal(o.own_result, WS_ERR_NOMEM);
+    assert_int_equal(o.others_result, 0);
+    assert_true(o.first_bytes > o.second_bytes);
+    assert_true(o.second_bytes > 0);
+    raw_send_message(c, "42/any,[\"to\",\"room\",1]");
+    raw_expect_message(c, "42/any,[\"to\",1]");
+}
+
 /* One of everything that takes memory. */
 static void use_memory(struct sio_socket *s, const struct sio_event *e)
 {
@@ -1088,6 +1176,7 @@ int main(void)
         SIO_TEST(cve_2024_38355_event_named_error),
         SIO_TEST(deep_json_is_refused),
         SIO_TEST(names_of_objects_are_names_of_namespaces_and_rooms),
+        SIO_TEST(a_namespace_has_rooms_though_who_opened_it_has_no_memory_left),
         SIO_TEST(a_client_may_end_where_memory_does_but_nothing_else),
         SIO_TEST(server_that_cannot_be_made_leaves_nothing),
         SIO_TEST(recovery_may_end_where_memory_does_but_nothing_else),
