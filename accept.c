@@ -6,6 +6,8 @@
  *                     |                            no: 503
  *                     +--> an error: nobody is let in for a while */
 #define _GNU_SOURCE 1 /* accept4, and what -std=c11 hides; for those who copy this file */
+#include "accept.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "conn_http.h"
 #include "listen.h"
 
 enum {
@@ -90,7 +93,7 @@ static void accept_failed(struct ws_server *s, const struct listener *l, int err
 {
     if (error != s->accept_error)
         server_log(s, WS_LOG_ERROR, "cannot let clients in (%zu are connected): accept4: %s",
-                   s->conn_count, strerror(error));
+                   s->conns.count, strerror(error));
     s->accept_error = error;
     if (is_out_of_descriptors(error)) {
         close_one_client(s, l);
@@ -128,7 +131,7 @@ static void refuse(struct ws_server *s, int fd, struct host *host)
         c = conn_new(s, fd, host);
         if (c == NULL)
             return;
-        c->refused = true;
+        c->life.refused = true;
         s->refused_count++;
         conn_refuse(c, 503, "all places are taken (--max-clients)");
         return;
@@ -151,7 +154,7 @@ static bool accept_one(struct ws_server *s, const struct listener *l, int *error
         *error = errno;
         return false;
     }
-    if (s->conn_count - s->refused_count < s->options.max_clients)
+    if (s->conns.count - s->refused_count < s->options.max_clients)
         conn_new(s, fd, host_of(s, &peer));
     else
         refuse(s, fd, host_of(s, &peer));

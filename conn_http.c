@@ -3,11 +3,15 @@
  * A connection that speaks HTTP: requests in, responses out in their order (RFC 9112), and the
  * opening handshake (RFC 6455 §4.2) up to the 101. What is legal is asked of http and
  * http_upgrade. */
-#include "conn.h"
+#include "conn_http.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+#include "conn_end.h"
+#include "conn_output.h"
+#include "conn_ws.h"
 
 enum { ORIGIN_SHOWN = 280 /* bytes in a refusal: those of the longest host, and some */ };
 
@@ -42,10 +46,10 @@ static void write_fields(struct http_writer *w, const struct ws_header *headers,
 static const char *connection_options(const struct ws_conn *c, int status, bool last)
 {
     if (status == 426)
-        return last ? "Upgrade, close" : c->http_1_0 ? "Upgrade, keep-alive" : "Upgrade";
+        return last ? "Upgrade, close" : c->req.http_1_0 ? "Upgrade, keep-alive" : "Upgrade";
     if (last)
         return "close";
-    return c->http_1_0 ? "keep-alive" : NULL;
+    return c->req.http_1_0 ? "keep-alive" : NULL;
 }
 
 /* Write the head of a response into s->head. Returns its length, or -1. */
@@ -78,11 +82,11 @@ static size_t length_of(const struct ws_str *pieces, size_t count)
 }
 
 /* Queue a response and move on to the next request, or to the end. */
-static int conn_respond(struct ws_conn *c, int status, const struct ws_header *headers,
-                        size_t count, const struct ws_str *body, size_t pieces, bool last)
+static int respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
+                   const struct ws_str *body, size_t pieces, bool last)
 {
     ptrdiff_t head_len = write_head(c, status, headers, count, length_of(body, pieces), last);
-    bool bodiless = c->head_only || status == 204 || status == 304;
+    bool bodiless = c->req.head_only || status == 204 || status == 304;
     int error;
 
     if (head_len < 0)
@@ -90,30 +94,14 @@ static int conn_respond(struct ws_conn *c, int status, const struct ws_header *h
     c->state = CONN_HTTP; /* answered, whatever becomes of it: nothing is left to be aborted */
     error = conn_append_response(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : pieces);
     if (last || error != 0) {
-        conn_drain(c);
+        conn_linger(c);
         return error;
     }
-    c->served = true;
-    c->head_only = false; /* what refuses the next request may come before its method */
-    conn_deadline(c, c->server->options.handshake_timeout_ms);
-    conn_touch(c);
+    c->req.served = true;
+    c->req.head_only = false; /* what refuses the next request may come before its method */
+    server_deadline(c, c->server->options.handshake_timeout_ms);
+    server_touch(c);
     return conn_send_result(c);
-}
-
-/* Does the application know of a request that it has not answered? */
-bool conn_owes_answer(const struct ws_conn *c)
-{
-    return c->state == CONN_ANSWERING ||
-           (c->state == CONN_BODY && c->endpoint->handlers.on_head != NULL);
-}
-
-/* The request in hand will not be answered by the application. */
-void conn_abort(struct ws_conn *c)
-{
-    if (c->state != CONN_DEAD)
-        c->state = CONN_HTTP; /* no request is open for ws_respond() any more */
-    if (c->endpoint->handlers.on_abort != NULL)
-        c->endpoint->handlers.on_abort(c);
 }
 
 /* A request whose head was kept while its body comes: it is parsed again. */
@@ -140,14 +128,13 @@ static struct ws_request *request_in_hand(struct ws_conn *c)
  * is over. */
 static void tell_refusal(struct ws_conn *c, int status)
 {
-    c->keep_alive = false;
+    c->req.keep_alive = false;
     if (c->state == CONN_BODY && c->endpoint->handlers.on_refuse != NULL)
         c->endpoint->handlers.on_refuse(c, request_in_hand(c), status);
     if (conn_owes_answer(c))
-        conn_abort(c);
+        conn_void(c);
 }
 
-/* Refuse what came in with a line of text, and close: who sent it has lost the thread. */
 void conn_refuse(struct ws_conn *c, int status, const char *why)
 {
     struct ws_header headers[4] = {
@@ -166,8 +153,8 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
                (unsigned long long)c->id, ws_conn_address(c, address), status,
                http_status_phrase(status), why);
     tell_refusal(c, status);
-    if (c->state >= CONN_DRAINING)
-        return; /* answered; or dead since a callback, which may have sent and found no memory */
+    if (c->state >= CONN_LINGERING)
+        return;        /* the application has answered */
     if (status == 405) /* RFC 9110 §15.5.6: of a handshake, the only thing that we refuse so */
         headers[count++] = (struct ws_header){ws_str("Allow"), ws_str("GET")};
     if (status == 426) { /* RFC 9110 §15.5.22, RFC 6455 §4.4 */
@@ -176,15 +163,15 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
     }
     if (status == 503)
         headers[count++] = (struct ws_header){ws_str("Retry-After"), ws_str("5")};
-    conn_respond(c, status, headers, count, &body, 1, true);
-    conn_drain(c);
+    respond(c, status, headers, count, &body, 1, true);
+    conn_linger(c);
 }
 
 /* --- the opening handshake -------------------------------------------------------------------- */
 
 /* RFC 6455 §4.2.2, the 101. */
-static int conn_switch(struct ws_conn *c, const struct http_upgrade *u, const char *subprotocol,
-                       const struct ws_header *headers, size_t count)
+static int switch_protocols(struct ws_conn *c, const struct http_upgrade *u,
+                            const char *subprotocol, const struct ws_header *headers, size_t count)
 {
     struct ws_server *s = c->server;
     struct http_writer w;
@@ -210,7 +197,7 @@ static int conn_switch(struct ws_conn *c, const struct http_upgrade *u, const ch
 }
 
 /* The handshake's request is parsed: 101 or a refusal, by us or by the application. */
-static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
+static void upgrade(struct ws_conn *c, const struct ws_request *req)
 {
     const struct ws_handlers *h = &c->endpoint->handlers;
     const struct ws_options *o = &c->server->options;
@@ -247,8 +234,8 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
         c->endpoint->handlers.on_upgrade(c, req);
     if (c->state == CONN_UPGRADING && c->server->refusal_failed)
         conn_refuse(c, 500, "the application's refusal is not a legal response");
-    if (c->state == CONN_UPGRADING && conn_switch(c, &u, u.subprotocol, NULL, 0) != 0)
-        conn_overload(c);
+    if (c->state == CONN_UPGRADING && switch_protocols(c, &u, u.subprotocol, NULL, 0) != 0)
+        conn_refuse(c, 503, OUT_OF_MEMORY);
     c->server->upgrade = NULL;
     if (c->state == CONN_OPEN)
         conn_open(c, req);
@@ -257,7 +244,7 @@ static void conn_upgrade(struct ws_conn *c, const struct ws_request *req)
 /* --- requests --------------------------------------------------------------------------------- */
 
 /* A plain request is there, body and all. */
-static void conn_request(struct ws_conn *c, const struct ws_request *req)
+static void hand_over(struct ws_conn *c, const struct ws_request *req)
 {
     c->state = CONN_ANSWERING;
     timer_cancel(&c->server->timers, &c->timer);
@@ -283,11 +270,11 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
                        size_t head_len, bool more_is_here)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    struct input *in = conn_input(c);
+    struct input *in = input_get(&c->input, &c->account);
 
     if (in == NULL ||
         buf_append(&in->request, &c->account, ACCOUNT_ESSENTIAL, head, head_len) != 0) {
-        conn_overload(c);
+        conn_refuse(c, 503, OUT_OF_MEMORY);
         return;
     }
     if (http_body_begin(&in->body, r, c->endpoint->handlers.max_message) != 0) {
@@ -313,18 +300,18 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
     size_t body_len = here ? (size_t)req->http.content_length : 0;
 
     c->state = CONN_BODY;
-    c->keep_alive = here && req->http.keep_alive;
+    c->req.keep_alive = here && req->http.keep_alive;
     if (h->on_head != NULL)
         h->on_head(c, req);
     if (c->state != CONN_BODY)
         return body_len; /* answered */
-    here = here && !c->held;
+    here = here && !c->life.held;
     body_len = here ? body_len : 0;
     req->body.len = body_len;
     if (h->on_request == NULL)
         conn_refuse(c, 426, "this path speaks WebSocket only");
     else if (here)
-        conn_request(c, req);
+        hand_over(c, req);
     else
         body_begin(c, &req->http, head, head_len, behind > 0);
     return body_len;
@@ -336,7 +323,7 @@ static void answer_options(struct ws_conn *c, const struct http_request *r)
 {
     bool body = r->framing == HTTP_BODY_CHUNKED || r->content_length != 0;
 
-    conn_respond(c, 204, NULL, 0, NULL, 0, body || !r->keep_alive);
+    respond(c, 204, NULL, 0, NULL, 0, body || !r->keep_alive);
 }
 
 /* The head of a request is complete. Returns how many of the `behind` bytes were its body. */
@@ -354,8 +341,8 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         return 0;
     }
     e = server_find_endpoint(c->server, req->http.path);
-    c->head_only = http_str_is(req->http.method, "HEAD");
-    c->http_1_0 = req->http.minor == 0;
+    c->req.head_only = http_str_is(req->http.method, "HEAD");
+    c->req.http_1_0 = req->http.minor == 0;
     req->body = (struct ws_str){(const char *)head + head_len, 0};
     if (e == NULL && http_str_is(req->http.path, "*")) {
         answer_options(c, &req->http);
@@ -368,7 +355,7 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
     c->endpoint = e;
     if (!http_upgrade_wanted(&req->http) || !speaks_websocket(&e->handlers))
         return plain_head_received(c, req, head, head_len, behind);
-    conn_upgrade(c, req);
+    upgrade(c, req);
     return 0;
 }
 
@@ -401,12 +388,11 @@ static void body_received(struct ws_conn *c)
     struct ws_request *req = kept_request(c);
 
     req->body.len = in->request.len - in->head_len;
-    c->keep_alive = req->http.keep_alive;
+    c->req.keep_alive = req->http.keep_alive;
     in->head_len = 0;
-    conn_request(c, req);
+    hand_over(c, req);
 }
 
-/* More of a body. Returns bytes consumed. */
 size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     size_t used;
@@ -415,7 +401,7 @@ size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     if (result > 0)
         body_received(c);
     else if (result == -503)
-        conn_overload(c);
+        conn_refuse(c, 503, OUT_OF_MEMORY);
     else if (result == -413)
         conn_refuse(c, 413, body_too_big);
     else if (result != HTTP_NEED_MORE)
@@ -423,7 +409,6 @@ size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     return result < 0 ? len : used;
 }
 
-/* One step into the requests in `data`. Returns bytes consumed, 0 for more. */
 size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
 {
     struct http_scan fresh = {0};
@@ -432,16 +417,16 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
 
     if (c->input != NULL)
         buf_release(&c->input->request, &c->account); /* of the request before this one */
-    if (scan->at == 0 && c->served) /* the first request's time runs from the accept */
-        conn_deadline(c, c->server->options.handshake_timeout_ms);
+    if (scan->at == 0 && c->req.served) /* the first request's time runs from the accept */
+        server_deadline(c, c->server->options.handshake_timeout_ms);
     head_len = http_head_scan(scan, (const char *)data, len);
     if (head_len < 0) {
         conn_refuse(c, -head_len, "not a legal request head");
         return len;
     }
     if (head_len == HTTP_NEED_MORE && scan == &fresh) {
-        if (conn_input(c) == NULL) {
-            conn_overload(c);
+        if (input_get(&c->input, &c->account) == NULL) {
+            conn_refuse(c, 503, OUT_OF_MEMORY);
             return len;
         }
         c->input->scan = fresh;
@@ -458,10 +443,8 @@ int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *hea
 {
     bool refusing = c->state == CONN_UPGRADING && c->server->upgrade != NULL;
 
-    if (c->state != CONN_ANSWERING && c->state != CONN_BODY && !refusing) {
-        c->abort_owed = false; /* this tells it */
+    if (c->state != CONN_ANSWERING && c->state != CONN_BODY && !refusing)
         return WS_ERR_CLOSED;
-    }
     /* Until it succeeds: a refusal with a mistake in it must not turn into a 101. */
     if (refusing)
         c->server->refusal_failed = true;
@@ -473,8 +456,8 @@ int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *hea
         server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d by the application",
                    (unsigned long long)c->id, ws_conn_address(c, address), status);
     }
-    return conn_respond(c, status, headers, count, body, pieces,
-                        refusing || !c->keep_alive || c->server->stopping);
+    return respond(c, status, headers, count, body, pieces,
+                   refusing || !c->req.keep_alive || c->server->stopping);
 }
 
 int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
@@ -492,7 +475,7 @@ int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header
         return WS_ERR_CLOSED;
     if (subprotocol != NULL && !http_upgrade_offers(&c->server->request.http, subprotocol))
         return WS_ERR_INVALID;
-    return conn_switch(c, c->server->upgrade, subprotocol, headers, count);
+    return switch_protocols(c, c->server->upgrade, subprotocol, headers, count);
 }
 
 static struct ws_str to_ws_str(struct http_str s)

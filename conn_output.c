@@ -14,7 +14,7 @@
  * of ours counts it. So sockets take LISTEN_UNSENT_MAX bytes that cannot be sent yet, and no more
  * (TCP_NOTSENT_LOWAT), but for a few at a time, which are wide: a message of 1 MiB to a peer that
  * reads leaves in one call then, not in ten (`make bench`, echo of 1 MiB). */
-#include "conn.h"
+#include "conn_output.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -65,7 +65,7 @@ static struct outbox *conn_outbox(struct ws_conn *c)
     c->outbox = account_new(&c->account, sizeof *c->outbox, ACCOUNT_ESSENTIAL, &error);
     if (c->outbox == NULL)
         return NULL;
-    c->outbox->pong = NULL;
+    c->outbox->deferred = NULL;
     c->outbox->backlog = 0;
     c->outbox->slow_ms = 0;
     c->outbox->turn = c->server->turn;
@@ -87,7 +87,7 @@ void conn_drop_output(struct ws_conn *c)
     if (c->outbox == NULL)
         return;
     output_release(&c->server->pool, &c->outbox->queue);
-    account_free(&c->account, c->outbox->pong, sizeof *c->outbox->pong);
+    account_free(&c->account, c->outbox->deferred, sizeof *c->outbox->deferred);
     account_free(&c->account, c->outbox, sizeof *c->outbox);
     c->outbox = NULL;
 }
@@ -96,7 +96,7 @@ int conn_send_result(struct ws_conn *c)
 {
     if (conn_queued(c) <= c->server->options.high_water)
         return WS_SENT;
-    c->drain_owed = true;
+    c->out.drain_owed = true;
     return WS_QUEUED;
 }
 
@@ -118,11 +118,11 @@ static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, uint16_t count)
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return 0;
     if (n < 0) {
-        c->broken = true;
+        c->out.broken = true;
         shutdown(c->source.fd, SHUT_RDWR);
         return n;
     }
-    c->given += (uint32_t)n;
+    c->unacked_base += (uint32_t)n;
     return n;
 }
 
@@ -132,11 +132,11 @@ static bool widen(struct ws_conn *c, size_t left)
     struct ws_server *s = c->server;
     int as_much_as_it_can = 0; /* the system's default, which is no limit */
 
-    if (c->wide || left < LISTEN_UNSENT_MAX / 2 || s->wide_count >= s->wide_max ||
+    if (c->out.wide || left < LISTEN_UNSENT_MAX / 2 || s->wide_count >= s->wide_max ||
         setsockopt(c->source.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &as_much_as_it_can,
                    sizeof as_much_as_it_can) != 0)
         return false;
-    c->wide = true;
+    c->out.wide = true;
     s->wide_count++;
     return true;
 }
@@ -145,12 +145,27 @@ void conn_narrow(struct ws_conn *c)
 {
     int unsent = LISTEN_UNSENT_MAX;
 
-    if (!c->wide)
+    if (!c->out.wide)
         return;
-    c->wide = false;
+    c->out.wide = false;
     c->server->wide_count--;
     if (c->state != CONN_DEAD)
         setsockopt(c->source.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
+void conn_give_up_output(struct ws_conn *c)
+{
+    c->out.broken = true;
+    c->out.blocked = false;
+    conn_drop_output(c);
+    server_touch(c);
+}
+
+/* Something that was begun or promised cannot be kept. */
+COLD static void break_output(struct ws_conn *c)
+{
+    shutdown(c->source.fd, SHUT_RDWR);
+    conn_give_up_output(c);
 }
 
 /* One system call for all that is queued, or as much of it as one call takes. */
@@ -201,11 +216,11 @@ static int send_at_once(struct ws_conn *c, enum account_kind kind, const uint8_t
     } while (sent < len && widen(c, len - sent));
     if (sent == len)
         return 0;
-    c->blocked = true;
+    c->out.blocked = true;
     error = queue_append(c, kind, head + of_head, head_len - of_head, body + (sent - of_head),
                          len - sent - (head_len - of_head));
     if (error != 0 && sent > 0)
-        conn_kill(c); /* the peer has the beginning of something that will not come */
+        break_output(c); /* the peer has the beginning of something that will not come */
     return error;
 }
 
@@ -215,15 +230,7 @@ static void flush_stage(struct ws_conn *c)
 
     stage->owner = NULL;
     if (send_at_once(c, ACCOUNT_ESSENTIAL, stage->data, 0, stage->data, stage->len) != 0)
-        conn_kill(c); /* it was promised, and it cannot be kept */
-}
-
-void conn_give_up_output(struct ws_conn *c)
-{
-    c->broken = true;
-    c->blocked = false;
-    conn_drop_output(c);
-    conn_touch(c);
+        break_output(c); /* it was promised, and it cannot be kept */
 }
 
 /* One system call. A broken connection is not ended here: its output is dropped, and the next read
@@ -243,7 +250,7 @@ static void send_queue(struct ws_conn *c)
     if (n == 0 || (all_offered && queue->queued > 0)) {
         if (widen(c, queue->queued))
             return;
-        c->blocked = true; /* after a short write, asking again would say EAGAIN */
+        c->out.blocked = true; /* after a short write, asking again would say EAGAIN */
         output_compact(&c->server->pool, queue);
     }
 }
@@ -252,29 +259,29 @@ static void send_all(struct ws_conn *c)
 {
     if (is_staged(c))
         flush_stage(c);
-    while (!c->blocked && c->outbox != NULL && c->outbox->queue.queued > 0)
+    while (!c->out.blocked && c->outbox != NULL && c->outbox->queue.queued > 0)
         send_queue(c);
 }
 
-void conn_send_pong(struct ws_conn *c)
+static void queue_deferred(struct ws_conn *c)
 {
-    struct pong *pong = c->outbox == NULL ? NULL : c->outbox->pong;
+    struct deferred *d = c->outbox == NULL ? NULL : c->outbox->deferred;
 
-    if (pong == NULL)
+    if (d == NULL)
         return;
-    c->outbox->pong = NULL;
-    conn_frame(c, WS_OP_PONG, pong->data, pong->len);
-    account_free(&c->account, pong, sizeof *pong);
+    c->outbox->deferred = NULL;
+    conn_append(c, d->data, d->len, NULL, 0);
+    account_free(&c->account, d, sizeof *d);
 }
 
 void conn_flush(struct ws_conn *c)
 {
     send_all(c);
-    if (!c->blocked) {
-        conn_send_pong(c);
+    if (!c->out.blocked) {
+        queue_deferred(c);
         send_all(c);
     }
-    if (!c->blocked)
+    if (!c->out.blocked)
         conn_drop_output(c);
 }
 
@@ -294,8 +301,8 @@ bool conn_all_taken(const struct ws_conn *c)
 
 static void mark_output(struct ws_conn *c, uint32_t left)
 {
-    c->given = left;
-    c->behind = left > 0;
+    c->unacked_base = left;
+    c->out.behind = left > 0;
 }
 
 void conn_mark_output(struct ws_conn *c)
@@ -309,7 +316,7 @@ bool conn_takes_output(struct ws_conn *c, int32_t least)
 {
     uint32_t left = untaken(c);
 
-    if ((int32_t)(c->given - left) < least)
+    if ((int32_t)(c->unacked_base - left) < least)
         return false;
     mark_output(c, left);
     return true;
@@ -349,9 +356,9 @@ static __attribute__((cold, noinline)) bool fits_burst(struct ws_conn *c, size_t
     size_t max = c->server->options.max_queue;
     size_t burst = max < SIZE_MAX - WS_BURST_MAX ? max + WS_BURST_MAX : SIZE_MAX;
 
-    if (!c->blocked)
+    if (!c->out.blocked)
         conn_flush(c);
-    return c->state != CONN_DEAD && is_within(max, conn_backlog(c), len) &&
+    return !c->out.broken && is_within(max, conn_backlog(c), len) &&
            is_within(burst, conn_queued(c), len);
 }
 
@@ -368,11 +375,11 @@ bool conn_begin_stage(struct ws_conn *c)
 {
     struct stage *stage = &c->server->stage;
 
-    if (stage->owner != NULL || c->outbox != NULL || c->blocked || c->broken)
+    if (stage->owner != NULL || c->outbox != NULL || c->out.blocked || c->out.broken)
         return false;
     stage->owner = c;
     stage->len = 0;
-    conn_touch(c);
+    server_touch(c);
     return true;
 }
 
@@ -393,8 +400,8 @@ static bool stage_append(struct ws_conn *c, const void *head, size_t head_len, c
 
 static bool has_nothing_queued(const struct ws_conn *c)
 {
-    return !c->blocked && c->state != CONN_DEAD &&
-           (c->outbox == NULL || (c->outbox->queue.queued == 0 && c->outbox->pong == NULL));
+    return !c->out.blocked && !c->out.broken &&
+           (c->outbox == NULL || (c->outbox->queue.queued == 0 && c->outbox->deferred == NULL));
 }
 
 /* The stage is another's, or full, and there is no memory for a queue: let what is staged leave
@@ -431,14 +438,14 @@ static int append_small(struct ws_conn *c, const void *head, size_t head_len, co
 static int append_large(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                         size_t body_len)
 {
-    if (c->sent_at_once || c->blocked)
+    if (c->out.sent_at_once || c->out.blocked)
         return queue_append(c, ACCOUNT_ORDINARY, head, head_len, body, body_len);
-    c->sent_at_once = true;
+    c->out.sent_at_once = true;
     conn_flush(c);
-    if (c->state == CONN_DEAD)
+    if (c->out.broken)
         return WS_ERR_CLOSED;
-    return c->blocked ? queue_append(c, ACCOUNT_ORDINARY, head, head_len, body, body_len)
-                      : send_at_once(c, ACCOUNT_ORDINARY, head, head_len, body, body_len);
+    return c->out.blocked ? queue_append(c, ACCOUNT_ORDINARY, head, head_len, body, body_len)
+                          : send_at_once(c, ACCOUNT_ORDINARY, head, head_len, body, body_len);
 }
 
 int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
@@ -446,14 +453,14 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
 {
     int error;
 
-    if (c->broken)
+    if (c->out.broken)
         return WS_ERR_CLOSED;
     if (body_len > SIZE_MAX - head_len || !fits_queue(c, head_len + body_len))
         return WS_ERR_FULL;
     error = body_len >= LARGE_BODY ? append_large(c, head, head_len, body, body_len)
                                    : append_small(c, head, head_len, body, body_len);
     if (error == 0)
-        conn_touch(c);
+        server_touch(c);
     return error;
 }
 
@@ -472,19 +479,20 @@ int conn_append_response(struct ws_conn *c, const void *head, size_t head_len,
     for (size_t i = 1; i < count && error == 0; i++) {
         error = conn_append(c, NULL, 0, body[i].data, body[i].len);
         if (error != 0)
-            conn_kill(c); /* the peer has the beginning of something that will not come */
+            break_output(c); /* the peer has the beginning of something that will not come */
     }
     return error;
 }
 
 int conn_append_last(struct ws_conn *c, const void *data, size_t len)
 {
-    if (c->broken)
+    if (c->out.broken)
         return WS_ERR_CLOSED;
+    queue_deferred(c);
     if (!stage_append(c, data, len, NULL, 0) &&
         (conn_outbox(c) == NULL || output_append_last(&c->outbox->queue, data, len) != 0))
         return WS_ERR_NOMEM;
-    conn_touch(c);
+    server_touch(c);
     return 0;
 }
 
@@ -492,54 +500,35 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
 {
     int error;
 
-    if (c->broken)
+    if (c->out.broken)
         return WS_ERR_CLOSED;
     if (!fits_queue(c, slice->end - slice->start))
         return WS_ERR_FULL;
     if (c->outbox == NULL) {
         if (conn_outbox(c) == NULL && is_staged(c))
             flush_stage(c); /* no memory to keep it for later: let it leave now */
-        if (c->state == CONN_DEAD || conn_outbox(c) == NULL)
+        if (c->out.broken || conn_outbox(c) == NULL)
             return WS_ERR_NOMEM;
     }
     error = output_refer(&c->outbox->queue, slice);
     if (error != 0)
         return to_ws_error(error);
-    conn_touch(c);
+    server_touch(c);
     return 0;
 }
 
-void conn_keep_pong(struct ws_conn *c, const uint8_t *data, size_t len)
+void conn_defer(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     struct outbox *outbox = conn_outbox(c);
     int error;
 
     if (outbox == NULL)
         return;
-    if (outbox->pong == NULL)
-        outbox->pong = account_new(&c->account, sizeof *outbox->pong, ACCOUNT_ESSENTIAL, &error);
-    if (outbox->pong == NULL)
-        return; /* out of memory: the peer waits for the answer to its next ping */
-    if (len != 0)
-        memcpy(outbox->pong->data, data, len);
-    outbox->pong->len = (uint8_t)len;
-}
-
-void conn_watch(struct ws_conn *c)
-{
-    bool in = !c->eof && !c->paused;
-    bool out = c->blocked;
-    struct epoll_event event = {
-        .events = (in ? (uint32_t)EPOLLIN : 0) | (out ? (uint32_t)EPOLLOUT : 0), .data.ptr = c};
-
-    if (in == c->watched_in && out == c->watched_out)
+    if (outbox->deferred == NULL)
+        outbox->deferred =
+            account_new(&c->account, sizeof *outbox->deferred, ACCOUNT_ESSENTIAL, &error);
+    if (outbox->deferred == NULL)
         return;
-    if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->source.fd, &event) != 0) {
-        server_log(c->server, WS_LOG_ERROR, "#%llu lost: epoll_ctl: %s", (unsigned long long)c->id,
-                   strerror(errno));
-        conn_lost(c); /* or it might wait for ever */
-        return;
-    }
-    c->watched_in = in;
-    c->watched_out = out;
+    memcpy(outbox->deferred->data, data, len);
+    outbox->deferred->len = (uint8_t)len;
 }

@@ -2,64 +2,18 @@
  *
  * A connection that speaks WebSocket: frames in (RFC 6455 §5, §6.2), frames out (§6.1), the closing
  * handshake (§7), rooms. What is legal is asked of ws_frame and ws_message. */
-#include "conn.h"
+#include "conn_ws.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "conn_end.h"
+#include "conn_output.h"
+#include "conn_trace.h"
 
 /* --- frames out ------------------------------------------------------------------------------- */
 
-enum {
-    TRACE_BYTES = 32,  /* of a payload that a trace shows */
-    SMALL_FRAME = 1024 /* bytes of payload up to which a frame is written to the stage */
-};
-
-/* The fields of a legal frame and how its payload begins, as far as it is here. What cannot differ
- * is shown all the same: a trace is read beside §5.2. */
-COLD static void trace_frame(const struct ws_conn *c, const char *arrow, const struct ws_frame *f,
-                             const uint8_t *payload, size_t len)
-{
-    bool masked = arrow[0] == '<';
-    char text[TRACE_BYTES + 1] = "";
-    char code[16] = "";
-    size_t n = len < TRACE_BYTES ? len : TRACE_BYTES;
-    const char *quote = n > 0 || f->len == 0 ? "\"" : "";
-    size_t skip = 0;
-
-    for (size_t i = 0; i < n; i++)
-        text[i] = (char)(masked ? payload[i] ^ f->mask[i & 3] : payload[i]);
-    if (f->opcode == WS_OP_CLOSE && n >= 2) {
-        skip = 2;
-        snprintf(code, sizeof code, " code=%u",
-                 (unsigned)(uint8_t)text[0] << 8 | (unsigned)(uint8_t)text[1]);
-    }
-    for (size_t i = 0; i < n; i++)
-        text[i] = text[i] < ' ' || text[i] > '~' ? '.' : text[i];
-    server_log(
-        c->server, WS_LOG_TRACE, "#%llu %s %s fin=%d rsv=0 opcode=%d masked=%d len=%llu%s %s%s%s%s",
-        (unsigned long long)c->id, arrow, ws_opcode_name(f->opcode), f->fin, f->opcode, masked,
-        (unsigned long long)f->len, code, quote, text + skip, quote, f->len > n ? "..." : "");
-}
-
-/* The header that is no frame's, as far as it has come. */
-COLD static void trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len)
-{
-    char hex[3 * WS_FRAME_HEADER_MAX + 1] = "";
-
-    for (size_t i = 0; i < len && i < WS_FRAME_HEADER_MAX; i++)
-        snprintf(hex + 3 * i, 4, " %02x", data[i]);
-    server_log(c->server, WS_LOG_TRACE, "#%llu <- illegal fin=%d rsv=%d opcode=%d, bytes%s",
-               (unsigned long long)c->id, data[0] >> 7, data[0] >> 4 & 7, data[0] & 15, hex);
-}
-
-/* A whole frame of ours. */
-COLD static void trace_sent(const struct ws_conn *c, enum ws_opcode opcode, const uint8_t *payload,
-                            size_t len)
-{
-    trace_frame(c, "->", &(struct ws_frame){.len = len, .opcode = opcode, .fin = true}, payload,
-                len);
-}
+enum { SMALL_FRAME = 1024 /* bytes of payload up to which a frame is written to the stage */ };
 
 /* A frame that many connections share, read back from its bytes. */
 COLD static void trace_shared(const struct ws_conn *c, const struct output_slice *slice)
@@ -68,7 +22,7 @@ COLD static void trace_shared(const struct ws_conn *c, const struct output_slice
     size_t header = wire[1] == 127 ? 10 : wire[1] == 126 ? 4 : 2;
     size_t len = slice->end - slice->start - header;
 
-    trace_sent(c, (enum ws_opcode)(wire[0] & 15), wire + header, len);
+    conn_trace_sent(c, (enum ws_opcode)(wire[0] & 15), wire + header, len);
 }
 
 /* A small frame is written straight to the stage: header and payload are copied once, not by way of
@@ -108,7 +62,7 @@ int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_
     int error = frame_staged(c, opcode, data, len) ? 0 : frame_append(c, opcode, data, len);
 
     if (error == 0 && server_tracing(c->server))
-        trace_sent(c, opcode, data, len);
+        conn_trace_sent(c, opcode, data, len);
     return error;
 }
 
@@ -122,67 +76,23 @@ static int frame_shared(struct ws_conn *c, const struct output_slice *slice)
     return error;
 }
 
-/* A Close frame goes out even when the limits are used up: it is what tells the peer so. Nothing
- * goes out behind it, no pong either, RFC 6455 §1.4. */
-static int conn_close_frame(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len)
+/* RFC 6455 §5.5.3: the newest Ping may be answered alone. So a Pong that has to wait for the socket
+ * waits behind all else, and a newer one takes its place. */
+static void send_pong(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     uint8_t frame[WS_FRAME_SERVER_HEADER_MAX + WS_CONTROL_MAX];
-    uint8_t payload[WS_CONTROL_MAX];
-    size_t len = ws_close_encode(payload, code, reason, reason_len);
-    size_t header_len = ws_frame_encode(frame, WS_OP_CLOSE, len);
-    int error;
+    size_t header_len;
 
-    memcpy(frame + header_len, payload, len);
-    conn_send_pong(c);
-    error = conn_append_last(c, frame, header_len + len);
-    if (error == 0 && server_tracing(c->server))
-        trace_sent(c, WS_OP_CLOSE, payload, len);
-    return error;
-}
-
-static void conn_pong(struct ws_conn *c, const uint8_t *data, size_t len)
-{
-    if (c->blocked)
-        conn_keep_pong(c, data, len);
-    else
+    if (!c->out.blocked) {
         conn_frame(c, WS_OP_PONG, data, len);
-}
-
-int conn_start_close(struct ws_conn *c, unsigned code, const char *reason)
-{
-    int error;
-
-    if (c->state != CONN_OPEN)
-        return WS_ERR_CLOSED;
-    error = conn_close_frame(c, code, reason, reason == NULL ? 0 : strlen(reason));
-    if (error != 0)
-        return error;
-    c->state = CONN_CLOSING;
-    conn_deadline(c, c->server->options.close_timeout_ms);
-    conn_mark_output(c);
-    return 0;
-}
-
-void conn_fail(struct ws_conn *c, unsigned code, const char *why)
-{
-    char address[WS_ADDRESS_SIZE];
-
-    server_log(c->server, WS_LOG_INFO, "#%llu %s failed with %u: %s", (unsigned long long)c->id,
-               ws_conn_address(c, address), code, why);
-    if (c->state == CONN_OPEN)
-        conn_close_frame(c, code, why, strlen(why));
-    conn_ended(c, code, why, strlen(why));
-}
-
-void conn_overrun(struct ws_conn *c, const char *why)
-{
-    char address[WS_ADDRESS_SIZE];
-
-    server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: %s (--max-queue, --max-memory)",
-               (unsigned long long)c->id, ws_conn_address(c, address), why);
-    c->overrun = true;
-    if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)
-        conn_kill(c);
+        return;
+    }
+    header_len = ws_frame_encode(frame, WS_OP_PONG, len);
+    if (len != 0)
+        memcpy(frame + header_len, data, len);
+    conn_defer(c, frame, header_len + len);
+    if (server_tracing(c->server))
+        conn_trace_sent(c, WS_OP_PONG, data, len);
 }
 
 /* --- frames in -------------------------------------------------------------------------------- */
@@ -220,9 +130,9 @@ static void close_received(struct ws_conn *c, const uint8_t *payload, size_t len
         return;
     }
     if (c->state == CONN_OPEN)
-        conn_close_frame(c, status.code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NONE : status.code,
-                         status.reason, status.reason_len);
-    conn_ended(c, status.code, status.reason, status.reason_len);
+        conn_echo_close(c, status.code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NONE : status.code,
+                        status.reason, status.reason_len);
+    conn_closed(c, status.code, status.reason, status.reason_len);
 }
 
 static void control_received(struct ws_conn *c, enum ws_opcode opcode, uint8_t *payload, size_t len)
@@ -233,7 +143,7 @@ static void control_received(struct ws_conn *c, enum ws_opcode opcode, uint8_t *
         break;
     case WS_OP_PING:
         if (c->state == CONN_OPEN)
-            conn_pong(c, payload, len);
+            send_pong(c, payload, len);
         break;
     default: /* a pong: that the peer was heard is all there is to know */
         break;
@@ -282,6 +192,14 @@ void conn_payload_came(struct ws_conn *c, size_t n)
         frame_ended(c);
 }
 
+void conn_frames_overload(struct ws_conn *c)
+{
+    if (c->state == CONN_OPEN)
+        conn_fail(c, WS_CLOSE_TRY_LATER, OUT_OF_MEMORY);
+    else
+        conn_closed(c, WS_CLOSE_TRY_LATER, "", 0);
+}
+
 /* A message is essential as long as it is announced to be small. */
 static enum account_kind payload_kind(const struct input *in)
 {
@@ -298,14 +216,14 @@ static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     if (c->state == CONN_OPEN) {
         buf_expect(&in->payload, &c->account, payload_kind(in), (size_t)in->frame.len);
         if (buf_reserve(&in->payload, &c->account, payload_kind(in), n, in->message.len) != 0) {
-            conn_overload(c);
+            conn_frames_overload(c);
             return len;
         }
         if (n != 0)
             memcpy(in->payload.data + in->payload.len, data, n);
     }
     conn_payload_came(c, n);
-    return c->state < CONN_DRAINING ? n : len;
+    return c->state < CONN_LINGERING ? n : len;
 }
 
 /* Much of the frame in hand is still to come: have it received where the message is assembled,
@@ -351,11 +269,11 @@ static void whole_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *
 static size_t part_of_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *payload,
                               size_t len)
 {
-    struct input *in = conn_input(c);
+    struct input *in = input_get(&c->input, &c->account);
     int error;
 
     if (in == NULL) {
-        conn_overload(c);
+        conn_frames_overload(c);
         return len;
     }
     error = c->state != CONN_OPEN
@@ -394,7 +312,7 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
         return 0;
     if (header < 0) {
         if (server_tracing(c->server))
-            trace_illegal(c, data, len);
+            conn_trace_illegal(c, data, len);
         conn_fail(c, (unsigned)-header, ws_frame_fault(data, len));
         return len;
     }
@@ -403,7 +321,7 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
     if (ws_opcode_is_control(f.opcode) && f.len > len)
         return 0;
     if (server_tracing(c->server))
-        trace_frame(c, "<-", &f, data, f.len < len ? (size_t)f.len : len);
+        conn_trace_received(c, &f, data, f.len < len ? (size_t)f.len : len);
     if (!ws_opcode_is_control(f.opcode))
         return (size_t)header + data_frame(c, &f, data, len);
     ws_frame_unmask(data, (size_t)f.len, f.mask, 0);
@@ -413,12 +331,12 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
 
 void conn_open(struct ws_conn *c, const struct ws_request *req)
 {
-    c->opened = true;
-    c->pinged = false;
+    c->life.opened = true;
+    c->life.pinged = false;
     c->heard_ms = c->server->now_ms;
     timer_cancel(&c->server->timers, &c->timer);
     if (c->server->options.ping_interval_ms != UINT_MAX)
-        conn_deadline(c, c->server->options.ping_interval_ms);
+        server_deadline(c, c->server->options.ping_interval_ms);
     if (c->endpoint->handlers.on_open != NULL)
         c->endpoint->handlers.on_open(c, req);
 }
@@ -460,7 +378,7 @@ int ws_close(struct ws_conn *c, unsigned code, const char *reason)
 
 int ws_join(struct ws_conn *c, struct ws_str room)
 {
-    const struct room_member member = {c, &c->account, conn_host(c)};
+    const struct room_member member = {c, &c->account, server_host_of(c)};
     int error;
 
     if (c->state != CONN_OPEN)
@@ -490,7 +408,7 @@ static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
 {
     int error;
 
-    if (c->state != CONN_OPEN || c->broken)
+    if (c->state != CONN_OPEN || c->out.broken)
         return false;
     error = frame_shared(c, slice);
     if (error == 0)
@@ -542,13 +460,13 @@ ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum w
 
     if (error != 0)
         return error;
-    for (size_t i = 0; i < s->entry_count; i++) {
-        struct ws_conn *c = s->entries[i].conn;
+    for (size_t i = 0; i < s->conns.size; i++) {
+        struct ws_conn *c = s->conns.entries[i].conn;
 
         if (c != NULL && c != except)
             sent += publish_to(c, &slice);
     }
-    s->share_units += (unsigned)s->entry_count;
+    s->share_units += (unsigned)s->conns.size;
     output_slice_release(&s->pool, &slice);
     return sent;
 }

@@ -12,36 +12,26 @@
 #include "ws.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base64.h"
-#include "block.h"
+#include "accept.h"
 #include "conn.h"
+#include "conn_end.h"
 #include "listen.h"
+#include "server.h"
 #include "siphash.h"
-#include "utf8.h"
+#include "ws_services.h"
 
 enum {
-    EVENT_BATCH = 256,   /* events taken from epoll per turn */
-    RESERVED_FDS = 32,   /* descriptors that are not for clients */
-    LOG_ERRORS = 5,      /* lines of one kind a second */
-    LOG_LINES = 100,     /* and of what WS_LOG_INFO asks for */
-    SHARE_LOOK = 1024,   /* units of work between two looks at the clock */
-    SHARE_US = 5000,     /* a connection's share of a turn */
-    SHARE_LATE_US = 500, /* the same in a turn that is older than TURN_US */
-    TURN_US = 20000,
+    EVENT_BATCH = 256,      /* events taken from epoll per turn */
+    RESERVED_FDS = 32,      /* descriptors that are not for clients */
     STOP_LOOK_MS = 10,      /* while stopping, to the first look at who needs no waiting for, */
     STOP_LOOK_MAX_MS = 500, /* and between two later ones */
     WIDE_MEMORY = 16 << 20  /* bytes of max_memory for each connection that may be wide: its socket
@@ -72,160 +62,11 @@ struct ws_timer {
     void *arg;
 };
 
-/* --- small things ----------------------------------------------------------------------------- */
-
-const char *ws_strerror(int error)
-{
-    switch (error) {
-    case WS_ERR_CLOSED:
-        return "the connection is not open";
-    case WS_ERR_FULL:
-        return "a limit of buffered bytes would be passed";
-    case WS_ERR_NOMEM:
-        return "out of memory";
-    case WS_ERR_INVALID:
-        return "an argument that the protocol does not allow";
-    case WS_ERR_SYSTEM:
-        return "a system call failed";
-    default:
-        return error > 0 ? strerror(error) : "no error";
-    }
-}
-
-struct ws_str ws_str(const char *text)
-{
-    return (struct ws_str){.data = text, .len = text == NULL ? 0 : strlen(text)};
-}
-
-bool ws_str_is(struct ws_str s, const char *text)
-{
-    return http_str_is((struct http_str){s.data, s.len}, text);
-}
-
-size_t ws_base64_encode(char *out, const void *data, size_t len)
-{
-    return base64_encode(out, data, len);
-}
-
-ptrdiff_t ws_base64_decode(void *out, const char *text, size_t len)
-{
-    ptrdiff_t n = base64_decode(out, text, len);
-
-    return n >= 0 ? n : WS_ERR_INVALID;
-}
-
-bool ws_origin_allowed(struct ws_str origin, const char *const *origins)
-{
-    return http_origin_is_listed((struct http_str){origin.data, origin.len}, origins);
-}
-
-const char *ws_origin_fault(const char *origin)
-{
-    return http_origin_fault(http_str(origin));
-}
-
-bool ws_utf8_valid(const void *text, size_t len)
-{
-    struct utf8 u = {0};
-
-    return utf8_feed(&u, text, len) && utf8_complete(&u);
-}
-
-uint64_t ws_siphash(const uint8_t key[WS_SIPHASH_KEY_SIZE], const void *data, size_t len)
-{
-    return siphash(key, data, len);
-}
-
-/* Where getrandom() is not there (a kernel before 3.17) or not allowed (seccomp). */
-static bool read_urandom(uint8_t *out, size_t len)
-{
-    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, out, len);
-    int error = n < 0 ? errno : EIO;
-
-    if (fd >= 0)
-        close(fd);
-    errno = error;
-    return n == (ssize_t)len;
-}
-
-int ws_random(void *out, size_t len)
-{
-    uint8_t *bytes = out;
-    ssize_t n;
-
-    while (len > 0) {
-        n = getrandom(bytes, len, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return read_urandom(bytes, len) ? 0 : WS_ERR_SYSTEM;
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
-static uint64_t clock_us(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-/* The time, which never goes back: where the clock does, as on some virtual machines that move, it
- * goes on from where it was. */
-static uint64_t read_clock(struct ws_server *s)
-{
-    uint64_t now;
-
-    s->clock_us = clock_us();
-    now = s->clock_us / 1000 + s->clock_offset;
-
-    if (now < s->clock_last) {
-        s->clock_offset += s->clock_last - now;
-        now = s->clock_last;
-    }
-    s->clock_last = now;
-    return now;
-}
-
-void server_share_begin(struct ws_server *s)
-{
-    s->share_units = 0;
-    s->share_us = 0;
-}
-
-/* From the first look on; where the clock went back, the share begins anew. Once it is used up,
- * whoever asks next looks again: a callback may have asked before the connection does. */
-static bool share_time_used(struct ws_server *s)
-{
-    uint64_t now = clock_us();
-    bool used;
-
-    if (s->share_us == 0 || s->share_us > now)
-        s->share_us = now;
-    used = now - s->share_us >= (now - s->turn_us >= TURN_US ? SHARE_LATE_US : SHARE_US);
-    if (!used)
-        s->share_units = 0;
-    return used;
-}
-
-bool server_share_used(struct ws_server *s, size_t units)
-{
-    s->share_units += (unsigned)units;
-    return s->share_units >= SHARE_LOOK && share_time_used(s);
-}
+/* --- the clock and the log -------------------------------------------------------------------- */
 
 bool ws_turn_over(struct ws_server *s, size_t deliveries)
 {
     return server_share_used(s, SHARE_STEP + deliveries);
-}
-
-uint64_t server_now(struct ws_server *s)
-{
-    return s->in_turn ? s->now_ms : read_clock(s);
 }
 
 uint64_t ws_now_ms(struct ws_server *s)
@@ -238,215 +79,9 @@ uint64_t ws_server_turn(const struct ws_server *s)
     return s->turn;
 }
 
-static void log_sums(struct ws_server *s, uint64_t now_ms)
-{
-    char line[SENTENCE_SIZE];
-    int level;
-
-    while (log_limit_sum(&s->log_limit, now_ms, line, sizeof line, &level))
-        s->options.log(s->options.log_arg, (enum ws_log_level)level, line);
-}
-
-static void log_timer_fired(struct timer *t)
-{
-    struct ws_server *s = TIMER_OWNER(t, struct ws_server, log_timer);
-
-    log_sums(s, s->now_ms);
-    if (log_limit_waits(&s->log_limit))
-        timer_set(&s->timers, t, s->now_ms + LOG_SECOND_MS);
-}
-
-/* Frames are traced for whoever wants to see each of them. */
-static bool log_admits(struct ws_server *s, enum ws_log_level level, const char *format,
-                       const char *line)
-{
-    unsigned max = level == WS_LOG_ERROR ? LOG_ERRORS : LOG_LINES;
-    uint64_t now_ms = server_now(s);
-
-    if (level >= WS_LOG_TRACE)
-        return true;
-    log_sums(s, now_ms);
-    if (log_limit_admit(&s->log_limit, format, (int)level, max, now_ms, line))
-        return true;
-    if (s->log_timer.link == NULL) {
-        timer_set(&s->timers, &s->log_timer, now_ms + LOG_SECOND_MS);
-        if (!s->in_turn)
-            eventfd_write(s->wake.fd, 1); /* have a turn, which arms the clock */
-    }
-    return false;
-}
-
-void server_log(struct ws_server *s, enum ws_log_level level, const char *format, ...)
-{
-    char line[SENTENCE_SIZE];
-    va_list args;
-
-    if (s->options.log == NULL || level > s->options.log_level)
-        return;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    for (char *p = line; *p != '\0'; p++) {
-        if (*p < ' ' || *p > '~')
-            *p = '?';
-    }
-    if (log_admits(s, level, format, line))
-        s->options.log(s->options.log_arg, level, line);
-}
-
-bool server_tracing(const struct ws_server *s)
-{
-    return s->options.log_level >= WS_LOG_TRACE && s->options.log != NULL;
-}
-
-/* --- accounts of the application -------------------------------------------------------------- */
-
-/* Its own memory counts in it. */
-struct ws_account {
-    struct account account;
-    struct account *counted;  /* `account`, or the budget's own for what is nobody's */
-    struct ws_server *server; /* NULL once that is gone */
-    struct host *host;
-    struct ws_account *next; /* of the server's */
-    struct ws_account **link;
-    size_t references;
-};
-
-struct ws_account *ws_account_new(struct ws_server *s, const struct ws_conn *c)
-{
-    struct host *host = c == NULL ? NULL : conn_host(c);
-    struct account account = {.above = host == NULL ? &s->budget.all : &host->account};
-    int error;
-    struct ws_account *a = account_new(&account, sizeof *a, ACCOUNT_ESSENTIAL, &error);
-
-    if (a == NULL)
-        return NULL;
-    *a = (struct ws_account){.account = account, .server = s, .next = s->accounts, .references = 1};
-    a->counted = c == NULL ? &s->budget.all : &a->account;
-    a->host = host_keep(host);
-    a->link = &s->accounts;
-    if (a->next != NULL)
-        a->next->link = &a->next;
-    s->accounts = a;
-    return a;
-}
-
-/* The account counts no more: it is given up, or the server ends. */
-static void account_leave(struct ws_account *a)
-{
-    struct ws_server *s = a->server;
-
-    *a->link = a->next;
-    if (a->next != NULL)
-        a->next->link = a->link;
-    account_give(&a->account, a->account.used);
-    host_release(&s->hosts, a->host);
-    a->server = NULL;
-}
-
-struct ws_account *ws_account_keep(struct ws_account *a)
-{
-    a->references++;
-    return a;
-}
-
-void ws_account_release(struct ws_account *a)
-{
-    if (a == NULL || --a->references > 0)
-        return;
-    if (a->server != NULL)
-        account_leave(a);
-    block_free(a, sizeof *a);
-}
-
-void *ws_account_resize(struct ws_account *a, void *p, size_t size, size_t new_size)
-{
-    enum account_kind kind = account_kind_of(new_size);
-    int error;
-
-    if (a->server == NULL)
-        return NULL;
-    return p == NULL ? account_new(a->counted, new_size, kind, &error)
-                     : account_resize(a->counted, p, size, new_size, kind, &error);
-}
-
-void *ws_account_take(struct ws_account *a, size_t size)
-{
-    void *p = ws_account_resize(a, NULL, 0, size);
-
-    return p == NULL ? NULL : memset(p, 0, size);
-}
-
-/* What was taken from a server that is gone is counted nowhere any more. */
-void ws_account_give(struct ws_account *a, void *p, size_t size)
-{
-    if (a->server != NULL)
-        account_free(a->counted, p, size);
-    else
-        block_free(p, size);
-}
-
-/* --- connections by id ------------------------------------------------------------------------ */
-
-/* The place of the first entry with an id of at least `id`. */
-static size_t entry_position(const struct ws_server *s, uint64_t id)
-{
-    size_t low = 0;
-    size_t high = s->entry_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (s->entries[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static void entries_close_up(struct ws_server *s)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < s->entry_count; i++) {
-        if (s->entries[i].conn != NULL)
-            s->entries[kept++] = s->entries[i];
-    }
-    s->entry_count = kept;
-}
-
-bool server_add(struct ws_server *s, struct ws_conn *c)
-{
-    if (s->entry_count == s->entry_cap) {
-        size_t cap = s->entry_cap == 0 ? 64 : s->entry_cap * 2;
-        struct conn_entry *entries = realloc(s->entries, cap * sizeof *entries);
-
-        if (entries == NULL)
-            return false;
-        s->entries = entries;
-        s->entry_cap = cap;
-    }
-    c->id = ++s->last_id;
-    s->entries[s->entry_count++] = (struct conn_entry){.id = c->id, .conn = c};
-    s->conn_count++;
-    return true;
-}
-
-/* Closing up is put off until half the entries are holes, so that it costs O(1) a connection. Only
- * at the end of a turn: before, somebody may be walking the entries. */
-void server_remove(struct ws_server *s, uint64_t id)
-{
-    s->entries[entry_position(s, id)].conn = NULL;
-    s->conn_count--;
-    if (s->entry_count > 64 && s->conn_count < s->entry_count / 2)
-        entries_close_up(s);
-}
-
 struct ws_conn *ws_conn_find(const struct ws_server *s, uint64_t id)
 {
-    size_t i = entry_position(s, id);
-    struct ws_conn *c = i < s->entry_count && s->entries[i].id == id ? s->entries[i].conn : NULL;
+    struct ws_conn *c = conn_table_find(&s->conns, id);
 
     return c != NULL && c->state == CONN_OPEN ? c : NULL;
 }
@@ -455,9 +90,9 @@ struct ws_conn *ws_conn_find(const struct ws_server *s, uint64_t id)
 
 static void for_each_conn(struct ws_server *s, void (*fn)(struct ws_conn *c))
 {
-    for (size_t i = 0; i < s->entry_count; i++) {
-        if (s->entries[i].conn != NULL)
-            fn(s->entries[i].conn);
+    for (size_t i = 0; i < s->conns.size; i++) {
+        if (s->conns.entries[i].conn != NULL)
+            fn(s->conns.entries[i].conn);
     }
 }
 
@@ -587,7 +222,7 @@ void ws_timer_set(struct ws_timer *t, unsigned delay_ms)
 {
     struct ws_server *s = t->server;
 
-    timer_set(&s->timers, &t->timer, read_clock(s) + delay_ms);
+    timer_set(&s->timers, &t->timer, server_clock(s) + delay_ms);
     if (!s->in_turn)
         eventfd_write(s->wake.fd, 1); /* have a turn, which arms the clock */
 }
@@ -694,7 +329,7 @@ static void watches_free(struct watch **list)
 
 /* --- the loop --------------------------------------------------------------------------------- */
 
-static void drain_counter(int fd)
+static void consume_counter(int fd)
 {
     uint64_t count;
 
@@ -704,14 +339,11 @@ static void drain_counter(int fd)
 
 static void settle(struct ws_conn *c)
 {
-    c->listed = false;
+    c->life.listed = false;
     if (c->state != CONN_DEAD) {
         conn_settle(c);
         return;
     }
-    if (c->abort_owed)
-        conn_abort(c);
-    conn_report_close(c, WS_CLOSE_ABNORMAL, "", 0);
     conn_free(c);
 }
 
@@ -757,11 +389,11 @@ static void source_ready(struct ws_server *s, struct source *source, uint32_t ev
         break;
     }
     case SOURCE_WAKE:
-        drain_counter(source->fd);
+        consume_counter(source->fd);
         run_posts(s);
         break;
     case SOURCE_CLOCK:
-        drain_counter(source->fd);
+        consume_counter(source->fd);
         break;
     }
 }
@@ -788,7 +420,7 @@ static bool sweep_ends(struct ws_server *s, int ready)
     if (ready < 0)
         return false; /* interrupted, perhaps by SIGCONT: nothing is known */
     s->sweep_batches++;
-    if (ready == EVENT_BATCH && s->sweep_batches <= s->conn_count / EVENT_BATCH + 1)
+    if (ready == EVENT_BATCH && s->sweep_batches <= s->conns.count / EVENT_BATCH + 1)
         return false;
     s->sweep_batches = 0;
     return true;
@@ -797,7 +429,7 @@ static bool sweep_ends(struct ws_server *s, int ready)
 static int turn(struct ws_server *s, int timeout_ms)
 {
     struct epoll_event events[EVENT_BATCH];
-    uint64_t before_ms = read_clock(s);
+    uint64_t before_ms = server_clock(s);
     int n;
 
     if (s->stopped)
@@ -809,7 +441,7 @@ static int turn(struct ws_server *s, int timeout_ms)
         return WS_ERR_SYSTEM;
     s->in_turn = true;
     s->turn++;
-    s->now_ms = read_clock(s);
+    s->now_ms = server_clock(s);
     s->turn_us = s->clock_us;
     for (int i = 0; i < n; i++)
         source_ready(s, events[i].data.ptr, events[i].events);
@@ -820,7 +452,7 @@ static int turn(struct ws_server *s, int timeout_ms)
     settle_touched(s);
     watches_free(&s->ended_watches);
     s->in_turn = false;
-    s->stopped = s->stopping && s->conn_count == 0;
+    s->stopped = s->stopping && s->conns.count == 0;
     return s->stopped ? 0 : 1;
 }
 
@@ -839,7 +471,7 @@ int ws_server_run(struct ws_server *s)
 int ws_server_step(struct ws_server *s, int timeout_ms)
 {
     int result = turn(s, timeout_ms);
-    int ms = wait_timeout(s, -1, read_clock(s));
+    int ms = wait_timeout(s, -1, server_clock(s));
     struct itimerspec at = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}};
 
     if (ms == 0)
@@ -856,16 +488,6 @@ int ws_server_fd(const struct ws_server *s)
 }
 
 /* --- endpoints -------------------------------------------------------------------------------- */
-
-const struct endpoint *server_find_endpoint(const struct ws_server *s, struct http_str path)
-{
-    const struct endpoint *e = s->endpoints;
-
-    while (e != NULL &&
-           (path.len < e->prefix_len || memcmp(path.data, e->prefix, e->prefix_len) != 0))
-        e = e->next;
-    return e;
-}
 
 static void default_size(size_t *option, size_t value)
 {
@@ -927,7 +549,7 @@ int ws_server_handle(struct ws_server *s, const char *prefix, const struct ws_ha
 
 struct ws_stats ws_server_stats(const struct ws_server *s)
 {
-    return (struct ws_stats){.connections = s->conn_count - s->refused_count,
+    return (struct ws_stats){.connections = s->conns.count - s->refused_count,
                              .max_clients = s->options.max_clients,
                              .max_queue = s->options.max_queue,
                              .buffered = s->budget.all.used};
@@ -994,11 +616,11 @@ static bool server_init(struct ws_server *s)
     output_pool_init(&s->pool, &s->budget.all);
     s->wide_max = s->options.max_memory / WIDE_MEMORY + 1;
     room_table_init(&s->rooms, &s->hosts, key);
-    s->now_ms = read_clock(s);
+    s->now_ms = server_clock(s);
     timer_wheel_init(&s->timers, s->now_ms);
     s->stop_timer.fire = stop_timer_fired;
     s->stop_look_timer.fire = stop_look_fired;
-    s->log_timer.fire = log_timer_fired;
+    server_log_begin(s);
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     return s->epoll_fd >= 0 &&
            watch_source(s, &s->wake, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), SOURCE_WAKE) &&
@@ -1077,10 +699,8 @@ void ws_server_free(struct ws_server *s)
         s->endpoints = e->next;
         free(e);
     }
-    while (s->accounts != NULL)
-        account_leave(s->accounts);
-    if (s->options.log != NULL)
-        log_sums(s, UINT64_MAX);
+    ws_accounts_leave(s);
+    server_log_end(s);
     room_table_release(&s->rooms);
     host_table_release(&s->hosts);
     budget_release(&s->budget);
@@ -1088,7 +708,7 @@ void ws_server_free(struct ws_server *s)
     close_if_open(s->wake.fd);
     close_if_open(s->spare_fd);
     close_if_open(s->epoll_fd);
-    free(s->entries);
+    conn_table_release(&s->conns);
     free(s->listeners);
     free(s);
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Silent when everything is fine, else one line for each complaint. `make lint` calls it.
-# Usage: PURE="sha1 base64 ..." CORE="$PURE ws ..." sh tests/lint.sh
+# Usage: BUILD=build PURE="sha1 base64 ..." CORE="$PURE ws ..." sh tests/lint.sh
 # shellcheck disable=SC2086 # lists of words on purpose: paths have no spaces, and that is a rule
 sources=$(git ls-files '*.c') || exit 1
 headers=$(git ls-files '*.h') || exit 1
@@ -29,6 +29,9 @@ for name in $PURE; do echo "$name.c $name.h"; done |
     grep -vE '<(assert|limits|std[a-z]*|strings?|immintrin)\.h>' |
     grep -vE "\"($(names $PURE block ws_protocol avx2 utf8_avx2))\.h\"" |
     sed 's/$/: not in a pure file/' >>"$log"
+
+# Calls go one way.
+sh tests/layers.sh "$BUILD" $CORE >>"$log"
 
 # Programs and socketio/ stand on the public header alone.
 git ls-files minnow.c 'minnow_*' 'examples/*.[ch]' 'socketio/*.[ch]' |

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How a connection ends; see the table in conn_end.h. */
+#include "conn_end.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "conn_output.h"
+#include "conn_trace.h"
+
+/* --- the closing handshake -------------------------------------------------------------------- */
+
+/* A Close frame goes out even when the limits are used up: it is what tells the peer so. */
+static int close_frame(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len)
+{
+    uint8_t frame[WS_FRAME_SERVER_HEADER_MAX + WS_CONTROL_MAX];
+    uint8_t payload[WS_CONTROL_MAX];
+    size_t len = ws_close_encode(payload, code, reason, reason_len);
+    size_t header_len = ws_frame_encode(frame, WS_OP_CLOSE, len);
+    int error;
+
+    memcpy(frame + header_len, payload, len);
+    error = conn_append_last(c, frame, header_len + len);
+    if (error == 0 && server_tracing(c->server))
+        conn_trace_sent(c, WS_OP_CLOSE, payload, len);
+    return error;
+}
+
+int conn_start_close(struct ws_conn *c, unsigned code, const char *reason)
+{
+    int error;
+
+    if (c->state != CONN_OPEN)
+        return WS_ERR_CLOSED;
+    error = close_frame(c, code, reason, reason == NULL ? 0 : strlen(reason));
+    if (error != 0)
+        return error;
+    c->state = CONN_CLOSING;
+    server_deadline(c, c->server->options.close_timeout_ms);
+    conn_mark_output(c);
+    return 0;
+}
+
+void conn_echo_close(struct ws_conn *c, unsigned code, const char *reason, size_t len)
+{
+    close_frame(c, code, reason, len);
+}
+
+void conn_fail(struct ws_conn *c, unsigned code, const char *why)
+{
+    char address[WS_ADDRESS_SIZE];
+
+    server_log(c->server, WS_LOG_INFO, "#%llu %s failed with %u: %s", (unsigned long long)c->id,
+               ws_conn_address(c, address), code, why);
+    if (c->state == CONN_OPEN)
+        close_frame(c, code, why, strlen(why));
+    conn_closed(c, code, why, strlen(why));
+}
+
+void conn_overrun(struct ws_conn *c, const char *why)
+{
+    char address[WS_ADDRESS_SIZE];
+
+    server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: %s (--max-queue, --max-memory)",
+               (unsigned long long)c->id, ws_conn_address(c, address), why);
+    c->life.overrun = true;
+    if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)
+        conn_kill(c);
+}
+
+/* --- lingering, and the end ------------------------------------------------------------------- */
+
+void conn_linger(struct ws_conn *c)
+{
+    if (c->state >= CONN_LINGERING)
+        return;
+    c->state = CONN_LINGERING;
+    server_deadline(c, c->server->options.close_timeout_ms);
+    conn_mark_output(c);
+    server_touch(c);
+}
+
+void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len)
+{
+    if (!c->life.opened)
+        return;
+    c->life.opened = false;
+    if (code == WS_CLOSE_ABNORMAL && c->life.overrun)
+        code = WS_CLOSE_TRY_LATER;
+    if (c->endpoint->handlers.on_close != NULL)
+        c->endpoint->handlers.on_close(c, code, reason, len);
+    room_leave_all(&c->server->rooms, &c->rooms);
+}
+
+void conn_closed(struct ws_conn *c, unsigned code, const char *reason, size_t len)
+{
+    conn_linger(c);
+    conn_report_close(c, code, reason, len);
+}
+
+bool conn_owes_answer(const struct ws_conn *c)
+{
+    return c->state == CONN_ANSWERING ||
+           (c->state == CONN_BODY && c->endpoint->handlers.on_head != NULL);
+}
+
+void conn_void(struct ws_conn *c)
+{
+    c->state = CONN_HTTP; /* no request is open for ws_respond() any more */
+    if (c->endpoint->handlers.on_abort != NULL)
+        c->endpoint->handlers.on_abort(c);
+}
+
+void conn_lost(struct ws_conn *c)
+{
+    if (conn_owes_answer(c))
+        conn_void(c);
+    conn_linger(c);
+    conn_report_close(c, WS_CLOSE_ABNORMAL, "", 0);
+    conn_kill(c);
+}
+
+/* The memory stays until the turn ends, for the batch may name it still. Closing is not enough for
+ * epoll to forget a descriptor: a child process that was forked meanwhile has a duplicate of it. */
+void conn_kill(struct ws_conn *c)
+{
+    if (c->state == CONN_DEAD)
+        return;
+    c->state = CONN_DEAD;
+    timer_cancel(&c->server->timers, &c->timer);
+    conn_narrow(c);
+    epoll_ctl(c->server->epoll_fd, EPOLL_CTL_DEL, c->source.fd, NULL);
+    close(c->source.fd);
+    conn_drop_output(c);
+    server_touch(c);
+}
+
+void conn_free(struct ws_conn *c)
+{
+    conn_report_close(c, WS_CLOSE_ABNORMAL, "", 0);
+    room_leave_all(&c->server->rooms, &c->rooms);
+    input_release(&c->input, &c->account);
+    conn_drop_output(c);
+    c->server->refused_count -= c->life.refused;
+    conn_table_remove(&c->server->conns, c->id);
+    host_release(&c->server->hosts, server_host_of(c));
+    free(c);
+}

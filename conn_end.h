@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Every way in which a connection ends, and what the application and the peer hear of it.
+ *
+ *   function             state after it     the application hears          the peer gets
+ *   ------------------   ----------------   ----------------------------   -----------------------
+ *   conn_start_close()   CLOSING            nothing yet                    Close
+ *   conn_overrun()       CLOSING            nothing yet; later 1013        Close 1013
+ *   conn_fail()          LINGERING          on_close with the code         Close, FIN
+ *   conn_closed()        LINGERING          on_close with the code         what is queued, FIN
+ *   conn_linger()        LINGERING          nothing                        what is queued, FIN
+ *   conn_refuse()        LINGERING          on_refuse, on_abort            a response, FIN
+ *     (conn_http.h)
+ *   conn_lost()          DEAD               on_abort or on_close 1006      nothing more
+ *   conn_kill()          DEAD               nothing                        nothing more
+ *   conn_free()          none: it is gone   on_close, if it is owed        nothing
+ *
+ * on_close is called once for each connection whose on_open was called, and on_abort once for each
+ * request that was handed over and that no answer of the application will reach. LINGERING ends
+ * with the peer's FIN, or at close_timeout_ms; see conn.c. */
+#ifndef CONN_END_H
+#define CONN_END_H
+
+#include "server.h"
+
+/* Begin the closing handshake, RFC 6455 §7.1.2. Returns what ws_close() does. */
+int conn_start_close(struct ws_conn *c, unsigned code, const char *reason);
+/* Answer the peer's Close in state OPEN; the caller goes on with conn_closed(). */
+void conn_echo_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
+/* Close it as a recipient that reads too slowly. */
+COLD void conn_overrun(struct ws_conn *c, const char *why);
+/* Fail the connection, RFC 6455 §7.1.7. */
+COLD void conn_fail(struct ws_conn *c, unsigned code, const char *why);
+/* The WebSocket connection is over, RFC 6455 §7.1.5; only bytes remain to be moved.
+ * WS_CLOSE_ABNORMAL: without a Close frame. */
+void conn_closed(struct ws_conn *c, unsigned code, const char *reason, size_t len);
+/* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's, so
+ * that no RST overtakes our last bytes. */
+void conn_linger(struct ws_conn *c);
+/* The peer is gone, or we wait no longer for it: nothing can be delivered. */
+void conn_lost(struct ws_conn *c);
+/* Close the descriptor now; the memory goes when the turn ends. No request waits for an answer. */
+void conn_kill(struct ws_conn *c);
+/* A dead connection, when no event of the batch can name it any more: tell what is owed, free. */
+void conn_free(struct ws_conn *c);
+
+/* Tell the application, once, that an opened connection is over. */
+void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
+/* Does the application know of a request that it has not answered? */
+bool conn_owes_answer(const struct ws_conn *c);
+/* And will not: tell it so. */
+void conn_void(struct ws_conn *c);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A connection while it speaks HTTP: requests in, responses out, and the opening handshake. */
+#ifndef CONN_HTTP_H
+#define CONN_HTTP_H
+
+#include "server.h"
+
+/* One step into the requests in `data`. Returns bytes consumed, 0 for more. */
+size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len);
+/* More of the body that the last of them announced. Returns bytes consumed. */
+size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len);
+/* Refuse what came in with `status`, and close: after a malformed request we cannot know where the
+ * next one starts. The application may write the response itself in on_refuse, else it is a line of
+ * text. Where the application was to answer the request, on_abort follows. */
+COLD void conn_refuse(struct ws_conn *c, int status, const char *why);
+
+#endif

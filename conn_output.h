@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How bytes leave a connection: staged, at once, or queued. Knows nothing of what the bytes mean. A
+ * connection whose output is broken is marked, and its socket is shut down; the next read ends
+ * it. */
+#ifndef CONN_OUTPUT_H
+#define CONN_OUTPUT_H
+
+#include "server.h"
+
+/* Send bytes within the limits of this connection and of the server; copied. 0, WS_ERR_CLOSED,
+ * WS_ERR_FULL, WS_ERR_NOMEM. */
+int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void *body,
+                size_t body_len);
+/* The same for a response, whose body is in `count` pieces. */
+int conn_append_response(struct ws_conn *c, const void *head, size_t head_len,
+                         const struct ws_str *body, size_t count);
+/* The same for a few bytes that must go out even when the limits are used up: a Close frame. */
+int conn_append_last(struct ws_conn *c, const void *data, size_t len);
+/* The same for bytes that many connections share. */
+int conn_refer(struct ws_conn *c, const struct output_slice *slice);
+/* Let `c` have the stage; false when it is another's, or what it would hold must wait. */
+bool conn_begin_stage(struct ws_conn *c);
+/* Where `max_len` bytes may be written that will leave at the end of the turn, or NULL. Then
+ * conn_staged() must say how many have been. */
+static inline uint8_t *conn_stage(struct ws_conn *c, size_t max_len)
+{
+    struct stage *stage = &c->server->stage;
+
+    if (stage->owner != c && (max_len > STAGE_SIZE || !conn_begin_stage(c)))
+        return NULL;
+    return max_len <= STAGE_SIZE - stage->len ? stage->data + stage->len : NULL;
+}
+static inline void conn_staged(struct ws_conn *c, size_t len)
+{
+    c->server->stage.len += len;
+}
+/* The same for a few bytes that leave behind all that is queued, unless newer ones take their
+ * place: a Pong, RFC 6455 §5.5.3. Without memory nothing happens. */
+void conn_defer(struct ws_conn *c, const uint8_t *data, size_t len);
+size_t conn_queued(const struct ws_conn *c); /* bytes */
+/* As many of them were queued before this turn: the peer has had time to take them. */
+size_t conn_backlog(const struct ws_conn *c);
+int conn_send_result(struct ws_conn *c); /* WS_SENT, or WS_QUEUED with on_drain owed */
+int to_ws_error(int account_error);      /* ACCOUNT_FULL and ACCOUNT_NOMEM in the API's words */
+/* Send until everything is out or the socket takes no more. The socket is not known to be full. */
+void conn_flush(struct ws_conn *c);
+bool conn_all_taken(const struct ws_conn *c); /* by the peer's system, our FIN, too */
+/* From here on it counts what the peer takes. */
+void conn_mark_output(struct ws_conn *c);
+/* Has the peer taken `least` bytes or more since then? If so, it counts from here on. */
+bool conn_takes_output(struct ws_conn *c, int32_t least);
+void conn_drop_output(struct ws_conn *c);
+void conn_narrow(struct ws_conn *c);         /* give up a wide socket; nothing happens to another */
+void conn_give_up_output(struct ws_conn *c); /* nobody is there to read it: read on without it */
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Frames for whoever wants to see each of them: a line of the log for a frame that came or leaves.
+ * The callers ask server_tracing() before. */
+#ifndef CONN_TRACE_H
+#define CONN_TRACE_H
+
+#include "server.h"
+
+/* A frame of the peer's; `payload` is masked, as much of it as is here. */
+COLD void conn_trace_received(const struct ws_conn *c, const struct ws_frame *f,
+                              const uint8_t *payload, size_t len);
+/* A header that is no frame's, as far as it has come. */
+COLD void conn_trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len);
+/* A whole frame of ours. */
+COLD void conn_trace_sent(const struct ws_conn *c, enum ws_opcode opcode, const uint8_t *payload,
+                          size_t len);
+
+#endif
