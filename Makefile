@@ -12,7 +12,7 @@ STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # Lowest first: each may call those before it. `make lint` checks that.
-PURE = sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade account buf table host timer \
+PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade account buf table host timer \
     output room log_limit conn_table input
 CORE = block $(PURE) listen server ws_services conn_output conn_trace conn_end conn_ws conn_http \
     conn accept ws
@@ -29,8 +29,8 @@ LINK_test_siphash = siphash
 LINK_test_utf8 = utf8
 LINK_test_ws_frame = ws_frame
 LINK_test_ws_message = ws_message ws_frame utf8
-LINK_test_http = http
-LINK_test_http_upgrade = http_upgrade http sha1 base64
+LINK_test_http = http ws_str
+LINK_test_http_upgrade = http_upgrade http ws_str sha1 base64
 MEMORY = account block
 LINK_test_block =
 LINK_test_account = $(MEMORY) tests/oom
@@ -226,7 +226,7 @@ TO = $(call quoted,$(DESTDIR)$(PREFIX))
 install: minnow $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
 	install -d $(TO)/bin $(TO)/include/socketio $(TO)/lib
 	install minnow $(TO)/bin/minnow
-	install -m 644 ws.h ws_protocol.h $(TO)/include/
+	install -m 644 ws.h ws_protocol.h ws_str.h $(TO)/include/
 	install -m 644 socketio/sio.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
 	install -m 644 $(BUILD)/libminnow.a $(TO)/lib/
 

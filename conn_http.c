@@ -19,12 +19,12 @@ enum { ORIGIN_SHOWN = 280 /* bytes in a refusal: those of the longest host, and 
 
 /* Is it one that we write ourselves? Twice, they would say two things about where the response
  * ends. */
-static bool is_framing(struct http_str name)
+static bool is_framing(struct ws_str name)
 {
     static const char *const names[] = {"Content-Length", "Transfer-Encoding", "Connection"};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (http_str_is_nocase(name, names[i]))
+        if (http_is_nocase(name, names[i]))
             return true;
     return false;
 }
@@ -33,11 +33,8 @@ static bool is_framing(struct http_str name)
 static void write_fields(struct http_writer *w, const struct ws_header *headers, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        struct http_str name = {headers[i].name.data, headers[i].name.len};
-        struct http_str value = {headers[i].value.data, headers[i].value.len};
-
-        w->failed = w->failed || is_framing(name);
-        http_writer_field(w, name, value);
+        w->failed = w->failed || is_framing(headers[i].name);
+        http_writer_field(w, headers[i].name, headers[i].value);
     }
 }
 
@@ -63,12 +60,12 @@ static ptrdiff_t write_head(struct ws_conn *c, int status, const struct ws_heade
 
     http_writer_init(&w, s->head, sizeof s->head, status);
     http_date(date, (int64_t)time(NULL));
-    http_writer_field(&w, http_str("Date"), http_str(date));
+    http_writer_field(&w, ws_str("Date"), ws_str(date));
     write_fields(&w, headers, count);
     if (status != 204 && status != 304)
         http_writer_number(&w, "Content-Length", body_len);
     if (connection != NULL)
-        http_writer_field(&w, http_str("Connection"), http_str(connection));
+        http_writer_field(&w, ws_str("Connection"), ws_str(connection));
     return http_writer_end(&w);
 }
 
@@ -179,12 +176,12 @@ static int switch_protocols(struct ws_conn *c, const struct http_upgrade *u,
     int error;
 
     http_writer_init(&w, s->head, sizeof s->head, 101);
-    http_writer_field(&w, http_str("Upgrade"), http_str("websocket"));
-    http_writer_field(&w, http_str("Connection"), http_str("Upgrade"));
-    http_writer_field(&w, http_str("Sec-WebSocket-Accept"),
-                      (struct http_str){u->accept, sizeof u->accept});
+    http_writer_field(&w, ws_str("Upgrade"), ws_str("websocket"));
+    http_writer_field(&w, ws_str("Connection"), ws_str("Upgrade"));
+    http_writer_field(&w, ws_str("Sec-WebSocket-Accept"),
+                      (struct ws_str){u->accept, sizeof u->accept});
     if (subprotocol != NULL)
-        http_writer_field(&w, http_str("Sec-WebSocket-Protocol"), http_str(subprotocol));
+        http_writer_field(&w, ws_str("Sec-WebSocket-Protocol"), ws_str(subprotocol));
     write_fields(&w, headers, count);
     len = http_writer_end(&w);
     if (len < 0)
@@ -204,14 +201,14 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
     const struct http_upgrade_policy policy = {.origins =
                                                    h->origins != NULL ? h->origins : o->origins,
                                                .subprotocols = h->subprotocols,
-                                               .scheme = http_scheme(http_str(o->scheme)),
+                                               .scheme = http_scheme(ws_str(o->scheme)),
                                                .local_files = h->local_files};
     struct http_upgrade u;
     int status = http_upgrade_check(&req->http, &policy, &u);
     char why[SENTENCE_SIZE];
 
     if (status == 403) {
-        struct http_str origin = http_request_field(&req->http, "Origin", NULL);
+        struct ws_str origin = http_request_field(&req->http, "Origin", NULL);
         int shown = origin.len < ORIGIN_SHOWN ? (int)origin.len : ORIGIN_SHOWN;
 
         snprintf(why, sizeof why, "%s (origin %.*s%s)", u.why, shown, origin.data,
@@ -341,10 +338,10 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         return 0;
     }
     e = server_find_endpoint(c->server, req->http.path);
-    c->req.head_only = http_str_is(req->http.method, "HEAD");
+    c->req.head_only = ws_str_is(req->http.method, "HEAD");
     c->req.http_1_0 = req->http.minor == 0;
     req->body = (struct ws_str){(const char *)head + head_len, 0};
-    if (e == NULL && http_str_is(req->http.path, "*")) {
+    if (e == NULL && ws_str_is(req->http.path, "*")) {
         answer_options(c, &req->http);
         return 0;
     }
@@ -478,29 +475,24 @@ int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header
     return switch_protocols(c, c->server->upgrade, subprotocol, headers, count);
 }
 
-static struct ws_str to_ws_str(struct http_str s)
-{
-    return (struct ws_str){s.data, s.len};
-}
-
 struct ws_str ws_request_method(const struct ws_request *req)
 {
-    return to_ws_str(req->http.method);
+    return req->http.method;
 }
 
 struct ws_str ws_request_path(const struct ws_request *req)
 {
-    return to_ws_str(req->http.path);
+    return req->http.path;
 }
 
 struct ws_str ws_request_query(const struct ws_request *req)
 {
-    return to_ws_str(req->http.query);
+    return req->http.query;
 }
 
 struct ws_str ws_request_query_value(const struct ws_request *req, const char *name)
 {
-    return to_ws_str(http_query_value(req->http.query, name));
+    return http_query_value(req->http.query, name);
 }
 
 struct ws_str ws_request_body(const struct ws_request *req)
@@ -510,14 +502,14 @@ struct ws_str ws_request_body(const struct ws_request *req)
 
 struct ws_str ws_request_header(const struct ws_request *req, const char *name)
 {
-    return to_ws_str(http_request_field(&req->http, name, NULL));
+    return http_request_field(&req->http, name, NULL);
 }
 
 bool ws_request_header_at(const struct ws_request *req, size_t index, struct ws_header *header)
 {
     if (index >= req->http.field_count)
         return false;
-    header->name = to_ws_str(req->http.fields[index].name);
-    header->value = to_ws_str(req->http.fields[index].value);
+    header->name = req->http.fields[index].name;
+    header->value = req->http.fields[index].value;
     return true;
 }

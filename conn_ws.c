@@ -383,13 +383,13 @@ int ws_join(struct ws_conn *c, struct ws_str room)
 
     if (c->state != CONN_OPEN)
         return WS_ERR_CLOSED;
-    error = room_join(&c->server->rooms, &c->rooms, &member, room.data, room.len);
+    error = room_join(&c->server->rooms, &c->rooms, &member, room);
     return error != 0 ? to_ws_error(error) : 0;
 }
 
 void ws_leave(struct ws_conn *c, struct ws_str room)
 {
-    room_leave(&c->server->rooms, &c->rooms, room.data, room.len);
+    room_leave(&c->server->rooms, &c->rooms, room);
 }
 
 struct ws_str ws_conn_room(const struct ws_conn *c, size_t index)
@@ -433,7 +433,7 @@ static int encode_once(struct ws_server *s, struct output_slice *slice, enum ws_
 ptrdiff_t ws_publish(struct ws_server *s, struct ws_str name, const struct ws_conn *except,
                      enum ws_opcode opcode, const void *data, size_t len)
 {
-    const struct room *room = room_find(&s->rooms, name.data, name.len);
+    const struct room *room = room_find(&s->rooms, name);
     struct output_slice slice;
     ptrdiff_t sent = 0;
     int error = encode_once(s, &slice, opcode, data, len);

@@ -92,18 +92,8 @@ static const uint8_t places[256] = {PLACES_64(0x00), PLACES_64(0x40), PLACES_64(
 
 /* --- text ------------------------------------------------------------------------------------- */
 
-struct http_str http_str(const char *text)
-{
-    return (struct http_str){text, text == NULL ? 0 : strlen(text)};
-}
-
-bool http_str_is(struct http_str s, const char *text)
-{
-    return s.len == strlen(text) && (s.len == 0 || memcmp(s.data, text, s.len) == 0);
-}
-
 /* Does `s` begin with `text`, ASCII case aside? */
-static bool starts_nocase(struct http_str s, const char *text)
+static bool starts_nocase(struct ws_str s, const char *text)
 {
     size_t i = 0;
 
@@ -112,12 +102,12 @@ static bool starts_nocase(struct http_str s, const char *text)
     return text[i] == '\0';
 }
 
-bool http_str_is_nocase(struct http_str s, const char *text)
+bool http_is_nocase(struct ws_str s, const char *text)
 {
     return s.len == strlen(text) && starts_nocase(s, text);
 }
 
-bool http_is_token(struct http_str s)
+bool http_is_token(struct ws_str s)
 {
     for (size_t i = 0; i < s.len; i++)
         if (!is_token_char(s.data[i]))
@@ -145,12 +135,12 @@ static size_t text_run(const char *data, size_t len)
     return n;
 }
 
-static struct http_str skip(struct http_str s, size_t n)
+static struct ws_str skip(struct ws_str s, size_t n)
 {
-    return (struct http_str){s.data + n, s.len - n};
+    return (struct ws_str){s.data + n, s.len - n};
 }
 
-static struct http_str trim(struct http_str s)
+static struct ws_str trim(struct ws_str s)
 {
     while (s.len > 0 && is_blank(s.data[0]))
         s = skip(s, 1);
@@ -161,7 +151,7 @@ static struct http_str trim(struct http_str s)
 
 /* Cut what is before the first `c` off the front of `*rest`, and the `c` too. Without one,
  * everything is cut off. Returns whether there was one. */
-static bool cut(struct http_str *rest, char c, struct http_str *before)
+static bool cut(struct ws_str *rest, char c, struct ws_str *before)
 {
     const char *at = rest->len > 0 ? memchr(rest->data, c, rest->len) : NULL;
 
@@ -271,7 +261,7 @@ static int refuse(const char **why, int status, const char *text)
 
 /* How many bytes at the front of `s` may stand in `place`: characters that may be there, and those
  * that are written as '%' and two hexadecimal digits. */
-static size_t place_length(struct http_str s, unsigned place)
+static size_t place_length(struct ws_str s, unsigned place)
 {
     size_t n = 0;
 
@@ -290,7 +280,7 @@ static bool is_ipv6_char(char c)
     return is_digit(c) || (http_lower(c) >= 'a' && http_lower(c) <= 'f') || c == ':' || c == '.';
 }
 
-size_t http_host_length(struct http_str s)
+size_t http_host_length(struct ws_str s)
 {
     size_t n = 1;
 
@@ -302,7 +292,7 @@ size_t http_host_length(struct http_str s)
 }
 
 /* host[:port] of RFC 3986 §3.2, without userinfo. */
-static bool is_authority(struct http_str s)
+static bool is_authority(struct ws_str s)
 {
     size_t n = http_host_length(s);
 
@@ -319,12 +309,12 @@ static bool is_authority(struct http_str s)
     return true;
 }
 
-static int parse_path(struct http_request *r, struct http_str s, const char **why)
+static int parse_path(struct http_request *r, struct ws_str s, const char **why)
 {
     size_t n = place_length(s, IN_PATH);
-    struct http_str rest = skip(s, n);
+    struct ws_str rest = skip(s, n);
 
-    r->path = (struct http_str){s.data, n};
+    r->path = (struct ws_str){s.data, n};
     if (rest.len > 0 && rest.data[0] == '%')
         return refuse(why, 400, "% without two hex digits in the path");
     if (rest.len > 0 && rest.data[0] != '?')
@@ -339,20 +329,20 @@ static int parse_path(struct http_request *r, struct http_str s, const char **wh
 static int parse_absolute_form(struct http_request *r, const char **why)
 {
     size_t scheme = starts_nocase(r->target, "http://") ? 7 : 8;
-    struct http_str rest = skip(r->target, scheme);
+    struct ws_str rest = skip(r->target, scheme);
     size_t n = 0;
     int status;
 
     while (n < rest.len && rest.data[n] != '/' && rest.data[n] != '?')
         n++;
-    r->host = (struct http_str){rest.data, n};
+    r->host = (struct ws_str){rest.data, n};
     if (!is_authority(r->host))
         return refuse(why, 400, "malformed host in the request target");
     status = parse_path(r, skip(rest, n), why);
     /* An empty path means "/" (RFC 9110 §4.2.3). Everything in `r` points into the request, so
      * borrow a slash of the scheme's "//". */
     if (r->path.len == 0)
-        r->path = (struct http_str){r->target.data + scheme - 1, 1};
+        r->path = (struct ws_str){r->target.data + scheme - 1, 1};
     return status;
 }
 
@@ -360,13 +350,13 @@ static int parse_target(struct http_request *r, const char **why)
 {
     if (r->target.len > HTTP_TARGET_MAX)
         return refuse(why, 414, "request target too long");
-    if (http_str_is(r->method, "CONNECT")) /* RFC 9110 §9.3.6: its target would be host:port */
+    if (ws_str_is(r->method, "CONNECT")) /* RFC 9110 §9.3.6: its target would be host:port */
         return refuse(why, 501, "CONNECT is for proxies, and this server is none");
     if (r->target.len > 0 && r->target.data[0] == '/')
         return parse_path(r, r->target, why);
     if (starts_nocase(r->target, "http://") || starts_nocase(r->target, "https://"))
         return parse_absolute_form(r, why);
-    if (!http_str_is(r->target, "*") || !http_str_is(r->method, "OPTIONS"))
+    if (!ws_str_is(r->target, "*") || !ws_str_is(r->method, "OPTIONS"))
         return refuse(why, 400, "malformed request target");
     r->path = r->target;
     r->query = skip(r->target, r->target.len);
@@ -374,7 +364,7 @@ static int parse_target(struct http_request *r, const char **why)
 }
 
 /* RFC 9112 §2.3: one digit each. A later minor version is served as 1.1, RFC 9110 §2.5. */
-static int parse_version(struct http_request *r, struct http_str v, const char **why)
+static int parse_version(struct http_request *r, struct ws_str v, const char **why)
 {
     if (v.len != VERSION_LEN || memcmp(v.data, "HTTP/", 5) != 0 || !is_digit(v.data[5]) ||
         v.data[6] != '.' || !is_digit(v.data[7]))
@@ -386,7 +376,7 @@ static int parse_version(struct http_request *r, struct http_str v, const char *
 }
 
 /* method SP request-target SP HTTP-version, RFC 9112 §3: exactly one space, nothing behind. */
-static int parse_request_line(struct http_request *r, struct http_str line, const char **why)
+static int parse_request_line(struct http_request *r, struct ws_str line, const char **why)
 {
     int status;
 
@@ -403,7 +393,7 @@ static int parse_request_line(struct http_request *r, struct http_str line, cons
 /* --- fields ----------------------------------------------------------------------------------- */
 
 /* Cut a line off the front of `*rest`. Returns false unless it ends with CRLF. */
-static bool line_next(struct http_str *rest, struct http_str *line)
+static bool line_next(struct ws_str *rest, struct ws_str *line)
 {
     if (!cut(rest, '\n', line) || line->len == 0 || line->data[line->len - 1] != '\r')
         return false;
@@ -411,9 +401,9 @@ static bool line_next(struct http_str *rest, struct http_str *line)
     return true;
 }
 
-static int parse_field(struct http_field *f, struct http_str line, const char **why)
+static int parse_field(struct http_field *f, struct ws_str line, const char **why)
 {
-    struct http_str value = line;
+    struct ws_str value = line;
 
     if (is_blank(line.data[0]))
         return refuse(why, 400, "folded field, or space before its name");
@@ -431,9 +421,9 @@ static int parse_field(struct http_field *f, struct http_str line, const char **
     return 0;
 }
 
-static int parse_fields(struct http_request *r, struct http_str rest, const char **why)
+static int parse_fields(struct http_request *r, struct ws_str rest, const char **why)
 {
-    struct http_str line;
+    struct ws_str line;
 
     while (line_next(&rest, &line)) {
         int status;
@@ -461,7 +451,7 @@ static size_t field_next(const struct http_request *r, size_t from, const char *
     return from;
 }
 
-struct http_str http_request_field(const struct http_request *r, const char *name, size_t *count)
+struct ws_str http_request_field(const struct http_request *r, const char *name, size_t *count)
 {
     size_t first = field_next(r, 0, name), found = 0;
 
@@ -469,25 +459,25 @@ struct http_str http_request_field(const struct http_request *r, const char *nam
         found++;
     if (count != NULL)
         *count = found;
-    return first < r->field_count ? r->fields[first].value : (struct http_str){NULL, 0};
+    return first < r->field_count ? r->fields[first].value : (struct ws_str){NULL, 0};
 }
 
-struct http_str http_query_value(struct http_str query, const char *name)
+struct ws_str http_query_value(struct ws_str query, const char *name)
 {
-    struct http_str value, key;
+    struct ws_str value, key;
 
     while (query.len > 0) {
         cut(&query, '&', &value);
         cut(&value, '=', &key);
-        if (http_str_is(key, name))
+        if (ws_str_is(key, name))
             return value;
     }
-    return (struct http_str){NULL, 0};
+    return (struct ws_str){NULL, 0};
 }
 
 /* Cut what is before the first `separator` outside of quotes off the front of `*rest`, and the
  * separator too. Returns false when nothing is left. */
-static bool piece_next(struct http_str *rest, char separator, struct http_str *piece)
+static bool piece_next(struct ws_str *rest, char separator, struct ws_str *piece)
 {
     bool quoted = false;
     size_t n = 0;
@@ -500,12 +490,12 @@ static bool piece_next(struct http_str *rest, char separator, struct http_str *p
         else if (quoted && rest->data[n] == '\\' && n + 1 < rest->len)
             n++; /* quoted-pair, RFC 9110 §5.6.4 */
     }
-    *piece = trim((struct http_str){rest->data, n});
+    *piece = trim((struct ws_str){rest->data, n});
     *rest = skip(*rest, n < rest->len ? n + 1 : n);
     return true;
 }
 
-bool http_list_next(struct http_str *rest, struct http_str *member)
+bool http_list_next(struct ws_str *rest, struct ws_str *member)
 {
     while (piece_next(rest, ',', member))
         if (member->len > 0)
@@ -513,26 +503,26 @@ bool http_list_next(struct http_str *rest, struct http_str *member)
     return false;
 }
 
-struct http_str http_member_parameter(struct http_str member, const char *name)
+struct ws_str http_member_parameter(struct ws_str member, const char *name)
 {
-    struct http_str value, key;
+    struct ws_str value, key;
 
     while (piece_next(&member, ';', &value)) {
-        if (!cut(&value, '=', &key) || !http_str_is_nocase(key, name))
+        if (!cut(&value, '=', &key) || !http_is_nocase(key, name))
             continue;
         if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
-            value = (struct http_str){value.data + 1, value.len - 2};
+            value = (struct ws_str){value.data + 1, value.len - 2};
         return value;
     }
-    return (struct http_str){NULL, 0};
+    return (struct ws_str){NULL, 0};
 }
 
-struct http_str http_request_last_member(const struct http_request *r, const char *name)
+struct ws_str http_request_last_member(const struct http_request *r, const char *name)
 {
-    struct http_str last = {NULL, 0};
+    struct ws_str last = {NULL, 0};
 
     for (size_t i = field_next(r, 0, name); i < r->field_count; i = field_next(r, i + 1, name)) {
-        struct http_str rest = r->fields[i].value, member;
+        struct ws_str rest = r->fields[i].value, member;
 
         while (http_list_next(&rest, &member))
             last = member;
@@ -541,22 +531,22 @@ struct http_str http_request_last_member(const struct http_request *r, const cha
 }
 
 /* A member's name, without the /version of Upgrade (RFC 9110 §7.8) or ;parameters. */
-static struct http_str member_name(struct http_str member)
+static struct ws_str member_name(struct ws_str member)
 {
     size_t n = 0;
 
     while (n < member.len && member.data[n] != ';' && member.data[n] != '/')
         n++;
-    return trim((struct http_str){member.data, n});
+    return trim((struct ws_str){member.data, n});
 }
 
 bool http_request_has_token(const struct http_request *r, const char *name, const char *token)
 {
     for (size_t i = field_next(r, 0, name); i < r->field_count; i = field_next(r, i + 1, name)) {
-        struct http_str rest = r->fields[i].value, member;
+        struct ws_str rest = r->fields[i].value, member;
 
         while (http_list_next(&rest, &member))
-            if (http_str_is_nocase(member_name(member), token))
+            if (http_is_nocase(member_name(member), token))
                 return true;
     }
     return false;
@@ -568,7 +558,7 @@ bool http_request_has_token(const struct http_request *r, const char *name, cons
 static int judge_host(struct http_request *r, const char **why)
 {
     size_t count;
-    struct http_str host = http_request_field(r, "Host", &count);
+    struct ws_str host = http_request_field(r, "Host", &count);
 
     if (count > 1)
         return refuse(why, 400, "more than one Host field");
@@ -582,7 +572,7 @@ static int judge_host(struct http_request *r, const char **why)
     return 0;
 }
 
-static bool parse_length(struct http_str s, uint64_t *out)
+static bool parse_length(struct ws_str s, uint64_t *out)
 {
     *out = 0;
     for (size_t i = 0; i < s.len; i++) {
@@ -600,10 +590,10 @@ static int judge_length(struct http_request *r, const char **why)
 {
     static const char name[] = "Content-Length";
     size_t at = field_next(r, 0, name); /* there is one: the caller has looked */
-    struct http_str first = r->fields[at].value;
+    struct ws_str first = r->fields[at].value;
 
     for (size_t i = at; i < r->field_count; i = field_next(r, i + 1, name)) {
-        struct http_str value = r->fields[i].value;
+        struct ws_str value = r->fields[i].value;
 
         if (value.len != first.len || memcmp(value.data, first.data, first.len) != 0)
             return refuse(why, 400, "differing Content-Length fields");
@@ -614,9 +604,9 @@ static int judge_length(struct http_request *r, const char **why)
     return 0;
 }
 
-static bool is_chunked(struct http_str coding)
+static bool is_chunked(struct ws_str coding)
 {
-    return http_str_is_nocase(coding, "chunked");
+    return http_is_nocase(coding, "chunked");
 }
 
 /* RFC 9112 §6.3, §7: the codings of all fields are one list. Unless its last member is chunked,
@@ -624,11 +614,11 @@ static bool is_chunked(struct http_str coding)
 static int judge_codings(struct http_request *r, const char **why)
 {
     static const char name[] = "Transfer-Encoding";
-    struct http_str last = {NULL, 0}, last_name = {NULL, 0};
+    struct ws_str last = {NULL, 0}, last_name = {NULL, 0};
     size_t codings = 0, chunked = 0;
 
     for (size_t i = field_next(r, 0, name); i < r->field_count; i = field_next(r, i + 1, name)) {
-        struct http_str rest = r->fields[i].value, member;
+        struct ws_str rest = r->fields[i].value, member;
 
         while (http_list_next(&rest, &member)) {
             last = member;
@@ -676,7 +666,7 @@ static void judge_connection(struct http_request *r)
 
 int http_request_parse(struct http_request *r, const char *buf, size_t len, const char **why)
 {
-    struct http_str rest = {buf, len}, line;
+    struct ws_str rest = {buf, len}, line;
     int status;
 
     memset(r, 0, offsetof(struct http_request, fields)); /* the fields are 3 KB: only as needed */
@@ -987,7 +977,7 @@ void http_writer_init(struct http_writer *w, char *out, size_t cap, int status)
     write_text(w, "\r\n");
 }
 
-void http_writer_field(struct http_writer *w, struct http_str name, struct http_str value)
+void http_writer_field(struct http_writer *w, struct ws_str name, struct ws_str value)
 {
     if (!http_is_token(name) || text_run(value.data, value.len) != value.len)
         w->failed = true;
@@ -1002,7 +992,7 @@ void http_writer_number(struct http_writer *w, const char *name, uint64_t value)
     char digits[DECIMAL_SIZE];
     size_t at = decimal(digits, value);
 
-    http_writer_field(w, http_str(name), (struct http_str){digits + at, DECIMAL_SIZE - at});
+    http_writer_field(w, ws_str(name), (struct ws_str){digits + at, DECIMAL_SIZE - at});
 }
 
 ptrdiff_t http_writer_end(struct http_writer *w)

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ws_str.h"
+
 enum {
     HTTP_HEAD_MAX = 16384,  /* request line and fields, with every CRLF; beyond: 431 */
     HTTP_FIELDS_MAX = 100,  /* beyond: 431 */
@@ -22,15 +24,9 @@ enum {
     HTTP_NEED_MORE = 0      /* not an error: the input ends too early */
 };
 
-/* Text inside somebody else's buffer; no NUL behind it. */
-struct http_str {
-    const char *data;
-    size_t len;
-};
-
 struct http_field {
-    struct http_str name;  /* a token, as it was written */
-    struct http_str value; /* without white space around it */
+    struct ws_str name;  /* a token, as it was written */
+    struct ws_str value; /* without white space around it */
 };
 
 enum http_framing {
@@ -41,14 +37,14 @@ enum http_framing {
 
 /* A request head, all of it pointers into the buffer that was parsed. */
 struct http_request {
-    struct http_str method;
-    struct http_str target; /* as it was sent: origin-form, absolute-form or "*" */
-    struct http_str path;   /* the target's path, still percent-encoded; from absolute-form too */
-    struct http_str query;  /* behind the first '?', empty without one */
-    struct http_str host;   /* Host, or the authority of an absolute-form target; empty on 1.0 */
-    int minor;              /* 0 or 1: HTTP/1.x */
-    bool keep_alive;        /* RFC 9112 §9.3 */
-    bool expect_continue;   /* Expect: 100-continue on 1.1, RFC 9110 §10.1.1 */
+    struct ws_str method;
+    struct ws_str target; /* as it was sent: origin-form, absolute-form or "*" */
+    struct ws_str path;   /* the target's path, still percent-encoded; from absolute-form too */
+    struct ws_str query;  /* behind the first '?', empty without one */
+    struct ws_str host;   /* Host, or the authority of an absolute-form target; empty on 1.0 */
+    int minor;            /* 0 or 1: HTTP/1.x */
+    bool keep_alive;      /* RFC 9112 §9.3 */
+    bool expect_continue; /* Expect: 100-continue on 1.1, RFC 9110 §10.1.1 */
     enum http_framing framing;
     uint64_t content_length; /* with HTTP_BODY_LENGTH */
     size_t field_count;
@@ -84,12 +80,12 @@ int http_request_parse(struct http_request *r, const char *buf, size_t len, cons
 
 /* The value of field `name` (any case), or one with data NULL when it is absent. With several
  * fields of that name: the first. `*count`, unless NULL, gets how many there are. */
-struct http_str http_request_field(const struct http_request *r, const char *name, size_t *count);
+struct ws_str http_request_field(const struct http_request *r, const char *name, size_t *count);
 
 /* The value of the first parameter `name` of a query such as "a=1&name=x", still percent-encoded;
  * empty where it has no '=', data NULL where there is no such parameter. Names are compared as they
  * are. */
-struct http_str http_query_value(struct http_str query, const char *name);
+struct ws_str http_query_value(struct ws_str query, const char *name);
 
 /* Is `token` (any case) a member of the comma-separated lists in all fields of this name? RFC 9110
  * §5.6.1: empty members are skipped, and a member's ;parameters or /version do not matter. */
@@ -97,26 +93,24 @@ bool http_request_has_token(const struct http_request *r, const char *name, cons
 
 /* Walk a comma-separated list: cut the next non-empty member, without white space around it, off
  * the front of `*rest`. Returns false at the end. Commas inside quoted-strings do not separate. */
-bool http_list_next(struct http_str *rest, struct http_str *member);
+bool http_list_next(struct ws_str *rest, struct ws_str *member);
 
 /* The last member of the lists in all fields of this name; data NULL when there is none. Of fields
  * to which each proxy adds a member, that of the proxy next to us. */
-struct http_str http_request_last_member(const struct http_request *r, const char *name);
+struct ws_str http_request_last_member(const struct http_request *r, const char *name);
 
 /* The value of `name` (any case) in a member such as "for=[::1];proto=https", without quotes around
  * it; data NULL when there is none. RFC 7239 §4 */
-struct http_str http_member_parameter(struct http_str member, const char *name);
+struct ws_str http_member_parameter(struct ws_str member, const char *name);
 
 /* How long the host at the front of `s` is, a name or an address, or an IPv6 address in brackets; 0
  * when there is none. No character that delimits a host in a URI, nor a comma, counts as part of
  * it. RFC 3986 §3.2.2 */
-size_t http_host_length(struct http_str s);
+size_t http_host_length(struct ws_str s);
 
 char http_lower(char c); /* of an ASCII letter; any other byte is left as it is */
-struct http_str http_str(const char *text); /* borrowed, with its NUL left out; NULL is empty */
-bool http_str_is(struct http_str s, const char *text);        /* equal, byte by byte */
-bool http_str_is_nocase(struct http_str s, const char *text); /* equal, ASCII case aside */
-bool http_is_token(struct http_str s);                        /* RFC 9110 §5.6.2; not empty */
+bool http_is_nocase(struct ws_str s, const char *text); /* equal, ASCII case aside */
+bool http_is_token(struct ws_str s);                    /* RFC 9110 §5.6.2; not empty */
 
 /* --- body ------------------------------------------------------------------------------------- */
 
@@ -163,7 +157,7 @@ void http_writer_init(struct http_writer *w, char *out, size_t cap, int status);
 
 /* Write one field. A name that is not a token or a value with CR, LF, NUL or another control
  * character (but for HTAB) fails the whole head. RFC 9110 §5.5. */
-void http_writer_field(struct http_writer *w, struct http_str name, struct http_str value);
+void http_writer_field(struct http_writer *w, struct ws_str name, struct ws_str value);
 void http_writer_number(struct http_writer *w, const char *name, uint64_t value);
 
 /* Write the empty line. Returns the head's length, or -1 when anything failed on the way. */

@@ -32,15 +32,15 @@ static int refuse(struct http_upgrade *u, int status, const char *why)
 /* An origin of the web, RFC 6454 §4. */
 struct web_origin {
     enum http_scheme scheme; /* never unknown */
-    struct http_str host;
+    struct ws_str host;
     unsigned port; /* the scheme's own where none is written */
 };
 
-enum http_scheme http_scheme(struct http_str name)
+enum http_scheme http_scheme(struct ws_str name)
 {
-    if (http_str_is_nocase(name, "https") || http_str_is_nocase(name, "wss"))
+    if (http_is_nocase(name, "https") || http_is_nocase(name, "wss"))
         return HTTP_SCHEME_HTTPS;
-    if (http_str_is_nocase(name, "http") || http_str_is_nocase(name, "ws"))
+    if (http_is_nocase(name, "http") || http_is_nocase(name, "ws"))
         return HTTP_SCHEME_HTTP;
     return HTTP_SCHEME_UNKNOWN;
 }
@@ -50,13 +50,13 @@ static unsigned default_port(enum http_scheme scheme)
     return scheme == HTTP_SCHEME_HTTPS ? 443 : 80;
 }
 
-static struct http_str skip(struct http_str s, size_t n)
+static struct ws_str skip(struct ws_str s, size_t n)
 {
-    return (struct http_str){s.data + n, s.len - n};
+    return (struct ws_str){s.data + n, s.len - n};
 }
 
 /* Host names ignore case, RFC 3986 §3.2.2. */
-static bool same_text(struct http_str a, struct http_str b)
+static bool same_text(struct ws_str a, struct ws_str b)
 {
     size_t i = 0;
 
@@ -68,7 +68,7 @@ static bool same_text(struct http_str a, struct http_str b)
 }
 
 /* Cut "scheme://" off the front of `*s`. False, and nothing is cut, where there is none. */
-static bool cut_scheme(struct http_str *s, struct http_str *scheme)
+static bool cut_scheme(struct ws_str *s, struct ws_str *scheme)
 {
     static const char mark[] = "://";
     const char *colon = s->len > 0 ? memchr(s->data, ':', s->len) : NULL;
@@ -76,13 +76,13 @@ static bool cut_scheme(struct http_str *s, struct http_str *scheme)
 
     if (s->len - len < sizeof mark - 1 || memcmp(s->data + len, mark, sizeof mark - 1) != 0)
         return false;
-    *scheme = (struct http_str){s->data, len};
+    *scheme = (struct ws_str){s->data, len};
     *s = skip(*s, len + sizeof mark - 1);
     return true;
 }
 
 /* What follows a host: nothing, which leaves `*port` as it is, or ':' and a port. */
-static bool parse_port(struct http_str s, unsigned *port)
+static bool parse_port(struct ws_str s, unsigned *port)
 {
     unsigned n = 0;
 
@@ -100,12 +100,12 @@ static bool parse_port(struct http_str s, unsigned *port)
 }
 
 /* host[:port] and nothing behind it, of an origin of this scheme. */
-static bool parse_authority(struct web_origin *o, enum http_scheme scheme, struct http_str s)
+static bool parse_authority(struct web_origin *o, enum http_scheme scheme, struct ws_str s)
 {
     size_t host_len = http_host_length(s);
 
     o->scheme = scheme;
-    o->host = (struct http_str){s.data, host_len};
+    o->host = (struct ws_str){s.data, host_len};
     o->port = default_port(scheme);
     return host_len > 0 && host_len <= HOST_MAX && parse_port(skip(s, host_len), &o->port);
 }
@@ -113,22 +113,22 @@ static bool parse_authority(struct web_origin *o, enum http_scheme scheme, struc
 /* A proxy may drop the port of Host, as `proxy_set_header Host $host` of nginx does, so the port is
  * compared only where there is one. What that lets in is a page of the same host, to which cookies
  * do not tell ports apart either (RFC 6265 §8.5). */
-static bool is_own_host(const struct web_origin *o, struct http_str host)
+static bool is_own_host(const struct web_origin *o, struct ws_str host)
 {
     size_t name_len = http_host_length(host);
-    struct http_str port_text = skip(host, name_len);
+    struct ws_str port_text = skip(host, name_len);
     unsigned port = default_port(o->scheme); /* of "host:" as well, RFC 3986 §6.2.3 */
 
-    if (!same_text(o->host, (struct http_str){host.data, name_len}))
+    if (!same_text(o->host, (struct ws_str){host.data, name_len}))
         return false;
     if (port_text.len == 0)
         return true;
-    return (http_str_is(port_text, ":") || parse_port(port_text, &port)) && o->port == port;
+    return (ws_str_is(port_text, ":") || parse_port(port_text, &port)) && o->port == port;
 }
 
-bool http_origin_is_own(struct http_str origin, struct http_str host, enum http_scheme scheme)
+bool http_origin_is_own(struct ws_str origin, struct ws_str host, enum http_scheme scheme)
 {
-    struct http_str name = {NULL, 0};
+    struct ws_str name = {NULL, 0};
     enum http_scheme its;
     struct web_origin o;
 
@@ -140,9 +140,9 @@ bool http_origin_is_own(struct http_str origin, struct http_str host, enum http_
 }
 
 /* Cut the scheme of a page off the front of `*s`: http:// or https://, or unknown. */
-static enum http_scheme cut_page_scheme(struct http_str *s)
+static enum http_scheme cut_page_scheme(struct ws_str *s)
 {
-    struct http_str rest = *s, name;
+    struct ws_str rest = *s, name;
 
     if (!cut_scheme(&rest, &name) || name.len < sizeof "http" - 1) /* ws and wss are shorter */
         return HTTP_SCHEME_UNKNOWN;
@@ -150,7 +150,7 @@ static enum http_scheme cut_page_scheme(struct http_str *s)
     return http_scheme(name);
 }
 
-static bool cut_wildcard(struct http_str *host)
+static bool cut_wildcard(struct ws_str *host)
 {
     if (host->len < 2 || memcmp(host->data, "*.", 2) != 0)
         return false;
@@ -159,7 +159,7 @@ static bool cut_wildcard(struct http_str *host)
 }
 
 /* "a.example.org" and "b.a.example.org" are below "example.org", "example.org" is not. */
-static bool is_below(struct http_str host, struct http_str domain)
+static bool is_below(struct ws_str host, struct ws_str domain)
 {
     size_t dot = host.len - domain.len - 1;
 
@@ -168,7 +168,7 @@ static bool is_below(struct http_str host, struct http_str domain)
 }
 
 /* Does `origin` fit the item of a list that has this scheme, and `item` behind it? */
-static bool fits_page(struct http_str origin, enum http_scheme scheme, struct http_str item)
+static bool fits_page(struct ws_str origin, enum http_scheme scheme, struct ws_str item)
 {
     enum http_scheme its = cut_page_scheme(&origin);
     bool below = cut_wildcard(&item);
@@ -179,12 +179,12 @@ static bool fits_page(struct http_str origin, enum http_scheme scheme, struct ht
            (below ? is_below(o.host, listed.host) : same_text(o.host, listed.host));
 }
 
-static bool fits(struct http_str origin, struct http_str item)
+static bool fits(struct ws_str origin, struct ws_str item)
 {
-    struct http_str rest = item;
+    struct ws_str rest = item;
     enum http_scheme scheme;
 
-    if (http_str_is(item, "*"))
+    if (ws_str_is(item, "*"))
         return true;
     if (origin.data == NULL)
         return false;
@@ -193,15 +193,15 @@ static bool fits(struct http_str origin, struct http_str item)
                                          : same_text(origin, item);
 }
 
-bool http_origin_is_listed(struct http_str origin, const char *const *origins)
+bool http_origin_is_listed(struct ws_str origin, const char *const *origins)
 {
     for (; origins != NULL && *origins != NULL; origins++)
-        if (fits(origin, http_str(*origins)))
+        if (fits(origin, ws_str(*origins)))
             return true;
     return false;
 }
 
-static bool has(struct http_str s, char c)
+static bool has(struct ws_str s, char c)
 {
     return s.len > 0 && memchr(s.data, c, s.len) != NULL;
 }
@@ -210,11 +210,11 @@ static const char stray_star[] =
     "a * stands alone, or for all hosts below one, as in https://*.example.org";
 
 /* What is wrong with what is behind http:// or https://. */
-static const char *page_fault(struct http_str s)
+static const char *page_fault(struct ws_str s)
 {
     bool below = cut_wildcard(&s);
     size_t host_len = http_host_length(s);
-    struct http_str behind = skip(s, host_len);
+    struct ws_str behind = skip(s, host_len);
     unsigned port;
 
     if (has(s, '*'))
@@ -229,9 +229,9 @@ static const char *page_fault(struct http_str s)
     return parse_port(behind, &port) ? NULL : "not a port from 0 to 65535";
 }
 
-const char *http_origin_fault(struct http_str item)
+const char *http_origin_fault(struct ws_str item)
 {
-    struct http_str rest = item;
+    struct ws_str rest = item;
 
     for (size_t i = 0; i < item.len; i++) {
         unsigned char c = (unsigned char)item.data[i];
@@ -243,7 +243,7 @@ const char *http_origin_fault(struct http_str item)
         if (c < ' ' || c == 0x7f)
             return "a control character";
     }
-    if (http_str_is(item, "*"))
+    if (ws_str_is(item, "*"))
         return NULL;
     if (cut_page_scheme(&rest) != HTTP_SCHEME_UNKNOWN)
         return page_fault(rest);
@@ -258,7 +258,7 @@ const char *http_origin_fault(struct http_str item)
  * And it only narrows what a page may do: unknown, both schemes are ours. */
 static enum http_scheme forwarded_scheme(const struct http_request *r)
 {
-    struct http_str proto = http_request_last_member(r, "X-Forwarded-Proto");
+    struct ws_str proto = http_request_last_member(r, "X-Forwarded-Proto");
 
     if (proto.data == NULL)
         proto = http_member_parameter(http_request_last_member(r, "Forwarded"), "proto");
@@ -271,14 +271,14 @@ static int check_origin(const struct http_request *r, const struct http_upgrade_
                         struct http_upgrade *u)
 {
     size_t count;
-    struct http_str origin = http_request_field(r, "Origin", &count);
+    struct ws_str origin = http_request_field(r, "Origin", &count);
     enum http_scheme scheme = policy->scheme;
 
     if (count > 1)
         return refuse(u, 400, "more than one Origin field");
     if (count == 0 || http_origin_is_listed(origin, policy->origins))
         return 0;
-    if (policy->local_files && http_str_is_nocase(origin, "file://"))
+    if (policy->local_files && http_is_nocase(origin, "file://"))
         return 0;
     if (scheme == HTTP_SCHEME_UNKNOWN)
         scheme = forwarded_scheme(r);
@@ -300,12 +300,12 @@ static const char protocol_field[] = "Sec-WebSocket-Protocol";
 bool http_upgrade_offers(const struct http_request *r, const char *name)
 {
     for (size_t i = 0; i < r->field_count; i++) {
-        struct http_str rest = r->fields[i].value, member;
+        struct ws_str rest = r->fields[i].value, member;
 
-        if (!http_str_is_nocase(r->fields[i].name, protocol_field))
+        if (!http_is_nocase(r->fields[i].name, protocol_field))
             continue;
         while (http_list_next(&rest, &member))
-            if (http_str_is(member, name))
+            if (ws_str_is(member, name))
                 return true;
     }
     return false;
@@ -317,9 +317,9 @@ static bool offers_are_well_formed(const struct http_request *r)
     size_t fields = 0, members = 0;
 
     for (size_t i = 0; i < r->field_count; i++) {
-        struct http_str rest = r->fields[i].value, member;
+        struct ws_str rest = r->fields[i].value, member;
 
-        if (!http_str_is_nocase(r->fields[i].name, protocol_field))
+        if (!http_is_nocase(r->fields[i].name, protocol_field))
             continue;
         fields++;
         for (; http_list_next(&rest, &member); members++)
@@ -349,7 +349,7 @@ static int choose_subprotocol(const struct http_request *r, const char *const *o
 /* §4.2.1 items 1, 3 and 4, and no body: its bytes would be read as frames. */
 static int check_request(const struct http_request *r, struct http_upgrade *u)
 {
-    if (!http_str_is(r->method, "GET"))
+    if (!ws_str_is(r->method, "GET"))
         return refuse(u, 405, "a WebSocket begins with GET");
     if (r->minor < 1)
         return refuse(u, 400, "a WebSocket needs HTTP/1.1");
@@ -366,13 +366,13 @@ static int check_request(const struct http_request *r, struct http_upgrade *u)
 static int check_version(const struct http_request *r, struct http_upgrade *u)
 {
     size_t count;
-    struct http_str version = http_request_field(r, "Sec-WebSocket-Version", &count);
+    struct ws_str version = http_request_field(r, "Sec-WebSocket-Version", &count);
 
     if (count == 0)
         return refuse(u, 400, "no Sec-WebSocket-Version");
     if (count > 1) /* §11.3.5 */
         return refuse(u, 400, "more than one Sec-WebSocket-Version field");
-    if (!http_str_is(version, "13"))
+    if (!ws_str_is(version, "13"))
         return refuse(u, 426, "Sec-WebSocket-Version is not 13");
     return 0;
 }
@@ -395,7 +395,7 @@ static int check_key(const struct http_request *r, struct http_upgrade *u)
 {
     uint8_t nonce[KEY_TEXT / 4 * 3];
     size_t count;
-    struct http_str key = http_request_field(r, "Sec-WebSocket-Key", &count);
+    struct ws_str key = http_request_field(r, "Sec-WebSocket-Key", &count);
 
     if (count == 0)
         return refuse(u, 400, "no Sec-WebSocket-Key");

@@ -47,13 +47,13 @@ bool http_upgrade_offers(const struct http_request *r, const char *name);
 
 /* "http" and "ws" are one scheme here, "https" and "wss" another, in any case; all else is
  * unknown. */
-enum http_scheme http_scheme(struct http_str name);
+enum http_scheme http_scheme(struct ws_str name);
 
 /* Is `origin` (the Origin field) a page of our own, which is reached by `scheme` at `host` (the
  * Host field)? Scheme, host and port must be the same. ws and wss count as http and https, for some
  * clients send the address of the WebSocket. Where Host has no port, that of the origin is not
  * compared; where the scheme is unknown, both are ours. RFC 6455 §10.2, RFC 6454 §5. */
-bool http_origin_is_own(struct http_str origin, struct http_str host, enum http_scheme scheme);
+bool http_origin_is_own(struct ws_str origin, struct ws_str host, enum http_scheme scheme);
 
 /* Is `origin` on the list, which ends with NULL (a NULL list is empty)? An item is
  *
@@ -62,10 +62,10 @@ bool http_origin_is_own(struct http_str origin, struct http_str host, enum http_
  *   *                   anything, also no origin (data NULL)
  *   any other text      what is equal to it, ASCII case aside: "null", and what clients send that
  *                       are no browsers, such as "localhost:8080", "file://" or nothing */
-bool http_origin_is_listed(struct http_str origin, const char *const *origins);
+bool http_origin_is_listed(struct ws_str origin, const char *const *origins);
 
 /* Why an item of such a list would fit nothing that is ever sent, or not what was meant: a short
  * text, or NULL for one that is fine. One that is fine and has no '*' fits itself. */
-const char *http_origin_fault(struct http_str item);
+const char *http_origin_fault(struct ws_str item);
 
 #endif

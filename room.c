@@ -19,25 +19,24 @@ void room_table_release(struct room_table *table)
     table_release(&table->rooms);
 }
 
-static bool is_named(const struct room *room, uint64_t hash, const char *name, size_t len)
+static bool is_named(const struct room *room, uint64_t hash, struct ws_str name)
 {
-    return room->entry.hash == hash && room->name_len == len &&
-           (len == 0 || memcmp(room->name, name, len) == 0);
+    return room->entry.hash == hash && room->name_len == name.len &&
+           (name.len == 0 || memcmp(room->name, name.data, name.len) == 0);
 }
 
-static struct room *find_hashed(const struct room_table *table, uint64_t hash, const char *name,
-                                size_t len)
+static struct room *find_hashed(const struct room_table *table, uint64_t hash, struct ws_str name)
 {
     struct room *room = (struct room *)table_first(&table->rooms, hash);
 
-    while (room != NULL && !is_named(room, hash, name, len))
+    while (room != NULL && !is_named(room, hash, name))
         room = (struct room *)room->entry.next;
     return room;
 }
 
-struct room *room_find(const struct room_table *table, const char *name, size_t len)
+struct room *room_find(const struct room_table *table, struct ws_str name)
 {
-    return find_hashed(table, table_hash(&table->rooms, name, len), name, len);
+    return find_hashed(table, table_hash(&table->rooms, name.data, name.len), name);
 }
 
 static size_t room_size(size_t name_len)
@@ -68,14 +67,14 @@ static struct room *room_alloc(struct room_table *table, struct host *host, size
 }
 
 static struct room *room_new(struct room_table *table, struct host *host, uint64_t hash,
-                             const char *name, size_t len, int *error)
+                             struct ws_str name, int *error)
 {
-    struct room *room = room_alloc(table, host, len, error);
+    struct room *room = room_alloc(table, host, name.len, error);
 
     if (room == NULL)
         return NULL;
-    if (len != 0)
-        memcpy(room->name, name, len);
+    if (name.len != 0)
+        memcpy(room->name, name.data, name.len);
     *error = table_add(&table->rooms, &room->entry, hash);
     if (*error == 0)
         return room;
@@ -150,16 +149,16 @@ static struct room_seat *find_seat(struct room_seat *first, const struct room *r
 }
 
 int room_join(struct room_table *table, struct room_seat **seats, const struct room_member *m,
-              const char *name, size_t len)
+              struct ws_str name)
 {
-    uint64_t hash = table_hash(&table->rooms, name, len);
-    struct room *room = find_hashed(table, hash, name, len);
+    uint64_t hash = table_hash(&table->rooms, name.data, name.len);
+    struct room *room = find_hashed(table, hash, name);
     int error;
 
     if (room != NULL && find_seat(*seats, room) != NULL)
         return 0;
     if (room == NULL)
-        room = room_new(table, m->host, hash, name, len, &error);
+        room = room_new(table, m->host, hash, name, &error);
     if (room == NULL)
         return error;
     error = seat_new(room, seats, m);
@@ -184,9 +183,9 @@ static void leave_seat(struct room_table *table, struct room_seat *seat)
         room_free(table, room);
 }
 
-void room_leave(struct room_table *table, struct room_seat **seats, const char *name, size_t len)
+void room_leave(struct room_table *table, struct room_seat **seats, struct ws_str name)
 {
-    struct room *room = room_find(table, name, len);
+    struct room *room = room_find(table, name);
     struct room_seat *seat = room == NULL ? NULL : find_seat(*seats, room);
 
     if (seat != NULL)

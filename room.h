@@ -14,6 +14,7 @@
 #include "account.h"
 #include "host.h"
 #include "table.h"
+#include "ws_str.h"
 
 /* Who joins: what a seat keeps of it. */
 struct room_member {
@@ -53,14 +54,14 @@ void room_table_init(struct room_table *table, struct host_table *hosts,
 void room_table_release(struct room_table *table); /* all seats have been left */
 
 /* The room of that name, or NULL. */
-struct room *room_find(const struct room_table *table, const char *name, size_t len);
+struct room *room_find(const struct room_table *table, struct ws_str name);
 
 /* Add `m`, whose memberships hang on `*seats`, to a room. Returns 0, also when it is in there
  * already; ACCOUNT_FULL or ACCOUNT_NOMEM with nothing changed. */
 int room_join(struct room_table *table, struct room_seat **seats, const struct room_member *m,
-              const char *name, size_t len);
+              struct ws_str name);
 
-void room_leave(struct room_table *table, struct room_seat **seats, const char *name, size_t len);
+void room_leave(struct room_table *table, struct room_seat **seats, struct ws_str name);
 void room_leave_all(struct room_table *table, struct room_seat **seats);
 
 #endif

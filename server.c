@@ -196,7 +196,7 @@ const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE])
     return out;
 }
 
-const struct endpoint *server_find_endpoint(const struct ws_server *s, struct http_str path)
+const struct endpoint *server_find_endpoint(const struct ws_server *s, struct ws_str path)
 {
     const struct endpoint *e = s->endpoints;
 

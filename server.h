@@ -266,6 +266,6 @@ void server_deadline_by(struct ws_conn *c, uint64_t at_ms);
 /* The host of the peer; NULL when it has none. */
 struct host *server_host_of(const struct ws_conn *c);
 /* The endpoint of the longest prefix of `path`, or NULL. */
-const struct endpoint *server_find_endpoint(const struct ws_server *s, struct http_str path);
+const struct endpoint *server_find_endpoint(const struct ws_server *s, struct ws_str path);
 
 #endif

@@ -512,7 +512,7 @@ static bool origins_make_sense(struct ws_server *s, const char *const *origins)
 static bool subprotocols_make_sense(struct ws_server *s, const char *const *subprotocols)
 {
     for (; subprotocols != NULL && *subprotocols != NULL; subprotocols++) {
-        if (!http_is_token(http_str(*subprotocols))) {
+        if (!http_is_token(ws_str(*subprotocols))) {
             server_log(s, WS_LOG_ERROR, "subprotocol '%s' cannot be agreed on: no token",
                        *subprotocols);
             return false;

@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "ws_protocol.h"
+#include "ws_str.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -53,15 +54,6 @@ enum ws_result {
 /* Text for a WS_ERR_ value, or for an errno value (positive). Never NULL; valid until the next
  * call. */
 const char *ws_strerror(int error);
-
-/* Text inside somebody else's buffer; no NUL behind it. */
-struct ws_str {
-    const char *data; /* NULL when there is no such text */
-    size_t len;
-};
-
-struct ws_str ws_str(const char *text);            /* borrowed, without its NUL; NULL: no text */
-bool ws_str_is(struct ws_str s, const char *text); /* equal, byte by byte */
 
 /* --- server ----------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Small services of ws.h that an application calls and that need no loop: strings, base64, origins,
- * UTF-8, hashes, random bytes, and memory that counts in a server's budget. Each hands over to the
+ * Small services of ws.h that an application calls and that need no loop: base64, origins, UTF-8,
+ * hashes, random bytes, and memory that counts in a server's budget. Each hands over to the
  * file that knows how. */
 #define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
 #include "ws_services.h"
@@ -36,16 +36,6 @@ const char *ws_strerror(int error)
     }
 }
 
-struct ws_str ws_str(const char *text)
-{
-    return (struct ws_str){.data = text, .len = text == NULL ? 0 : strlen(text)};
-}
-
-bool ws_str_is(struct ws_str s, const char *text)
-{
-    return http_str_is((struct http_str){s.data, s.len}, text);
-}
-
 size_t ws_base64_encode(char *out, const void *data, size_t len)
 {
     return base64_encode(out, data, len);
@@ -60,12 +50,12 @@ ptrdiff_t ws_base64_decode(void *out, const char *text, size_t len)
 
 bool ws_origin_allowed(struct ws_str origin, const char *const *origins)
 {
-    return http_origin_is_listed((struct http_str){origin.data, origin.len}, origins);
+    return http_origin_is_listed(origin, origins);
 }
 
 const char *ws_origin_fault(const char *origin)
 {
-    return http_origin_fault(http_str(origin));
+    return http_origin_fault(ws_str(origin));
 }
 
 bool ws_utf8_valid(const void *text, size_t len)

@@ -144,10 +144,10 @@ static uint64_t run_handshake(struct subject *s)
         http_upgrade_check(&request, &policy, &upgrade) != 101)
         errx(EXIT_FAILURE, "%s: refused?", s->name);
     http_writer_init(&writer, head, sizeof head, 101);
-    http_writer_field(&writer, http_str("Upgrade"), http_str("websocket"));
-    http_writer_field(&writer, http_str("Connection"), http_str("Upgrade"));
-    http_writer_field(&writer, http_str("Sec-WebSocket-Accept"),
-                      (struct http_str){upgrade.accept, sizeof upgrade.accept});
+    http_writer_field(&writer, ws_str("Upgrade"), ws_str("websocket"));
+    http_writer_field(&writer, ws_str("Connection"), ws_str("Upgrade"));
+    http_writer_field(&writer, ws_str("Sec-WebSocket-Accept"),
+                      (struct ws_str){upgrade.accept, sizeof upgrade.accept});
     return (uint64_t)http_writer_end(&writer);
 }
 

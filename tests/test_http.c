@@ -97,9 +97,9 @@ static void parse(struct http_request *r, const char *text)
         fail_msg("%s: %s", text, why);
 }
 
-static void expect_str(struct http_str s, const char *text)
+static void expect_str(struct ws_str s, const char *text)
 {
-    if (!http_str_is(s, text))
+    if (!ws_str_is(s, text))
         fail_msg("expected \"%s\", got \"%.*s\"", text, (int)s.len, s.data ? s.data : "");
 }
 
@@ -495,13 +495,13 @@ static void the_first_value_of_that_name_is_found_in_a_query(void **state)
     for (size_t i = 0; i < COUNT(table); i++) {
         size_t len = strlen(table[i].query);
         char *query = exact_copy(table[i].query, len);
-        struct http_str value = http_query_value((struct http_str){query, len}, "name");
+        struct ws_str value = http_query_value((struct ws_str){query, len}, "name");
 
         assert_int_equal(value.data != NULL, table[i].value != NULL);
         expect_str(value, table[i].value != NULL ? table[i].value : "");
         free(query);
     }
-    assert_null(http_query_value((struct http_str){NULL, 0}, "name").data);
+    assert_null(http_query_value((struct ws_str){NULL, 0}, "name").data);
 }
 
 static void each_form_of_target_gives_path_query_and_host(void **state)
@@ -734,7 +734,7 @@ static void a_list_is_walked_member_by_member(void **state)
 {
     static const char text[] = ", a ,,\tb;c=\"x,\\\"y\" , \"d,";
     char *copy = exact_copy(text, sizeof text - 1);
-    struct http_str rest = {copy, sizeof text - 1}, member;
+    struct ws_str rest = {copy, sizeof text - 1}, member;
     (void)state;
 
     assert_true(http_list_next(&rest, &member));
@@ -764,7 +764,7 @@ static void the_last_member_is_found_in_all_fields_of_a_name(void **state)
 
     for (size_t i = 0; i < COUNT(table); i++) {
         struct http_request r;
-        struct http_str last;
+        struct ws_str last;
 
         parse(&r, table[i].head);
         last = http_request_last_member(&r, "P");
@@ -798,20 +798,20 @@ static void a_parameter_is_found_in_its_member(void **state)
     for (size_t i = 0; i < COUNT(table); i++) {
         size_t len = strlen(table[i].member);
         char *member = exact_copy(table[i].member, len);
-        struct http_str value = http_member_parameter((struct http_str){member, len}, "proto");
+        struct ws_str value = http_member_parameter((struct ws_str){member, len}, "proto");
 
         if ((value.data != NULL) != (table[i].value != NULL))
             fail_msg("%s", table[i].member);
         expect_str(value, table[i].value != NULL ? table[i].value : "");
         free(member);
     }
-    assert_null(http_member_parameter((struct http_str){NULL, 0}, "proto").data);
+    assert_null(http_member_parameter((struct ws_str){NULL, 0}, "proto").data);
 }
 
 static void an_unfinished_quoted_pair_is_not_read_past(void **state)
 {
     char *copy = exact_copy("\"\\", 2);
-    struct http_str rest = {copy, 2}, member;
+    struct ws_str rest = {copy, 2}, member;
     (void)state;
 
     assert_true(http_list_next(&rest, &member));
@@ -837,13 +837,13 @@ static void tokens_are_found_in_all_fields_of_a_name(void **state)
 static void a_token_is_not_empty_and_has_no_separators(void **state)
 {
     (void)state;
-    assert_true(http_is_token((struct http_str){"aZ9!#$%&'*+-.^_`|~", 18}));
-    assert_false(http_is_token((struct http_str){"", 0}));
+    assert_true(http_is_token((struct ws_str){"aZ9!#$%&'*+-.^_`|~", 18}));
+    assert_false(http_is_token((struct ws_str){"", 0}));
     for (int c = 0; c < 256; c++) {
         char ch = (char)c;
         bool bad = c <= 0x20 || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c) != NULL;
 
-        assert_int_equal(http_is_token((struct http_str){&ch, 1}), !bad);
+        assert_int_equal(http_is_token((struct ws_str){&ch, 1}), !bad);
     }
 }
 
@@ -1111,8 +1111,8 @@ static ptrdiff_t write_response(char *out, size_t cap)
     struct http_writer w;
 
     http_writer_init(&w, out, cap, 404);
-    http_writer_field(&w, http_str("X-A"), http_str("b\tc"));
-    http_writer_field(&w, http_str("Empty"), http_str(NULL));
+    http_writer_field(&w, ws_str("X-A"), ws_str("b\tc"));
+    http_writer_field(&w, ws_str("Empty"), ws_str(NULL));
     http_writer_number(&w, "Content-Length", UINT64_MAX);
     http_writer_number(&w, "Age", 0);
     return http_writer_end(&w);
@@ -1155,14 +1155,14 @@ static void no_value_breaks_out_of_its_line(void **state)
     (void)state;
 
     for (size_t i = 0; i < COUNT(table); i++) {
-        struct http_str name = {table[i].name.data, table[i].name.len};
-        struct http_str value = {table[i].value.data, table[i].value.len};
+        struct ws_str name = {table[i].name.data, table[i].name.len};
+        struct ws_str value = {table[i].value.data, table[i].value.len};
         struct http_writer w;
         char out[256];
 
         http_writer_init(&w, out, sizeof out, 200);
         http_writer_field(&w, name, value);
-        http_writer_field(&w, http_str("Fine"), http_str("x")); /* does not heal it */
+        http_writer_field(&w, ws_str("Fine"), ws_str("x")); /* does not heal it */
         assert_int_equal(http_writer_end(&w), -1);
     }
 }

@@ -218,9 +218,9 @@ static void only_upgrade_websocket_wants_a_websocket(void **state)
 static bool allowed(const char *origin, const char *host, const char *const *origins)
 {
     char *o = exact_copy(origin, strlen(origin)), *h = exact_copy(host, strlen(host));
-    struct http_str text = {o, strlen(origin)};
+    struct ws_str text = {o, strlen(origin)};
     bool result = http_origin_is_listed(text, origins) ||
-                  http_origin_is_own(text, (struct http_str){h, strlen(host)}, HTTP_SCHEME_UNKNOWN);
+                  http_origin_is_own(text, (struct ws_str){h, strlen(host)}, HTTP_SCHEME_UNKNOWN);
 
     free(o);
     free(h);
@@ -360,7 +360,7 @@ static bool fits(const char *origin, const char *item)
 {
     const char *const list[] = {"gopher://first", item, "last", NULL};
     char *copy = exact_copy(origin, strlen(origin));
-    bool result = http_origin_is_listed((struct http_str){copy, strlen(origin)}, list);
+    bool result = http_origin_is_listed((struct ws_str){copy, strlen(origin)}, list);
 
     free(copy);
     return result;
@@ -460,7 +460,7 @@ static void no_host_is_longer_than_255_bytes(void **state)
 static void without_a_field_only_a_star_will_do(void **state)
 {
     static const char *const empty[] = {"", "null", NULL}, *const any[] = {"*", NULL};
-    const struct http_str none = {NULL, 0};
+    const struct ws_str none = {NULL, 0};
     (void)state;
 
     assert_false(http_origin_is_listed(none, NULL));
@@ -545,7 +545,7 @@ static void an_item_that_can_fit_nothing_is_told_why(void **state)
     for (size_t i = 0; i < COUNT(items); i++) {
         size_t len = strlen(items[i].item);
         char *copy = exact_copy(items[i].item, len);
-        const char *why = http_origin_fault((struct http_str){copy, len});
+        const char *why = http_origin_fault((struct ws_str){copy, len});
 
         free(copy);
         if ((why == NULL) != (items[i].why == NULL) ||
@@ -553,8 +553,8 @@ static void an_item_that_can_fit_nothing_is_told_why(void **state)
             fail_msg("\"%s\": %s", items[i].item, why != NULL ? why : "fine");
     }
     memset(longest + 8, 'a', 256);
-    assert_string_equal(http_origin_fault((struct http_str){longest, 8 + 256}), NAME);
-    assert_null(http_origin_fault((struct http_str){longest, 8 + 255}));
+    assert_string_equal(http_origin_fault((struct ws_str){longest, 8 + 256}), NAME);
+    assert_null(http_origin_fault((struct ws_str){longest, 8 + 255}));
 }
 
 static void an_item_without_a_fault_fits_itself(void **state)

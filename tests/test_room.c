@@ -57,7 +57,7 @@ static int join(struct fixture *f, int member, int name)
     char text[32];
     size_t len = name_of(name, text);
     struct room_member m = member_of(f, &f->seats[member]);
-    int error = room_join(&f->table, &f->seats[member], &m, text, len);
+    int error = room_join(&f->table, &f->seats[member], &m, (struct ws_str){text, len});
 
     if (error == 0)
         f->in[member][name] = true;
@@ -69,7 +69,7 @@ static void leave(struct fixture *f, int member, int name)
     char text[32];
     size_t len = name_of(name, text);
 
-    room_leave(&f->table, &f->seats[member], text, len);
+    room_leave(&f->table, &f->seats[member], (struct ws_str){text, len});
     f->in[member][name] = false;
 }
 
@@ -93,7 +93,7 @@ static void check_room(const struct fixture *f, int name)
 {
     char text[32];
     size_t len = name_of(name, text);
-    const struct room *room = room_find(&f->table, text, len);
+    const struct room *room = room_find(&f->table, (struct ws_str){text, len});
     bool seen[MEMBERS] = {false};
 
     if (members_of(f, name) == 0) {
@@ -160,7 +160,7 @@ static void a_room_is_there_while_it_has_members(void **state)
 
     (void)state;
     setup(&f, 1 << 20);
-    assert_null(room_find(&f.table, "room", 4));
+    assert_null(room_find(&f.table, (struct ws_str){"room", 4}));
     assert_int_equal(join(&f, 0, 4), 0);
     assert_int_equal(join(&f, 1, 4), 0);
     check(&f);
@@ -215,11 +215,13 @@ static void names_are_compared_by_all_their_bytes(void **state)
     setup(&f, 1 << 20);
     m = member_of(&f, &f);
     for (size_t i = 0; i < 6; i++) {
-        assert_null(room_find(&f.table, names[i].name, names[i].len));
-        assert_int_equal(room_join(&f.table, &f.seats[i], &m, names[i].name, names[i].len), 0);
+        assert_null(room_find(&f.table, (struct ws_str){names[i].name, names[i].len}));
+        assert_int_equal(
+            room_join(&f.table, &f.seats[i], &m, (struct ws_str){names[i].name, names[i].len}), 0);
     }
     for (size_t i = 0; i < 6; i++)
-        assert_ptr_equal(room_find(&f.table, names[i].name, names[i].len), f.seats[i]->room);
+        assert_ptr_equal(room_find(&f.table, (struct ws_str){names[i].name, names[i].len}),
+                         f.seats[i]->room);
     assert_int_equal(f.table.rooms.count, 6);
     teardown(&f);
 }
@@ -238,13 +240,13 @@ static void many_rooms_are_all_found(void **state)
     for (int i = 0; i < MANY; i++) {
         size_t len = (size_t)snprintf(name, sizeof name, "%d", i);
 
-        assert_int_equal(room_join(&f.table, &f.seats[i % 2], &m, name, len), 0);
+        assert_int_equal(room_join(&f.table, &f.seats[i % 2], &m, (struct ws_str){name, len}), 0);
     }
     assert_int_equal(f.table.rooms.count, MANY);
     assert_true(f.table.rooms.size >= MANY);
     for (int i = 0; i < MANY; i++) {
         size_t len = (size_t)snprintf(name, sizeof name, "%d", i);
-        const struct room *room = room_find(&f.table, name, len);
+        const struct room *room = room_find(&f.table, (struct ws_str){name, len});
 
         assert_non_null(room);
         assert_memory_equal(room->name, name, len);
@@ -271,7 +273,8 @@ static void names_that_collide_in_other_hashes_are_spread(void **state)
 
         for (int k = 0; k < HALVES; k++)
             memcpy(name + k * 19, colliding[i >> k & 1], 19);
-        assert_int_equal(room_join(&f.table, &f.seats[0], &m, name, sizeof name), 0);
+        assert_int_equal(room_join(&f.table, &f.seats[0], &m, (struct ws_str){name, sizeof name}),
+                         0);
     }
     assert_int_equal(f.table.rooms.count, MANY);
     for (size_t i = 0; i < f.table.rooms.size; i++) {
@@ -368,10 +371,11 @@ static void pass_through_rooms(struct fixture *f, int member, unsigned count)
     struct room_member m = member_of(f, &f->seats[member]);
 
     for (unsigned i = 0; i < count; i++)
-        assert_int_equal(room_join(&f->table, &f->seats[member], &m, (const char *)&i, sizeof i),
+        assert_int_equal(room_join(&f->table, &f->seats[member], &m,
+                                   (struct ws_str){(const char *)&i, sizeof i}),
                          0);
     for (unsigned i = 0; i < count; i++)
-        room_leave(&f->table, &f->seats[member], (const char *)&i, sizeof i);
+        room_leave(&f->table, &f->seats[member], (struct ws_str){(const char *)&i, sizeof i});
 }
 
 /* Half a minute of work when each room is looked for among all, a fraction of a second when not. */

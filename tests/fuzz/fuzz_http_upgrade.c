@@ -26,10 +26,10 @@ static void check_origin(const char *in, size_t size)
     const char *const list[] = {item, NULL};
 
     memcpy(item, in, size);
-    if (strlen(item) == size && http_origin_fault(http_str(item)) == NULL &&
-        memchr(in, '*', size) == NULL && !http_origin_is_listed((struct http_str){in, size}, list))
+    if (strlen(item) == size && http_origin_fault(ws_str(item)) == NULL &&
+        memchr(in, '*', size) == NULL && !http_origin_is_listed((struct ws_str){in, size}, list))
         abort();
-    http_origin_is_own((struct http_str){in, size}, (struct http_str){in, size / 2},
+    http_origin_is_own((struct ws_str){in, size}, (struct ws_str){in, size / 2},
                        HTTP_SCHEME_UNKNOWN);
     free(item);
 }
