@@ -133,10 +133,10 @@ static void refuse(struct ws_server *s, int fd, struct host *host)
             return;
         c->life.refused = true;
         s->refused_count++;
-        conn_refuse(c, 503, "all places are taken (--max-clients)");
+        conn_refuse(c, 503, "all places are taken", "ws_options.max_clients");
         return;
     }
-    server_log(s, WS_LOG_ERROR, "refused a client: all places are taken (--max-clients)");
+    server_log(s, WS_LOG_ERROR, "refused a client: all places are taken (ws_options.max_clients)");
     host_release(&s->hosts, host);
     if (send(fd, text, sizeof text - 1, MSG_NOSIGNAL) < 0)
         server_log(s, WS_LOG_INFO, "a client that was refused has gone: %s", strerror(errno));

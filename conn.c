@@ -51,7 +51,7 @@ COLD static void overload(struct ws_conn *c)
     case CONN_BODY:
     case CONN_ANSWERING:
     case CONN_UPGRADING:
-        conn_refuse(c, 503, OUT_OF_MEMORY);
+        conn_refuse_overload(c);
         break;
     case CONN_OPEN:
     case CONN_CLOSING:
@@ -457,7 +457,7 @@ void conn_give_up(struct ws_conn *c)
 {
     read_rest(c);
     if (conn_owes_answer(c)) {
-        conn_refuse(c, 503, "the server stops");
+        conn_refuse(c, 503, "the server stops", NULL);
         conn_flush(c);
     }
     if (c->state != CONN_DEAD)
@@ -529,7 +529,8 @@ static void open_due(struct ws_conn *c)
     conn_narrow(c); /* others may need it more */
     check_alive(c);
     if (c->state == CONN_OPEN && input_is_late(c))
-        conn_fail(c, WS_CLOSE_POLICY, "the message took too long to come in");
+        conn_fail(c, WS_CLOSE_POLICY, "the message took too long to come in",
+                  "ws_options.message_timeout_ms");
     if (c->state == CONN_OPEN && output_is_late(c))
         conn_overrun(c, ws_strerror(WS_ERR_FULL));
     if (c->state != CONN_OPEN)
@@ -549,7 +550,8 @@ static void request_late(struct ws_conn *c)
     if (c->life.held || (conn_takes_output(c, SLOWEST) && (c->out.behind || conn_queued(c) > 0)))
         server_deadline(c, c->server->options.handshake_timeout_ms);
     else if (c->input != NULL)
-        conn_refuse(c, 408, "the request took too long to come in");
+        conn_refuse(c, 408, "the request took too long to come in",
+                    "ws_options.handshake_timeout_ms");
     else
         conn_linger(c);
 }
@@ -557,7 +559,8 @@ static void request_late(struct ws_conn *c)
 static void body_due(struct ws_conn *c)
 {
     if (input_is_late(c))
-        conn_refuse(c, 408, "the request body took too long to come in");
+        conn_refuse(c, 408, "the request body took too long to come in",
+                    "ws_options.message_timeout_ms");
     else if (c->input != NULL && c->input->due_ms != 0)
         server_deadline_by(c, c->input->due_ms);
 }

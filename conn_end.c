@@ -49,12 +49,13 @@ void conn_echo_close(struct ws_conn *c, unsigned code, const char *reason, size_
     close_frame(c, code, reason, len);
 }
 
-void conn_fail(struct ws_conn *c, unsigned code, const char *why)
+void conn_fail(struct ws_conn *c, unsigned code, const char *why, const char *advice)
 {
     char address[WS_ADDRESS_SIZE];
 
-    server_log(c->server, WS_LOG_INFO, "#%llu %s failed with %u: %s", (unsigned long long)c->id,
-               ws_conn_address(c, address), code, why);
+    server_log(c->server, WS_LOG_INFO, "#%llu %s failed with %u: %s%s%s%s",
+               (unsigned long long)c->id, ws_conn_address(c, address), code, why,
+               advice == NULL ? "" : " (", advice == NULL ? "" : advice, advice == NULL ? "" : ")");
     if (c->state == CONN_OPEN)
         close_frame(c, code, why, strlen(why));
     conn_closed(c, code, why, strlen(why));
@@ -64,7 +65,8 @@ void conn_overrun(struct ws_conn *c, const char *why)
 {
     char address[WS_ADDRESS_SIZE];
 
-    server_log(c->server, WS_LOG_ERROR, "#%llu %s closed with 1013: %s (--max-queue, --max-memory)",
+    server_log(c->server, WS_LOG_ERROR,
+               "#%llu %s closed with 1013: %s (ws_options.max_queue, ws_options.max_memory)",
                (unsigned long long)c->id, ws_conn_address(c, address), why);
     c->life.overrun = true;
     if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)

@@ -29,8 +29,11 @@ int conn_start_close(struct ws_conn *c, unsigned code, const char *reason);
 void conn_echo_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
 /* Close it as a recipient that reads too slowly. */
 COLD void conn_overrun(struct ws_conn *c, const char *why);
-/* Fail the connection, RFC 6455 §7.1.7. */
-COLD void conn_fail(struct ws_conn *c, unsigned code, const char *why);
+/* Fail the connection, RFC 6455 §7.1.7.
+ *
+ *   why      for the log, the application and the peer
+ *   advice   which option decides, for the log alone; or NULL */
+COLD void conn_fail(struct ws_conn *c, unsigned code, const char *why, const char *advice);
 /* The WebSocket connection is over, RFC 6455 §7.1.5; only bytes remain to be moved.
  * WS_CLOSE_ABNORMAL: without a Close frame. */
 void conn_closed(struct ws_conn *c, unsigned code, const char *reason, size_t len);

@@ -132,7 +132,7 @@ static void tell_refusal(struct ws_conn *c, int status)
         conn_void(c);
 }
 
-void conn_refuse(struct ws_conn *c, int status, const char *why)
+void conn_refuse(struct ws_conn *c, int status, const char *why, const char *advice)
 {
     struct ws_header headers[4] = {
         {ws_str("Content-Type"), ws_str("text/plain; charset=utf-8")},
@@ -146,9 +146,10 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
     snprintf(text, sizeof text, "%d %s: %s\n", status, http_status_phrase(status), why);
     body.len = strlen(text);
 
-    server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d %s: %s",
+    server_log(c->server, WS_LOG_ERROR, "#%llu %s refused with %d %s: %s%s%s%s",
                (unsigned long long)c->id, ws_conn_address(c, address), status,
-               http_status_phrase(status), why);
+               http_status_phrase(status), why, advice == NULL ? "" : " (",
+               advice == NULL ? "" : advice, advice == NULL ? "" : ")");
     tell_refusal(c, status);
     if (c->state >= CONN_LINGERING)
         return;        /* the application has answered */
@@ -162,6 +163,11 @@ void conn_refuse(struct ws_conn *c, int status, const char *why)
         headers[count++] = (struct ws_header){ws_str("Retry-After"), ws_str("5")};
     respond(c, status, headers, count, &body, 1, true);
     conn_linger(c);
+}
+
+void conn_refuse_overload(struct ws_conn *c)
+{
+    conn_refuse(c, 503, "out of memory", "ws_options.max_memory");
 }
 
 /* --- the opening handshake -------------------------------------------------------------------- */
@@ -213,15 +219,15 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
 
         snprintf(why, sizeof why, "%s (origin %.*s%s)", u.why, shown, origin.data,
                  origin.len > ORIGIN_SHOWN ? "..." : "");
-        conn_refuse(c, status, why);
+        conn_refuse(c, status, why, u.advice);
         return;
     }
     if (status != 101) {
-        conn_refuse(c, status, u.why);
+        conn_refuse(c, status, u.why, u.advice);
         return;
     }
     if (c->server->stopping) {
-        conn_refuse(c, 503, "the server stops");
+        conn_refuse(c, 503, "the server stops", NULL);
         return;
     }
     c->state = CONN_UPGRADING;
@@ -230,9 +236,9 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
     if (c->endpoint->handlers.on_upgrade != NULL)
         c->endpoint->handlers.on_upgrade(c, req);
     if (c->state == CONN_UPGRADING && c->server->refusal_failed)
-        conn_refuse(c, 500, "the application's refusal is not a legal response");
+        conn_refuse(c, 500, "the application's refusal is not a legal response", NULL);
     if (c->state == CONN_UPGRADING && switch_protocols(c, &u, u.subprotocol, NULL, 0) != 0)
-        conn_refuse(c, 503, OUT_OF_MEMORY);
+        conn_refuse_overload(c);
     c->server->upgrade = NULL;
     if (c->state == CONN_OPEN)
         conn_open(c, req);
@@ -253,7 +259,10 @@ static bool speaks_websocket(const struct ws_handlers *h)
     return h->on_message != NULL || h->on_open != NULL || h->on_upgrade != NULL;
 }
 
-static const char body_too_big[] = "request body over the limit (--max-message)";
+static void refuse_body_size(struct ws_conn *c)
+{
+    conn_refuse(c, 413, "request body over the limit", "ws_options.max_message");
+}
 
 /* There is no body, or it lies whole in the `behind` bytes that have come behind the head. */
 static bool body_is_here(const struct ws_conn *c, const struct http_request *r, size_t behind)
@@ -271,11 +280,11 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
 
     if (in == NULL ||
         buf_append(&in->request, &c->account, ACCOUNT_ESSENTIAL, head, head_len) != 0) {
-        conn_refuse(c, 503, OUT_OF_MEMORY);
+        conn_refuse_overload(c);
         return;
     }
     if (http_body_begin(&in->body, r, c->endpoint->handlers.max_message) != 0) {
-        conn_refuse(c, 413, body_too_big);
+        refuse_body_size(c);
         return;
     }
     in->head_len = head_len;
@@ -306,7 +315,7 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
     body_len = here ? body_len : 0;
     req->body.len = body_len;
     if (h->on_request == NULL)
-        conn_refuse(c, 426, "this path speaks WebSocket only");
+        conn_refuse(c, 426, "this path speaks WebSocket only", NULL);
     else if (here)
         hand_over(c, req);
     else
@@ -334,7 +343,7 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
     if (c->input != NULL)
         c->input->scan = (struct http_scan){0};
     if (error != 0) {
-        conn_refuse(c, -error, why);
+        conn_refuse(c, -error, why, NULL);
         return 0;
     }
     e = server_find_endpoint(c->server, req->http.path);
@@ -346,7 +355,7 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         return 0;
     }
     if (e == NULL) {
-        conn_refuse(c, 404, "no such path");
+        conn_refuse(c, 404, "no such path", NULL);
         return 0;
     }
     c->endpoint = e;
@@ -398,11 +407,11 @@ size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     if (result > 0)
         body_received(c);
     else if (result == -503)
-        conn_refuse(c, 503, OUT_OF_MEMORY);
+        conn_refuse_overload(c);
     else if (result == -413)
-        conn_refuse(c, 413, body_too_big);
+        refuse_body_size(c);
     else if (result != HTTP_NEED_MORE)
-        conn_refuse(c, -result, "malformed request body");
+        conn_refuse(c, -result, "malformed request body", NULL);
     return result < 0 ? len : used;
 }
 
@@ -418,12 +427,12 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
         server_deadline(c, c->server->options.handshake_timeout_ms);
     head_len = http_head_scan(scan, (const char *)data, len);
     if (head_len < 0) {
-        conn_refuse(c, -head_len, "not a legal request head");
+        conn_refuse(c, -head_len, "not a legal request head", NULL);
         return len;
     }
     if (head_len == HTTP_NEED_MORE && scan == &fresh) {
         if (input_get(&c->input, &c->account) == NULL) {
-            conn_refuse(c, 503, OUT_OF_MEMORY);
+            conn_refuse_overload(c);
             return len;
         }
         c->input->scan = fresh;

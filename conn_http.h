@@ -12,7 +12,12 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len);
 size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len);
 /* Refuse what came in with `status`, and close: after a malformed request we cannot know where the
  * next one starts. The application may write the response itself in on_refuse, else it is a line of
- * text. Where the application was to answer the request, on_abort follows. */
-COLD void conn_refuse(struct ws_conn *c, int status, const char *why);
+ * text. Where the application was to answer the request, on_abort follows.
+ *
+ *   why      for the log and the peer
+ *   advice   which option decides, for the log alone; or NULL */
+COLD void conn_refuse(struct ws_conn *c, int status, const char *why, const char *advice);
+/* Refuse what finds no memory. */
+COLD void conn_refuse_overload(struct ws_conn *c);
 
 #endif

@@ -97,16 +97,15 @@ static void send_pong(struct ws_conn *c, const uint8_t *data, size_t len)
 
 /* --- frames in -------------------------------------------------------------------------------- */
 
-static const char *failure_text(int code)
+/* Fail the connection for what it sent, with the close code that the codec said. */
+COLD static void fail_message(struct ws_conn *c, int code)
 {
-    switch (code) {
-    case WS_CLOSE_INVALID:
-        return "text is not UTF-8";
-    case WS_CLOSE_TOO_BIG:
-        return "message too big";
-    default:
-        return "not a legal frame";
-    }
+    if (code == WS_CLOSE_INVALID)
+        conn_fail(c, WS_CLOSE_INVALID, "text is not UTF-8", NULL);
+    else if (code == WS_CLOSE_TOO_BIG)
+        conn_fail(c, WS_CLOSE_TOO_BIG, "message too big", "ws_options.max_message");
+    else
+        conn_fail(c, (unsigned)code, "not a legal frame", NULL);
 }
 
 /* An empty message may have come in fragments and so have no buffer: the application gets an
@@ -126,7 +125,7 @@ static void close_received(struct ws_conn *c, const uint8_t *payload, size_t len
     int error = ws_close_decode(&status, payload, len);
 
     if (error != 0) {
-        conn_fail(c, (unsigned)-error, "not a legal Close frame");
+        conn_fail(c, (unsigned)-error, "not a legal Close frame", NULL);
         return;
     }
     if (c->state == CONN_OPEN)
@@ -161,7 +160,7 @@ static void frame_ended(struct ws_conn *c)
     if (c->state != CONN_OPEN || result == 0)
         return;
     if (result < 0) {
-        conn_fail(c, (unsigned)-result, failure_text(-result));
+        fail_message(c, -result);
         return;
     }
     in->payload = (struct buf){0};
@@ -182,7 +181,7 @@ void conn_payload_came(struct ws_conn *c, size_t n)
         data = in->payload.data + in->payload.len;
         error = ws_message_unmask(&in->message, &in->frame, data, n, in->frame_got);
         if (error != 0) {
-            conn_fail(c, (unsigned)-error, failure_text(-error));
+            fail_message(c, -error);
             return;
         }
         in->payload.len += n;
@@ -195,7 +194,7 @@ void conn_payload_came(struct ws_conn *c, size_t n)
 void conn_frames_overload(struct ws_conn *c)
 {
     if (c->state == CONN_OPEN)
-        conn_fail(c, WS_CLOSE_TRY_LATER, OUT_OF_MEMORY);
+        conn_fail(c, WS_CLOSE_TRY_LATER, "out of memory", "ws_options.max_memory");
     else
         conn_closed(c, WS_CLOSE_TRY_LATER, "", 0);
 }
@@ -256,7 +255,7 @@ static void whole_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *
     int result = ws_message_whole(f, payload, c->endpoint->handlers.max_message);
 
     if (result < 0) {
-        conn_fail(c, (unsigned)-result, failure_text(-result));
+        fail_message(c, -result);
         return;
     }
     c->server->in_place = payload;
@@ -280,7 +279,7 @@ static size_t part_of_message(struct ws_conn *c, const struct ws_frame *f, uint8
                 ? 0
                 : ws_message_admit(&in->message, f, c->endpoint->handlers.max_message);
     if (error != 0) {
-        conn_fail(c, (unsigned)-error, failure_text(-error));
+        fail_message(c, -error);
         return len;
     }
     in->frame = *f;
@@ -313,7 +312,7 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
     if (header < 0) {
         if (server_tracing(c->server))
             conn_trace_illegal(c, data, len);
-        conn_fail(c, (unsigned)-header, ws_frame_fault(data, len));
+        conn_fail(c, (unsigned)-header, ws_frame_fault(data, len), NULL);
         return len;
     }
     data += header;

@@ -24,6 +24,7 @@ bool http_upgrade_wanted(const struct http_request *r)
 static int refuse(struct http_upgrade *u, int status, const char *why)
 {
     u->why = why;
+    u->advice = NULL;
     return status;
 }
 
@@ -265,6 +266,13 @@ static enum http_scheme forwarded_scheme(const struct http_request *r)
     return http_scheme(proto);
 }
 
+static int refuse_origin(struct http_upgrade *u, const char *why, const char *advice)
+{
+    u->why = why;
+    u->advice = advice;
+    return 403;
+}
+
 /* RFC 6455 §10.2. Without Origin the client is no browser, so no user's cookies are being
  * abused. */
 static int check_origin(const struct http_request *r, const struct http_upgrade_policy *policy,
@@ -285,12 +293,12 @@ static int check_origin(const struct http_request *r, const struct http_upgrade_
     if (http_origin_is_own(origin, r->host, scheme))
         return 0;
     if (has(origin, '*') || http_origin_fault(origin) != NULL)
-        return refuse(u, 403, "origin is not this host, and none that --origin could name");
+        return refuse_origin(u, "origin is not this host, and none that can be allowed", NULL);
     if (http_origin_is_own(origin, r->host, HTTP_SCHEME_UNKNOWN))
-        return refuse(u, 403,
-                      "origin has another scheme than this host by --scheme (ws_options.scheme) or "
-                      "X-Forwarded-Proto; allow it with --origin (ws_options.origins)");
-    return refuse(u, 403, "origin is not this host; allow it with --origin (ws_options.origins)");
+        return refuse_origin(u, "origin has another scheme than this host",
+                             "by ws_options.scheme or X-Forwarded-Proto; ws_options.origins would "
+                             "allow it");
+    return refuse_origin(u, "origin is not this host", "ws_options.origins would allow it");
 }
 
 /* --- subprotocol ------------------------------------------------------------------------------ */

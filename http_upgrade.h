@@ -26,7 +26,8 @@ struct http_upgrade_policy {
 struct http_upgrade {
     char accept[HTTP_UPGRADE_ACCEPT_SIZE]; /* Sec-WebSocket-Accept, §4.2.2; no NUL */
     const char *subprotocol;               /* one of the policy's list, or NULL */
-    const char *why;                       /* of a refusal: one line for the log and the body */
+    const char *why;                       /* of a refusal: one line for the log and the peer */
+    const char *advice;                    /* what the operator may change, for the log; or NULL */
 };
 
 /* Does this request want to become a WebSocket? True when `Upgrade` lists "websocket". Everything

@@ -59,9 +59,6 @@ enum {
     SENTENCE_SIZE = 512    /* of a log line, or of why a request is refused */
 };
 
-/* Why a peer is refused or closed whose input finds no memory. */
-#define OUT_OF_MEMORY "out of memory (--max-memory, ws_options.max_memory)"
-
 /* What an epoll event points at begins with one of these. */
 enum source_kind { SOURCE_CONN, SOURCE_LISTENER, SOURCE_WATCH, SOURCE_WAKE, SOURCE_CLOCK };
 

@@ -297,6 +297,8 @@ static void try_origin(struct fixture *f, const struct origin *o)
         raw_expect_upgraded(c, &r);
     } else {
         raw_expect_status(c, &r, o->status);
+        /* Which option decides is for the log, not for the peer. */
+        assert_null(memmem(r.body, r.body_len, "ws_options", 10));
         raw_expect_eof(c);
     }
     raw_close(c);
@@ -312,7 +314,7 @@ static void origin_must_be_ours_or_listed(void **state)
     start(f, (struct ws_options){.origins = friends});
     try_origin(f, &(struct origin){"example.com", "null", 403});
     lock(f);
-    named = strstr(f->seen.log, "origin") != NULL;
+    named = strstr(f->seen.log, "ws_options.origins") != NULL;
     unlock(f);
     if (!named)
         fail_msg("the log does not name the option: %s", f->seen.log);
