@@ -121,7 +121,7 @@ static struct host *host_of(struct ws_server *s, const struct sockaddr_storage *
 /* Over max_clients: 503, and then whatever the client has sent must be read, or TCP resets the
  * connection and the client may never see it. Where too many are being refused already, it is
  * closed at once. */
-static void refuse(struct ws_server *s, int fd, struct host *host)
+static void refuse_client(struct ws_server *s, int fd, struct host *host)
 {
     static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
                                "Retry-After: 5\r\nConnection: close\r\n\r\n";
@@ -157,7 +157,7 @@ static bool accept_one(struct ws_server *s, const struct listener *l, int *error
     if (s->conns.count - s->refused_count < s->options.max_clients)
         conn_new(s, fd, host_of(s, &peer));
     else
-        refuse(s, fd, host_of(s, &peer));
+        refuse_client(s, fd, host_of(s, &peer));
     return true;
 }
 

@@ -74,7 +74,7 @@ void *block_new(size_t size)
 }
 
 /* From the heap into a mapping, or back. */
-static void *move(void *p, size_t size, size_t new_size)
+static void *move_block(void *p, size_t size, size_t new_size)
 {
     void *to = block_new(new_size);
 
@@ -90,7 +90,7 @@ void *block_resize(void *p, size_t size, size_t new_size)
     void *to;
 
     if (is_mapped(size) != is_mapped(new_size))
-        return move(p, size, new_size);
+        return move_block(p, size, new_size);
     if (!is_mapped(size))
         return realloc(p, room(new_size));
     if (room(size) == room(new_size))

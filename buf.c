@@ -31,7 +31,7 @@ static size_t next_cap(const struct buf *b, size_t need, size_t most)
 }
 
 /* Move into a block of `cap` bytes. */
-static void move(struct buf *b, struct account *a, void *to, size_t cap)
+static void move_to(struct buf *b, struct account *a, void *to, size_t cap)
 {
     if (b->len != 0)
         memcpy(to, b->data, b->len);
@@ -48,7 +48,7 @@ static bool move_to_spare(struct buf *b, struct account *a, enum account_kind ki
 
     if (to == NULL)
         return false;
-    move(b, a, to, cap);
+    move_to(b, a, to, cap);
     return true;
 }
 

@@ -306,13 +306,13 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
 
     if (c->input != NULL && c->input->in_frame)
         return payload_feed(c, data, len);
-    header = ws_frame_decode(&f, data, len);
+    header = ws_frame_decode(&f, data, len, 0);
     if (header == WS_NEED_MORE)
         return 0;
     if (header < 0) {
         if (server_tracing(c->server))
             conn_trace_illegal(c, data, len);
-        conn_fail(c, (unsigned)-header, ws_frame_fault(data, len), NULL);
+        conn_fail(c, (unsigned)-header, ws_frame_fault(data, len, 0), NULL);
         return len;
     }
     data += header;

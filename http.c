@@ -6,9 +6,11 @@
  * Whatever RFC 9112 lets a lenient server repair (bare LF, obs-fold, space before the colon, white
  * space between a chunk size and its CRLF) is refused here: a proxy in front may repair it another
  * way, and two readings of one request are a request smuggled (§11.2). */
+#define _GNU_SOURCE 1 /* gmtime_r, which -std=c11 hides; for those who copy this file */
 #include "http.h"
 
 #include <string.h>
+#include <time.h>
 
 enum {
     VERSION_LEN = 8,            /* "HTTP/1.1" */
@@ -32,15 +34,6 @@ char http_lower(char c)
 static bool is_alnum(char c)
 {
     return is_digit(c) || (http_lower(c) >= 'a' && http_lower(c) <= 'z');
-}
-
-/* The value of a hexadecimal digit, or -1. */
-static int hex_value(char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    c = http_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* OWS, RFC 9110 §5.6.3. */
@@ -253,7 +246,7 @@ int http_head_scan(struct http_scan *scan, const char *buf, size_t len)
 
 /* --- the request line ------------------------------------------------------------------------- */
 
-static int refuse(const char **why, int status, const char *text)
+static int refuse_with(const char **why, int status, const char *text)
 {
     *why = text;
     return -status;
@@ -268,8 +261,8 @@ static size_t place_length(struct ws_str s, unsigned place)
     for (;;) {
         while (n < s.len && (places[(unsigned char)s.data[n]] & place) != 0)
             n++;
-        if (s.len - n < 3 || s.data[n] != '%' || hex_value(s.data[n + 1]) < 0 ||
-            hex_value(s.data[n + 2]) < 0)
+        if (s.len - n < 3 || s.data[n] != '%' || ws_hex_value(s.data[n + 1]) < 0 ||
+            ws_hex_value(s.data[n + 2]) < 0)
             return n;
         n += 3;
     }
@@ -316,12 +309,12 @@ static int parse_path(struct http_request *r, struct ws_str s, const char **why)
 
     r->path = (struct ws_str){s.data, n};
     if (rest.len > 0 && rest.data[0] == '%')
-        return refuse(why, 400, "% without two hex digits in the path");
+        return refuse_with(why, 400, "% without two hex digits in the path");
     if (rest.len > 0 && rest.data[0] != '?')
-        return refuse(why, 400, "forbidden character in the path");
+        return refuse_with(why, 400, "forbidden character in the path");
     r->query = skip(rest, rest.len > 0 ? 1 : 0);
     if (place_length(r->query, IN_QUERY) != r->query.len)
-        return refuse(why, 400, "forbidden character in the query");
+        return refuse_with(why, 400, "forbidden character in the query");
     return 0;
 }
 
@@ -337,7 +330,7 @@ static int parse_absolute_form(struct http_request *r, const char **why)
         n++;
     r->host = (struct ws_str){rest.data, n};
     if (!is_authority(r->host))
-        return refuse(why, 400, "malformed host in the request target");
+        return refuse_with(why, 400, "malformed host in the request target");
     status = parse_path(r, skip(rest, n), why);
     /* An empty path means "/" (RFC 9110 §4.2.3). Everything in `r` points into the request, so
      * borrow a slash of the scheme's "//". */
@@ -349,15 +342,15 @@ static int parse_absolute_form(struct http_request *r, const char **why)
 static int parse_target(struct http_request *r, const char **why)
 {
     if (r->target.len > HTTP_TARGET_MAX)
-        return refuse(why, 414, "request target too long");
+        return refuse_with(why, 414, "request target too long");
     if (ws_str_is(r->method, "CONNECT")) /* RFC 9110 §9.3.6: its target would be host:port */
-        return refuse(why, 501, "CONNECT is for proxies, and this server is none");
+        return refuse_with(why, 501, "CONNECT is for proxies, and this server is none");
     if (r->target.len > 0 && r->target.data[0] == '/')
         return parse_path(r, r->target, why);
     if (starts_nocase(r->target, "http://") || starts_nocase(r->target, "https://"))
         return parse_absolute_form(r, why);
     if (!ws_str_is(r->target, "*") || !ws_str_is(r->method, "OPTIONS"))
-        return refuse(why, 400, "malformed request target");
+        return refuse_with(why, 400, "malformed request target");
     r->path = r->target;
     r->query = skip(r->target, r->target.len);
     return 0;
@@ -368,9 +361,9 @@ static int parse_version(struct http_request *r, struct ws_str v, const char **w
 {
     if (v.len != VERSION_LEN || memcmp(v.data, "HTTP/", 5) != 0 || !is_digit(v.data[5]) ||
         v.data[6] != '.' || !is_digit(v.data[7]))
-        return refuse(why, 400, "malformed HTTP version");
+        return refuse_with(why, 400, "malformed HTTP version");
     if (v.data[5] != '1')
-        return refuse(why, 505, "only HTTP/1.x is spoken here");
+        return refuse_with(why, 505, "only HTTP/1.x is spoken here");
     r->minor = v.data[7] == '0' ? 0 : 1;
     return 0;
 }
@@ -381,11 +374,11 @@ static int parse_request_line(struct http_request *r, struct ws_str line, const 
     int status;
 
     if (!cut(&line, ' ', &r->method) || !cut(&line, ' ', &r->target))
-        return refuse(why, 400, "malformed request line");
+        return refuse_with(why, 400, "malformed request line");
     if (!http_is_token(r->method))
-        return refuse(why, 400, "the method is not a token");
+        return refuse_with(why, 400, "the method is not a token");
     if (r->method.len > HTTP_METHOD_MAX)
-        return refuse(why, 400, "method too long");
+        return refuse_with(why, 400, "method too long");
     status = parse_version(r, line, why);
     return status != 0 ? status : parse_target(r, why);
 }
@@ -406,17 +399,17 @@ static int parse_field(struct http_field *f, struct ws_str line, const char **wh
     struct ws_str value = line;
 
     if (is_blank(line.data[0]))
-        return refuse(why, 400, "folded field, or space before its name");
+        return refuse_with(why, 400, "folded field, or space before its name");
     if (!cut(&value, ':', &f->name))
-        return refuse(why, 400, "field without a colon");
+        return refuse_with(why, 400, "field without a colon");
     if (f->name.len == 0)
-        return refuse(why, 400, "field without a name");
+        return refuse_with(why, 400, "field without a name");
     if (is_blank(f->name.data[f->name.len - 1]))
-        return refuse(why, 400, "space before the colon in a field");
+        return refuse_with(why, 400, "space before the colon in a field");
     if (!http_is_token(f->name))
-        return refuse(why, 400, "field name is not a token");
+        return refuse_with(why, 400, "field name is not a token");
     if (text_run(value.data, value.len) != value.len)
-        return refuse(why, 400, "control character in a field");
+        return refuse_with(why, 400, "control character in a field");
     f->value = trim(value);
     return 0;
 }
@@ -429,15 +422,15 @@ static int parse_fields(struct http_request *r, struct ws_str rest, const char *
         int status;
 
         if (line.len == 0)
-            return rest.len == 0 ? 0 : refuse(why, 400, "bytes behind the head");
+            return rest.len == 0 ? 0 : refuse_with(why, 400, "bytes behind the head");
         if (r->field_count == HTTP_FIELDS_MAX)
-            return refuse(why, 431, "too many fields");
+            return refuse_with(why, 431, "too many fields");
         status = parse_field(&r->fields[r->field_count], line, why);
         if (status != 0)
             return status;
         r->field_count++;
     }
-    return refuse(why, 400, "line without CRLF");
+    return refuse_with(why, 400, "line without CRLF");
 }
 
 /* Where the next field of this name is, from `from` on; r->field_count when there is none. */
@@ -561,11 +554,11 @@ static int judge_host(struct http_request *r, const char **why)
     struct ws_str host = http_request_field(r, "Host", &count);
 
     if (count > 1)
-        return refuse(why, 400, "more than one Host field");
+        return refuse_with(why, 400, "more than one Host field");
     if (count == 0 && r->minor > 0)
-        return refuse(why, 400, "no Host field");
+        return refuse_with(why, 400, "no Host field");
     if (count == 1 && !is_authority(host))
-        return refuse(why, 400, "malformed Host field");
+        return refuse_with(why, 400, "malformed Host field");
     /* The authority of an absolute-form target replaces Host, RFC 9112 §3.2.2. */
     if (r->host.data == NULL)
         r->host = host;
@@ -596,10 +589,10 @@ static int judge_length(struct http_request *r, const char **why)
         struct ws_str value = r->fields[i].value;
 
         if (value.len != first.len || memcmp(value.data, first.data, first.len) != 0)
-            return refuse(why, 400, "differing Content-Length fields");
+            return refuse_with(why, 400, "differing Content-Length fields");
     }
     if (!parse_length(first, &r->content_length))
-        return refuse(why, 400, "malformed Content-Length");
+        return refuse_with(why, 400, "malformed Content-Length");
     r->framing = HTTP_BODY_LENGTH;
     return 0;
 }
@@ -629,15 +622,15 @@ static int judge_codings(struct http_request *r, const char **why)
         }
     }
     if (codings == 0)
-        return refuse(why, 400, "Transfer-Encoding without a coding");
+        return refuse_with(why, 400, "Transfer-Encoding without a coding");
     if (!is_chunked(last_name))
-        return refuse(why, 400, "the last transfer coding is not chunked");
+        return refuse_with(why, 400, "the last transfer coding is not chunked");
     if (!is_chunked(last))
-        return refuse(why, 400, "chunked has no parameters");
+        return refuse_with(why, 400, "chunked has no parameters");
     if (chunked > 1)
-        return refuse(why, 400, "more than one chunked in Transfer-Encoding");
+        return refuse_with(why, 400, "more than one chunked in Transfer-Encoding");
     if (codings > 1)
-        return refuse(why, 501, "transfer coding other than chunked");
+        return refuse_with(why, 501, "transfer coding other than chunked");
     r->framing = HTTP_BODY_CHUNKED;
     return 0;
 }
@@ -649,9 +642,9 @@ static int judge_framing(struct http_request *r, const char **why)
     bool counted = field_next(r, 0, "Content-Length") < r->field_count;
 
     if (coded && r->minor == 0)
-        return refuse(why, 400, "Transfer-Encoding in HTTP/1.0");
+        return refuse_with(why, 400, "Transfer-Encoding in HTTP/1.0");
     if (coded && counted)
-        return refuse(why, 400, "Content-Length together with Transfer-Encoding");
+        return refuse_with(why, 400, "Content-Length together with Transfer-Encoding");
     if (coded)
         return judge_codings(r, why);
     return counted ? judge_length(r, why) : 0;
@@ -672,7 +665,7 @@ int http_request_parse(struct http_request *r, const char *buf, size_t len, cons
     memset(r, 0, offsetof(struct http_request, fields)); /* the fields are 3 KB: only as needed */
     do {
         if (!line_next(&rest, &line))
-            return refuse(why, 400, "line without CRLF");
+            return refuse_with(why, 400, "line without CRLF");
     } while (line.len == 0); /* empty lines before the request, RFC 9112 §2.2 */
 
     status = parse_request_line(r, line, why);
@@ -754,7 +747,7 @@ static int next_extension(char c)
 
 static int chunk_size(struct http_body *b, char c)
 {
-    int value = hex_value(c), next;
+    int value = ws_hex_value(c), next;
 
     if (value >= 0)
         return chunk_digit(b, value);
@@ -1055,31 +1048,7 @@ const char *http_status_phrase(int status)
 
 /* --- date ------------------------------------------------------------------------------------- */
 
-struct civil {
-    int64_t year;
-    int64_t month; /* 1 to 12 */
-    int64_t day;   /* 1 to 31 */
-};
-
-/* The proleptic Gregorian date of `days` since 1970-01-01. Counts years from March, so that the
- * leap day is the last of its year, in eras of 400 years (146097 days); `days` is not before year
- * 0. */
-static struct civil civil_from_days(int64_t days)
-{
-    int64_t z = days + 719468 + 146097; /* since 0000-03-01, one era earlier: never negative */
-    int64_t era = z / 146097;
-    int64_t of_era = z % 146097;
-    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
-    int64_t from_march = (5 * of_year + 2) / 153; /* five months have 153 days */
-    int64_t month = from_march < 10 ? from_march + 3 : from_march - 9;
-
-    return (struct civil){.year = year + (era - 1) * 400 + (month <= 2 ? 1 : 0),
-                          .month = month,
-                          .day = of_year - (153 * from_march + 2) / 5 + 1};
-}
-
-static void put_digits(char *out, int64_t n, int digits)
+static void put_digits(char *out, int n, int digits)
 {
     while (digits-- > 0) {
         out[digits] = (char)('0' + n % 10);
@@ -1091,18 +1060,16 @@ void http_date(char out[HTTP_DATE_SIZE], int64_t unix_seconds)
 {
     /* What four digits of a year can say: 0000-01-01 to 9999-12-31. Beyond: the nearest. */
     const int64_t first = -INT64_C(62167219200), last = INT64_C(253402300799);
-    int64_t t = unix_seconds < first ? first : unix_seconds > last ? last : unix_seconds;
-    int64_t second = (t % 86400 + 86400) % 86400;
-    int64_t days = (t - second) / 86400;
-    int64_t weekday = ((days + 4) % 7 + 7) % 7; /* 1970-01-01 was a Thursday */
-    struct civil date = civil_from_days(days);
+    time_t t = (time_t)(unix_seconds < first ? first : unix_seconds > last ? last : unix_seconds);
+    struct tm date;
 
+    gmtime_r(&t, &date); /* fails for years beyond an int alone */
     memcpy(out, "Day, 00 Mon 0000 00:00:00 GMT", HTTP_DATE_SIZE);
-    memcpy(out, &"SunMonTueWedThuFriSat"[3 * weekday], 3);
-    put_digits(out + 5, date.day, 2);
-    memcpy(out + 8, &"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * (date.month - 1)], 3);
-    put_digits(out + 12, date.year, 4);
-    put_digits(out + 17, second / 3600, 2);
-    put_digits(out + 20, second / 60 % 60, 2);
-    put_digits(out + 23, second % 60, 2);
+    memcpy(out, &"SunMonTueWedThuFriSat"[3 * date.tm_wday], 3);
+    put_digits(out + 5, date.tm_mday, 2);
+    memcpy(out + 8, &"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * date.tm_mon], 3);
+    put_digits(out + 12, date.tm_year + 1900, 4);
+    put_digits(out + 17, date.tm_hour, 2);
+    put_digits(out + 20, date.tm_min, 2);
+    put_digits(out + 23, date.tm_sec, 2);
 }

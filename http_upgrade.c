@@ -21,7 +21,7 @@ bool http_upgrade_wanted(const struct http_request *r)
     return http_request_has_token(r, "Upgrade", "websocket");
 }
 
-static int refuse(struct http_upgrade *u, int status, const char *why)
+static int fail_with(struct http_upgrade *u, int status, const char *why)
 {
     u->why = why;
     u->advice = NULL;
@@ -51,7 +51,7 @@ static unsigned default_port(enum http_scheme scheme)
     return scheme == HTTP_SCHEME_HTTPS ? 443 : 80;
 }
 
-static struct ws_str skip(struct ws_str s, size_t n)
+static struct ws_str from_nth(struct ws_str s, size_t n)
 {
     return (struct ws_str){s.data + n, s.len - n};
 }
@@ -78,7 +78,7 @@ static bool cut_scheme(struct ws_str *s, struct ws_str *scheme)
     if (s->len - len < sizeof mark - 1 || memcmp(s->data + len, mark, sizeof mark - 1) != 0)
         return false;
     *scheme = (struct ws_str){s->data, len};
-    *s = skip(*s, len + sizeof mark - 1);
+    *s = from_nth(*s, len + sizeof mark - 1);
     return true;
 }
 
@@ -108,7 +108,7 @@ static bool parse_authority(struct web_origin *o, enum http_scheme scheme, struc
     o->scheme = scheme;
     o->host = (struct ws_str){s.data, host_len};
     o->port = default_port(scheme);
-    return host_len > 0 && host_len <= HOST_MAX && parse_port(skip(s, host_len), &o->port);
+    return host_len > 0 && host_len <= HOST_MAX && parse_port(from_nth(s, host_len), &o->port);
 }
 
 /* A proxy may drop the port of Host, as `proxy_set_header Host $host` of nginx does, so the port is
@@ -117,7 +117,7 @@ static bool parse_authority(struct web_origin *o, enum http_scheme scheme, struc
 static bool is_own_host(const struct web_origin *o, struct ws_str host)
 {
     size_t name_len = http_host_length(host);
-    struct ws_str port_text = skip(host, name_len);
+    struct ws_str port_text = from_nth(host, name_len);
     unsigned port = default_port(o->scheme); /* of "host:" as well, RFC 3986 §6.2.3 */
 
     if (!same_text(o->host, (struct ws_str){host.data, name_len}))
@@ -155,7 +155,7 @@ static bool cut_wildcard(struct ws_str *host)
 {
     if (host->len < 2 || memcmp(host->data, "*.", 2) != 0)
         return false;
-    *host = skip(*host, 2);
+    *host = from_nth(*host, 2);
     return true;
 }
 
@@ -165,7 +165,7 @@ static bool is_below(struct ws_str host, struct ws_str domain)
     size_t dot = host.len - domain.len - 1;
 
     return host.len > domain.len + 1 && host.data[dot] == '.' &&
-           same_text(skip(host, dot + 1), domain);
+           same_text(from_nth(host, dot + 1), domain);
 }
 
 /* Does `origin` fit the item of a list that has this scheme, and `item` behind it? */
@@ -215,7 +215,7 @@ static const char *page_fault(struct ws_str s)
 {
     bool below = cut_wildcard(&s);
     size_t host_len = http_host_length(s);
-    struct ws_str behind = skip(s, host_len);
+    struct ws_str behind = from_nth(s, host_len);
     unsigned port;
 
     if (has(s, '*'))
@@ -283,7 +283,7 @@ static int check_origin(const struct http_request *r, const struct http_upgrade_
     enum http_scheme scheme = policy->scheme;
 
     if (count > 1)
-        return refuse(u, 400, "more than one Origin field");
+        return fail_with(u, 400, "more than one Origin field");
     if (count == 0 || http_origin_is_listed(origin, policy->origins))
         return 0;
     if (policy->local_files && http_is_nocase(origin, "file://"))
@@ -342,7 +342,7 @@ static int choose_subprotocol(const struct http_request *r, const char *const *o
                               struct http_upgrade *u)
 {
     if (!offers_are_well_formed(r))
-        return refuse(u, 400, "malformed Sec-WebSocket-Protocol");
+        return fail_with(u, 400, "malformed Sec-WebSocket-Protocol");
     for (; ours != NULL && *ours != NULL; ours++) {
         if (!http_upgrade_offers(r, *ours))
             continue;
@@ -358,15 +358,15 @@ static int choose_subprotocol(const struct http_request *r, const char *const *o
 static int check_request(const struct http_request *r, struct http_upgrade *u)
 {
     if (!ws_str_is(r->method, "GET"))
-        return refuse(u, 405, "a WebSocket begins with GET");
+        return fail_with(u, 405, "a WebSocket begins with GET");
     if (r->minor < 1)
-        return refuse(u, 400, "a WebSocket needs HTTP/1.1");
+        return fail_with(u, 400, "a WebSocket needs HTTP/1.1");
     if (!http_upgrade_wanted(r))
-        return refuse(u, 400, "Upgrade does not list websocket");
+        return fail_with(u, 400, "Upgrade does not list websocket");
     if (!http_request_has_token(r, "Connection", "upgrade"))
-        return refuse(u, 400, "Connection does not list upgrade");
+        return fail_with(u, 400, "Connection does not list upgrade");
     if (r->framing == HTTP_BODY_CHUNKED || r->content_length != 0)
-        return refuse(u, 400, "an opening handshake has no body");
+        return fail_with(u, 400, "an opening handshake has no body");
     return 0;
 }
 
@@ -377,11 +377,11 @@ static int check_version(const struct http_request *r, struct http_upgrade *u)
     struct ws_str version = http_request_field(r, "Sec-WebSocket-Version", &count);
 
     if (count == 0)
-        return refuse(u, 400, "no Sec-WebSocket-Version");
+        return fail_with(u, 400, "no Sec-WebSocket-Version");
     if (count > 1) /* §11.3.5 */
-        return refuse(u, 400, "more than one Sec-WebSocket-Version field");
+        return fail_with(u, 400, "more than one Sec-WebSocket-Version field");
     if (!ws_str_is(version, "13"))
-        return refuse(u, 426, "Sec-WebSocket-Version is not 13");
+        return fail_with(u, 426, "Sec-WebSocket-Version is not 13");
     return 0;
 }
 
@@ -406,11 +406,11 @@ static int check_key(const struct http_request *r, struct http_upgrade *u)
     struct ws_str key = http_request_field(r, "Sec-WebSocket-Key", &count);
 
     if (count == 0)
-        return refuse(u, 400, "no Sec-WebSocket-Key");
+        return fail_with(u, 400, "no Sec-WebSocket-Key");
     if (count > 1)
-        return refuse(u, 400, "more than one Sec-WebSocket-Key field");
+        return fail_with(u, 400, "more than one Sec-WebSocket-Key field");
     if (key.len != KEY_TEXT || base64_decode(nonce, key.data, key.len) != KEY_SIZE)
-        return refuse(u, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
+        return fail_with(u, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
     write_accept(u->accept, key.data);
     return 0;
 }

@@ -142,7 +142,7 @@ void listen_unlink(const struct listen_file *file)
 
 /* The umask may have taken from the file what was asked for. chmod() would follow a symbolic link
  * that somebody puts in its place; not to do so needs Linux 6.6, or /proc. */
-static bool widen(const char *path, unsigned mode)
+static bool widen_rights(const char *path, unsigned mode)
 {
     struct stat st;
 
@@ -171,7 +171,7 @@ static int open_unix(const char *address, const struct sockaddr_un *un, unsigned
         errno = error;
         return failed(fd, "lstat", address, why, size);
     }
-    if (!widen(un->sun_path, mode))
+    if (!widen_rights(un->sun_path, mode))
         step = "chmod";
     else if (listen(fd, BACKLOG) != 0)
         step = "listen";

@@ -13,7 +13,7 @@ enum {
     SMALL = OUTPUT_CHUNK_SIZE / 16 /* bytes of a frame that it should not keep a chunk alive for */
 };
 
-static size_t chunk_size(size_t cap)
+static size_t chunk_bytes(size_t cap)
 {
     return sizeof(struct output_chunk) + cap;
 }
@@ -21,7 +21,7 @@ static size_t chunk_size(size_t cap)
 static struct output_chunk *chunk_alloc(struct account *account, size_t cap, enum account_kind kind,
                                         int *error)
 {
-    struct output_chunk *chunk = account_new(account, chunk_size(cap), kind, error);
+    struct output_chunk *chunk = account_new(account, chunk_bytes(cap), kind, error);
 
     if (chunk != NULL)
         *chunk = (struct output_chunk){.account = account, .refs = 1, .cap = cap};
@@ -54,9 +54,9 @@ static void chunk_release(struct output_pool *pool, struct output_chunk *chunk)
     if (chunk->refs > 0)
         return;
     if (chunk->account != NULL)
-        account_free(chunk->account, chunk, chunk_size(chunk->cap));
+        account_free(chunk->account, chunk, chunk_bytes(chunk->cap));
     else
-        block_free(chunk, chunk_size(chunk->cap));
+        block_free(chunk, chunk_bytes(chunk->cap));
 }
 
 static void chunk_write(struct output_chunk *chunk, const void *data, size_t len)
@@ -200,7 +200,7 @@ int output_append_last(struct output *o, const void *data, size_t len)
             return ACCOUNT_FULL; /* the place was taken before */
         if (o->head + o->count == o->cap)
             slices_to_front(o);
-        if ((chunk = block_new(chunk_size(len))) == NULL)
+        if ((chunk = block_new(chunk_bytes(len))) == NULL)
             return ACCOUNT_NOMEM;
         *chunk = (struct output_chunk){.refs = 1, .cap = len};
         slices_push(o, (struct output_slice){.chunk = chunk});

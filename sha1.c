@@ -8,7 +8,7 @@
 
 enum { BLOCK = 64 };
 
-static uint32_t rotate(uint32_t x, int n)
+static uint32_t rotate32(uint32_t x, int n)
 {
     return x << n | x >> (32 - n);
 }
@@ -47,11 +47,11 @@ static void add_block(uint32_t h[5], const uint8_t *block)
         uint32_t next;
 
         if (t >= 16)
-            w[t] = rotate(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
-        next = rotate(a, 5) + mix(t, b, c, d) + e + w[t];
+            w[t] = rotate32(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
+        next = rotate32(a, 5) + mix(t, b, c, d) + e + w[t];
         e = d;
         d = c;
-        c = rotate(b, 30);
+        c = rotate32(b, 30);
         b = a;
         a = next;
     }

@@ -12,7 +12,7 @@ static uint64_t load(const uint8_t *p)
            (uint64_t)p[7] << 56;
 }
 
-static uint64_t rotate(uint64_t x, int bits)
+static uint64_t rotate64(uint64_t x, int bits)
 {
     return x << bits | x >> (64 - bits);
 }
@@ -21,14 +21,14 @@ static void sip_round(uint64_t v[4])
 {
     v[0] += v[1];
     v[2] += v[3];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] = rotate(v[0], 32);
+    v[1] = rotate64(v[1], 13) ^ v[0];
+    v[3] = rotate64(v[3], 16) ^ v[2];
+    v[0] = rotate64(v[0], 32);
     v[2] += v[1];
     v[0] += v[3];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] = rotate(v[2], 32);
+    v[1] = rotate64(v[1], 17) ^ v[2];
+    v[3] = rotate64(v[3], 21) ^ v[0];
+    v[2] = rotate64(v[2], 32);
 }
 
 static void absorb(uint64_t v[4], uint64_t word)

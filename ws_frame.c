@@ -17,11 +17,11 @@ static bool is_known(unsigned opcode)
 /* What is wrong with the first two bytes, as far as they are there; NULL when nothing is. §5.1,
  * §5.2, §5.5. Inline, since each frame passes here: a call would be 1/30 of a small echo's
  * instructions. */
-static inline const char *start_fault(const uint8_t *buf, size_t len)
+static inline const char *start_fault(const uint8_t *buf, size_t len, uint8_t rsv)
 {
     bool control = ws_opcode_is_control((enum ws_opcode)(buf[0] & OPCODE));
 
-    if ((buf[0] & RSV) != 0)
+    if ((buf[0] & RSV & ~(control ? 0 : rsv)) != 0)
         return "a reserved bit is set without an extension";
     if (!is_known(buf[0] & OPCODE))
         return "unknown opcode";
@@ -56,14 +56,14 @@ static bool extended_is_legal(const uint8_t *p, size_t n, size_t size)
     return true;
 }
 
-int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len)
+int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len, uint8_t rsv)
 {
     size_t extended;
     unsigned len7;
 
     if (len == 0)
         return WS_NEED_MORE;
-    if (start_fault(buf, len) != NULL)
+    if (start_fault(buf, len, rsv) != NULL)
         return -WS_CLOSE_PROTOCOL;
     if (len < 2)
         return WS_NEED_MORE;
@@ -76,13 +76,14 @@ int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len)
     f->len = extended == 0 ? len7 : load_be(buf + 2, extended);
     memcpy(f->mask, buf + 2 + extended, 4);
     f->opcode = (enum ws_opcode)(buf[0] & OPCODE);
+    f->rsv = buf[0] & RSV;
     f->fin = (buf[0] & FIN) != 0;
     return (int)(2 + extended + 4);
 }
 
-const char *ws_frame_fault(const uint8_t *buf, size_t len)
+const char *ws_frame_fault(const uint8_t *buf, size_t len, uint8_t rsv)
 {
-    const char *fault = start_fault(buf, len);
+    const char *fault = start_fault(buf, len, rsv);
 
     return fault != NULL ? fault : "a length over 2^63, or not in its shortest form";
 }

@@ -23,20 +23,24 @@ struct ws_frame {
     uint64_t len;    /* payload bytes that the header announces; bit 63 is clear */
     uint8_t mask[4]; /* masking key */
     enum ws_opcode opcode;
+    uint8_t rsv; /* RSV1 to RSV3 as they are in the first byte: 0x40, 0x20, 0x10 */
     bool fin;
 };
 
 /* Decode the header of a frame from a client out of `buf[0..len)`, which is borrowed.
  *
+ *   rsv    the reserved bits to which an extension that was agreed on gives a meaning, as in
+ *          struct ws_frame; 0: none was agreed on
+ *
  * Returns the header's length in bytes (6 to 14) with `f` filled in, WS_NEED_MORE, or
- * -WS_CLOSE_PROTOCOL as soon as the bytes so far cannot begin a legal frame: RSV set, opcode
- * unknown, not masked, a length not in its shortest form or with bit 63 set, a control frame
- * without FIN or over 125 bytes. RFC 6455 §5.1, §5.2, §5.5. */
-int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len);
+ * -WS_CLOSE_PROTOCOL as soon as the bytes so far cannot begin a legal frame: another reserved bit
+ * set, opcode unknown, not masked, a length not in its shortest form or with bit 63 set, a control
+ * frame with a reserved bit, without FIN or over 125 bytes. RFC 6455 §5.1, §5.2, §5.5. */
+int ws_frame_decode(struct ws_frame *f, const uint8_t *buf, size_t len, uint8_t rsv);
 
 /* What is wrong with a header that ws_frame_decode() refused, in a few words for the peer and the
  * log. */
-const char *ws_frame_fault(const uint8_t *buf, size_t len);
+const char *ws_frame_fault(const uint8_t *buf, size_t len, uint8_t rsv);
 
 /* Write the header of an unfragmented, unmasked frame with `len` bytes of payload.
  * Returns its length: 2, 4 or 10. RFC 6455 §5.2. */

@@ -58,6 +58,11 @@ int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *d
     return 0;
 }
 
+int ws_message_judge(struct ws_message *m, const uint8_t *data, size_t len)
+{
+    return m->state == MESSAGE_TEXT && !utf8_feed(&m->utf8, data, len) ? -WS_CLOSE_INVALID : 0;
+}
+
 int ws_message_whole(const struct ws_frame *f, uint8_t *data, size_t max_len)
 {
     struct utf8 utf8 = {0};

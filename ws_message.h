@@ -43,6 +43,10 @@ int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_
 int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
                       uint64_t offset);
 
+/* Judge the next bytes of a message whose content is not its payload as it came, since an extension
+ * has changed that: what ws_message_unmask() does, apart from unmasking. Returns the same. */
+int ws_message_judge(struct ws_message *m, const uint8_t *data, size_t len);
+
 /* All payload of data frame `f` has come.
  *
  * Returns 0 when the message goes on, its opcode (WS_OP_TEXT or WS_OP_BINARY) when it is whole, and

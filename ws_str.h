@@ -19,6 +19,7 @@ struct ws_str {
 
 struct ws_str ws_str(const char *text);            /* borrowed, without its NUL; NULL: no text */
 bool ws_str_is(struct ws_str s, const char *text); /* equal, byte by byte */
+int ws_hex_value(char c); /* of a hexadecimal digit; -1 for another character */
 
 #ifdef __cplusplus
 }

@@ -95,7 +95,7 @@ static uint64_t run_decode(struct subject *s)
 {
     struct ws_frame f;
 
-    if (ws_frame_decode(&f, s->data, WS_FRAME_HEADER_MAX) <= 0)
+    if (ws_frame_decode(&f, s->data, WS_FRAME_HEADER_MAX, 0) <= 0)
         errx(EXIT_FAILURE, "%s: not a frame?", s->name);
     return f.len + f.mask[0];
 }

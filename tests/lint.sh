@@ -26,12 +26,22 @@ LC_ALL=C.UTF-8 grep -nE '^.{101}' $sources $headers | sed 's/^\([^:]*:[0-9]*\):.
 names() { echo "$@" | tr ' ' '|'; }
 for name in $PURE; do echo "$name.c $name.h"; done |
     xargs grep -HnE '^ *# *include' ./*avx2.h |
-    grep -vE '<(assert|limits|std[a-z]*|strings?|immintrin)\.h>' |
+    grep -vE '<(assert|limits|std[a-z]*|strings?|time|immintrin)\.h>' |
     grep -vE "\"($(names $PURE block ws_protocol avx2 utf8_avx2))\.h\"" |
     sed 's/$/: not in a pure file/' >>"$log"
 
+for name in $PURE; do
+    nm --undefined-only --format=posix "$BUILD/$name.o" |
+        grep -E '^(time|clock_gettime|gettimeofday|localtime(_r)?) ' |
+        sed "s|^|$name.c: a pure file has no clock: |" >>"$log"
+done
+
 # Calls go one way.
 sh tests/layers.sh "$BUILD" $CORE >>"$log"
+
+# Who likes one file best can make one: no two files of the library use a name for two things.
+for name in $CORE; do echo "#include \"$name.c\""; done |
+    ${CC:-cc} -x c -std=c11 -I. -fsyntax-only - 2>&1 | grep 'error:' >>"$log"
 
 # Programs and socketio/ stand on the public header alone.
 git ls-files minnow.c 'minnow_*' 'examples/*.[ch]' 'socketio/*.[ch]' |

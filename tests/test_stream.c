@@ -34,7 +34,7 @@ static void assert_message(const struct stream *s, size_t index, enum ws_opcode 
     size_t header_len = ws_frame_encode(header, opcode, size);
     uint8_t *payload = malloc(size);
     struct ws_frame f;
-    int used = ws_frame_decode(&f, request, s->request_len);
+    int used = ws_frame_decode(&f, request, s->request_len, 0);
 
     assert_non_null(payload);
     assert_true(used > 0);

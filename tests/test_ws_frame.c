@@ -20,7 +20,7 @@ enum { PROTOCOL = -WS_CLOSE_PROTOCOL };
 static int decode(struct ws_frame *f, const uint8_t *wire, size_t len)
 {
     uint8_t *copy = exact_copy(wire, len);
-    int result = ws_frame_decode(f, copy, len);
+    int result = ws_frame_decode(f, copy, len, 0);
 
     free(copy);
     return result;
@@ -365,6 +365,31 @@ static void opcodes_have_names_and_kinds(void **state)
 }
 
 /* The text names the rule that was broken, also where only the first byte is there. */
+static void only_data_frames_may_have_the_reserved_bits_that_were_agreed_on(void **state)
+{
+    static const uint8_t bits[] = {0x40, 0x20, 0x10};
+    struct ws_frame f;
+    (void)state;
+
+    for (unsigned agreed = 0; agreed < 8; agreed++) {
+        for (unsigned set = 0; set < 8; set++) {
+            uint8_t rsv = (uint8_t)(agreed << 4);
+            uint8_t wire[6] = {(uint8_t)(0x82 | set << 4), 0x80};
+
+            assert_int_equal(ws_frame_decode(&f, wire, sizeof wire, rsv),
+                             (set & ~agreed) == 0 ? 6 : -WS_CLOSE_PROTOCOL);
+            if ((set & ~agreed) == 0)
+                assert_int_equal(f.rsv, set << 4);
+        }
+    }
+    for (size_t i = 0; i < sizeof bits; i++) {
+        uint8_t ping[6] = {(uint8_t)(0x89 | bits[i]), 0x80};
+
+        assert_int_equal(ws_frame_decode(&f, ping, sizeof ping, 0x70), -WS_CLOSE_PROTOCOL);
+        assert_non_null(strstr(ws_frame_fault(ping, sizeof ping, 0x70), "reserved bit"));
+    }
+}
+
 static void fault_names_the_rule(void **state)
 {
     static const struct {
@@ -381,10 +406,10 @@ static void fault_names_the_rule(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
-        assert_int_equal(ws_frame_decode(&f, faults[i].wire, faults[i].len), -WS_CLOSE_PROTOCOL);
-        if (strstr(ws_frame_fault(faults[i].wire, faults[i].len), faults[i].word) == NULL)
+        assert_int_equal(ws_frame_decode(&f, faults[i].wire, faults[i].len, 0), -WS_CLOSE_PROTOCOL);
+        if (strstr(ws_frame_fault(faults[i].wire, faults[i].len, 0), faults[i].word) == NULL)
             fail_msg("no \"%s\" in: %s", faults[i].word,
-                     ws_frame_fault(faults[i].wire, faults[i].len));
+                     ws_frame_fault(faults[i].wire, faults[i].len, 0));
     }
 }
 
@@ -404,6 +429,7 @@ int main(void)
         cmocka_unit_test(a_payload_may_be_unmasked_in_two_pieces_at_every_split),
         cmocka_unit_test(unmasking_tells_whether_all_is_ascii),
         cmocka_unit_test(opcodes_have_names_and_kinds),
+        cmocka_unit_test(only_data_frames_may_have_the_reserved_bits_that_were_agreed_on),
         cmocka_unit_test(fault_names_the_rule),
     };
 

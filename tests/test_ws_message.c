@@ -508,9 +508,38 @@ static void a_reason_that_is_too_long_is_cut_between_characters(void **state)
     }
 }
 
+/* As when an extension has decoded the payload. */
+static void content_may_be_judged_apart_from_the_payload(void **state)
+{
+    static const uint8_t euro[] = "\xe2\x82\xac", broken[] = "\xe2\x28";
+    const struct ws_frame text = {.len = 3, .opcode = WS_OP_TEXT, .fin = true};
+    const struct ws_frame binary = {.len = 3, .opcode = WS_OP_BINARY, .fin = true};
+    struct ws_message m = {0};
+    (void)state;
+
+    for (size_t split = 0; split <= 3; split++) {
+        assert_int_equal(ws_message_admit(&m, &text, 100), 0);
+        assert_int_equal(ws_message_judge(&m, euro, split), 0);
+        assert_int_equal(ws_message_judge(&m, euro + split, 3 - split), 0);
+        assert_int_equal(ws_message_frame_end(&m, &text), WS_OP_TEXT);
+    }
+    assert_int_equal(ws_message_admit(&m, &text, 100), 0);
+    assert_int_equal(ws_message_judge(&m, broken, 1), 0);
+    assert_int_equal(ws_message_judge(&m, broken + 1, 1), -WS_CLOSE_INVALID);
+    m = (struct ws_message){0};
+    assert_int_equal(ws_message_admit(&m, &text, 100), 0);
+    assert_int_equal(ws_message_judge(&m, euro, 2), 0);
+    assert_int_equal(ws_message_frame_end(&m, &text), -WS_CLOSE_INVALID);
+    m = (struct ws_message){0};
+    assert_int_equal(ws_message_admit(&m, &binary, 100), 0);
+    assert_int_equal(ws_message_judge(&m, broken, 2), 0);
+    assert_int_equal(ws_message_frame_end(&m, &binary), WS_OP_BINARY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(content_may_be_judged_apart_from_the_payload),
         cmocka_unit_test(a_message_in_one_frame_is_whole_at_once),
         cmocka_unit_test(fragments_make_one_message_of_the_first_ones_type),
         cmocka_unit_test(a_continuation_of_nothing_is_refused),

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static int decode_exact(struct ws_frame *f, const uint8_t *data, size_t len)
 {
     uint8_t *copy = exact_copy(data, len);
-    int result = ws_frame_decode(f, copy, len);
+    int result = ws_frame_decode(f, copy, len, 0);
 
     free(copy);
     return result;

@@ -99,7 +99,7 @@ static struct outcome run(const uint8_t *data, size_t size, size_t step)
     struct ws_frame f;
     int header;
 
-    while (o.error == 0 && (header = ws_frame_decode(&f, data, size)) > 0) {
+    while (o.error == 0 && (header = ws_frame_decode(&f, data, size, 0)) > 0) {
         size_t len = size - (size_t)header;
         uint8_t *payload;
 
