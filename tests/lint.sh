@@ -41,7 +41,7 @@ sh tests/layers.sh "$BUILD" $CORE >>"$log"
 
 # Who likes one file best can make one: no two files of the library use a name for two things.
 for name in $CORE; do echo "#include \"$name.c\""; done |
-    ${CC:-cc} -x c -std=c11 -I. -fsyntax-only - 2>&1 | grep 'error:' >>"$log"
+    ${CC:-cc} -x c -std=c11 -D_GNU_SOURCE -I. -fsyntax-only - 2>&1 | grep 'error:' >>"$log"
 
 # Programs and socketio/ stand on the public header alone.
 git ls-files minnow.c 'minnow_*' 'examples/*.[ch]' 'socketio/*.[ch]' |
