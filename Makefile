@@ -5,6 +5,8 @@ CFLAGS ?= -O2 -g -fno-asynchronous-unwind-tables
 # objects serve a plain link too. clang wants a linker of its own for that.
 LTO ?= $(if $(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects)
 PREFIX ?= /usr/local
+# Assertions are for tests and `make debug`.
+RELEASE ?= -DNDEBUG
 BUILD ?= build
 
 STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
@@ -14,7 +16,7 @@ SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-om
 # Lowest first: each may call those before it. `make lint` checks that.
 PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade account buf table host timer \
     output room log_limit conn_table input
-CORE = block $(PURE) listen server ws_services conn_output conn_trace conn_end conn_ws conn_http \
+CORE = block $(PURE) listen conn_socket server ws_services conn_output conn_trace conn_end conn_ws conn_http \
     conn accept ws
 PROGRAM = minnow minnow_log minnow_socketio
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
@@ -43,7 +45,7 @@ LINK_test_output = output buf $(MEMORY) tests/oom
 LINK_test_log_limit = log_limit
 LINK_test_conn_table = conn_table tests/oom
 LINK_test_input = input buf $(MEMORY) tests/oom
-LINK_test_conn_output = conn_output server ws_services listen $(PURE) block tests/oom
+LINK_test_conn_output = conn_output conn_socket server ws_services listen $(PURE) block tests/oom
 LINK_test_room = room $(LINK_test_host)
 LINK_test_listen = listen tests/faults tests/raw_client
 LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
@@ -111,10 +113,10 @@ $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminno
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(STANDARD) $(CPPFLAGS) $(CFLAGS) $(LTO) -c -o $@ $<
+	$(CC) $(STANDARD) $(RELEASE) $(CPPFLAGS) $(CFLAGS) $(LTO) -c -o $@ $<
 
 # Changes when the compiler or its flags do, and with it everything that is compiled.
-FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LTO) $(SANITIZE) $(LDFLAGS)
+FLAGS = $(CC) $(RELEASE) $(CPPFLAGS) $(CFLAGS) $(LTO) $(SANITIZE) $(LDFLAGS)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo $(call quoted,$(FLAGS)) | cmp -s - $@ || echo $(call quoted,$(FLAGS)) > $@
@@ -214,7 +216,7 @@ lint: conformance $(CORE:%=$(BUILD)/%.o) ## Check format, layers and what clang-
 include bench/bench.mk
 
 debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
-	$(MAKE) BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" LTO= $(BUILD)/debug/minnow
+	$(MAKE) BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" LTO= RELEASE= $(BUILD)/debug/minnow
 
 static: ## Build ./build/static/minnow with musl, without any shared library
 	$(MAKE) CC=musl-gcc LDFLAGS="-static $(LDFLAGS)" BUILD=$(BUILD)/static $(BUILD)/static/minnow

@@ -3,6 +3,7 @@
  * Accounts of memory and the blocks that they count; see account.h. */
 #include "account.h"
 
+#include <assert.h>
 #include <stdint.h>
 
 #include "block.h"
@@ -89,14 +90,17 @@ bool account_take(struct account *a, size_t n, enum account_kind kind)
         return false;
     for (struct account *each = a; each != NULL; each = each->above)
         each->used += n;
+    assert(b->all.used <= b->max);
     spares_trim(b);
     return true;
 }
 
 void account_give(struct account *a, size_t n)
 {
-    for (; a != NULL; a = a->above)
+    for (; a != NULL; a = a->above) {
+        assert(n <= a->used);
         a->used -= n;
+    }
 }
 
 /* --- blocks that serve again ------------------------------------------------------------------ */

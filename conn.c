@@ -4,18 +4,17 @@
  * conn_http.c and conn_ws.c; how bytes leave, of conn_output.c; the states are in conn.h. */
 #include "conn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "conn_end.h"
 #include "conn_http.h"
 #include "conn_output.h"
+#include "conn_socket.h"
 #include "conn_ws.h"
 
 /* The peer has shut down its sending side. It still gets what it is owed. */
@@ -182,6 +181,7 @@ static size_t feed(struct ws_conn *c, uint8_t *data, size_t len)
             step = len - used;
             break;
         }
+        assert(step <= len - used);
         used += step;
         if (server_share_used(c->server, SHARE_STEP + step / SHARE_BYTES) && used < len &&
             c->state < CONN_CLOSING && begin_rest(c, len - used))
@@ -291,9 +291,9 @@ static bool read_input(struct ws_conn *c)
     size_t kept = take_frame_start(c, shared);
     size_t direct = kept > 0 ? 0 : conn_payload_space(c, &space);
     struct iovec iov[] = {{.iov_base = space, .iov_len = direct},
-                          {.iov_base = shared, .iov_len = RECEIVE_SIZE}};
-    ssize_t n = direct > 0 ? readv(c->source.fd, iov, 2)
-                           : recv(c->source.fd, shared + kept, RECEIVE_SIZE, 0);
+                          {.iov_base = shared + kept, .iov_len = RECEIVE_SIZE}};
+    ssize_t n = direct > 0 ? socket_receive(c->source.fd, iov, 2)
+                           : socket_receive(c->source.fd, iov + 1, 1);
 
     if (n > 0) {
         direct = (size_t)n < direct ? (size_t)n : direct;
@@ -361,7 +361,7 @@ static void finish_lingering(struct ws_conn *c)
         conn_kill(c);
     } else if (!c->life.fin_sent) {
         c->life.fin_sent = true;
-        shutdown(c->source.fd, SHUT_WR);
+        socket_end_output(c->source.fd);
     }
 }
 
@@ -413,6 +413,7 @@ static void update_interest(struct ws_conn *c)
 
 void conn_settle(struct ws_conn *c)
 {
+    assert(c->state != CONN_DEAD && !c->life.listed && c->server->in_turn);
     c->out.sent_at_once = false;
     if (!c->out.blocked)
         conn_flush(c);
@@ -624,7 +625,7 @@ struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host)
         server_log(s, WS_LOG_ERROR, "refused a client: out of memory");
         host_release(&s->hosts, host);
         free(c);
-        close(fd);
+        socket_close(fd);
         return NULL;
     }
     c->account.above = host == NULL ? &s->budget.all : &host->account;

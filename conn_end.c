@@ -3,12 +3,13 @@
  * How a connection ends; see the table in conn_end.h. */
 #include "conn_end.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "conn_output.h"
+#include "conn_socket.h"
 #include "conn_trace.h"
 
 /* --- the closing handshake -------------------------------------------------------------------- */
@@ -111,6 +112,7 @@ bool conn_owes_answer(const struct ws_conn *c)
 
 void conn_void(struct ws_conn *c)
 {
+    assert(conn_owes_answer(c));
     c->state = CONN_HTTP; /* no request is open for ws_respond() any more */
     if (c->endpoint->handlers.on_abort != NULL)
         c->endpoint->handlers.on_abort(c);
@@ -131,21 +133,24 @@ void conn_kill(struct ws_conn *c)
 {
     if (c->state == CONN_DEAD)
         return;
+    assert(!conn_owes_answer(c));
     c->state = CONN_DEAD;
     timer_cancel(&c->server->timers, &c->timer);
     conn_narrow(c);
     epoll_ctl(c->server->epoll_fd, EPOLL_CTL_DEL, c->source.fd, NULL);
-    close(c->source.fd);
+    socket_close(c->source.fd);
     conn_drop_output(c);
     server_touch(c);
 }
 
 void conn_free(struct ws_conn *c)
 {
+    assert(c->state == CONN_DEAD && !c->life.listed && c->timer.link == NULL);
     conn_report_close(c, WS_CLOSE_ABNORMAL, "", 0);
     room_leave_all(&c->server->rooms, &c->rooms);
     input_release(&c->input, &c->account);
     conn_drop_output(c);
+    assert(c->account.used == 0); /* all that was counted has been given back */
     c->server->refused_count -= c->life.refused;
     conn_table_remove(&c->server->conns, c->id);
     host_release(&c->server->hosts, server_host_of(c));

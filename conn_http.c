@@ -5,6 +5,7 @@
  * http_upgrade. */
 #include "conn_http.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -104,7 +105,7 @@ static int respond(struct ws_conn *c, int status, const struct ws_header *header
 /* A request whose head was kept while its body comes: it is parsed again. */
 static struct ws_request *kept_request(struct ws_conn *c)
 {
-    struct ws_request *req = &c->server->request;
+    struct ws_request *req = &c->server->hand.request;
     const char *kept = (const char *)c->input->request.data;
     const char *why;
 
@@ -118,7 +119,7 @@ static struct ws_request *request_in_hand(struct ws_conn *c)
 {
     bool kept = c->input != NULL && c->input->head_len != 0;
 
-    return kept ? kept_request(c) : &c->server->request;
+    return kept ? kept_request(c) : &c->server->hand.request;
 }
 
 /* A plain request is to be refused: the application may say it in its own words, or hears that it
@@ -231,15 +232,15 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
         return;
     }
     c->state = CONN_UPGRADING;
-    c->server->upgrade = &u;
-    c->server->refusal_failed = false;
+    c->server->hand.upgrade = &u;
+    c->server->hand.refusal_failed = false;
     if (c->endpoint->handlers.on_upgrade != NULL)
         c->endpoint->handlers.on_upgrade(c, req);
-    if (c->state == CONN_UPGRADING && c->server->refusal_failed)
+    if (c->state == CONN_UPGRADING && c->server->hand.refusal_failed)
         conn_refuse(c, 500, "the application's refusal is not a legal response", NULL);
     if (c->state == CONN_UPGRADING && switch_protocols(c, &u, u.subprotocol, NULL, 0) != 0)
         conn_refuse_overload(c);
-    c->server->upgrade = NULL;
+    c->server->hand.upgrade = NULL;
     if (c->state == CONN_OPEN)
         conn_open(c, req);
 }
@@ -249,6 +250,7 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
 /* A plain request is there, body and all. */
 static void hand_over(struct ws_conn *c, const struct ws_request *req)
 {
+    assert(c->state == CONN_BODY);
     c->state = CONN_ANSWERING;
     timer_cancel(&c->server->timers, &c->timer);
     c->endpoint->handlers.on_request(c, req);
@@ -335,7 +337,7 @@ static void answer_options(struct ws_conn *c, const struct http_request *r)
 /* The head of a request is complete. Returns how many of the `behind` bytes were its body. */
 static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, size_t behind)
 {
-    struct ws_request *req = &c->server->request;
+    struct ws_request *req = &c->server->hand.request;
     const struct endpoint *e;
     const char *why = "";
     int error = http_request_parse(&req->http, (const char *)head, head_len, &why);
@@ -402,8 +404,10 @@ static void body_received(struct ws_conn *c)
 size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     size_t used;
-    int result = body_keep(c, data, len, &used);
+    int result;
 
+    assert(c->state == CONN_BODY && c->input->head_len != 0);
+    result = body_keep(c, data, len, &used);
     if (result > 0)
         body_received(c);
     else if (result == -503)
@@ -421,6 +425,7 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
     struct http_scan *scan = c->input == NULL ? &fresh : &c->input->scan;
     int head_len;
 
+    assert(c->state == CONN_HTTP);
     if (c->input != NULL)
         buf_release(&c->input->request, &c->account); /* of the request before this one */
     if (scan->at == 0 && c->req.served) /* the first request's time runs from the accept */
@@ -447,13 +452,13 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
 int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
                       const struct ws_str *body, size_t pieces)
 {
-    bool refusing = c->state == CONN_UPGRADING && c->server->upgrade != NULL;
+    bool refusing = c->state == CONN_UPGRADING && c->server->hand.upgrade != NULL;
 
     if (c->state != CONN_ANSWERING && c->state != CONN_BODY && !refusing)
         return WS_ERR_CLOSED;
     /* Until it succeeds: a refusal with a mistake in it must not turn into a 101. */
     if (refusing)
-        c->server->refusal_failed = true;
+        c->server->hand.refusal_failed = true;
     if (status < 200 || status > 599)
         return WS_ERR_INVALID;
     if (refusing) {
@@ -477,11 +482,11 @@ int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, s
 int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header *headers,
               size_t count)
 {
-    if (c->state != CONN_UPGRADING || c->server->upgrade == NULL)
+    if (c->state != CONN_UPGRADING || c->server->hand.upgrade == NULL)
         return WS_ERR_CLOSED;
-    if (subprotocol != NULL && !http_upgrade_offers(&c->server->request.http, subprotocol))
+    if (subprotocol != NULL && !http_upgrade_offers(&c->server->hand.request.http, subprotocol))
         return WS_ERR_INVALID;
-    return switch_protocols(c, c->server->upgrade, subprotocol, headers, count);
+    return switch_protocols(c, c->server->hand.upgrade, subprotocol, headers, count);
 }
 
 struct ws_str ws_request_method(const struct ws_request *req)

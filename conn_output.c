@@ -16,16 +16,11 @@
  * reads leaves in one call then, not in ten (`make bench`, echo of 1 MiB). */
 #include "conn_output.h"
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 
+#include "conn_socket.h"
 #include "listen.h"
 
 enum {
@@ -105,21 +100,13 @@ int conn_send_result(struct ws_conn *c)
 /* One system call. Returns bytes sent, 0 when the socket is full, -1 when the connection is broken.
  * Then something is lost, and nothing may follow it; not every error (ENOBUFS) sees to that by
  * itself. */
-static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, uint16_t count)
+static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, size_t count)
 {
-    /* The field is a size_t in glibc and an int in musl. */
-    struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
-    ssize_t n;
+    ssize_t n = socket_send(c->source.fd, iov, count);
 
-    do {
-        n = count == 1 ? send(c->source.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
-                       : sendmsg(c->source.fd, &message, MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return 0;
     if (n < 0) {
         c->out.broken = true;
-        shutdown(c->source.fd, SHUT_RDWR);
+        socket_end(c->source.fd);
         return n;
     }
     c->unacked_base += (uint32_t)n;
@@ -130,11 +117,9 @@ static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, uint16_t count)
 static bool widen(struct ws_conn *c, size_t left)
 {
     struct ws_server *s = c->server;
-    int as_much_as_it_can = 0; /* the system's default, which is no limit */
 
     if (c->out.wide || left < LISTEN_UNSENT_MAX / 2 || s->wide_count >= s->wide_max ||
-        setsockopt(c->source.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &as_much_as_it_can,
-                   sizeof as_much_as_it_can) != 0)
+        !socket_limit_unsent(c->source.fd, 0))
         return false;
     c->out.wide = true;
     s->wide_count++;
@@ -143,14 +128,12 @@ static bool widen(struct ws_conn *c, size_t left)
 
 void conn_narrow(struct ws_conn *c)
 {
-    int unsent = LISTEN_UNSENT_MAX;
-
     if (!c->out.wide)
         return;
     c->out.wide = false;
     c->server->wide_count--;
     if (c->state != CONN_DEAD)
-        setsockopt(c->source.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+        socket_limit_unsent(c->source.fd, LISTEN_UNSENT_MAX);
 }
 
 void conn_give_up_output(struct ws_conn *c)
@@ -164,7 +147,7 @@ void conn_give_up_output(struct ws_conn *c)
 /* Something that was begun or promised cannot be kept. */
 COLD static void break_output(struct ws_conn *c)
 {
-    shutdown(c->source.fd, SHUT_RDWR);
+    socket_end(c->source.fd);
     conn_give_up_output(c);
 }
 
@@ -178,7 +161,7 @@ static ssize_t send_gathered(struct ws_conn *c, const struct output *queue)
     for (size_t i = 0; i < count; i++)
         iov[i] =
             (struct iovec){.iov_base = (void *)(uintptr_t)spans[i].data, .iov_len = spans[i].len};
-    return send_spans(c, iov, (uint16_t)count);
+    return send_spans(c, iov, count);
 }
 
 static int queue_append(struct ws_conn *c, enum account_kind kind, const void *head,
@@ -228,6 +211,7 @@ static void flush_stage(struct ws_conn *c)
 {
     struct stage *stage = &c->server->stage;
 
+    assert(c->outbox == NULL && stage->owner == c);
     stage->owner = NULL;
     if (send_at_once(c, ACCOUNT_ESSENTIAL, stage->data, 0, stage->data, stage->len) != 0)
         break_output(c); /* it was promised, and it cannot be kept */
@@ -285,18 +269,9 @@ void conn_flush(struct ws_conn *c)
         conn_drop_output(c);
 }
 
-/* Bytes that are in the socket and that the peer has yet to take. A Unix socket counts the memory
- * that they occupy, which is more. */
-static uint32_t untaken(const struct ws_conn *c)
-{
-    int n = 0;
-
-    return ioctl(c->source.fd, TIOCOUTQ, &n) != 0 || n < 0 ? 0 : (uint32_t)n;
-}
-
 bool conn_all_taken(const struct ws_conn *c)
 {
-    return untaken(c) == 0;
+    return socket_unacked(c->source.fd) == 0;
 }
 
 static void mark_output(struct ws_conn *c, uint32_t left)
@@ -307,14 +282,14 @@ static void mark_output(struct ws_conn *c, uint32_t left)
 
 void conn_mark_output(struct ws_conn *c)
 {
-    mark_output(c, untaken(c));
+    mark_output(c, socket_unacked(c->source.fd));
 }
 
 /* A socket's buffer holds megabytes, so that a slow reader may make no room in it for a long time,
  * and yet be no silent one. What the peer has acknowledged says more. */
 bool conn_takes_output(struct ws_conn *c, int32_t least)
 {
-    uint32_t left = untaken(c);
+    uint32_t left = socket_unacked(c->source.fd);
 
     if ((int32_t)(c->unacked_base - left) < least)
         return false;

@@ -6,6 +6,8 @@
 #ifndef CONN_OUTPUT_H
 #define CONN_OUTPUT_H
 
+#include <assert.h>
+
 #include "server.h"
 
 /* Send bytes within the limits of this connection and of the server; copied. 0, WS_ERR_CLOSED,
@@ -33,6 +35,7 @@ static inline uint8_t *conn_stage(struct ws_conn *c, size_t max_len)
 }
 static inline void conn_staged(struct ws_conn *c, size_t len)
 {
+    assert(c->server->stage.owner == c && c->outbox == NULL && c->life.listed);
     c->server->stage.len += len;
 }
 /* The same for a few bytes that leave behind all that is queued, unless newer ones take their

@@ -4,6 +4,7 @@
  * handshake (§7), rooms. What is legal is asked of ws_frame and ws_message. */
 #include "conn_ws.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <string.h>
 
@@ -49,10 +50,11 @@ static int frame_append(struct ws_conn *c, enum ws_opcode opcode, const void *da
 {
     uint8_t header[WS_FRAME_SERVER_HEADER_MAX];
     size_t header_len = ws_frame_encode(header, opcode, len);
-    uint8_t *payload = c->server->in_place;
+    uint8_t *payload = c->server->hand.in_place;
 
     if (payload == NULL || payload != data)
         return conn_append(c, header, header_len, data, len);
+    assert(header_len < c->server->hand.in_front);
     memcpy(payload - header_len, header, header_len);
     return conn_append(c, header, 0, payload - header_len, header_len + len);
 }
@@ -209,7 +211,7 @@ static enum account_kind payload_kind(const struct input *in)
 static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     struct input *in = c->input;
-    uint64_t left = in->frame.len - in->frame_got;
+    uint64_t left = in->frame.len - in->frame_got; /* some, or the frame would have ended */
     size_t n = len < left ? len : (size_t)left;
 
     if (c->state == CONN_OPEN) {
@@ -258,9 +260,10 @@ static void whole_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *
         fail_message(c, -result);
         return;
     }
-    c->server->in_place = payload;
+    c->server->hand.in_place = payload;
+    c->server->hand.in_front = ws_frame_header_len(f->len);
     deliver(c, (enum ws_opcode)result, payload, (size_t)f->len);
-    c->server->in_place = NULL;
+    c->server->hand.in_place = NULL;
 }
 
 /* The header of a data frame has come whose message does not lie whole in the receive buffer, and
@@ -304,6 +307,7 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
     struct ws_frame f;
     int header;
 
+    assert(c->state == CONN_OPEN || c->state == CONN_CLOSING);
     if (c->input != NULL && c->input->in_frame)
         return payload_feed(c, data, len);
     header = ws_frame_decode(&f, data, len, 0);
@@ -330,6 +334,7 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
 
 void conn_open(struct ws_conn *c, const struct ws_request *req)
 {
+    assert(c->state == CONN_OPEN && !c->life.opened);
     c->life.opened = true;
     c->life.pinged = false;
     c->heard_ms = c->server->now_ms;

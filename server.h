@@ -169,6 +169,25 @@ struct ws_request {
     struct ws_str body;
 };
 
+/* What the callback that is running is about. One struct for all connections: callbacks come from
+ * the loop alone and never from inside each other, so that one operation is in hand at a time. Each
+ * field says from when to when it is valid. */
+struct in_hand {
+    /* The request whose head was parsed last: until the callback that it is handed to returns. It
+     * points into the receive buffer, or into `input->request` of its connection. */
+    struct ws_request request;
+    /* The handshake that is being judged by the application: in on_upgrade, else NULL. */
+    const struct http_upgrade *upgrade;
+    /* In on_upgrade: ws_respond() was called and did not succeed. */
+    bool refusal_failed;
+    /* The message that is being handed over, when it lies where it was received, with the client's
+     * header of `in_front` bytes before it: in on_message, else NULL. Whoever sends from this very
+     * address sends the message as it came, and then our header may be written over the client's,
+     * which is longer by the masking key (conn_ws.c, frame_append()). */
+    uint8_t *in_place;
+    size_t in_front;
+};
+
 struct ws_server {
     struct ws_options options; /* every default filled in */
     int epoll_fd;
@@ -216,11 +235,8 @@ struct ws_server {
     struct conn_table conns;
     size_t refused_count; /* of them: over max_clients, and told so */
     _Atomic int stop_calls;
-    uint8_t *in_place; /* data in on_message, when the client's header lies in front of it */
-    _Atomic(struct post *) posts;                     /* newest first */
-    struct ws_request request;                        /* the one being handled */
-    const struct http_upgrade *upgrade;               /* in on_upgrade */
-    bool refusal_failed;                              /* the application tried to refuse it */
+    _Atomic(struct post *) posts; /* newest first */
+    struct in_hand hand;
     char head[HEAD_SIZE];                             /* a response head being written */
     uint8_t received[FRAME_START_MAX + RECEIVE_SIZE]; /* shared by all: [kept][new] */
 };

@@ -11,6 +11,7 @@
 #define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
 #include "ws.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,6 +363,7 @@ static void settle_touched(struct ws_server *s)
         settle(c);
         c = next;
     }
+    assert(s->stage.owner == NULL || s->stage.owner->life.listed);
 }
 
 static void source_ready(struct ws_server *s, struct source *source, uint32_t events)
@@ -440,6 +442,7 @@ static int turn(struct ws_server *s, int timeout_ms)
     n = epoll_wait(s->epoll_fd, events, EVENT_BATCH, wait_timeout(s, timeout_ms, before_ms));
     if (n < 0 && errno != EINTR)
         return WS_ERR_SYSTEM;
+    assert(s->hand.in_place == NULL && s->hand.upgrade == NULL); /* in their callbacks alone */
     s->in_turn = true;
     s->turn++;
     s->now_ms = server_clock(s);

@@ -54,6 +54,12 @@ size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode o
  * text the look of utf8_feed(). */
 bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset);
 
+/* Bytes of the header of a client's frame with that payload: 6, 8 or 14. */
+static inline size_t ws_frame_header_len(uint64_t len)
+{
+    return len < 126 ? 6 : len <= 0xffff ? 8 : WS_FRAME_HEADER_MAX;
+}
+
 static inline bool ws_opcode_is_control(enum ws_opcode opcode)
 {
     return (opcode & 0x8) != 0;
