@@ -10,9 +10,10 @@
  * and one reference to that. NULL: it had to be closed. */
 struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host);
 void conn_ready(struct ws_conn *c, uint32_t events); /* one event of a batch */
-/* The end of a turn for `c`, which was touched and is not dead: everything that a callback, an event
- * or a timer left to be done. Called by the loop alone, once for each time that `c` was touched, and
- * never from inside a callback; it calls back, and `c` may be CONN_DEAD after it, but is not freed.
+/* The end of a turn for `c`, which was touched and is not dead: everything that a callback, an
+ * event or a timer left to be done. Called by the loop alone, once for each time that `c` was
+ * touched, and never from inside a callback; it calls back, and `c` may be CONN_DEAD after it, but
+ * is not freed.
  * The steps, in an order that matters:
  *
  *   1. send what has gathered      before input, whose answers would join a queue that is full

@@ -11,8 +11,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* Receive into `count` places (1 or 2). Returns bytes, 0 at the peer's FIN, or -1 with errno: EAGAIN
- * when there is nothing, EINTR to ask again, else the connection is lost. */
+/* Receive into `count` places (1 or 2). Returns bytes, 0 at the peer's FIN, or -1 with errno:
+ * EAGAIN when there is nothing, EINTR to ask again, else the connection is lost. */
 ssize_t socket_receive(int fd, const struct iovec *iov, int count);
 
 /* Send `count` pieces, not empty together. Returns bytes, fewer than there are when the socket is

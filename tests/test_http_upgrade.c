@@ -165,8 +165,8 @@ static void a_field_that_comes_twice_is_named(void **state)
     }
 }
 
-/* Where the option would take it; and where not, that is what is said. The peer hears nothing of our
- * options. */
+/* Where the option would take it; and where not, that is what is said. The peer hears nothing of
+ * our options. */
 static void the_log_of_a_refused_origin_names_the_option_that_allows_it(void **state)
 {
     static const char allow[] = "origin is not this host";
