@@ -16,7 +16,7 @@ PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade acc
     output room log_limit conn_table input
 CORE = block $(PURE) listen server ws_services conn_output conn_trace conn_end conn_ws conn_http \
     conn accept ws
-PROGRAM = minnow minnow_log minnow_socketio
+PROGRAM = $(patsubst %.c,%,$(wildcard program/*.c))
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
 SOCKETIO = $(patsubst %.c,%,$(wildcard socketio/*.c))
@@ -52,7 +52,7 @@ LINK_test_conn_http = $(LINK_test_server)
 LINK_test_conn_body = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
-LINK_test_minnow_log = minnow_log
+LINK_test_minnow_log = program/minnow_log
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
@@ -120,9 +120,9 @@ $(BUILD)/flags: FORCE
 	@echo $(call quoted,$(FLAGS)) | cmp -s - $@ || echo $(call quoted,$(FLAGS)) > $@
 .PHONY: FORCE
 
-$(BUILD)/page.c: web/index.html web/embed.sh
+$(BUILD)/page.c: program/web/index.html program/web/embed.sh
 	@mkdir -p $(@D)
-	sh web/embed.sh $< > $@
+	sh program/web/embed.sh $< > $@
 
 $(BUILD)/page.o: $(BUILD)/page.c $(BUILD)/flags
 	$(CC) -std=c11 $(CFLAGS) -c -o $@ $<

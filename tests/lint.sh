@@ -44,7 +44,7 @@ for name in $CORE; do echo "#include \"$name.c\""; done |
     ${CC:-cc} -x c -std=c11 -D_GNU_SOURCE -I. -fsyntax-only - 2>&1 | grep 'error:' >>"$log"
 
 # Programs and socketio/ stand on the public header alone.
-git ls-files minnow.c 'minnow_*' 'examples/*.[ch]' 'socketio/*.[ch]' |
+git ls-files 'program/*.[ch]' 'examples/*.[ch]' 'socketio/*.[ch]' |
     xargs grep -HnE "^ *# *include *\"(\.\./)*($(names $CORE))\.h\"" |
     grep -vE '"(\.\./)*ws\.h"' |
     sed 's/$/: of the core only ws.h may be included here/' >>"$log"
