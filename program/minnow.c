@@ -37,7 +37,8 @@ static void log_line(void *arg, enum ws_log_level level, const char *line)
     minnow->complained |= level == WS_LOG_ERROR;
     if (!is_wanted(minnow, level))
         return;
-    minnow_log_add(&minnow->streams.log, "minnow: %s", line);
+    minnow_log_add(&minnow->streams.log, "minnow: ");
+    minnow_options_say(&minnow->streams.log, line);
     minnow_streams_end_line(&minnow->streams);
 }
 
@@ -75,8 +76,8 @@ static bool print_start(struct minnow *minnow)
     unsigned port = ws_server_port(minnow->server);
     int error;
 
-    for (size_t i = 0; o->bind[i] != NULL; i++)
-        add_address_line(&minnow->streams.out, o->echo ? "echo" : "chat", o->bind[i], port);
+    for (size_t i = 0; o->bind.items[i] != NULL; i++)
+        add_address_line(&minnow->streams.out, o->echo ? "echo" : "chat", o->bind.items[i], port);
     if (o->verbosity > MINNOW_QUIET) {
         minnow_log_add(&minnow->streams.out, "minnow: up to %zu clients",
                        ws_server_stats(minnow->server).max_clients);
@@ -152,7 +153,7 @@ static bool start(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;
     struct ws_handlers handlers = {
-        .on_request = on_request, .subprotocols = o->subprotocols, .user = minnow};
+        .on_request = on_request, .subprotocols = o->subprotocols.items, .user = minnow};
     int error;
 
     minnow_chat_handle(&handlers, o);

@@ -1,20 +1,31 @@
 /* SPDX-License-Identifier: MIT
  *
- * The command line; see minnow_options.h. */
+ * The command line; see minnow_options.h. All that is known of an option is one row of a table. */
 #include "minnow_options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "minnow_log.h"
-
 #define MINNOW_VERSION "0.1.0"
 
 enum { EXIT_USAGE = 2 };
+
+/* One option. */
+struct row {
+    char letter;          /* 0: none */
+    const char *name;     /* without its dashes */
+    const char *argument; /* its name in --help; NULL: the option takes none */
+    void (*apply)(struct minnow_options *o, const struct row *row, const char *value);
+    size_t place;      /* of what it sets: an offset in struct minnow_options */
+    const char *field; /* of struct ws_options, as the library's texts name it; NULL: none */
+    const char *help;  /* NULL: none; a row without stands on the line of the one before it */
+};
 
 bool minnow_is_unix(const char *address)
 {
@@ -30,35 +41,10 @@ static bool stdout_is_written(void)
     return false;
 }
 
-_Noreturn static void say_and_exit(const char *text)
+_Noreturn static void exit_said(void)
 {
-    fputs(text, stdout);
     exit(stdout_is_written() ? EXIT_SUCCESS : EXIT_FAILURE);
 }
-
-static const char usage[] =
-    "usage: minnow [echo|chat] [options]          default: chat\n"
-    "  -p, --port N               8080; 0 picks a free one\n"
-    "  -b, --bind ADDR            127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket\n"
-    "      --socket-mode MODE     rights of Unix sockets such as 0660; what the umask leaves\n"
-    "      --origin ORIGIN        allow this Origin too; https://*.HOST, '*' for any; repeatable\n"
-    "      --scheme http|https    how browsers get here; without it X-Forwarded-Proto tells\n"
-    "      --subprotocol NAME     agree on it where a client offers it; repeatable, best first\n"
-    "      --max-message SIZE     16M\n"
-    "      --max-queue SIZE       unsent bytes of one client; --max-message + 1M\n"
-    "      --max-memory SIZE      buffered bytes of all clients; 256M\n"
-    "      --max-clients N        as many as there are descriptors\n"
-    "      --handshake-timeout S  10\n"
-    "      --close-timeout S      5\n"
-    "      --message-timeout S    for 64 KiB of a message, or all of it; 30\n"
-    "      --ping-interval S      30\n"
-    "      --ping-timeout S       20\n"
-    "      --no-socketio          /socket.io/ is a path like any other\n"
-    "      --trace                every frame, annotated, on stderr\n"
-    "  -q, --quiet                no log\n"
-    "  -v, --verbose              a line per connection opened and closed\n"
-    "  -h, --help    --version\n"
-    "SIZE takes K, M, G; S is in seconds, fractions too.\n";
 
 _Noreturn static void bad_usage(const char *option, const char *value, const char *wanted)
 {
@@ -73,6 +59,21 @@ _Noreturn static void bad_usage(const char *option, const char *value, const cha
     exit(EXIT_USAGE);
 }
 
+_Noreturn static void bad_value(const struct row *row, const char *value, const char *wanted)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "--%s", row->name);
+    bad_usage(name, value, wanted);
+}
+
+/* --- what an option does ---------------------------------------------------------------------- */
+
+static void *place_of(struct minnow_options *o, const struct row *row)
+{
+    return (char *)o + row->place;
+}
+
 /* Decimal digits, then whatever: `*end` is set to it. False without digits and on overflow. */
 static bool parse_digits(const char *text, unsigned long long *n, char **end)
 {
@@ -83,129 +84,252 @@ static bool parse_digits(const char *text, unsigned long long *n, char **end)
     return errno == 0;
 }
 
-/* The right to read does nothing for a socket, and what is beyond rwxrwxrwx neither. */
-static unsigned parse_rights(const char *option, const char *text)
+static void set_port(struct minnow_options *o, const struct row *row, const char *value)
 {
-    size_t len = strspn(text, "01234567");
-    unsigned long rights = 0;
-
-    if (len >= 3 && len <= 4 && text[len] == '\0')
-        rights = strtoul(text, NULL, 8);
-    if (rights == 0 || rights > 0777)
-        bad_usage(option, text, "not rights in octal such as 0660");
-    if ((rights & 0222) == 0)
-        bad_usage(option, text, "lets nobody connect, which takes the right to write");
-    return (unsigned)rights;
-}
-
-static uint16_t parse_port(const char *option, const char *text)
-{
+    uint16_t *port = place_of(o, row);
     unsigned long long n;
     char *end;
 
-    if (!parse_digits(text, &n, &end) || *end != '\0' || n > UINT16_MAX)
-        bad_usage(option, text, "not a port from 0 to 65535");
-    return (uint16_t)n;
+    if (!parse_digits(value, &n, &end) || *end != '\0' || n > UINT16_MAX)
+        bad_value(row, value, "not a port from 0 to 65535");
+    *port = (uint16_t)n;
 }
 
-static size_t parse_count(const char *option, const char *text)
+static void set_count(struct minnow_options *o, const struct row *row, const char *value)
 {
+    size_t *count = place_of(o, row);
     unsigned long long n;
     char *end;
 
-    if (!parse_digits(text, &n, &end) || *end != '\0' || n == 0 || n > SIZE_MAX)
-        bad_usage(option, text, "not a number from 1");
-    return (size_t)n;
+    if (!parse_digits(value, &n, &end) || *end != '\0' || n == 0 || n > SIZE_MAX)
+        bad_value(row, value, "not a number from 1");
+    *count = (size_t)n;
 }
 
-static size_t parse_size(const char *option, const char *text)
+static void set_size(struct minnow_options *o, const struct row *row, const char *value)
 {
     static const char units[] = "KMG";
+    size_t *size = place_of(o, row);
     unsigned long long n = 0;
     const char *unit = NULL;
     bool good;
     char *end;
     int shift;
 
-    good = parse_digits(text, &n, &end) && n != 0;
+    good = parse_digits(value, &n, &end) && n != 0;
     if (good && *end != '\0') {
         unit = strchr(units, *end);
         good = unit != NULL && end[1] == '\0';
     }
     shift = unit == NULL ? 0 : 10 * (int)(unit - units + 1);
     if (!good || n > SIZE_MAX >> shift)
-        bad_usage(option, text, "not a size such as 65536, 64K, 16M or 1G");
-    return (size_t)n << shift;
+        bad_value(row, value, "not a size such as 65536, 64K, 16M or 1G");
+    *size = (size_t)n << shift;
 }
 
-static unsigned parse_seconds(const char *option, const char *text)
+/* Seconds on the command line, ms inside. */
+static void set_time(struct minnow_options *o, const struct row *row, const char *value)
 {
+    unsigned *ms = place_of(o, row);
     char *end;
-    double seconds = strtod(text, &end);
+    double seconds = strtod(value, &end);
 
     /* strtod() would take "inf", "0x1p3" and " 1" too */
-    if (text[strspn(text, "0123456789.")] != '\0' || *end != '\0' ||
+    if (value[strspn(value, "0123456789.")] != '\0' || *end != '\0' ||
         !(seconds >= 0.001 && seconds <= 86400))
-        bad_usage(option, text, "not a time of 0.001 to 86400 seconds");
-    return (unsigned)(seconds * 1000 + 0.5);
+        bad_value(row, value, "not a time of 0.001 to 86400 seconds");
+    *ms = (unsigned)(seconds * 1000 + 0.5);
 }
 
-static void add_to_list(const char *option, const char **list, size_t *count, const char *value)
+/* The right to read does nothing for a socket, and what is beyond rwxrwxrwx neither. */
+static void set_rights(struct minnow_options *o, const struct row *row, const char *value)
 {
-    if (*count == MINNOW_LIST_MAX)
-        bad_usage(option, value, "too many of these");
-    list[(*count)++] = value;
+    unsigned *mode = place_of(o, row);
+    size_t len = strspn(value, "01234567");
+    unsigned long rights = 0;
+
+    if (len >= 3 && len <= 4 && value[len] == '\0')
+        rights = strtoul(value, NULL, 8);
+    if (rights == 0 || rights > 0777)
+        bad_value(row, value, "not rights in octal such as 0660");
+    if ((rights & 0222) == 0)
+        bad_value(row, value, "lets nobody connect, which takes the right to write");
+    *mode = (unsigned)rights;
+    o->socket_mode = value;
 }
 
-static void add_address(struct minnow_options *o, const char *value)
+static void set_scheme(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char **scheme = place_of(o, row);
+
+    if (strcmp(value, "http") != 0 && strcmp(value, "https") != 0)
+        bad_value(row, value, "neither http nor https");
+    *scheme = value;
+}
+
+static void add_to_list(struct minnow_options *o, const struct row *row, const char *value)
+{
+    struct minnow_list *list = place_of(o, row);
+
+    if (list->count == MINNOW_LIST_MAX)
+        bad_value(row, value, "too many of these");
+    list->items[list->count++] = value;
+}
+
+static void add_address(struct minnow_options *o, const struct row *row, const char *value)
 {
     if (value[0] == '\0')
-        bad_usage("--bind", value, "empty");
-    add_to_list("--bind", o->bind, &o->bind_count, value);
+        bad_value(row, value, "empty");
+    add_to_list(o, row, value);
 }
 
-static void add_origin(struct minnow_options *o, const char *value)
+static void add_origin(struct minnow_options *o, const struct row *row, const char *value)
 {
     const char *fault = ws_origin_fault(value);
 
     if (fault != NULL)
-        bad_usage("--origin", value, fault);
-    add_to_list("--origin", o->origins, &o->origin_count, value);
+        bad_value(row, value, fault);
+    add_to_list(o, row, value);
 }
 
-static void set_socket_mode(struct minnow_options *o, const char *value)
+static void add_subprotocol(struct minnow_options *o, const struct row *row, const char *value)
 {
-    o->server.unix_mode = parse_rights("--socket-mode", value);
-    o->socket_mode = value;
+    static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "!#$%&'*+-.^_`|~"; /* RFC 9110 §5.6.2 */
+
+    if (value[0] == '\0' || value[strspn(value, token)] != '\0')
+        bad_value(row, value, "not a name of letters, digits and !#$%&'*+-.^_`|~");
+    add_to_list(o, row, value);
 }
+
+static void set_true(struct minnow_options *o, const struct row *row, const char *value)
+{
+    bool *flag = place_of(o, row);
+
+    (void)value;
+    *flag = true;
+}
+
+static void set_trace(struct minnow_options *o, const struct row *row, const char *value)
+{
+    enum ws_log_level *level = place_of(o, row);
+
+    (void)value;
+    *level = WS_LOG_TRACE;
+}
+
+static void set_quiet(struct minnow_options *o, const struct row *row, const char *value)
+{
+    enum minnow_verbosity *verbosity = place_of(o, row);
+
+    (void)value;
+    *verbosity = MINNOW_QUIET;
+}
+
+static void set_verbose(struct minnow_options *o, const struct row *row, const char *value)
+{
+    enum minnow_verbosity *verbosity = place_of(o, row);
+
+    (void)value;
+    *verbosity = MINNOW_VERBOSE;
+}
+
+_Noreturn static void say_help(struct minnow_options *o, const struct row *row, const char *value);
+
+_Noreturn static void say_version(struct minnow_options *o, const struct row *row,
+                                  const char *value)
+{
+    (void)o;
+    (void)row;
+    (void)value;
+    fputs("minnow " MINNOW_VERSION "\n", stdout);
+    exit_said();
+}
+
+/* --- the options ------------------------------------------------------------------------------ */
+
+/* A field of struct ws_options that is set as it is: its place and its name. */
+#define FIELD(name) offsetof(struct minnow_options, server.name), #name
+#define OWN(name)   offsetof(struct minnow_options, name)
+
+/* In the order of --help. */
+static const struct row rows[] = {
+    {'p', "port", "N", set_port, FIELD(port), "8080; 0 picks a free one"},
+    {'b', "bind", "ADDR", add_address, OWN(bind), "bind",
+     "127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket"},
+    {0, "socket-mode", "MODE", set_rights, FIELD(unix_mode),
+     "rights of Unix sockets such as 0660; what the umask leaves"},
+    {0, "origin", "ORIGIN", add_origin, OWN(origins), "origins",
+     "allow this Origin too; https://*.HOST, '*' for any; repeatable"},
+    {0, "scheme", "http|https", set_scheme, FIELD(scheme),
+     "how browsers get here; without it X-Forwarded-Proto tells"},
+    {0, "subprotocol", "NAME", add_subprotocol, OWN(subprotocols), NULL,
+     "agree on it where a client offers it; repeatable, best first"},
+    {0, "max-message", "SIZE", set_size, FIELD(max_message), "16M"},
+    {0, "max-queue", "SIZE", set_size, FIELD(max_queue),
+     "unsent bytes of one client; --max-message + 1M"},
+    {0, "max-memory", "SIZE", set_size, FIELD(max_memory), "buffered bytes of all clients; 256M"},
+    {0, "max-clients", "N", set_count, FIELD(max_clients), "as many as there are descriptors"},
+    {0, "handshake-timeout", "S", set_time, FIELD(handshake_timeout_ms), "10"},
+    {0, "close-timeout", "S", set_time, FIELD(close_timeout_ms), "5"},
+    {0, "message-timeout", "S", set_time, FIELD(message_timeout_ms),
+     "for 64 KiB of a message, or all of it; 30"},
+    {0, "ping-interval", "S", set_time, FIELD(ping_interval_ms), "30"},
+    {0, "ping-timeout", "S", set_time, FIELD(ping_timeout_ms), "20"},
+    {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
+     "/socket.io/ is a path like any other"},
+    {0, "trace", NULL, set_trace, FIELD(log_level), "every frame, annotated, on stderr"},
+    {'q', "quiet", NULL, set_quiet, OWN(verbosity), NULL, "no log"},
+    {'v', "verbose", NULL, set_verbose, OWN(verbosity), NULL,
+     "a line per connection opened and closed"},
+    {'h', "help", NULL, say_help, 0, NULL, NULL},
+    {0, "version", NULL, say_version, 0, NULL, NULL},
+};
+
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+/* --- --help ----------------------------------------------------------------------------------- */
+
+static void print_row(const struct row *row)
+{
+    char option[64];
+    char letter[] = "-x, ";
+
+    letter[1] = row->letter;
+    snprintf(option, sizeof option, "  %4s--%s%s%s", row->letter != 0 ? letter : "", row->name,
+             row->argument != NULL ? " " : "", row->argument != NULL ? row->argument : "");
+    if (row->help != NULL)
+        printf("%-28s %s\n", option, row->help);
+    else if (row->letter != 0)
+        fputs(option, stdout);
+    else
+        printf("    --%s\n", row->name);
+}
+
+_Noreturn static void say_help(struct minnow_options *o, const struct row *row, const char *value)
+{
+    (void)o;
+    (void)row;
+    (void)value;
+    puts("usage: minnow [echo|chat] [options]          default: chat");
+    for (size_t i = 0; i < ROWS; i++)
+        print_row(&rows[i]);
+    puts("SIZE takes K, M, G; S is in seconds, fractions too.");
+    exit_said();
+}
+
+/* --- the command line ------------------------------------------------------------------------- */
 
 /* Whoever restricts what is not there thinks that it is. */
 static void check_socket_mode(const struct minnow_options *o)
 {
     if (o->socket_mode == NULL)
         return;
-    for (size_t i = 0; i < o->bind_count; i++) {
-        if (minnow_is_unix(o->bind[i]))
+    for (size_t i = 0; i < o->bind.count; i++) {
+        if (minnow_is_unix(o->bind.items[i]))
             return;
     }
     bad_usage("--socket-mode", o->socket_mode, "without --bind unix:PATH");
-}
-
-static const char *parse_scheme(const char *option, const char *text)
-{
-    if (strcmp(text, "http") != 0 && strcmp(text, "https") != 0)
-        bad_usage(option, text, "neither http nor https");
-    return text;
-}
-
-static void add_subprotocol(struct minnow_options *o, const char *value)
-{
-    static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                "!#$%&'*+-.^_`|~"; /* RFC 9110 §5.6.2 */
-
-    if (value[0] == '\0' || value[strspn(value, token)] != '\0')
-        bad_usage("--subprotocol", value, "not a name of letters, digits and !#$%&'*+-.^_`|~");
-    add_to_list("--subprotocol", o->subprotocols, &o->subprotocol_count, value);
 }
 
 static void set_mode(struct minnow_options *o, const char *mode)
@@ -220,102 +344,52 @@ static void set_mode(struct minnow_options *o, const char *mode)
     o->echo = echo;
 }
 
-enum {
-    OPT_NONE = 1,     /* getopt_long()'s number for what is no option */
-    OPT_ORIGIN = 256, /* behind all letters */
-    OPT_SOCKET_MODE,
-    OPT_SCHEME,
-    OPT_SUBPROTOCOL,
-    OPT_MAX_MESSAGE,
-    OPT_MAX_QUEUE,
-    OPT_MAX_MEMORY,
-    OPT_MAX_CLIENTS,
-    OPT_HANDSHAKE_TIMEOUT,
-    OPT_CLOSE_TIMEOUT,
-    OPT_MESSAGE_TIMEOUT,
-    OPT_PING_INTERVAL,
-    OPT_PING_TIMEOUT,
-    OPT_NO_SOCKETIO,
-    OPT_TRACE,
-    OPT_VERSION
-};
+/* What getopt_long() returns for what is no option, and for the first row without a letter. */
+enum { NO_OPTION = 1, FIRST_ROW = 256 /* behind all letters */ };
 
-static void apply_limit(struct ws_options *o, int option, const char *value)
+/* The rows as getopt_long() wants them. `letters` has room for all. */
+static void make_getopt(struct option *options, char *letters)
 {
-    switch (option) {
-    case OPT_MAX_MESSAGE:
-        o->max_message = parse_size("--max-message", value);
-        break;
-    case OPT_MAX_QUEUE:
-        o->max_queue = parse_size("--max-queue", value);
-        break;
-    case OPT_MAX_MEMORY:
-        o->max_memory = parse_size("--max-memory", value);
-        break;
-    case OPT_MAX_CLIENTS:
-        o->max_clients = parse_count("--max-clients", value);
-        break;
-    case OPT_HANDSHAKE_TIMEOUT:
-        o->handshake_timeout_ms = parse_seconds("--handshake-timeout", value);
-        break;
-    case OPT_CLOSE_TIMEOUT:
-        o->close_timeout_ms = parse_seconds("--close-timeout", value);
-        break;
-    case OPT_MESSAGE_TIMEOUT:
-        o->message_timeout_ms = parse_seconds("--message-timeout", value);
-        break;
-    case OPT_PING_INTERVAL:
-        o->ping_interval_ms = parse_seconds("--ping-interval", value);
-        break;
-    case OPT_PING_TIMEOUT:
-        o->ping_timeout_ms = parse_seconds("--ping-timeout", value);
-        break;
+    /* With '-' what is no option comes as NO_OPTION, in its place. Otherwise the environment would
+     * decide whether options may follow it (POSIXLY_CORRECT). */
+    *letters++ = '-';
+    *letters++ = ':';
+    for (int i = 0; i < ROWS; i++) {
+        int has_argument = rows[i].argument != NULL ? required_argument : no_argument;
+
+        options[i] = (struct option){rows[i].name, has_argument, NULL, FIRST_ROW + i};
+        if (rows[i].letter == 0)
+            continue;
+        *letters++ = rows[i].letter;
+        if (has_argument == required_argument)
+            *letters++ = ':';
     }
+    options[ROWS] = (struct option){NULL, 0, NULL, 0};
+    *letters = '\0';
 }
 
-static void apply_option(struct minnow_options *o, int option, const char *value)
+static const struct row *row_found(int option)
 {
-    switch (option) {
-    case OPT_NONE:
-        set_mode(o, value);
-        break;
-    case 'p':
-        o->server.port = parse_port("--port", value);
-        break;
-    case 'b':
-        add_address(o, value);
-        break;
-    case OPT_SOCKET_MODE:
-        set_socket_mode(o, value);
-        break;
-    case OPT_ORIGIN:
-        add_origin(o, value);
-        break;
-    case OPT_SCHEME:
-        o->server.scheme = parse_scheme("--scheme", value);
-        break;
-    case OPT_SUBPROTOCOL:
-        add_subprotocol(o, value);
-        break;
-    case OPT_NO_SOCKETIO:
-        o->no_socketio = true;
-        break;
-    case OPT_TRACE:
-        o->server.log_level = WS_LOG_TRACE;
-        break;
-    case 'q':
-        o->verbosity = MINNOW_QUIET;
-        break;
-    case 'v':
-        o->verbosity = MINNOW_VERBOSE;
-        break;
-    case 'h':
-        say_and_exit(usage);
-    case OPT_VERSION:
-        say_and_exit("minnow " MINNOW_VERSION "\n");
-    default:
-        apply_limit(&o->server, option, value);
+    if (option >= FIRST_ROW)
+        return &rows[option - FIRST_ROW];
+    for (size_t i = 0; i < ROWS; i++) {
+        if (rows[i].letter == option)
+            return &rows[i];
     }
+    assert(!"getopt_long() returns what it was given");
+    return NULL;
+}
+
+static void apply(struct minnow_options *o, int option, const char *value)
+{
+    const struct row *row;
+
+    if (option == NO_OPTION) {
+        set_mode(o, value);
+        return;
+    }
+    row = row_found(option);
+    row->apply(o, row, value);
 }
 
 /* What getopt_long() does not understand in `word`. Where several letters share one, only optopt
@@ -337,50 +411,59 @@ _Noreturn static void bad_option(int fault, const char *word)
 
 void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'},
-        {"bind", required_argument, NULL, 'b'},
-        {"socket-mode", required_argument, NULL, OPT_SOCKET_MODE},
-        {"origin", required_argument, NULL, OPT_ORIGIN},
-        {"scheme", required_argument, NULL, OPT_SCHEME},
-        {"subprotocol", required_argument, NULL, OPT_SUBPROTOCOL},
-        {"max-message", required_argument, NULL, OPT_MAX_MESSAGE},
-        {"max-queue", required_argument, NULL, OPT_MAX_QUEUE},
-        {"max-memory", required_argument, NULL, OPT_MAX_MEMORY},
-        {"max-clients", required_argument, NULL, OPT_MAX_CLIENTS},
-        {"handshake-timeout", required_argument, NULL, OPT_HANDSHAKE_TIMEOUT},
-        {"close-timeout", required_argument, NULL, OPT_CLOSE_TIMEOUT},
-        {"message-timeout", required_argument, NULL, OPT_MESSAGE_TIMEOUT},
-        {"ping-interval", required_argument, NULL, OPT_PING_INTERVAL},
-        {"ping-timeout", required_argument, NULL, OPT_PING_TIMEOUT},
-        {"no-socketio", no_argument, NULL, OPT_NO_SOCKETIO},
-        {"trace", no_argument, NULL, OPT_TRACE},
-        {"quiet", no_argument, NULL, 'q'},
-        {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, OPT_VERSION},
-        {NULL, 0, NULL, 0},
-    };
+    struct option options[ROWS + 1];
+    char letters[2 + 2 * ROWS + 1];
     int option;
     int at; /* the word of the option; optind ends behind it, in musl even behind argv */
 
     *o = (struct minnow_options){.server = {.port = 8080, .log_level = WS_LOG_ERROR},
                                  .verbosity = MINNOW_NORMAL};
+    make_getopt(options, letters);
     opterr = 0; /* what is wrong we say ourselves */
-    /* With '-' what is no option comes as OPT_NONE, in its place. Otherwise the environment would
-     * decide whether options may follow it (POSIXLY_CORRECT). */
-    while (at = optind, (option = getopt_long(argc, argv, "-:p:b:qvh", options, NULL)) != -1) {
+    while (at = optind, (option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
         if (option == '?' || option == ':')
             bad_option(option, argv[at]);
-        apply_option(o, option, optarg);
+        apply(o, option, optarg);
     }
     for (; optind < argc; optind++)
         set_mode(o, argv[optind]);
     check_socket_mode(o);
-    if (o->bind_count == 0)
-        o->bind[0] = "127.0.0.1";
-    o->server.bind = o->bind;
-    o->server.origins = o->origins;
+    if (o->bind.count == 0)
+        o->bind.items[0] = "127.0.0.1";
+    o->server.bind = o->bind.items;
+    o->server.origins = o->origins.items;
     if (o->verbosity == MINNOW_VERBOSE && o->server.log_level < WS_LOG_INFO)
         o->server.log_level = WS_LOG_INFO;
+}
+
+/* --- the library's words ---------------------------------------------------------------------- */
+
+/* The option that sets this field; NULL: none does. */
+static const char *option_of_field(const char *field, size_t len)
+{
+    for (size_t i = 0; i < ROWS; i++) {
+        if (rows[i].field != NULL && strlen(rows[i].field) == len &&
+            memcmp(rows[i].field, field, len) == 0)
+            return rows[i].name;
+    }
+    return NULL;
+}
+
+void minnow_options_say(struct minnow_log *log, const char *line)
+{
+    static const char prefix[] = "ws_options.";
+    const char *found;
+
+    while ((found = strstr(line, prefix)) != NULL) {
+        const char *field = found + strlen(prefix);
+        size_t len = strspn(field, "abcdefghijklmnopqrstuvwxyz_");
+        const char *name = option_of_field(field, len);
+
+        if (name != NULL)
+            minnow_log_add(log, "%.*s--%s", (int)(found - line), line, name);
+        else
+            minnow_log_add(log, "%.*s", (int)(field + len - line), line);
+        line = field + len;
+    }
+    minnow_log_add(log, "%s", line);
 }

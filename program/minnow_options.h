@@ -4,22 +4,26 @@
 #ifndef MINNOW_OPTIONS_H
 #define MINNOW_OPTIONS_H
 
+#include "minnow_log.h"
 #include "ws.h"
 
-enum { MINNOW_LIST_MAX = 64 }; /* --bind, --origin, --subprotocol */
+enum { MINNOW_LIST_MAX = 64 };
+
+/* The values of an option that may be repeated. */
+struct minnow_list {
+    const char *items[MINNOW_LIST_MAX + 1]; /* ends with NULL */
+    size_t count;
+};
 
 /* -q and -v; the last one given counts. */
 enum minnow_verbosity { MINNOW_QUIET, MINNOW_NORMAL, MINNOW_VERBOSE };
 
 /* In place; its pointers are to words of the command line. */
 struct minnow_options {
-    struct ws_options server;              /* `log` is left to the caller */
-    const char *bind[MINNOW_LIST_MAX + 1]; /* ends with NULL */
-    const char *origins[MINNOW_LIST_MAX + 1];
-    const char *subprotocols[MINNOW_LIST_MAX + 1];
-    size_t bind_count;
-    size_t origin_count;
-    size_t subprotocol_count;
+    struct ws_options server; /* `log` is left to the caller */
+    struct minnow_list bind;
+    struct minnow_list origins;
+    struct minnow_list subprotocols;
     bool mode_given;
     bool echo;
     bool no_socketio;
@@ -30,6 +34,10 @@ struct minnow_options {
 /* Read the command line into `o`, which may not be moved after that. Where it is wrong, or asks for
  * nothing but a text, the text is written and the process exits. */
 void minnow_options_parse(struct minnow_options *o, int argc, char **argv);
+
+/* Add a line of the library to `log`, in the words of the command line: `ws_options.max_memory` is
+ * --max-memory. */
+void minnow_options_say(struct minnow_log *log, const char *line);
 
 bool minnow_is_unix(const char *address);
 
