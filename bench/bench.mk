@@ -14,7 +14,7 @@ BENCH_socketio = --socketio
 BENCH_profile = --profile
 PYTHON ?= /usr/bin/python3
 
-.PHONY: bench bench-codecs bench-programs deps-bench
+.PHONY: bench-programs
 bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other servers; BENCH=quick: 2 minutes; BENCH=socketio; BENCH=profile: where the time goes
 	$(PYTHON) bench/run.py --build $(BUILD) $(BENCH_$(BENCH)) $(BENCH_ARGS)
 
@@ -24,7 +24,7 @@ bench-codecs: $(BUILD)/bench/codecs ## Measure the codecs alone, in GB/s and ns
 bench-programs: $(BUILD)/minnow $(BUILD)/examples/echo $(BENCH_BUILDS)
 
 $(BENCH_BUILDS) $(BENCH_TESTED): %: %.o $$(foreach o,$$(BENCH_$$(notdir $$*)),$$(dir $$*)$$o.o)
-	$(CC) $(if $(filter $(BUILD)/test/%,$@),$(SANITIZE),$(CFLAGS) $(LTO)) $(LDFLAGS) -o $@ $^
+	$(call quietly,LD,$@,$(CC) $(if $(filter $(BUILD)/test/%,$@),$(SANITIZE),$(CFLAGS) $(LTO)) $(LDFLAGS) -o $@ $^)
 
 $(BUILD)/bench/codecs: $(BUILD)/libminnow.a
 
@@ -34,7 +34,7 @@ $(BUILD)/test/test_load: | $(BUILD)/test/bench/load $(BUILD)/test/bench/raw $(BU
 # Its headers are not clean under our warnings.
 $(BUILD)/bench/lws: bench/peers/lws.c
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE -Wall -O2 -o $@ $< -lwebsockets
+	$(call quietly,LD,$@,$(CC) -std=c11 -D_GNU_SOURCE -Wall -O2 -o $@ $< -lwebsockets)
 
 deps-bench: ## Install what the benchmark compares with: libwebsockets, websockets, ws, socket.io
 	@sh tests/deps.sh libwebsockets-dev python3-websockets gnuplot-nox linux-perf

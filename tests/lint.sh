@@ -1,6 +1,6 @@
 #!/bin/sh
 # Silent when everything is fine, else one line for each complaint. `make lint` calls it.
-# Usage: BUILD=build PURE="sha1 base64 ..." CORE="$PURE ws ..." sh tests/lint.sh
+# Usage: OBJECTS=build/packed PURE="sha1 base64 ..." CORE="$PURE ws ..." sh tests/lint.sh
 # shellcheck disable=SC2086 # lists of words on purpose: paths have no spaces, and that is a rule
 sources=$(git ls-files '*.c') || exit 1
 headers=$(git ls-files '*.h') || exit 1
@@ -31,20 +31,20 @@ for name in $PURE; do echo "$name.c $name.h"; done |
     sed 's/$/: not in a pure file/' >>"$log"
 
 for name in $PURE; do
-    nm --undefined-only --format=posix "$BUILD/$name.o" |
+    nm --undefined-only --format=posix "$OBJECTS/$name.o" |
         grep -E '^(time|clock_gettime|gettimeofday|localtime(_r)?) ' |
         sed "s|^|$name.c: a pure file has no clock: |" >>"$log"
 done
 
 # Calls go one way.
-sh tests/layers.sh "$BUILD" $CORE >>"$log"
+sh tests/layers.sh "$OBJECTS" $CORE >>"$log"
 
 # Who likes one file best can make one: no two files of the library use a name for two things.
 for name in $CORE; do echo "#include \"$name.c\""; done |
     ${CC:-cc} -x c -std=c11 -D_GNU_SOURCE -I. -fsyntax-only - 2>&1 | grep 'error:' >>"$log"
 
 # Programs and socketio/ stand on the public header alone.
-git ls-files minnow.c 'minnow_*' 'examples/*.[ch]' 'socketio/*.[ch]' |
+git ls-files 'program/*.[ch]' 'examples/*.[ch]' 'socketio/*.[ch]' |
     xargs grep -HnE "^ *# *include *\"(\.\./)*($(names $CORE))\.h\"" |
     grep -vE '"(\.\./)*ws\.h"' |
     sed 's/$/: of the core only ws.h may be included here/' >>"$log"

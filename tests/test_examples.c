@@ -161,19 +161,18 @@ static void the_readme_shows_sio_broadcast_as_it_is(void **state)
     expect_in_readmes("examples/sio_broadcast.c", "#include");
 }
 
-/* As the README has it: the files but for those of the program, one of one's own, and a compiler
- * without options; in a new directory, where `script` says what to copy and to compile. */
+/* As the README has it: the files, one of one's own, and a compiler without options; in a new
+ * directory, where `script` says what to copy and to compile. */
 static void expect_to_compile(const char *script)
 {
     char command[1024];
 
     if (access("examples/echo.c", R_OK) != 0)
         skip(); /* not run from the top of the tree */
-    snprintf(
-        command, sizeof command,
-        "set -e; d=$(mktemp -d); trap 'rm -r \"$d\"' EXIT; cp ./*.[ch] \"$d\"; rm \"$d\"/minnow*;"
-        "%s; for std in '' -std=c11; do ${CC:-cc} $std -Werror -o program $files; done",
-        script);
+    snprintf(command, sizeof command,
+             "set -e; d=$(mktemp -d); trap 'rm -r \"$d\"' EXIT; cp ./*.[ch] \"$d\";"
+             "%s; for std in '' -std=c11; do ${CC:-cc} $std -Werror -o program $files; done",
+             script);
     assert_int_equal(system(command), 0);
 }
 

@@ -23,7 +23,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "../minnow_log.h"
+#include "program/minnow_log.h"
 
 enum { NOBODY = 65534, SILENCE_MS = 50, TEXT_MAX = 1024 * 1024 };
 

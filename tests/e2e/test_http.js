@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import assert from 'node:assert/strict';
 import { LIMIT, withMinnow } from './minnow.js';
 
-const PAGE = new URL('../../web/index.html', import.meta.url);
+const PAGE = new URL('../../program/web/index.html', import.meta.url);
 
 // One request: { status, headers, body }. A field that comes twice is an array.
 async function curl(url, ...args) {

@@ -16,7 +16,8 @@
 
 enum {
     MINNOW_LOG_LINE = PIPE_BUF, /* with its newline; what a pipe takes whole or not at all */
-    MINNOW_LOG_KEPT = 64 * 1024
+    MINNOW_LOG_KEPT = 64 * 1024,
+    MINNOW_LOG_BEGINNING = 200 /* bytes of a path, say, which a peer makes as long as it likes */
 };
 
 /* How to write without waiting; it depends on what the descriptor is. */
@@ -55,6 +56,10 @@ __attribute__((format(printf, 2, 3))) void minnow_log_add(struct minnow_log *log
 /* The same for text of a peer, which must not drive the terminal or forge a line: control
  * characters, those that UTF-8 writes as C2 80 to C2 9F too, become '?'. */
 void minnow_log_add_text(struct minnow_log *log, const char *text, size_t len);
+
+/* The same for the first MINNOW_LOG_BEGINNING bytes of it, and "..." if there are more. `len` may
+ * be more than what `text` has. */
+void minnow_log_add_beginning(struct minnow_log *log, const char *text, size_t len);
 
 /* The line is complete; it is kept for minnow_log_flush(), or dropped. Without a newline. */
 void minnow_log_end(struct minnow_log *log);

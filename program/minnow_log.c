@@ -128,6 +128,13 @@ void minnow_log_add_text(struct minnow_log *log, const char *text, size_t len)
     }
 }
 
+void minnow_log_add_beginning(struct minnow_log *log, const char *text, size_t len)
+{
+    minnow_log_add_text(log, text, len < MINNOW_LOG_BEGINNING ? len : MINNOW_LOG_BEGINNING);
+    if (len > MINNOW_LOG_BEGINNING)
+        minnow_log_add(log, "...");
+}
+
 /* --- what is kept ----------------------------------------------------------------------------- */
 
 /* While some were dropped, those that come later are, too: the line that counts them is in their

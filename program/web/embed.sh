@@ -1,7 +1,7 @@
 #!/bin/sh
 # Print C that holds the page as an array of bytes, and the Content-Security-Policy for it, which
 # names its <script> and <style> by their hashes (CSP level 3, §2.3.1). Needs no tool beside od, sed,
-# sha256sum and base64. Usage: sh web/embed.sh web/index.html
+# sha256sum and base64. Usage: sh program/web/embed.sh program/web/index.html
 set -e
 page=$1
 
@@ -22,22 +22,22 @@ hash() {
 cat <<END
 #include <stddef.h>
 
-extern const unsigned char minnow_page[];
-extern const size_t minnow_page_len;
-extern const char minnow_page_policy[];
+extern const unsigned char minnow_html[];
+extern const size_t minnow_html_len;
+extern const char minnow_html_policy[];
 
-const char minnow_page_policy[] =
+const char minnow_html_policy[] =
     "default-src 'none'; img-src data:; connect-src 'self';"
     " script-src $(hash script);"
     " style-src $(hash style);"
     " require-trusted-types-for 'script'; trusted-types 'none';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const unsigned char minnow_page[] = {
+const unsigned char minnow_html[] = {
 END
 od -An -v -tx1 "$page" | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'
 cat <<END
 };
 
-const size_t minnow_page_len = sizeof minnow_page;
+const size_t minnow_html_len = sizeof minnow_html;
 END

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The program: start, signals, end. Like all of program/ it uses nothing of the core but ws.h. */
+#include "minnow.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "minnow_chat.h"
+#include "minnow_socketio.h"
+
+static bool is_wanted(const struct minnow *minnow, enum ws_log_level level)
+{
+    switch (level) {
+    case WS_LOG_ERROR:
+        return minnow->options->verbosity > MINNOW_QUIET || !minnow->serving;
+    case WS_LOG_INFO:
+        return minnow->options->verbosity == MINNOW_VERBOSE;
+    case WS_LOG_TRACE:
+        return true; /* it comes only with --trace */
+    }
+    return true;
+}
+
+static void log_line(void *arg, enum ws_log_level level, const char *line)
+{
+    struct minnow *minnow = arg;
+
+    minnow->complained |= level == WS_LOG_ERROR;
+    if (!is_wanted(minnow, level))
+        return;
+    minnow_log_add(&minnow->streams.log, "minnow: ");
+    minnow_options_say(&minnow->streams.log, line);
+    minnow_streams_end_line(&minnow->streams);
+}
+
+/* As many clients as the system lets this process have. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void add_address_line(struct minnow_log *out, const char *mode, const char *host,
+                             unsigned port)
+{
+    bool bare_ipv6 = strchr(host, ':') != NULL;
+    const char *left = bare_ipv6 ? "[" : "";
+    const char *right = bare_ipv6 ? "]" : "";
+
+    if (minnow_is_unix(host))
+        minnow_log_add(out, "minnow: %s on %s", mode, host);
+    else
+        minnow_log_add(out, "minnow: %s on http://%s%s%s:%u/ (ws://%s%s%s:%u/)", mode, left, host,
+                       right, port, left, host, right, port);
+    minnow_log_end(out);
+}
+
+/* The first line is for programs to wait for and to read the port from. False when nobody will ever
+ * read it; one who only has not yet does not keep us from serving. */
+static bool print_start(struct minnow *minnow)
+{
+    const struct minnow_options *o = minnow->options;
+    unsigned port = ws_server_port(minnow->server);
+    int error;
+
+    for (size_t i = 0; o->bind.items[i] != NULL; i++)
+        add_address_line(&minnow->streams.out, o->echo ? "echo" : "chat", o->bind.items[i], port);
+    if (o->verbosity > MINNOW_QUIET) {
+        minnow_log_add(&minnow->streams.out, "minnow: up to %zu clients",
+                       ws_server_stats(minnow->server).max_clients);
+        minnow_log_end(&minnow->streams.out);
+    }
+    error = minnow_log_flush(&minnow->streams.out);
+    if (error != 0 && error != EAGAIN) {
+        minnow_log_add(&minnow->streams.log, "minnow: cannot write to stdout: %s", strerror(error));
+        minnow_streams_end_line(&minnow->streams);
+        return false;
+    }
+    minnow_streams_flush(&minnow->streams);
+    return true;
+}
+
+static void signal_arrived(void *arg, uint32_t ready)
+{
+    const struct minnow *minnow = arg;
+    struct signalfd_siginfo info;
+
+    (void)ready;
+    if (read(minnow->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
+        return;
+    if (minnow->socketio != NULL)
+        sio_server_close(minnow->socketio);
+    ws_server_stop(minnow->server); /* the second one ends the waiting */
+}
+
+/* One that the parent ignores, say a shell for what it starts in the background, stays ignored. A
+ * signalfd would get it all the same: the kernel drops what is ignored only where it is not
+ * blocked. */
+static void add_unless_ignored(sigset_t *set, int signal_number)
+{
+    struct sigaction action;
+
+    if (sigaction(signal_number, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+        sigaddset(set, signal_number);
+}
+
+/* Signals come as bytes to read, like all else: a handler would need a variable for all to see. */
+static int watch_signals(struct minnow *minnow)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    add_unless_ignored(&set, SIGINT);
+    add_unless_ignored(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    minnow->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (minnow->signal_fd < 0)
+        return WS_ERR_SYSTEM;
+    return ws_watch(minnow->server, minnow->signal_fd, EPOLLIN, signal_arrived, minnow);
+}
+
+static void on_request(struct ws_conn *c, const struct ws_request *req)
+{
+    const struct minnow *minnow = ws_user(c);
+
+    minnow_page_respond(&minnow->page, c, req);
+}
+
+static bool complain(struct minnow *minnow, const char *what, int error)
+{
+    const char *why = error == WS_ERR_SYSTEM ? strerror(errno) : ws_strerror(error);
+
+    minnow_log_add(&minnow->streams.log, "minnow: %s: %s", what, why);
+    minnow_streams_end_line(&minnow->streams);
+    return false;
+}
+
+/* Everything up to the line that says that we are there. */
+static bool start(struct minnow *minnow)
+{
+    const struct minnow_options *o = minnow->options;
+    struct ws_handlers handlers = {
+        .on_request = on_request, .subprotocols = o->subprotocols.items, .user = minnow};
+    int error;
+
+    minnow_chat_handle(&handlers, o);
+    if (!minnow_page_init(&minnow->page, o->echo))
+        return complain(minnow, "cannot start", WS_ERR_NOMEM);
+    minnow->server = ws_server_new(&o->server);
+    minnow->streams.server = minnow->server;
+    if (minnow->server == NULL)
+        return minnow->complained ? false : complain(minnow, "cannot start", WS_ERR_SYSTEM);
+    if (!o->no_socketio) {
+        minnow->socketio = minnow_socketio_new(minnow->server, &o->server, o->echo);
+        if (minnow->socketio == NULL)
+            return complain(minnow, "cannot start", WS_ERR_SYSTEM);
+    }
+    error = ws_server_handle(minnow->server, "/", &handlers);
+    if (error == 0)
+        error = watch_signals(minnow);
+    if (error != 0)
+        return complain(minnow, "cannot start", error);
+    minnow->serving = true;
+    return print_start(minnow);
+}
+
+static int serve(struct minnow *minnow)
+{
+    int error;
+
+    if (!start(minnow))
+        return EXIT_FAILURE;
+    error = ws_server_run(minnow->server);
+    if (error != 0)
+        complain(minnow, "cannot go on", error);
+    return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Where stderr is closed, the first socket opened would get its number, and our log. Opened for
+ * reading, it is still an error to write to. */
+static void keep_standard_numbers(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void release(struct minnow *minnow)
+{
+    minnow->streams.server = NULL; /* the last lines of the log post nothing */
+    ws_server_free(minnow->server);
+    sio_server_free(minnow->socketio);
+    if (minnow->signal_fd >= 0)
+        close(minnow->signal_fd);
+    minnow_page_release(&minnow->page);
+    minnow_streams_release(&minnow->streams);
+}
+
+int main(int argc, char **argv)
+{
+    struct minnow_options options;
+    struct minnow minnow = {.options = &options, .signal_fd = -1};
+    int status;
+
+    signal(SIGPIPE, SIG_IGN); /* whoever reads our log may go */
+    signal(SIGXFSZ, SIG_IGN); /* and its file may reach the limit */
+    keep_standard_numbers();
+    minnow_options_parse(&options, argc, argv);
+    options.server.log = log_line;
+    options.server.log_arg = &minnow;
+    minnow_streams_init(&minnow.streams);
+    raise_descriptor_limit();
+    status = serve(&minnow);
+    release(&minnow);
+    return status;
+}

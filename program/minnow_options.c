@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command line; see minnow_options.h. All that is known of an option is one row of a table. */
+#include "minnow_options.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MINNOW_VERSION "0.1.0"
+
+enum { EXIT_USAGE = 2 };
+
+/* One option. */
+struct row {
+    char letter;          /* 0: none */
+    const char *name;     /* without its dashes */
+    const char *argument; /* its name in --help; NULL: the option takes none */
+    void (*apply)(struct minnow_options *o, const struct row *row, const char *value);
+    size_t place;      /* of what it sets: an offset in struct minnow_options */
+    const char *field; /* of struct ws_options, as the library's texts name it; NULL: none */
+    const char *help;  /* NULL: none; a row without stands on the line of the one before it */
+};
+
+bool minnow_is_unix(const char *address)
+{
+    return strncmp(address, "unix:", 5) == 0;
+}
+
+/* What was to be read on stdout is there, or the exit status says that it is not. */
+static bool stdout_is_written(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    fprintf(stderr, "minnow: cannot write to stdout: %s\n", strerror(errno));
+    return false;
+}
+
+_Noreturn static void exit_said(void)
+{
+    exit(stdout_is_written() ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+_Noreturn static void bad_usage(const char *option, const char *value, const char *wanted)
+{
+    struct minnow_log log;
+
+    minnow_log_init(&log, STDERR_FILENO);
+    minnow_log_add(&log, "minnow: %s '", option);
+    minnow_log_add_beginning(&log, value, strlen(value));
+    minnow_log_add(&log, "': %s (try --help)", wanted);
+    minnow_log_end(&log);
+    minnow_log_release(&log);
+    exit(EXIT_USAGE);
+}
+
+_Noreturn static void bad_value(const struct row *row, const char *value, const char *wanted)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "--%s", row->name);
+    bad_usage(name, value, wanted);
+}
+
+/* --- what an option does ---------------------------------------------------------------------- */
+
+static void *place_of(struct minnow_options *o, const struct row *row)
+{
+    return (char *)o + row->place;
+}
+
+/* Decimal digits, then whatever: `*end` is set to it. False without digits and on overflow. */
+static bool parse_digits(const char *text, unsigned long long *n, char **end)
+{
+    if (text[0] < '0' || text[0] > '9') /* strtoull would take " -1" */
+        return false;
+    errno = 0;
+    *n = strtoull(text, end, 10);
+    return errno == 0;
+}
+
+static void set_port(struct minnow_options *o, const struct row *row, const char *value)
+{
+    uint16_t *port = place_of(o, row);
+    unsigned long long n;
+    char *end;
+
+    if (!parse_digits(value, &n, &end) || *end != '\0' || n > UINT16_MAX)
+        bad_value(row, value, "not a port from 0 to 65535");
+    *port = (uint16_t)n;
+}
+
+static void set_count(struct minnow_options *o, const struct row *row, const char *value)
+{
+    size_t *count = place_of(o, row);
+    unsigned long long n;
+    char *end;
+
+    if (!parse_digits(value, &n, &end) || *end != '\0' || n == 0 || n > SIZE_MAX)
+        bad_value(row, value, "not a number from 1");
+    *count = (size_t)n;
+}
+
+static void set_size(struct minnow_options *o, const struct row *row, const char *value)
+{
+    static const char units[] = "KMG";
+    size_t *size = place_of(o, row);
+    unsigned long long n = 0;
+    const char *unit = NULL;
+    bool good;
+    char *end;
+    int shift;
+
+    good = parse_digits(value, &n, &end) && n != 0;
+    if (good && *end != '\0') {
+        unit = strchr(units, *end);
+        good = unit != NULL && end[1] == '\0';
+    }
+    shift = unit == NULL ? 0 : 10 * (int)(unit - units + 1);
+    if (!good || n > SIZE_MAX >> shift)
+        bad_value(row, value, "not a size such as 65536, 64K, 16M or 1G");
+    *size = (size_t)n << shift;
+}
+
+/* Seconds on the command line, ms inside. */
+static void set_time(struct minnow_options *o, const struct row *row, const char *value)
+{
+    unsigned *ms = place_of(o, row);
+    char *end;
+    double seconds = strtod(value, &end);
+
+    /* strtod() would take "inf", "0x1p3" and " 1" too */
+    if (value[strspn(value, "0123456789.")] != '\0' || *end != '\0' ||
+        !(seconds >= 0.001 && seconds <= 86400))
+        bad_value(row, value, "not a time of 0.001 to 86400 seconds");
+    *ms = (unsigned)(seconds * 1000 + 0.5);
+}
+
+/* The right to read does nothing for a socket, and what is beyond rwxrwxrwx neither. */
+static void set_rights(struct minnow_options *o, const struct row *row, const char *value)
+{
+    unsigned *mode = place_of(o, row);
+    size_t len = strspn(value, "01234567");
+    unsigned long rights = 0;
+
+    if (len >= 3 && len <= 4 && value[len] == '\0')
+        rights = strtoul(value, NULL, 8);
+    if (rights == 0 || rights > 0777)
+        bad_value(row, value, "not rights in octal such as 0660");
+    if ((rights & 0222) == 0)
+        bad_value(row, value, "lets nobody connect, which takes the right to write");
+    *mode = (unsigned)rights;
+    o->socket_mode = value;
+}
+
+static void set_scheme(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char **scheme = place_of(o, row);
+
+    if (strcmp(value, "http") != 0 && strcmp(value, "https") != 0)
+        bad_value(row, value, "neither http nor https");
+    *scheme = value;
+}
+
+static void add_to_list(struct minnow_options *o, const struct row *row, const char *value)
+{
+    struct minnow_list *list = place_of(o, row);
+
+    if (list->count == MINNOW_LIST_MAX)
+        bad_value(row, value, "too many of these");
+    list->items[list->count++] = value;
+}
+
+static void add_address(struct minnow_options *o, const struct row *row, const char *value)
+{
+    if (value[0] == '\0')
+        bad_value(row, value, "empty");
+    add_to_list(o, row, value);
+}
+
+static void add_origin(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char *fault = ws_origin_fault(value);
+
+    if (fault != NULL)
+        bad_value(row, value, fault);
+    add_to_list(o, row, value);
+}
+
+static void add_subprotocol(struct minnow_options *o, const struct row *row, const char *value)
+{
+    static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "!#$%&'*+-.^_`|~"; /* RFC 9110 §5.6.2 */
+
+    if (value[0] == '\0' || value[strspn(value, token)] != '\0')
+        bad_value(row, value, "not a name of letters, digits and !#$%&'*+-.^_`|~");
+    add_to_list(o, row, value);
+}
+
+static void set_true(struct minnow_options *o, const struct row *row, const char *value)
+{
+    bool *flag = place_of(o, row);
+
+    (void)value;
+    *flag = true;
+}
+
+static void set_trace(struct minnow_options *o, const struct row *row, const char *value)
+{
+    enum ws_log_level *level = place_of(o, row);
+
+    (void)value;
+    *level = WS_LOG_TRACE;
+}
+
+static void set_quiet(struct minnow_options *o, const struct row *row, const char *value)
+{
+    enum minnow_verbosity *verbosity = place_of(o, row);
+
+    (void)value;
+    *verbosity = MINNOW_QUIET;
+}
+
+static void set_verbose(struct minnow_options *o, const struct row *row, const char *value)
+{
+    enum minnow_verbosity *verbosity = place_of(o, row);
+
+    (void)value;
+    *verbosity = MINNOW_VERBOSE;
+}
+
+_Noreturn static void say_help(struct minnow_options *o, const struct row *row, const char *value);
+
+_Noreturn static void say_version(struct minnow_options *o, const struct row *row,
+                                  const char *value)
+{
+    (void)o;
+    (void)row;
+    (void)value;
+    fputs("minnow " MINNOW_VERSION "\n", stdout);
+    exit_said();
+}
+
+/* --- the options ------------------------------------------------------------------------------ */
+
+/* A field of struct ws_options that is set as it is: its place and its name. */
+#define FIELD(name) offsetof(struct minnow_options, server.name), #name
+#define OWN(name)   offsetof(struct minnow_options, name)
+
+/* In the order of --help. */
+static const struct row rows[] = {
+    {'p', "port", "N", set_port, FIELD(port), "8080; 0 picks a free one"},
+    {'b', "bind", "ADDR", add_address, OWN(bind), "bind",
+     "127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket"},
+    {0, "socket-mode", "MODE", set_rights, FIELD(unix_mode),
+     "rights of Unix sockets such as 0660; what the umask leaves"},
+    {0, "origin", "ORIGIN", add_origin, OWN(origins), "origins",
+     "allow this Origin too; https://*.HOST, '*' for any; repeatable"},
+    {0, "scheme", "http|https", set_scheme, FIELD(scheme),
+     "how browsers get here; without it X-Forwarded-Proto tells"},
+    {0, "subprotocol", "NAME", add_subprotocol, OWN(subprotocols), NULL,
+     "agree on it where a client offers it; repeatable, best first"},
+    {0, "max-message", "SIZE", set_size, FIELD(max_message), "16M"},
+    {0, "max-queue", "SIZE", set_size, FIELD(max_queue),
+     "unsent bytes of one client; --max-message + 1M"},
+    {0, "max-memory", "SIZE", set_size, FIELD(max_memory), "buffered bytes of all clients; 256M"},
+    {0, "max-clients", "N", set_count, FIELD(max_clients), "as many as there are descriptors"},
+    {0, "handshake-timeout", "S", set_time, FIELD(handshake_timeout_ms), "10"},
+    {0, "close-timeout", "S", set_time, FIELD(close_timeout_ms), "5"},
+    {0, "message-timeout", "S", set_time, FIELD(message_timeout_ms),
+     "for 64 KiB of a message, or all of it; 30"},
+    {0, "ping-interval", "S", set_time, FIELD(ping_interval_ms), "30"},
+    {0, "ping-timeout", "S", set_time, FIELD(ping_timeout_ms), "20"},
+    {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
+     "/socket.io/ is a path like any other"},
+    {0, "trace", NULL, set_trace, FIELD(log_level), "every frame, annotated, on stderr"},
+    {'q', "quiet", NULL, set_quiet, OWN(verbosity), NULL, "no log"},
+    {'v', "verbose", NULL, set_verbose, OWN(verbosity), NULL,
+     "a line per connection opened and closed"},
+    {'h', "help", NULL, say_help, 0, NULL, NULL},
+    {0, "version", NULL, say_version, 0, NULL, NULL},
+};
+
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+/* --- --help ----------------------------------------------------------------------------------- */
+
+static void print_row(const struct row *row)
+{
+    char option[64];
+    char letter[] = "-x, ";
+
+    letter[1] = row->letter;
+    snprintf(option, sizeof option, "  %4s--%s%s%s", row->letter != 0 ? letter : "", row->name,
+             row->argument != NULL ? " " : "", row->argument != NULL ? row->argument : "");
+    if (row->help != NULL)
+        printf("%-28s %s\n", option, row->help);
+    else if (row->letter != 0)
+        fputs(option, stdout);
+    else
+        printf("    --%s\n", row->name);
+}
+
+_Noreturn static void say_help(struct minnow_options *o, const struct row *row, const char *value)
+{
+    (void)o;
+    (void)row;
+    (void)value;
+    puts("usage: minnow [echo|chat] [options]          default: chat");
+    for (size_t i = 0; i < ROWS; i++)
+        print_row(&rows[i]);
+    puts("SIZE takes K, M, G; S is in seconds, fractions too.");
+    exit_said();
+}
+
+/* --- the command line ------------------------------------------------------------------------- */
+
+/* Whoever restricts what is not there thinks that it is. */
+static void check_socket_mode(const struct minnow_options *o)
+{
+    if (o->socket_mode == NULL)
+        return;
+    for (size_t i = 0; i < o->bind.count; i++) {
+        if (minnow_is_unix(o->bind.items[i]))
+            return;
+    }
+    bad_usage("--socket-mode", o->socket_mode, "without --bind unix:PATH");
+}
+
+static void set_mode(struct minnow_options *o, const char *mode)
+{
+    bool echo = strcmp(mode, "echo") == 0;
+
+    if (!echo && strcmp(mode, "chat") != 0)
+        bad_usage("argument", mode, "not a mode, echo or chat");
+    if (o->mode_given)
+        bad_usage("argument", mode, "one mode at a time");
+    o->mode_given = true;
+    o->echo = echo;
+}
+
+/* What getopt_long() returns for what is no option, and for the first row without a letter. */
+enum { NO_OPTION = 1, FIRST_ROW = 256 /* behind all letters */ };
+
+/* The rows as getopt_long() wants them. `letters` has room for all. */
+static void make_getopt(struct option *options, char *letters)
+{
+    /* With '-' what is no option comes as NO_OPTION, in its place. Otherwise the environment would
+     * decide whether options may follow it (POSIXLY_CORRECT). */
+    *letters++ = '-';
+    *letters++ = ':';
+    for (int i = 0; i < ROWS; i++) {
+        int has_argument = rows[i].argument != NULL ? required_argument : no_argument;
+
+        options[i] = (struct option){rows[i].name, has_argument, NULL, FIRST_ROW + i};
+        if (rows[i].letter == 0)
+            continue;
+        *letters++ = rows[i].letter;
+        if (has_argument == required_argument)
+            *letters++ = ':';
+    }
+    options[ROWS] = (struct option){NULL, 0, NULL, 0};
+    *letters = '\0';
+}
+
+static const struct row *row_found(int option)
+{
+    if (option >= FIRST_ROW)
+        return &rows[option - FIRST_ROW];
+    for (size_t i = 0; i < ROWS; i++) {
+        if (rows[i].letter == option)
+            return &rows[i];
+    }
+    assert(!"getopt_long() returns what it was given");
+    return NULL;
+}
+
+static void apply(struct minnow_options *o, int option, const char *value)
+{
+    const struct row *row;
+
+    if (option == NO_OPTION) {
+        set_mode(o, value);
+        return;
+    }
+    row = row_found(option);
+    row->apply(o, row, value);
+}
+
+/* What getopt_long() does not understand in `word`. Where several letters share one, only optopt
+ * says which letter it is; it may be beyond a char where musl reads what is not ASCII. */
+_Noreturn static void bad_option(int fault, const char *word)
+{
+    bool is_long = word[1] == '-';
+    char letter[] = "-x";
+
+    if (fault == ':')
+        bad_usage("option", word, "needs a value");
+    if (is_long && optopt == 0)
+        bad_usage("option", word, "unknown, or short for more than one");
+    if (is_long)
+        bad_usage("option", word, "takes no value");
+    letter[1] = (char)optopt;
+    bad_usage("option", optopt > ' ' && optopt <= '~' ? letter : word, "unknown");
+}
+
+void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
+{
+    struct option options[ROWS + 1];
+    char letters[2 + 2 * ROWS + 1];
+    int option;
+    int at; /* the word of the option; optind ends behind it, in musl even behind argv */
+
+    *o = (struct minnow_options){.server = {.port = 8080, .log_level = WS_LOG_ERROR},
+                                 .verbosity = MINNOW_NORMAL};
+    make_getopt(options, letters);
+    opterr = 0; /* what is wrong we say ourselves */
+    while (at = optind, (option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
+        if (option == '?' || option == ':')
+            bad_option(option, argv[at]);
+        apply(o, option, optarg);
+    }
+    for (; optind < argc; optind++)
+        set_mode(o, argv[optind]);
+    check_socket_mode(o);
+    if (o->bind.count == 0)
+        o->bind.items[0] = "127.0.0.1";
+    o->server.bind = o->bind.items;
+    o->server.origins = o->origins.items;
+    if (o->verbosity == MINNOW_VERBOSE && o->server.log_level < WS_LOG_INFO)
+        o->server.log_level = WS_LOG_INFO;
+}
+
+/* --- the library's words ---------------------------------------------------------------------- */
+
+/* The option that sets this field; NULL: none does. */
+static const char *option_of_field(const char *field, size_t len)
+{
+    for (size_t i = 0; i < ROWS; i++) {
+        if (rows[i].field != NULL && strlen(rows[i].field) == len &&
+            memcmp(rows[i].field, field, len) == 0)
+            return rows[i].name;
+    }
+    return NULL;
+}
+
+void minnow_options_say(struct minnow_log *log, const char *line)
+{
+    static const char prefix[] = "ws_options.";
+    const char *found;
+
+    while ((found = strstr(line, prefix)) != NULL) {
+        const char *field = found + strlen(prefix);
+        size_t len = strspn(field, "abcdefghijklmnopqrstuvwxyz_");
+        const char *name = option_of_field(field, len);
+
+        if (name != NULL)
+            minnow_log_add(log, "%.*s--%s", (int)(found - line), line, name);
+        else
+            minnow_log_add(log, "%.*s", (int)(field + len - line), line);
+        line = field + len;
+    }
+    minnow_log_add(log, "%s", line);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command line. */
+#ifndef MINNOW_OPTIONS_H
+#define MINNOW_OPTIONS_H
+
+#include "minnow_log.h"
+#include "ws.h"
+
+enum { MINNOW_LIST_MAX = 64 };
+
+/* The values of an option that may be repeated. */
+struct minnow_list {
+    const char *items[MINNOW_LIST_MAX + 1]; /* ends with NULL */
+    size_t count;
+};
+
+/* -q and -v; the last one given counts. */
+enum minnow_verbosity { MINNOW_QUIET, MINNOW_NORMAL, MINNOW_VERBOSE };
+
+/* In place; its pointers are to words of the command line. */
+struct minnow_options {
+    struct ws_options server; /* `log` is left to the caller */
+    struct minnow_list bind;
+    struct minnow_list origins;
+    struct minnow_list subprotocols;
+    bool mode_given;
+    bool echo;
+    bool no_socketio;
+    const char *socket_mode; /* as given, for what is said of it; NULL: not given */
+    enum minnow_verbosity verbosity;
+};
+
+/* Read the command line into `o`, which may not be moved after that. Where it is wrong, or asks for
+ * nothing but a text, the text is written and the process exits. */
+void minnow_options_parse(struct minnow_options *o, int argc, char **argv);
+
+/* Add a line of the library to `log`, in the words of the command line: `ws_options.max_memory` is
+ * --max-memory. */
+void minnow_options_say(struct minnow_log *log, const char *line);
+
+bool minnow_is_unix(const char *address);
+
+#endif

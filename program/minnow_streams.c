@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stdout and stderr of a server; see minnow_streams.h. */
+#include "minnow_streams.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum { RETRY_MS = 50 };
+
+static void flush_streams(void *arg);
+
+/* In a post, since the log's callback may call nothing else. Without memory the next line tries. */
+static void retry_later(void *arg)
+{
+    struct minnow_streams *streams = arg;
+
+    if (ws_timer_start(streams->server, RETRY_MS, flush_streams, streams) == NULL)
+        streams->retrying = false;
+}
+
+/* Will it pass, without a new line that asks? What is gone stays so, and needs no clock. */
+static bool is_for_now(int error)
+{
+    return error == EAGAIN || error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+/* Write what is kept of both streams; what cannot be written now has another try. */
+static void flush_streams(void *arg)
+{
+    struct minnow_streams *streams = arg;
+    int out = minnow_log_flush(&streams->out);
+    int log = minnow_log_flush(&streams->log);
+
+    streams->retrying = is_for_now(out) || is_for_now(log);
+    if (streams->retrying &&
+        (streams->server == NULL || ws_post(streams->server, retry_later, streams) != 0))
+        streams->retrying = false;
+}
+
+void minnow_streams_init(struct minnow_streams *streams)
+{
+    streams->server = NULL;
+    streams->retrying = false;
+    minnow_log_init(&streams->out, STDOUT_FILENO);
+    minnow_log_init(&streams->log, STDERR_FILENO);
+}
+
+void minnow_streams_release(struct minnow_streams *streams)
+{
+    minnow_log_release(&streams->out);
+    minnow_log_release(&streams->log);
+}
+
+void minnow_streams_flush(struct minnow_streams *streams)
+{
+    flush_streams(streams);
+}
+
+void minnow_streams_end_line(struct minnow_streams *streams)
+{
+    minnow_log_end(&streams->log);
+    if (!streams->retrying)
+        flush_streams(streams);
+    else
+        minnow_log_flush(&streams->log);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The library's words for an option and the program's. What the command line makes of good and bad
+ * words is in test_minnow.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "program/minnow_options.h"
+
+/* What becomes of `line` in a log. */
+static void expect_said(const char *line, const char *said)
+{
+    struct minnow_log log;
+    char text[512];
+    int ends[2];
+    ssize_t n;
+
+    assert_int_equal(pipe(ends), 0);
+    minnow_log_init(&log, ends[1]);
+    minnow_options_say(&log, line);
+    minnow_log_end(&log);
+    minnow_log_release(&log);
+    close(ends[1]);
+    n = read(ends[0], text, sizeof text - 1);
+    close(ends[0]);
+    assert_true(n > 0);
+    text[n - 1] = '\0'; /* the newline */
+    assert_string_equal(text, said);
+}
+
+static void fields_are_said_as_the_options_that_set_them(void **state)
+{
+    static const char *const pairs[][2] = {
+        {"nothing to name", "nothing to name"},
+        {"", ""},
+        {"ws_options.max_memory", "--max-memory"},
+        {"#1 closed with 1013: full (ws_options.max_queue, ws_options.max_memory)",
+         "#1 closed with 1013: full (--max-queue, --max-memory)"},
+        {"late (ws_options.handshake_timeout_ms)", "late (--handshake-timeout)"},
+        {"rights 01777 are more than 0777 (ws_options.unix_mode)",
+         "rights 01777 are more than 0777 (--socket-mode)"},
+        {"ws_options.origins would allow it", "--origin would allow it"},
+        {"ws_options.bind, ws_options.port, ws_options.scheme", "--bind, --port, --scheme"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        expect_said(pairs[i][0], pairs[i][1]);
+}
+
+static void what_no_option_sets_is_said_as_it_is(void **state)
+{
+    static const char *const lines[] = {
+        "ws_options.high_water",      "ws_options.", "ws_options.max_memory_of_all",
+        "ws_handlers.max_message is", "ws_options",  "ws_options.maxwell and ws_options.log",
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        expect_said(lines[i], lines[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fields_are_said_as_the_options_that_set_them),
+        cmocka_unit_test(what_no_option_sets_is_said_as_it_is),
+    };
+
+    return cmocka_run_group_tests_name("minnow_options", tests, NULL, NULL);
+}
