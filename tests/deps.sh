@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the Debian packages given that are missing. Says so when it cannot.
+# Install the Debian packages given that are missing, and say which. Says so when it cannot.
 # Usage: sh tests/deps.sh PACKAGE...
 missing=
 for package; do
@@ -12,5 +12,7 @@ if ! command -v apt-get >/dev/null; then
 fi
 sudo=
 [ "$(id -u)" -eq 0 ] || sudo=sudo
+echo "deps: installing$missing"
 # shellcheck disable=SC2086 # a list of words on purpose
-$sudo apt-get update -qq && $sudo apt-get install -y -qq $missing >/dev/null
+$sudo apt-get update -qq &&
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -99,14 +99,14 @@ $(FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/$$(call home,$$*) \
         $$(call fuzzed,$(BUILD)/fuzz,$$*)
 	$(call quietly,LD,$@,$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^)
 
-$(BUILD)/fuzz/%.o: %.c
+$(BUILD)/fuzz/%.o: %.c | need-clang
 	@mkdir -p $(@D)
 	$(call quietly,CC,$<,$(FUZZ_CC) $(STANDARD) $(CPPFLAGS) $(SANITIZE) -fsanitize=fuzzer-no-link -c -o $@ $<)
 
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for FUZZ_SECONDS, 20 by default; needs clang
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run.sh $(FUZZERS:fuzz_%=%)
 
-$(BUILD)/test/%.o: %.c $(BUILD)/flags
+$(BUILD)/test/%.o: %.c $(BUILD)/flags | need-cmocka
 	@mkdir -p $(@D)
 	$(call quietly,CC,$<,$(CC) $(STANDARD) $(CPPFLAGS) $(SANITIZE) -c -o $@ $<)
 
@@ -130,19 +130,29 @@ tests/e2e/suite_server: $(BUILD)/tests/e2e/suite_server.o $(BUILD)/libminnow.a
 $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^)
 
+# Who lacks something hears of it in one line, not from a compiler.
+need-cmocka:
+	@CC="$(CC) $(CPPFLAGS)" sh tests/need.sh deps cmocka.h
+
+need-clang:
+	@sh tests/need.sh deps-dev $(FUZZ_CC)
+.PHONY: need-cmocka need-clang
+
 deps: ## Install what the tests need (cmocka) when it is missing
 	@sh tests/deps.sh libcmocka-dev
 
 deps-dev: ## Install what lint, the clang build and the static build need
-	@sh tests/deps.sh clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools \
+	@sh tests/deps.sh libcmocka-dev git clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools \
 	    libwebsockets-dev
 
 deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and its packages
-	@sh tests/deps.sh chromium curl python3-websockets fonts-noto-color-emoji \
+	@sh tests/deps.sh chromium curl ca-certificates python3-websockets fonts-liberation \
+	    fonts-noto-color-emoji \
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
 e2e: minnow $(BUILD)/tests/e2e/sio_server $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients: Chromium, node, npm's and Python's WebSocket, curl
+	@sh tests/need.sh deps-e2e node curl python3 $(or $(CHROMIUM),chromium)
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
 
@@ -157,6 +167,7 @@ conformance: ## Check that the documents name the tests, functions and files tha
 	@sh tests/names.sh
 
 lint: conformance $(CORE:%=$(PACKED)/%.o) ## Check format, layers and what clang-tidy and cppcheck find
+	@sh tests/need.sh deps-dev clang clang-format clang-tidy cppcheck git nm cmocka.h libwebsockets.h
 	@OBJECTS=$(PACKED) PURE="$(PURE)" CORE="$(CORE)" sh tests/lint.sh
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
@@ -165,3 +176,6 @@ test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on
 test-install: all ## Check that what is installed works, wherever it is
 	@MAKE="$(MAKE)" CC="$(CC)" sh tests/install.sh
 
+
+bare-machine: ## Check that the README's commands work on a new Debian; needs root, debootstrap and 15 minutes
+	@sh tests/bare_machine.sh
