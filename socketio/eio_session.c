@@ -143,7 +143,7 @@ void eio_session_free(struct eio_session *s)
     struct ws_account *account = s->account;
 
     count_form(s, false);
-    eio_census_remove(&s->server->census, s->host);
+    eio_host_sessions_remove(&s->server->host_sessions, s->host);
     eio_server_remove(s);
     eio_output_drop(s);
     eio_post_drop(s);
@@ -425,7 +425,7 @@ static bool count_in(struct eio_session *s, const struct ws_conn *c)
         return true;
     if (max == 0)
         max = (e->options.max_sessions - e->session_count + 2) / 3;
-    s->host = eio_census_add(&e->census, key, max);
+    s->host = eio_host_sessions_add(&e->host_sessions, key, max);
     return s->host != NULL;
 }
 
@@ -446,7 +446,7 @@ struct eio_session *eio_session_new(struct eio_server *e, const struct eio_reque
         struct ws_account *account = s->account;
 
         stop_timer(&s->heartbeat);
-        eio_census_remove(&e->census, s->host);
+        eio_host_sessions_remove(&e->host_sessions, s->host);
         ws_account_give(account, s, sizeof *s);
         ws_account_release(account);
         return NULL;

@@ -10,7 +10,7 @@
  *   eio_packet.c   messages for many sessions
  *   eio_http.c     the HTTP side, without sessions
  *   eio_codec.c    packets and payloads
- *   eio_census.c   sessions by host
+ *   eio_host_sessions.c  how many sessions each host has
  *
  * A session is on one of two transports. On polling it has no connection of its own: it owns a
  * queue, and now and then a GET that is held until there is something to say, and a POST, which is
@@ -37,7 +37,7 @@
 #ifndef SOCKETIO_EIO_SESSION_H
 #define SOCKETIO_EIO_SESSION_H
 
-#include "eio_census.h"
+#include "eio_host_sessions.h"
 #include "eio_codec.h"
 #include "eio_http.h"
 #include "eio_packet.h"
@@ -104,7 +104,7 @@ struct eio_server {
     struct eio_session *first;
     struct eio_session *last;
     struct eio_session *marked;
-    struct eio_census census;
+    struct eio_host_sessions host_sessions;
     unsigned depth; /* callbacks from ws.h that run */
     bool posted;    /* a ws_post() is under way that will settle what is marked */
     bool closing;

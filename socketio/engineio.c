@@ -504,7 +504,7 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     if (e->account != NULL && ws_random(key, sizeof key) == 0 &&
         ws_server_handle(ws, prefix, &h) == 0) {
         name_table_init(&e->sessions, e->account, key);
-        name_table_init(&e->census.hosts, e->account, key);
+        name_table_init(&e->host_sessions.hosts, e->account, key);
         return e;
     }
     ws_account_release(e->account);
@@ -534,7 +534,7 @@ void eio_server_free(struct eio_server *e)
         eio_session_report(s);
     while (e->first != NULL)
         eio_session_free(e->first);
-    eio_census_release(&e->census);
+    eio_host_sessions_release(&e->host_sessions);
     name_table_release(&e->sessions);
     ws_account_release(e->account);
     free(e);
