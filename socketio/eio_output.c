@@ -320,12 +320,12 @@ static int send_shared(struct eio_session *s, struct eio_packet *p)
 {
     bool as_text = !s->on_websocket || (p->binary && s->no_binary);
 
-    if (!(as_text ? eio_packet_write(p) : eio_packet_freeze(p)))
+    if (!(as_text ? eio_packet_write(p) : eio_packet_prepare(p)))
         return WS_ERR_NOMEM;
     if (!s->on_websocket)
         return queued(s, eio_queue_refer(&s->queue, s->account, p->text));
     return sent(s, as_text ? ws_send(s->ws, WS_OP_TEXT, p->text->data, p->text->len)
-                           : ws_send_frozen(s->ws, p->frozen));
+                           : ws_send_frozen(s->ws, p->prepared));
 }
 
 int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags)
