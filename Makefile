@@ -51,9 +51,10 @@ LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
 LINK_test_eio_host_sessions = socketio/eio_host_sessions socketio/name_table $(CORE)
+LINK_test_settle = socketio/settle
 LINK_test_eio_queue = socketio/eio_queue $(CORE) tests/oom
 LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) socketio/name_table \
-    socketio/tests/engine_fixture $(LINK_test_server)
+    socketio/settle socketio/tests/engine_fixture $(LINK_test_server)
 LINK_test_eio_http = $(LINK_test_engineio)
 LINK_test_eio_polling = $(LINK_test_engineio)
 LINK_test_eio_post = $(LINK_test_engineio) tests/oom

@@ -15,7 +15,7 @@ static void settle_posted(void *arg)
 {
     struct eio_server *e = arg;
 
-    e->posted = false;
+    e->marked.requested = false;
     eio_enter(e);
     eio_leave(e);
 }
@@ -25,13 +25,8 @@ void eio_session_mark(struct eio_session *s)
 {
     struct eio_server *e = s->server;
 
-    if (s->marked)
-        return;
-    s->marked = true;
-    s->next_marked = e->marked;
-    e->marked = s;
-    if (e->depth == 0 && !e->posted)
-        e->posted = ws_post(e->ws, settle_posted, e) == 0;
+    if (settle_mark(&e->marked, &s->mark))
+        e->marked.requested = ws_post(e->ws, settle_posted, e) == 0;
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -167,7 +162,7 @@ void eio_session_settle(struct eio_session *s)
         eio_output_settle(s);
     if (s->ended)
         eio_session_report(s);
-    if (s->ended && !s->known && !s->marked)
+    if (s->ended && !s->known && !settle_is_marked(&s->mark))
         eio_session_free(s);
 }
 

@@ -37,24 +37,24 @@
 #ifndef SOCKETIO_EIO_SESSION_H
 #define SOCKETIO_EIO_SESSION_H
 
-#include "eio_host_sessions.h"
 #include "eio_codec.h"
+#include "eio_host_sessions.h"
 #include "eio_http.h"
 #include "eio_packet.h"
 #include "eio_queue.h"
 #include "name_table.h"
+#include "settle.h"
 
 /* What a request or a message touches comes first. */
 struct eio_session {
     struct name_entry entry; /* in the table of ids, while `known`; first, as the table wants it */
     struct eio_server *server;
-    struct eio_session *next_marked;
+    struct settle_item mark; /* in server->marked */
     char id[EIO_ID_SIZE];
     uint8_t reason;       /* enum eio_reason, once `ended` */
     bool known : 1;       /* requests find it by its id */
     bool ended : 1;       /* nothing goes in or out any more, but for what was queued */
     bool report_owed : 1; /* on_open was called and on_close was not */
-    bool marked : 1;
     bool on_websocket : 1;
     bool upgrading : 1;  /* `probe` was answered: no request is held any more */
     bool uploading : 1;  /* the body of `post` is still to come */
@@ -103,10 +103,8 @@ struct eio_server {
     struct ws_account *account; /* of what is kept for nobody in particular */
     struct eio_session *first;
     struct eio_session *last;
-    struct eio_session *marked;
+    struct settle_list marked; /* sessions to settle */
     struct eio_host_sessions host_sessions;
-    unsigned depth; /* callbacks from ws.h that run */
-    bool posted;    /* a ws_post() is under way that will settle what is marked */
     bool closing;
 };
 

@@ -4,6 +4,7 @@
  * the reference, and go to a session that is found by its id or made. */
 #include "engineio.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,20 +80,21 @@ struct eio_session *eio_next(const struct eio_session *s)
 
 void eio_enter(struct eio_server *e)
 {
-    e->depth++;
+    settle_enter(&e->marked);
 }
 
-/* Settling may mark others, and the same again. */
+static struct eio_session *session_of(struct settle_item *mark)
+{
+    return (struct eio_session *)((char *)mark - offsetof(struct eio_session, mark));
+}
+
 void eio_leave(struct eio_server *e)
 {
-    while (e->depth == 1 && e->marked != NULL) {
-        struct eio_session *s = e->marked;
+    struct settle_item *mark;
 
-        e->marked = s->next_marked;
-        s->marked = false;
-        eio_session_settle(s);
-    }
-    e->depth--;
+    while ((mark = settle_next(&e->marked)) != NULL)
+        eio_session_settle(session_of(mark));
+    settle_leave(&e->marked);
 }
 
 /* --- checks ----------------------------------------------------------------------------------- */

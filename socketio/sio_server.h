@@ -18,6 +18,7 @@
 #define SIO_SERVER_H
 
 #include "name_table.h"
+#include "settle.h"
 #include "sio.h"
 #include "sio_packet.h"
 
@@ -36,20 +37,17 @@ struct sio_server {
     struct ws_server *ws;       /* NULL once it may be gone: sio_server_free() */
     struct ws_account *account; /* of what is kept for nobody in particular */
     struct eio_server *engine;
-    struct sio_options options;   /* every default filled in */
-    struct name_table sockets;    /* by id, whatever their state */
-    struct name_table members;    /* those that have not ended, by namespace and connection */
-    struct name_table namespaces; /* by name */
-    struct sio_rule *rules;       /* for more namespaces, in the order of their making */
-    struct sio_socket *marked;    /* first of those to settle */
-    struct sio_socket *last_marked;
+    struct sio_options options;        /* every default filled in */
+    struct name_table sockets;         /* by id, whatever their state */
+    struct name_table members;         /* those that have not ended, by namespace and connection */
+    struct name_table namespaces;      /* by name */
+    struct sio_rule *rules;            /* for more namespaces, in the order of their making */
+    struct settle_list marked;         /* sockets to settle */
     struct sio_gather *gathers;        /* broadcasts that wait for acknowledgements */
     struct json_writer scratch;        /* for the packet that is being made */
     const struct sio_event *in_hand;   /* the event that the application handles; NULL: none */
     uint64_t stamp;                    /* of the latest walk over a target */
     struct sio_usage recovery_by_rule; /* of all namespaces that rules have opened */
-    unsigned depth;                    /* callbacks that run */
-    bool posted; /* a ws_post() is under way that will settle what is marked */
 };
 
 struct sio_namespace {
@@ -105,9 +103,9 @@ struct sio_socket {
     struct sio_socket *previous_of_conn;
     struct sio_socket *next; /* of the namespace */
     struct sio_socket *previous;
-    struct sio_socket *next_marked;
-    struct sio_seat *seats; /* in rooms, the latest first */
-    struct sio_wait *waits; /* for acknowledgements of its client, the latest first */
+    struct settle_item mark; /* in server->marked */
+    struct sio_seat *seats;  /* in rooms, the latest first */
+    struct sio_wait *waits;  /* for acknowledgements of its client, the latest first */
     void *data;
     const char *reason; /* once it has ended */
     char *auth;         /* until on_connect, when on_auth is answered later; with a NUL */
@@ -118,7 +116,6 @@ struct sio_socket {
     uint32_t wait_count;
     uint32_t turn; /* of the loop, in which it was let in; the low bits */
     uint8_t state; /* enum sio_state */
-    bool marked : 1;
     bool recovered : 1;
     bool recoverable : 1;     /* it ended in a way that allows it */
     bool let_in_late : 1;     /* after on_auth had returned */

@@ -284,7 +284,7 @@ void sio_socket_settle(struct sio_socket *s)
         let_in(s, auth_of(s));
         forget_auth(s);
     }
-    if (s->state != SIO_ENDED || s->marked)
+    if (s->state != SIO_ENDED || settle_is_marked(&s->mark))
         return;
     sio_waits_end(s);
     report(s);

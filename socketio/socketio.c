@@ -2,6 +2,7 @@
  *
  * Socket.IO 5: the server. Messages come in from engineio.h, become packets, and go to the socket
  * of their namespace; namespaces are found or made. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ struct sio_rule {
 
 void sio_callback_begin(struct sio_server *io)
 {
-    io->depth++;
+    settle_enter(&io->marked);
 }
 
 static void settle_posted(void *arg);
@@ -32,39 +33,41 @@ static void settle_posted(void *arg);
 /* When no memory is left for the post, the next callback settles. */
 static void post_settling(struct sio_server *io)
 {
-    if (!io->posted && io->ws != NULL)
-        io->posted = ws_post(io->ws, settle_posted, io) == 0;
+    if (!io->marked.requested && io->ws != NULL)
+        io->marked.requested = ws_post(io->ws, settle_posted, io) == 0;
 }
 
-/* Settling may mark others. A client may be in any number of namespaces, and all of them end with
- * its connection: what does not fit into this turn waits for the next one. */
+static struct sio_socket *socket_of(struct settle_item *mark)
+{
+    return (struct sio_socket *)((char *)mark - offsetof(struct sio_socket, mark));
+}
+
+/* A client may be in any number of namespaces, and all of them end with its connection: what does
+ * not fit into this turn waits for the next one. */
 static void settle_marked(struct sio_server *io)
 {
-    while (io->marked != NULL) {
-        struct sio_socket *s = io->marked;
+    struct settle_item *mark;
 
-        io->marked = s->next_marked;
-        s->marked = false;
-        sio_socket_settle(s);
+    while ((mark = settle_next(&io->marked)) != NULL) {
+        sio_socket_settle(socket_of(mark));
         if (io->ws != NULL && ws_turn_over(io->ws, 0))
             break;
     }
-    if (io->marked != NULL)
+    if (settle_is_due(&io->marked))
         post_settling(io);
 }
 
 void sio_callback_end(struct sio_server *io)
 {
-    if (io->depth == 1)
-        settle_marked(io);
-    io->depth--;
+    settle_marked(io);
+    settle_leave(&io->marked);
 }
 
 static void settle_posted(void *arg)
 {
     struct sio_server *io = arg;
 
-    io->posted = false;
+    io->marked.requested = false;
     sio_callback_begin(io);
     sio_callback_end(io);
 }
@@ -73,13 +76,7 @@ void sio_socket_mark(struct sio_socket *s)
 {
     struct sio_server *io = s->nsp->server;
 
-    if (s->marked)
-        return;
-    s->marked = true;
-    s->next_marked = NULL;
-    *(io->marked == NULL ? &io->marked : &io->last_marked->next_marked) = s;
-    io->last_marked = s;
-    if (io->depth == 0)
+    if (settle_mark(&io->marked, &s->mark))
         post_settling(io);
 }
 
