@@ -14,9 +14,10 @@
  *     ws_send(): the queue is the connection's own
  *
  * The queue waits until the callback returns, so that all that was sent in it leaves together. */
-#include "eio_session.h"
+#include "eio_output.h"
 
-#include <string.h>
+#include "eio_codec.h"
+#include "eio_packet.h"
 
 enum {
     SMALL_MESSAGE = 1024, /* encoded on the stack */
@@ -66,9 +67,18 @@ void eio_output_answer_post(struct eio_session *s)
         answer(s, &s->post, 200, EIO_BODY_HTML, "ok");
 }
 
+void eio_output_resume_post(struct eio_session *s)
+{
+    if (!s->waiting)
+        return;
+    s->waiting = false;
+    ws_timer_stop(s->post_timer);
+    ws_resume(s->post.conn);
+}
+
 void eio_output_refuse_post(struct eio_session *s, int status)
 {
-    eio_post_read(s);
+    eio_output_resume_post(s);
     s->uploading = false;
     answer(s, &s->post, status, EIO_BODY_NONE, NULL);
 }
@@ -151,8 +161,6 @@ int eio_output_flush(struct eio_session *s)
     int result = s->on_websocket ? queue_to_websocket(s) : queue_to_get(s);
 
     eio_output_drop(s);
-    if (result < 0)
-        eio_session_end(s, EIO_TRANSPORT_ERROR);
     return result;
 }
 
@@ -163,21 +171,6 @@ void eio_output_drained(struct eio_session *s)
     s->drain_owed = false;
     if (s->server->handlers.on_drain != NULL)
         s->server->handlers.on_drain(s);
-}
-
-/* A client that moves to a WebSocket reads no more, and goes on when nothing is held. */
-void eio_output_settle(struct eio_session *s)
-{
-    size_t low_water = s->server->options.high_water / 2;
-
-    if (s->get.conn != NULL && s->queue.len > 0)
-        eio_output_flush(s);
-    if (s->upgrading)
-        eio_output_answer_get(s, EIO_NOOP_PACKET);
-    if (s->upgrading || s->queue.len <= low_water)
-        eio_post_read(s);
-    if (s->queue.len <= low_water)
-        eio_output_drained(s);
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -228,7 +221,6 @@ static bool fits_output(struct eio_session *s, size_t len)
 /* May a message of `len` bytes be sent now? Returns 0, EIO_DROPPED or what is against it. */
 static int admit(struct eio_session *s, size_t len, unsigned flags)
 {
-
     if (s->ended)
         return WS_ERR_CLOSED;
     if ((flags & EIO_VOLATILE) != 0 && !eio_writable(s))
@@ -254,7 +246,7 @@ static int queued(struct eio_session *s, bool done)
     if (!done)
         return WS_ERR_NOMEM;
     s->server->queued_count++;
-    eio_session_mark(s);
+    eio_server_mark(s);
     return sent(s, s->queue.len <= s->server->options.high_water ? WS_SENT : WS_QUEUED);
 }
 
@@ -313,7 +305,7 @@ void eio_output_ping(struct eio_session *s)
     place = eio_queue_add(&s->queue, s->account, 1);
     if (place != NULL)
         *place = EIO_PING_PACKET[0];
-    eio_session_mark(s);
+    eio_server_mark(s);
 }
 
 static int send_shared(struct eio_session *s, struct eio_packet *p)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "eio_codec.h"
-#include "eio_session.h"
+#include "eio_server.h"
 
 bool eio_message_is_legal(enum ws_opcode opcode, const void *data, size_t len)
 {

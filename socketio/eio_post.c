@@ -9,9 +9,13 @@
  * It waits, which is its body is not read, while the client leaves much of the queue unread: its
  * packets would make that more. Not for long, as a client with one connection at a time polls only
  * when its POST is answered. For the same reason "ok" never waits for a poll. */
-#include "eio_session.h"
+#include "eio_post.h"
 
 #include <string.h>
+
+#include "eio_codec.h"
+#include "eio_output.h"
+#include "eio_session.h"
 
 enum { WAIT_MS = 1000 };
 
@@ -28,7 +32,7 @@ static void timer_fired(void *arg)
     if (s->rest != NULL)
         work(s, (struct ws_str){s->rest + s->rest_at, s->rest_size - s->rest_at});
     else
-        eio_post_read(s);
+        eio_output_resume_post(s);
     eio_leave(e);
 }
 
@@ -57,15 +61,6 @@ static void wait_for_poll(struct eio_session *s)
         return;
     s->waiting = true;
     ws_pause(s->post.conn);
-}
-
-void eio_post_read(struct eio_session *s)
-{
-    if (!s->waiting)
-        return;
-    s->waiting = false;
-    ws_timer_stop(s->post_timer);
-    ws_resume(s->post.conn);
 }
 
 /* A second POST would overtake the first. */
@@ -142,13 +137,13 @@ static void work(struct eio_session *s, struct ws_str payload)
     s->working = false;
     if (more)
         return;
-    eio_post_drop(s);
+    eio_session_drop_post(s);
     done(s);
 }
 
 void eio_post_come(struct eio_session *s, struct ws_str payload)
 {
-    eio_post_read(s); /* when the client has gone its pause has ended */
+    eio_output_resume_post(s); /* when the client has gone its pause has ended */
     s->uploading = false;
     work(s, payload);
 }
@@ -161,15 +156,4 @@ bool eio_post_left(struct eio_session *s)
     eio_asker_release(&s->post, s->account);
     s->uploading = s->waiting = false;
     return s->rest == NULL && !s->working;
-}
-
-void eio_post_drop(struct eio_session *s)
-{
-    if (s->working)
-        return;
-    if (s->server->ws != NULL) /* else the timer has gone with it */
-        ws_timer_cancel(s->post_timer);
-    s->post_timer = NULL;
-    ws_account_give(s->account, s->rest, s->rest == NULL ? 0 : s->rest_size);
-    s->rest = NULL;
 }

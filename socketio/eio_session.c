@@ -4,30 +4,14 @@
  * the end, in whatever order it comes. What leaves it is eio_output.c's matter. */
 #include "eio_session.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "eio_codec.h"
+#include "eio_output.h"
+
 enum { LINGER_MS = 30000 /* for a client to fetch the last words */ };
-
-/* --- marking ---------------------------------------------------------------------------------- */
-
-static void settle_posted(void *arg)
-{
-    struct eio_server *e = arg;
-
-    e->marked.requested = false;
-    eio_enter(e);
-    eio_leave(e);
-}
-
-/* When no memory is left for the post, the next callback of any session settles this one too. */
-void eio_session_mark(struct eio_session *s)
-{
-    struct eio_server *e = s->server;
-
-    if (settle_mark(&e->marked, &s->mark))
-        e->marked.requested = ws_post(e->ws, settle_posted, e) == 0;
-}
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
@@ -75,6 +59,17 @@ static void stop_timers(struct eio_session *s)
     stop_timer(&s->connect_timer);
 }
 
+void eio_session_drop_post(struct eio_session *s)
+{
+    if (s->working)
+        return;
+    if (s->server->ws != NULL) /* else the timer has gone with it */
+        ws_timer_cancel(s->post_timer);
+    s->post_timer = NULL;
+    ws_account_give(s->account, s->rest, s->rest == NULL ? 0 : s->rest_size);
+    s->rest = NULL;
+}
+
 /* Say goodbye on every way that is open, a held GET by `farewell`, and be forgotten. */
 static void part(struct eio_session *s, const char *farewell)
 {
@@ -83,10 +78,10 @@ static void part(struct eio_session *s, const char *farewell)
     let_go(&s->probe);
     let_go(&s->ws);
     stop_timers(s);
-    eio_post_drop(s);
+    eio_session_drop_post(s);
     eio_output_drop(s);
     eio_server_forget(s);
-    eio_session_mark(s);
+    eio_server_mark(s);
 }
 
 static void end_with(struct eio_session *s, enum eio_reason reason, const char *farewell)
@@ -113,9 +108,9 @@ static void linger(struct eio_session *s)
         let_go(&s->probe);
     }
     eio_output_end_post(s);
-    eio_post_drop(s);
+    eio_session_drop_post(s);
     ws_timer_set(s->heartbeat, LINGER_MS);
-    eio_session_mark(s);
+    eio_server_mark(s);
 }
 
 /* Whoever did not fetch what filled its queue is not waited for: that memory is needed. */
@@ -141,7 +136,7 @@ void eio_session_free(struct eio_session *s)
     eio_host_sessions_remove(&s->server->host_sessions, s->host);
     eio_server_remove(s);
     eio_output_drop(s);
-    eio_post_drop(s);
+    eio_session_drop_post(s);
     ws_account_give(account, s, sizeof *s);
     ws_account_release(account);
 }
@@ -156,14 +151,63 @@ void eio_session_report(struct eio_session *s)
         s->server->handlers.on_close(s, (enum eio_reason)s->reason);
 }
 
-void eio_session_settle(struct eio_session *s)
+/* --- settling --------------------------------------------------------------------------------- */
+
+/* Returns as ws_send(). A failure ends the session, since what was queued is lost. */
+static int flush(struct eio_session *s)
+{
+    int result = eio_output_flush(s);
+
+    if (result < 0)
+        eio_session_end(s, EIO_TRANSPORT_ERROR);
+    return result;
+}
+
+/* The end of a callback for a session on polling: what has gathered leaves, and if the client has
+ * read enough of it, its POST is read. A client that moves to a WebSocket reads no more, and goes
+ * on when nothing is held. */
+static void settle_polling(struct eio_session *s)
+{
+    size_t low_water = s->server->options.high_water / 2;
+
+    if (s->get.conn != NULL && s->queue.len > 0)
+        flush(s);
+    if (s->upgrading)
+        eio_output_answer_get(s, EIO_NOOP_PACKET);
+    if (s->upgrading || s->queue.len <= low_water)
+        eio_output_resume_post(s);
+    if (s->queue.len <= low_water)
+        eio_output_drained(s);
+}
+
+/* A callback in here may mark it again, and then it is not freed yet. */
+static void settle(struct eio_session *s)
 {
     if (!s->on_websocket)
-        eio_output_settle(s);
+        settle_polling(s);
     if (s->ended)
         eio_session_report(s);
     if (s->ended && !s->known && !settle_is_marked(&s->mark))
         eio_session_free(s);
+}
+
+static struct eio_session *session_of(struct settle_item *mark)
+{
+    return (struct eio_session *)((char *)mark - offsetof(struct eio_session, mark));
+}
+
+void eio_enter(struct eio_server *e)
+{
+    settle_enter(&e->marked);
+}
+
+void eio_leave(struct eio_server *e)
+{
+    struct settle_item *mark;
+
+    while ((mark = settle_next(&e->marked)) != NULL)
+        settle(session_of(mark));
+    settle_leave(&e->marked);
 }
 
 /* --- the heartbeat ---------------------------------------------------------------------------- */
@@ -284,7 +328,7 @@ void eio_session_hold(struct eio_session *s, struct eio_asker *place, const stru
     *place = *to;
     eio_asker_keep(place, s->account);
     ws_set_data(to->conn, s);
-    eio_session_mark(s);
+    eio_server_mark(s);
 }
 
 /* What is queued is the answer, when this is settled. */
@@ -298,15 +342,6 @@ void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
     eio_session_hold(s, &s->get, to);
     if (s->ended && s->queue.len == 0)
         part(s, EIO_NOOP_PACKET "\x1e" EIO_CLOSE_PACKET);
-}
-
-void eio_session_abandoned(struct eio_session *s, const struct ws_conn *c)
-{
-    if (s->get.conn == c)
-        eio_asker_release(&s->get, s->account);
-    else if (!eio_post_left(s))
-        return;
-    eio_session_end(s, EIO_TRANSPORT_ERROR);
 }
 
 void eio_session_carry(struct eio_session *s, struct ws_conn *c)
@@ -362,7 +397,7 @@ static void take_over(struct eio_session *s)
     eio_output_end_post(s);
     if (s->rest != NULL)
         ws_pause(s->ws); /* what comes there comes behind it */
-    result = eio_output_flush(s);
+    result = flush(s);
     if (s->ended) {
         part(s, EIO_CLOSE_PACKET); /* those were the last words */
         return;
@@ -377,7 +412,7 @@ static void probe_answer(struct eio_session *s)
 {
     ws_send(s->probe, WS_OP_TEXT, "3probe", 6);
     s->upgrading = true;
-    eio_session_mark(s); /* for the requests that are held */
+    eio_server_mark(s); /* for the requests that are held */
 }
 
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet)
@@ -531,6 +566,27 @@ enum eio_transport eio_session_transport(const struct eio_session *s)
 const char *eio_transport_name(enum eio_transport transport)
 {
     return transport == EIO_WEBSOCKET ? "websocket" : "polling";
+}
+
+const char *eio_reason_text(enum eio_reason reason)
+{
+    switch (reason) {
+    case EIO_TRANSPORT_CLOSE:
+        return "transport close";
+    case EIO_TRANSPORT_ERROR:
+        return "transport error";
+    case EIO_PING_TIMEOUT:
+        return "ping timeout";
+    case EIO_PARSE_ERROR:
+        return "parse error";
+    case EIO_FORCED_CLOSE:
+        return "forced close";
+    case EIO_FORCED_SERVER_CLOSE:
+        return "forced server close";
+    case EIO_SHUTTING_DOWN:
+        return "server shutting down";
+    }
+    return "transport close";
 }
 
 const char *eio_session_id(const struct eio_session *s)

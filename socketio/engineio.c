@@ -1,100 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine.IO 4: the server. Requests and WebSockets come in from ws.h, are checked in the order of
- * the reference, and go to a session that is found by its id or made. */
+ * Engine.IO 4: requests and WebSockets come in from ws.h, are checked in the order of the
+ * reference, and go to a session that is found by its id or made. */
 #include "engineio.h"
 
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "eio_output.h"
+#include "eio_post.h"
 #include "eio_session.h"
 
-/* --- ids -------------------------------------------------------------------------------------- */
+/* --- settling --------------------------------------------------------------------------------- */
 
-/* 15 random bytes are 20 digits of base64url without padding. RFC 4648 §5 */
-bool eio_id_new(char out[EIO_ID_SIZE])
+/* eio_server.settle_posted: sessions were marked outside of all callbacks. */
+static void settle_posted(void *arg)
 {
-    unsigned char bytes[EIO_ID_LEN / 4 * 3];
+    struct eio_server *e = arg;
 
-    if (ws_random(bytes, sizeof bytes) != 0)
-        return false;
-    ws_base64_encode(out, bytes, sizeof bytes);
-    out[EIO_ID_LEN] = '\0';
-    for (char *p = out; *p != '\0'; p++)
-        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
-    return true;
-}
-
-static struct eio_session *find(const struct eio_server *e, const char *id)
-{
-    return (struct eio_session *)name_table_find(&e->sessions, ws_str(id));
-}
-
-bool eio_server_add(struct eio_server *e, struct eio_session *s)
-{
-    if (!name_table_add(&e->sessions, &s->entry, ws_str(s->id)))
-        return false;
-    s->known = true;
-    s->previous = e->last;
-    *(e->last == NULL ? &e->first : &e->last->next) = s;
-    e->last = s;
-    e->session_count++;
-    return true;
-}
-
-void eio_server_forget(struct eio_session *s)
-{
-    if (s->known)
-        name_table_remove(&s->server->sessions, &s->entry);
-    s->known = false;
-}
-
-void eio_server_remove(struct eio_session *s)
-{
-    struct eio_server *e = s->server;
-
-    *(s->previous == NULL ? &e->first : &s->previous->next) = s->next;
-    *(s->next == NULL ? &e->last : &s->next->previous) = s->previous;
-    e->session_count--;
-}
-
-struct eio_session *eio_first(const struct eio_server *e)
-{
-    struct eio_session *s = e->first;
-
-    return s == NULL || !s->ended ? s : eio_next(s);
-}
-
-struct eio_session *eio_next(const struct eio_session *s)
-{
-    struct eio_session *next = s->next;
-
-    while (next != NULL && next->ended)
-        next = next->next;
-    return next;
-}
-
-/* --- callbacks -------------------------------------------------------------------------------- */
-
-void eio_enter(struct eio_server *e)
-{
-    settle_enter(&e->marked);
-}
-
-static struct eio_session *session_of(struct settle_item *mark)
-{
-    return (struct eio_session *)((char *)mark - offsetof(struct eio_session, mark));
-}
-
-void eio_leave(struct eio_server *e)
-{
-    struct settle_item *mark;
-
-    while ((mark = settle_next(&e->marked)) != NULL)
-        eio_session_settle(session_of(mark));
-    settle_leave(&e->marked);
+    e->marked.requested = false;
+    eio_enter(e);
+    eio_leave(e);
 }
 
 /* --- checks ----------------------------------------------------------------------------------- */
@@ -103,7 +30,7 @@ void eio_leave(struct eio_server *e)
 static enum eio_error check_sid(const struct eio_server *e, const struct eio_request *r,
                                 bool upgrade, struct eio_session **found)
 {
-    struct eio_session *s = find(e, r->sid);
+    struct eio_session *s = eio_server_find(e, r->sid);
 
     if (s == NULL)
         return EIO_UNKNOWN_SID;
@@ -279,6 +206,16 @@ static void on_refuse(struct ws_conn *c, const struct ws_request *req, int statu
     eio_leave(e);
 }
 
+/* What has come of a POST is still heard, and then ends the session. */
+static void abandoned(struct eio_session *s, const struct ws_conn *c)
+{
+    if (s->get.conn == c)
+        eio_asker_release(&s->get, s->account);
+    else if (!eio_post_left(s))
+        return;
+    eio_session_end(s, EIO_TRANSPORT_ERROR);
+}
+
 /* The client left a request that was held, or a body that it had begun. */
 static void on_abort(struct ws_conn *c)
 {
@@ -288,7 +225,7 @@ static void on_abort(struct ws_conn *c)
     if (s == NULL)
         return;
     eio_enter(e);
-    eio_session_abandoned(s, c);
+    abandoned(s, c);
     eio_leave(e);
 }
 
@@ -498,6 +435,7 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     e->ws = ws;
     e->options = *options;
     e->handlers = *handlers;
+    e->settle_posted = settle_posted;
     fill_in_defaults(&e->options, ws);
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
@@ -540,40 +478,4 @@ void eio_server_free(struct eio_server *e)
     name_table_release(&e->sessions);
     ws_account_release(e->account);
     free(e);
-}
-
-void *eio_user(const struct eio_server *e)
-{
-    return e->options.user;
-}
-
-struct ws_server *eio_ws_server(const struct eio_server *e)
-{
-    return e->ws;
-}
-
-size_t eio_session_count(const struct eio_server *e)
-{
-    return e->open_count;
-}
-
-const char *eio_reason_text(enum eio_reason reason)
-{
-    switch (reason) {
-    case EIO_TRANSPORT_CLOSE:
-        return "transport close";
-    case EIO_TRANSPORT_ERROR:
-        return "transport error";
-    case EIO_PING_TIMEOUT:
-        return "ping timeout";
-    case EIO_PARSE_ERROR:
-        return "parse error";
-    case EIO_FORCED_CLOSE:
-        return "forced close";
-    case EIO_FORCED_SERVER_CLOSE:
-        return "forced server close";
-    case EIO_SHUTTING_DOWN:
-        return "server shutting down";
-    }
-    return "transport close";
 }
