@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * Events out, to one socket or to many, and acknowledgements both ways. */
-#include <stdlib.h>
+#include "sio_emit.h"
+
 #include <string.h>
 
-#include "sio_server.h"
+#include "sio_conn.h"
+#include "sio_recovery.h"
+#include "sio_room.h"
 
 /* --- arguments -------------------------------------------------------------------------------- */
 

@@ -3,10 +3,11 @@
  * Rooms of sockets, and targets made of them. A room lists its seats, a socket lists its own, and a
  * namespace finds the seat of a socket in a room by a table: a socket may be in a thousand rooms,
  * and a room may have all sockets, so neither list is ever searched. */
-#include <stdlib.h>
+#include "sio_room.h"
+
 #include <string.h>
 
-#include "sio_server.h"
+#include "sio_packet.h"
 
 struct sio_room {
     struct name_entry entry;    /* in nsp->rooms */
@@ -316,14 +317,4 @@ void sio_leave_all(const struct sio_target *t, const char *room)
     struct joining leaving = {.room = room};
 
     sio_visit(t, leave_one, &leaving);
-}
-
-static void disconnect_one(void *arg, struct sio_socket *s)
-{
-    sio_disconnect(s, *(const bool *)arg);
-}
-
-void sio_disconnect_all(const struct sio_target *t, bool close)
-{
-    sio_visit(t, disconnect_one, &close);
 }
