@@ -207,8 +207,8 @@ static bool is_within(size_t max, size_t queued, size_t len)
     return queued == 0 || (queued <= max && len <= max - queued);
 }
 
-/* What is sent in one turn is no sign of a client that reads slowly: nothing leaves before its
- * end. */
+/* What was sent in this turn does not count against the client, up to WS_BURST_MAX: nothing leaves
+ * before the turn ends. */
 static bool fits_output(struct eio_session *s, size_t len)
 {
     size_t max = s->server->options.max_output;
@@ -239,7 +239,7 @@ static int sent(struct eio_session *s, int result)
     return result;
 }
 
-/* Was it queued? Without memory for it there is a gap behind what is queued. */
+/* The result of queueing a message. Without memory a message is missing behind what is queued. */
 static int queued(struct eio_session *s, bool done)
 {
     s->overflowed = s->overflowed || !done;
@@ -293,7 +293,7 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
     return sent(s, send_as_text(s, opcode, data, len));
 }
 
-/* When there is no room for it the pong will be missing, which ends the session. */
+/* Without memory for it no ping leaves, so no pong comes, and the session ends. */
 void eio_output_ping(struct eio_session *s)
 {
     char *place;

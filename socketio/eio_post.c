@@ -6,9 +6,9 @@
  *       |         ^              |  ^
  *       +-> waiting              +--+ the rest of them in the next turn
  *
- * It waits, which is its body is not read, while the client leaves much of the queue unread: its
- * packets would make that more. Not for long, as a client with one connection at a time polls only
- * when its POST is answered. For the same reason "ok" never waits for a poll. */
+ * It waits, that is, its body is not read, while more than high_water bytes are queued: its packets
+ * would cause more. It waits for WAIT_MS at most, since a client with one connection at a time
+ * polls only when its POST is answered. For the same reason "ok" never waits for a poll. */
 #include "eio_post.h"
 
 #include <string.h>
@@ -48,8 +48,8 @@ static bool post_timer_set(struct eio_session *s, unsigned ms)
 
 /* --- from the head to the body ---------------------------------------------------------------- */
 
-/* How protocol 3 sent binary payloads. The reference takes this spelling alone for it, and there
- * are clients that send text under another. */
+/* Protocol 3 sent binary payloads with this type. Only this spelling is refused, as by the
+ * reference: there are clients that send text with another one. */
 static bool is_octet_stream(struct ws_str type)
 {
     return ws_str_is(type, "application/octet-stream");
@@ -111,8 +111,9 @@ static bool put_off(struct eio_session *s, struct ws_str payload)
     return true;
 }
 
-/* The packets are done, or the session has ended, whose reason decides about the answer. Nobody
- * waits for it when the client has left its POST, and so its session, or moved to a WebSocket. */
+/* The packets are done, or the session has ended, and then its reason decides what the answer is.
+ * There is no request to answer when the client has left it, which ends the session, or has moved
+ * to a WebSocket. */
 static void done(struct eio_session *s)
 {
     if (s->post.conn == NULL && s->ws != NULL)
@@ -125,7 +126,7 @@ static void done(struct eio_session *s)
         eio_output_answer_post(s);
 }
 
-/* What ends the session meanwhile neither answers the POST nor frees the rest. */
+/* While `working` is set, what ends the session neither answers the POST nor frees `rest`. */
 static void work(struct eio_session *s, struct ws_str payload)
 {
     bool more;
@@ -143,14 +144,14 @@ static void work(struct eio_session *s, struct ws_str payload)
 
 void eio_post_come(struct eio_session *s, struct ws_str payload)
 {
-    eio_output_resume_post(s); /* when the client has gone its pause has ended */
+    eio_output_resume_post(s); /* a pause ends when the client closes */
     s->uploading = false;
     work(s, payload);
 }
 
 /* --- its end ---------------------------------------------------------------------------------- */
 
-/* What has come is heard to its end. */
+/* Packets that have come are still handed over. */
 bool eio_post_left(struct eio_session *s)
 {
     eio_asker_release(&s->post, s->account);

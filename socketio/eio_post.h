@@ -13,7 +13,7 @@ void eio_post_admit(struct eio_session *s, const struct eio_asker *to,
 /* The body of the POST that was admitted has come. */
 void eio_post_come(struct eio_session *s, struct ws_str payload);
 
-/* The client has left it. True: there is nothing of it that is still to be heard. */
+/* The client has left it. True: no packet of it is still to be handed over. */
 bool eio_post_left(struct eio_session *s);
 
 #endif

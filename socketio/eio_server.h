@@ -60,8 +60,8 @@ struct eio_session {
 
     bool on_websocket : 1;
     bool no_binary : 1; /* the WebSocket that carries it, or `probe`, takes base64 alone */
-    bool upgrading : 1; /* from the answer to `probe` until it carries the session or has gone: no
-                           request is held */
+    bool upgrading : 1; /* from the answer to `probe` until it carries the session or is given up:
+                           no request is held */
 
     bool uploading : 1; /* `post`: from its head until its body has come */
     bool waiting : 1;   /* and meanwhile its connection is paused */
@@ -72,7 +72,7 @@ struct eio_session {
     bool overflowed : 1; /* from a message that did not fit until the queue is dropped */
 
     bool pinged : 1;   /* from a ping until its pong */
-    bool extended : 1; /* something else has come since that ping, which bought more time once */
+    bool extended : 1; /* something else has come since that ping, so the pong got more time once */
 
     /* What carries it: */
     struct ws_conn *ws;    /* NULL on polling, and after the end */
@@ -86,11 +86,11 @@ struct eio_session {
     uint64_t turn;
     struct ws_conn *probe; /* a WebSocket that wants to take over from polling */
 
-    struct ws_timer *heartbeat; /* to the next ping; or to the last moment for the pong; or, after
-                                   the end, to when nobody comes any more for what is queued */
+    struct ws_timer *heartbeat; /* to the next ping; or to the last moment for the pong; or, while
+                                   lingering, to the last moment for a poll */
     struct ws_timer *upgrade_timer;
     struct ws_timer *connect_timer;
-    struct ws_timer *post_timer; /* to the next turn for `rest`; or until a POST waits no more */
+    struct ws_timer *post_timer; /* to the next turn for `rest`; or to the end of a POST's wait */
     struct ws_account *account;  /* of what is kept for it, this too */
     struct eio_host *host;       /* that it counts for; NULL: for none */
     struct eio_session *next;    /* of all sessions, in order of opening */
@@ -108,7 +108,7 @@ struct eio_server {
     size_t websocket_count;     /* sessions that get frames */
     size_t text_count;          /* sessions that get messages, or binary ones at least, as text */
     size_t queued_count;        /* messages that were ever queued on polling */
-    struct ws_account *account; /* of what is kept for nobody in particular */
+    struct ws_account *account; /* of what belongs to no single session */
     struct eio_session *first;
     struct eio_session *last;
     struct settle_list marked;        /* sessions to settle */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a session: its heartbeat, what comes in, the move from polling to a WebSocket, and
- * the end, in whatever order it comes. What leaves it is eio_output.c's matter. */
+ * The life of a session: heartbeat, input, the move from polling to a WebSocket, and the end, which
+ * may come at any moment. eio_output.c sends. */
 #include "eio_session.h"
 
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include "eio_codec.h"
 #include "eio_output.h"
 
-enum { LINGER_MS = 30000 /* for a client to fetch the last words */ };
+enum { LINGER_MS = 30000 /* for a client to fetch what is queued after eio_close() */ };
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
@@ -26,8 +26,8 @@ static void count_form(const struct eio_session *s, bool in)
         e->text_count += in ? 1 : (size_t)-1;
 }
 
-/* A connection that is ours no more. */
-static void let_go(struct ws_conn **c)
+/* Close a connection, if there is one, and forget it. */
+static void close_conn(struct ws_conn **c)
 {
     if (*c == NULL)
         return;
@@ -63,20 +63,21 @@ void eio_session_drop_post(struct eio_session *s)
 {
     if (s->working)
         return;
-    if (s->server->ws != NULL) /* else the timer has gone with it */
+    if (s->server->ws != NULL) /* else ws_server_free() has freed the timer */
         ws_timer_cancel(s->post_timer);
     s->post_timer = NULL;
     ws_account_give(s->account, s->rest, s->rest == NULL ? 0 : s->rest_size);
     s->rest = NULL;
 }
 
-/* Say goodbye on every way that is open, a held GET by `farewell`, and be forgotten. */
-static void part(struct eio_session *s, const char *farewell)
+/* End all that carries the session: a GET that is held gets `payload`. Requests do not find it any
+ * more. */
+static void detach(struct eio_session *s, const char *payload)
 {
-    eio_output_answer_get(s, farewell);
+    eio_output_answer_get(s, payload);
     eio_output_end_post(s);
-    let_go(&s->probe);
-    let_go(&s->ws);
+    close_conn(&s->probe);
+    close_conn(&s->ws);
     stop_timers(s);
     eio_session_drop_post(s);
     eio_output_drop(s);
@@ -84,13 +85,13 @@ static void part(struct eio_session *s, const char *farewell)
     eio_server_mark(s);
 }
 
-static void end_with(struct eio_session *s, enum eio_reason reason, const char *farewell)
+static void end_with(struct eio_session *s, enum eio_reason reason, const char *payload)
 {
     if (!s->ended) {
         s->ended = true;
         s->reason = (uint8_t)reason;
     }
-    part(s, farewell);
+    detach(s, payload);
 }
 
 void eio_session_end(struct eio_session *s, enum eio_reason reason)
@@ -98,14 +99,14 @@ void eio_session_end(struct eio_session *s, enum eio_reason reason)
     end_with(s, reason, EIO_CLOSE_PACKET);
 }
 
-/* The client will fetch what is queued, and then hear that this was all. While it moves to a
- * WebSocket it does not poll: then it fetches it there. */
+/* Wait until the client has fetched what is queued; the poll after that gets a close packet. A
+ * client that moves to a WebSocket does not poll meanwhile, and gets it there. */
 static void linger(struct eio_session *s)
 {
     stop_timer(&s->connect_timer);
     if (!s->upgrading) {
         stop_timer(&s->upgrade_timer);
-        let_go(&s->probe);
+        close_conn(&s->probe);
     }
     eio_output_end_post(s);
     eio_session_drop_post(s);
@@ -113,7 +114,7 @@ static void linger(struct eio_session *s)
     eio_server_mark(s);
 }
 
-/* Whoever did not fetch what filled its queue is not waited for: that memory is needed. */
+/* A client that let its queue fill up is not waited for: that memory is needed. */
 void eio_close(struct eio_session *s)
 {
     bool at_once = s->ws != NULL || s->get.conn != NULL;
@@ -123,7 +124,7 @@ void eio_close(struct eio_session *s)
     s->ended = true;
     s->reason = at_once ? EIO_FORCED_CLOSE : EIO_FORCED_SERVER_CLOSE;
     if ((at_once && s->queue.len == 0) || s->overflowed)
-        part(s, EIO_CLOSE_PACKET);
+        detach(s, EIO_CLOSE_PACKET);
     else
         linger(s);
 }
@@ -227,10 +228,10 @@ static void heartbeat_fired(void *arg)
 
     eio_enter(e);
     if (s->ended)
-        part(s, EIO_CLOSE_PACKET); /* nobody came for the last words */
+        detach(s, EIO_CLOSE_PACKET); /* the client has not fetched what was queued */
     else if (s->pinged && s->rest == NULL)
         eio_session_end(s, EIO_PING_TIMEOUT);
-    else if (s->pinged) /* the pong may be among that */
+    else if (s->pinged) /* the pong may be among those packets */
         ws_timer_set(s->heartbeat, s->server->options.ping_timeout_ms);
     else
         ping(s);
@@ -243,9 +244,9 @@ static void pong(struct eio_session *s)
     ws_timer_set(s->heartbeat, s->server->options.ping_interval_ms);
 }
 
-/* Something other than the pong has come. A client whose pong waits behind a large upload is
- * alive. */
-static void sign_of_life(struct eio_session *s)
+/* Something other than the pong has come. The pong may wait behind a large upload, so it gets its
+ * whole time again, once. */
+static void extend_pong_time(struct eio_session *s)
 {
     if (!s->pinged || s->extended)
         return;
@@ -274,7 +275,8 @@ static void deliver_base64(struct eio_session *s, struct ws_str text)
     ws_account_give(s->account, data, size);
 }
 
-/* Text that is not UTF-8 must not get further: sent on, it would end the WebSockets of others. */
+/* Text that is not UTF-8 must not reach the application: if that sends it on, the WebSockets of
+ * others fail. */
 static void message(struct eio_session *s, const struct eio_decoded *p, bool checked)
 {
     if (p->binary)
@@ -298,26 +300,26 @@ void eio_session_packet(struct eio_session *s, struct ws_str packet, bool checke
         pong(s);
         break;
     case EIO_TYPE_MESSAGE:
-        sign_of_life(s);
+        extend_pong_time(s);
         message(s, &p, checked);
         break;
     case EIO_TYPE_CLOSE:
-        end_with(s, EIO_TRANSPORT_CLOSE, EIO_NOOP_PACKET); /* it knows already */
+        end_with(s, EIO_TRANSPORT_CLOSE, EIO_NOOP_PACKET); /* the client knows that it is over */
         break;
-    case EIO_TYPE_PING: /* the server's to send, in this protocol */
+    case EIO_TYPE_PING: /* in protocol 4 only the server sends it */
         eio_session_end(s, EIO_TRANSPORT_ERROR);
         break;
     case EIO_TYPE_OPEN:
     case EIO_TYPE_UPGRADE:
     case EIO_TYPE_NOOP:
-        sign_of_life(s);
+        extend_pong_time(s);
         break;
     }
 }
 
 void eio_session_binary(struct eio_session *s, const void *data, size_t len)
 {
-    sign_of_life(s);
+    extend_pong_time(s);
     deliver(s, WS_OP_BINARY, data, len);
 }
 
@@ -341,7 +343,7 @@ void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
     }
     eio_session_hold(s, &s->get, to);
     if (s->ended && s->queue.len == 0)
-        part(s, EIO_NOOP_PACKET "\x1e" EIO_CLOSE_PACKET);
+        detach(s, EIO_NOOP_PACKET "\x1e" EIO_CLOSE_PACKET);
 }
 
 void eio_session_carry(struct eio_session *s, struct ws_conn *c)
@@ -356,7 +358,7 @@ void eio_session_unprobe(struct eio_session *s)
 {
     stop_timer(&s->upgrade_timer);
     s->upgrading = false;
-    let_go(&s->probe);
+    close_conn(&s->probe);
 }
 
 static void upgrade_timeout(void *arg)
@@ -369,7 +371,8 @@ static void upgrade_timeout(void *arg)
     eio_leave(e);
 }
 
-/* b64 belongs to the WebSocket that asks for it: clients ask for it on polling alone. */
+/* Clients that ask for base64 on polling do not mean the WebSocket: its own request says what it
+ * takes. */
 bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct eio_request *r)
 {
     if (!start_timer(s, &s->upgrade_timer, s->server->options.upgrade_timeout_ms, upgrade_timeout))
@@ -380,9 +383,9 @@ bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct ei
     return true;
 }
 
-/* The client has finished its polling and will send on the WebSocket alone: so do we. A pong that
- * is awaited may have been on its way by POST; it gets its whole time again (the reference waits
- * for ever). */
+/* The client has finished polling and sends on the WebSocket alone; so does the server from here
+ * on. A pong that is awaited may have been on its way by POST, so it gets its whole time again (the
+ * reference sets no limit then). */
 static void take_over(struct eio_session *s)
 {
     int result;
@@ -396,10 +399,10 @@ static void take_over(struct eio_session *s)
     eio_output_answer_get(s, EIO_CLOSE_PACKET);
     eio_output_end_post(s);
     if (s->rest != NULL)
-        ws_pause(s->ws); /* what comes there comes behind it */
+        ws_pause(s->ws); /* its messages come after the packets of `rest` */
     result = flush(s);
     if (s->ended) {
-        part(s, EIO_CLOSE_PACKET); /* those were the last words */
+        detach(s, EIO_CLOSE_PACKET); /* it was lingering, and this was what was queued */
         return;
     }
     if (s->pinged)
@@ -444,7 +447,7 @@ static struct eio_session *session_alloc(struct eio_server *e, const struct ws_c
 }
 
 /* A host may have a third of the sessions that are left, so a quarter of all, and the next one a
- * quarter of the rest: where many hosts take what they get, a newcomer still gets some. */
+ * quarter of the rest: even when many hosts take all that they may, a new one still gets some. */
 static bool count_in(struct eio_session *s, const struct ws_conn *c)
 {
     struct eio_server *e = s->server;

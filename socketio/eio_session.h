@@ -25,7 +25,7 @@ size_t eio_session_open_packet(const struct eio_session *s, char out[EIO_OPEN_PA
 /* The open packet has been sent: tell the application. */
 void eio_session_opened(struct eio_session *s, const struct eio_handshake *h);
 
-/* It is over, now. Whoever waits for an answer gets one, what is queued is dropped. */
+/* End it now: requests that are held are answered, what is queued is dropped. */
 void eio_session_end(struct eio_session *s, enum eio_reason reason);
 
 void eio_session_report(struct eio_session *s); /* on_close, when it is owed */
@@ -48,7 +48,8 @@ void eio_session_drop_post(struct eio_session *s);
 /* A WebSocket carries the session from the start. */
 void eio_session_carry(struct eio_session *s, struct ws_conn *c);
 
-/* A WebSocket wants to take over; it has spoken; it has gone or is sent away. */
+/* A WebSocket wants to take over. False when out of memory. Then a message of it has come; and when
+ * it has closed, or must not take over, it is given up. */
 bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct eio_request *r);
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet);
 void eio_session_unprobe(struct eio_session *s);

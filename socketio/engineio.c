@@ -30,10 +30,10 @@ static void settle_posted(void *arg)
 struct received {
     const struct ws_request *req;
     struct eio_request query; /* what it asks for */
-    struct eio_asker to;      /* whom an answer goes to */
+    struct eio_asker to;      /* who gets the answer */
     bool upgrade;             /* it asks for a WebSocket */
     enum eio_error error;
-    const char *text;               /* of the application that refuses it; NULL: it has none */
+    const char *text;               /* from an application that refuses it; NULL: there is none */
     struct eio_session *session;    /* that it names; NULL: it wants a new one */
     struct eio_handshake handshake; /* of a new one */
     char address[WS_ADDRESS_SIZE];  /* that `handshake` refers to */
@@ -51,7 +51,7 @@ static enum eio_error check_sid(struct received *r, const struct eio_server *e)
         return EIO_BAD_REQUEST;
     if (!r->upgrade && (transport != EIO_POLLING || s->on_websocket))
         return EIO_BAD_REQUEST;
-    if (!r->query.protocol_4) /* sessions of other protocols there are none */
+    if (!r->query.protocol_4) /* no session has another protocol */
         return EIO_BAD_REQUEST;
     r->session = s;
     return EIO_OK;
@@ -140,8 +140,8 @@ static void get_received(struct eio_server *e, struct ws_conn *c, const struct w
         polling_handshake(e, &r);
 }
 
-/* A GET waits for on_request. All else is answered by its head, but for a POST that is admitted:
- * what nobody wants is not read. */
+/* A GET waits for on_request. All others are answered when their head has come, so that their body
+ * is not read, except a POST that is admitted. */
 static void head_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
 {
     struct received r;
@@ -183,7 +183,7 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
     eio_leave(e);
 }
 
-/* A body cannot be taken, whose packets are lost: so is the session. */
+/* The body of a POST cannot be taken. Its packets are lost, so the session ends. */
 static void on_refuse(struct ws_conn *c, const struct ws_request *req, int status)
 {
     struct eio_server *e = ws_user(c);
@@ -200,7 +200,7 @@ static void on_refuse(struct ws_conn *c, const struct ws_request *req, int statu
     eio_leave(e);
 }
 
-/* What has come of a POST is still heard, and then ends the session. */
+/* Packets of a POST that have come are handed over before the session ends. */
 static void abandoned(struct eio_session *s, const struct ws_conn *c)
 {
     if (s->get.conn == c)
@@ -318,7 +318,7 @@ static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *dat
 
     eio_enter(e);
     if (s == NULL)
-        ws_close(c, WS_CLOSE_NONE, NULL); /* memory was out when we tried before */
+        ws_close(c, WS_CLOSE_NONE, NULL); /* there was no memory for the Close before */
     else if (c == s->probe)
         eio_session_probed(s, opcode, packet);
     else if (opcode == WS_OP_BINARY)
@@ -339,7 +339,7 @@ static void on_drain(struct ws_conn *c)
     eio_leave(e);
 }
 
-/* A connection that we failed has broken the rules; any other end is just one. */
+/* With these codes we have failed the connection, since the client broke a rule or a limit. */
 static enum eio_reason reason_of(unsigned code)
 {
     switch (code) {
@@ -448,7 +448,8 @@ void eio_server_close(struct eio_server *e)
         eio_session_end(s, EIO_SHUTTING_DOWN);
 }
 
-/* The connections have reported and the timers are gone with the ws_server: only memory is left. */
+/* ws_server_free() has reported the end of all connections and freed the timers. Only memory is
+ * left. */
 void eio_server_free(struct eio_server *e)
 {
     if (e == NULL)

@@ -28,7 +28,8 @@ struct settle_list {
     struct settle_item *first; /* NULL: nothing is marked */
     struct settle_item *last;  /* meaningless when nothing is marked */
     unsigned depth;            /* callbacks that run, one inside the other */
-    bool requested; /* a call that settles is on its way: set by whoever posts it, cleared by it */
+    bool requested; /* a call that settles is on its way; the caller of settle_mark() sets it,
+                       and that call clears it */
 };
 
 /* Around every callback. */
@@ -55,8 +56,8 @@ static inline bool settle_is_due(const struct settle_list *l)
     return l->depth == 1 && l->first != NULL;
 }
 
-/* Put `item` at the end of the list; twice is once. True when nobody is going to settle it, since
- * no callback runs and no call is on its way: then the caller has to request one. */
+/* Put `item` at the end of the list; twice is once. True when no callback runs and no call is on
+ * its way that would settle it: then the caller has to request one. */
 bool settle_mark(struct settle_list *l, struct settle_item *item);
 
 /* Take the first item off the list. It is not marked any more. NULL when nothing is due. */

@@ -106,7 +106,7 @@ void sio_pending_free(struct sio_pending *p)
 {
     struct sio_conn *c = p->conn;
 
-    if (c->server->ws != NULL) /* else the timer has gone with it */
+    if (c->server->ws != NULL) /* else ws_server_free() has freed the timer */
         ws_timer_cancel(p->deadline);
     sio_assembly_release(&p->assembly, c->account);
     ws_account_give(c->account, p, sizeof *p);

@@ -7,7 +7,7 @@
 #include "sio_server.h"
 
 void sio_acked(struct sio_socket *s, int64_t id, const struct sio_args *args);
-void sio_waits_end(struct sio_socket *s); /* its client will answer no more */
+void sio_waits_end(struct sio_socket *s); /* its client cannot answer any more */
 void sio_gathers_end(struct sio_server *io);
 
 #endif

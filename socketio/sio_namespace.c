@@ -33,7 +33,7 @@ static void namespace_free(struct sio_namespace *n)
     struct ws_account *account = n->account;
 
     sio_recovery_free(n);
-    if (n->server->ws != NULL) /* else the timer has gone with it */
+    if (n->server->ws != NULL) /* else ws_server_free() has freed the timer */
         ws_timer_cancel(n->recovery_timer);
     name_table_release(&n->rooms);
     name_table_release(&n->seats);
@@ -86,7 +86,7 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_acc
     n->server = io;
     n->handlers = *handlers;
     n->by_rule = account != io->account;
-    name_table_init(&n->rooms, io->account, io->sockets.key); /* filled by all who come */
+    name_table_init(&n->rooms, io->account, io->sockets.key); /* all clients fill them */
     name_table_init(&n->seats, io->account, io->sockets.key);
     if (!start_recovery(n) ||
         !name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {

@@ -6,8 +6,8 @@
  * For this each namespace keeps the sockets that have ended so, for a while, by their secret pid;
  * and a log of what was emitted. A client tells its pid and the offset of the last event that it
  * got: it can be served when that offset is in the log, or right before it. Both are bounded in
- * time and in bytes; whoever falls out of either begins anew. Namespaces that clients open by their
- * names share one bound, since there may be any number of them. */
+ * time and in bytes; a client whose socket or offset is not kept any more begins anew. Namespaces
+ * that clients open by their names share one bound, since there may be any number of them. */
 #include "sio_recovery.h"
 
 #include <stdio.h>
@@ -116,8 +116,8 @@ static void kept_prune(struct sio_recovery *r, uint64_t now)
         kept_forget(r, r->oldest);
 }
 
-/* Look again when all that is there now will be too old: what is younger stays longer than it must,
- * but is not given out any more. */
+/* Set the timer to when all that is kept now will be too old. What comes after it is set stays
+ * longer than recovery_ms, but is not given out then. */
 static void timer_start(struct sio_recovery *r)
 {
     if (r->timing || (r->first == NULL && r->oldest == NULL))
@@ -216,7 +216,7 @@ static size_t entry_size(const struct sio_target *t, struct ws_str text,
     return size;
 }
 
-/* The sender is left out by its own room, which it has again when it comes back. */
+/* The sender is left out by the name of its own room, which is its id, also after recovery. */
 static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
                                const struct sio_args *args)
 {
@@ -245,7 +245,7 @@ void sio_recovery_log(const struct sio_target *t, struct ws_str text, const stru
     struct entry *e = entry_new(t, text, args);
 
     r->next_offset++;
-    if (e == NULL) { /* a log with a gap is worth nothing */
+    if (e == NULL) { /* no client can be served from a log with a gap */
         while (r->first != NULL)
             log_drop(r);
         r->first_offset = r->next_offset;
@@ -395,8 +395,8 @@ static struct kept *kept_find(struct sio_recovery *r, struct ws_str value)
     return (struct kept *)name_table_find(&r->sessions, (struct ws_str){pid, EIO_ID_LEN});
 }
 
-/* Into all rooms again, or into none when there is no memory for one: a client that is told that it
- * is back takes all events to come for granted. */
+/* Join all rooms again, or none when there is no memory for one: a client that is told that it was
+ * recovered expects the events of all of them. */
 static bool rejoin(struct sio_socket *s, const struct kept *k)
 {
     const char *room = k->rooms;

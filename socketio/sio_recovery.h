@@ -31,7 +31,7 @@ void sio_recovery_log(const struct sio_target *t, struct ws_str text, const stru
 /* The timer has fired: forget what is too old. Calls on_forget. */
 void sio_recovery_prune(struct sio_namespace *n);
 
-/* Nobody may come back: without sockets the log is of use to nobody. */
+/* No socket is kept. Then no client can ask for what is in the log. */
 bool sio_recovery_is_idle(const struct sio_namespace *n);
 void sio_recovery_free(struct sio_namespace *n); /* calls on_forget for what is kept */
 

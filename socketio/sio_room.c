@@ -11,7 +11,7 @@
 
 struct sio_room {
     struct name_entry entry;    /* in nsp->rooms */
-    struct ws_account *account; /* of whoever opened it, kept */
+    struct ws_account *account; /* of the client that opened it, kept */
     struct sio_seat *first;
     char name[]; /* entry.len bytes and a NUL */
 };
@@ -220,7 +220,8 @@ static void pass(const struct walk *w, struct sio_socket *s)
         w->visit(w->arg, s);
 }
 
-/* Whoever is in the room, and whose own room it is. The visit may take the seat away. */
+/* Pass the members of the room, and the socket whose own room it is. The visit may free the
+ * seat. */
 static void walk_room(const struct walk *w, const struct sio_namespace *n, const char *name)
 {
     struct sio_room *room = room_named(n, name);

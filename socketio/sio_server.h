@@ -40,7 +40,7 @@ struct sio_usage {
 
 struct sio_server {
     struct ws_server *ws;       /* NULL once it may be gone: sio_server_free() */
-    struct ws_account *account; /* of what is kept for nobody in particular */
+    struct ws_account *account; /* of what belongs to no single client */
     struct eio_server *engine;
     struct sio_options options;   /* every default filled in */
     struct name_table sockets;    /* by id, whatever their state */

@@ -121,8 +121,9 @@ static void send_connected(struct sio_socket *s)
     sio_conn_send(s->conn, json_written(w));
 }
 
-/* A recovered client takes what comes before the packet that says so for what it has missed. When
- * that is not all there any more, it must not be told so: it comes back, and begins anew. */
+/* A recovered client takes the events that come before its CONNECT packet for those that it has
+ * missed. When some of them are not in the log any more, its connection ends, and it begins anew
+ * with the next one. */
 static void let_in(struct sio_socket *s, struct ws_str auth)
 {
     s->state = SIO_CONNECTED;
@@ -276,9 +277,9 @@ static void socket_free(struct sio_socket *s)
     sio_namespace_free_unused(n);
 }
 
-/* What on_connect does may end the socket, which marks it again: then it is settled once more, and
- * nothing is freed here that is on the list of the marked. Without a ws_server nobody is let in any
- * more; the end of the connection comes next. */
+/* on_connect may end the socket, which marks it again. Then it is settled once more, since what is
+ * marked must not be freed. Once the ws_server may be gone no socket is let in: its connection ends
+ * next. */
 static void settle(struct sio_socket *s)
 {
     if (s->state == SIO_ACCEPTED && s->nsp->server->ws != NULL) {

@@ -70,8 +70,8 @@ static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
     return n == NULL ? NULL : sio_socket_of(c, n);
 }
 
-/* May a packet have been under way when the socket that it was for ended? What a client sends right
- * behind its own DISCONNECT, the reference drops when both are read together. */
+/* May a packet have been under way when the socket that it was for ended? The reference drops what
+ * a client sends right behind its own DISCONNECT, when both are read together. */
 static bool may_be_late(const struct sio_conn *c)
 {
     return c->crossed || c->left_turn == ws_server_turn(c->server->ws);
@@ -138,7 +138,7 @@ static bool is_known(const struct sio_socket *s)
 /* A client whose disconnect() and connect() come before the answer to its CONNECT sends nothing but
  * a second one, which ends what the first one began: the reference lets both in. A socket that the
  * client knows of must not be asked for again. */
-static bool make_way(struct sio_conn *c, struct sio_socket *s)
+static bool end_previous(struct sio_conn *c, struct sio_socket *s)
 {
     if (is_known(s))
         return false;
@@ -157,7 +157,7 @@ static void connect_to(struct sio_conn *c, const struct sio_packet *p)
     struct sio_socket *s = socket_in(c, p->nsp);
     struct sio_namespace *n;
 
-    if (s != NULL && !make_way(c, s)) {
+    if (s != NULL && !end_previous(c, s)) {
         sio_conn_fail(c);
         return;
     }
@@ -276,7 +276,7 @@ static void on_message(struct eio_session *engine, enum ws_opcode opcode, const 
     sio_callback_end(io);
 }
 
-/* One output for all sockets of a connection: whoever sent too much, all may go on. */
+/* All sockets of a connection share its output, so all of them may send again. */
 static void on_drain(struct eio_session *engine)
 {
     struct sio_conn *c = eio_data(engine);
@@ -314,7 +314,7 @@ static void fill_options(struct sio_options *o)
     set_default(&o->max_acks, 1024);
 }
 
-/* One key for all: what collides in one table collides in none without it. */
+/* The tables share one key: without knowing it a peer finds names that collide in none of them. */
 static bool tables_init(struct sio_server *io)
 {
     uint8_t key[WS_SIPHASH_KEY_SIZE];
