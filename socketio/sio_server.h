@@ -70,7 +70,7 @@ struct sio_namespace {
     size_t connected;                /* how many are */
     int64_t next_ack;                /* ids of our requests: shared, so that a broadcast has one */
     struct sio_recovery *recovery;   /* NULL: off */
-    struct ws_timer *recovery_timer; /* to when all that recovery keeps now is too old */
+    struct ws_timer *recovery_timer; /* to when what recovery keeps is too old; NULL: off */
     bool by_rule;                    /* ends with its last socket */
     char name[];                     /* entry.len bytes and a NUL */
 };
@@ -89,7 +89,7 @@ struct sio_conn {
     struct sio_pending *pending; /* a packet, until its last attachment has come; NULL: none */
     size_t socket_count;         /* that have not ended */
     size_t size;                 /* of this structure with what is behind it */
-    uint64_t left_turn;          /* of the loop, in which its client left a namespace last */
+    uint64_t left_turn;          /* turn of the loop in which its client left a namespace last */
     bool crossed; /* from now on packets may come for a socket that had ended when they were sent */
     char handshake[]; /* texts that end with NUL: address, query, the headers that are kept */
 };
@@ -123,7 +123,7 @@ struct sio_socket {
                            in */
     uint32_t seat_count;
     uint32_t wait_count;
-    uint32_t turn;            /* of the loop, in which it was let in; the low bits */
+    uint32_t turn;            /* of the loop in which it was let in; the low bits */
     uint8_t state;            /* enum sio_state */
     bool recovered : 1;       /* it is the one of before: from sio_recovery_begin() on */
     bool recoverable : 1;     /* it ended in a way that allows it */
