@@ -18,7 +18,9 @@ PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade acc
     output room log_limit conn_table input
 CORE = block $(PURE) listen conn_socket server ws_services conn_output conn_trace conn_end conn_ws conn_http \
     conn accept ws
-SOCKETIO = $(patsubst %.c,%,$(wildcard socketio/*.c))
+SOCKETIO = $(addprefix socketio/,settle name_table json eio_codec eio_host_sessions eio_http eio_queue \
+    eio_packet sio_packet eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
+    sio_recovery sio_namespace sio_emit sio_socket socketio)
 PROGRAM = $(patsubst %.c,%,$(wildcard program/*.c))
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 

@@ -332,7 +332,7 @@ static size_t message_len(const char *text)
 }
 
 /* `text` inside a JSON string, cut to MESSAGE_MAX. Returns its length. */
-static size_t json_escape(char *out, const char *text)
+static size_t escape_json(char *out, const char *text)
 {
     size_t len = message_len(text);
     size_t n = 0;
@@ -357,7 +357,7 @@ int eio_reply_error(const struct eio_options *o, const struct eio_asker *to, enu
     char body[ERROR_BODY_SIZE];
     size_t len = (size_t)sprintf(body, "{\"code\":%d,\"message\":\"", (int)error);
 
-    len += json_escape(body + len, error_message(error, text));
+    len += escape_json(body + len, error_message(error, text));
     body[len++] = '"';
     body[len++] = '}';
     return eio_reply(o, to, error == EIO_FORBIDDEN ? 403 : 400, EIO_BODY_JSON, body, len, NULL);

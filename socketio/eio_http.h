@@ -35,10 +35,10 @@ enum eio_error {
 /* Whose memory an asker's origin lies in. */
 enum eio_origin { EIO_ORIGIN_CONSTANT, EIO_ORIGIN_REQUEST, EIO_ORIGIN_OWN };
 
-/* Whom an answer goes to, and what of the request its headers depend on. Valid until the callback
+/* The request that an answer is for, and what of it the headers depend on. Valid until the callback
  * with the request returns; an answer that is to leave later needs eio_asker_keep(). */
 struct eio_asker {
-    struct ws_conn *conn; /* NULL: nobody waits */
+    struct ws_conn *conn; /* NULL: there is no request */
     const char *origin;   /* for Access-Control-Allow-Origin, without a NUL; NULL: not allowed */
     uint16_t origin_len;
     uint8_t origin_in; /* enum eio_origin */

@@ -14,9 +14,10 @@
  *     ws_send(): the queue is the connection's own
  *
  * The queue waits until the callback returns, so that all that was sent in it leaves together. */
-#include "eio_session.h"
+#include "eio_output.h"
 
-#include <string.h>
+#include "eio_codec.h"
+#include "eio_packet.h"
 
 enum {
     SMALL_MESSAGE = 1024, /* encoded on the stack */
@@ -66,9 +67,18 @@ void eio_output_answer_post(struct eio_session *s)
         answer(s, &s->post, 200, EIO_BODY_HTML, "ok");
 }
 
+void eio_output_resume_post(struct eio_session *s)
+{
+    if (!s->waiting)
+        return;
+    s->waiting = false;
+    ws_timer_stop(s->post_timer);
+    ws_resume(s->post.conn);
+}
+
 void eio_output_refuse_post(struct eio_session *s, int status)
 {
-    eio_post_read(s);
+    eio_output_resume_post(s);
     s->uploading = false;
     answer(s, &s->post, status, EIO_BODY_NONE, NULL);
 }
@@ -151,8 +161,6 @@ int eio_output_flush(struct eio_session *s)
     int result = s->on_websocket ? queue_to_websocket(s) : queue_to_get(s);
 
     eio_output_drop(s);
-    if (result < 0)
-        eio_session_end(s, EIO_TRANSPORT_ERROR);
     return result;
 }
 
@@ -163,21 +171,6 @@ void eio_output_drained(struct eio_session *s)
     s->drain_owed = false;
     if (s->server->handlers.on_drain != NULL)
         s->server->handlers.on_drain(s);
-}
-
-/* A client that moves to a WebSocket reads no more, and goes on when nothing is held. */
-void eio_output_settle(struct eio_session *s)
-{
-    size_t low_water = s->server->options.high_water / 2;
-
-    if (s->get.conn != NULL && s->queue.len > 0)
-        eio_output_flush(s);
-    if (s->upgrading)
-        eio_output_answer_get(s, EIO_NOOP_PACKET);
-    if (s->upgrading || s->queue.len <= low_water)
-        eio_post_read(s);
-    if (s->queue.len <= low_water)
-        eio_output_drained(s);
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -214,8 +207,8 @@ static bool is_within(size_t max, size_t queued, size_t len)
     return queued == 0 || (queued <= max && len <= max - queued);
 }
 
-/* What is sent in one turn is no sign of a client that reads slowly: nothing leaves before its
- * end. */
+/* What was sent in this turn does not count against the client, up to WS_BURST_MAX: nothing leaves
+ * before the turn ends. */
 static bool fits_output(struct eio_session *s, size_t len)
 {
     size_t max = s->server->options.max_output;
@@ -228,7 +221,6 @@ static bool fits_output(struct eio_session *s, size_t len)
 /* May a message of `len` bytes be sent now? Returns 0, EIO_DROPPED or what is against it. */
 static int admit(struct eio_session *s, size_t len, unsigned flags)
 {
-
     if (s->ended)
         return WS_ERR_CLOSED;
     if ((flags & EIO_VOLATILE) != 0 && !eio_writable(s))
@@ -247,14 +239,14 @@ static int sent(struct eio_session *s, int result)
     return result;
 }
 
-/* Was it queued? Without memory for it there is a gap behind what is queued. */
+/* The result of queueing a message. Without memory a message is missing behind what is queued. */
 static int queued(struct eio_session *s, bool done)
 {
     s->overflowed = s->overflowed || !done;
     if (!done)
         return WS_ERR_NOMEM;
     s->server->queued_count++;
-    eio_session_mark(s);
+    eio_server_mark(s);
     return sent(s, s->queue.len <= s->server->options.high_water ? WS_SENT : WS_QUEUED);
 }
 
@@ -301,7 +293,7 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
     return sent(s, send_as_text(s, opcode, data, len));
 }
 
-/* When there is no room for it the pong will be missing, which ends the session. */
+/* Without memory for it no ping leaves, so no pong comes, and the session ends. */
 void eio_output_ping(struct eio_session *s)
 {
     char *place;
@@ -313,19 +305,19 @@ void eio_output_ping(struct eio_session *s)
     place = eio_queue_add(&s->queue, s->account, 1);
     if (place != NULL)
         *place = EIO_PING_PACKET[0];
-    eio_session_mark(s);
+    eio_server_mark(s);
 }
 
 static int send_shared(struct eio_session *s, struct eio_packet *p)
 {
     bool as_text = !s->on_websocket || (p->binary && s->no_binary);
 
-    if (!(as_text ? eio_packet_write(p) : eio_packet_freeze(p)))
+    if (!(as_text ? eio_packet_write(p) : eio_packet_prepare(p)))
         return WS_ERR_NOMEM;
     if (!s->on_websocket)
         return queued(s, eio_queue_refer(&s->queue, s->account, p->text));
     return sent(s, as_text ? ws_send(s->ws, WS_OP_TEXT, p->text->data, p->text->len)
-                           : ws_send_frozen(s->ws, p->frozen));
+                           : ws_send_frozen(s->ws, p->prepared));
 }
 
 int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Messages for many sessions; see eio_packet.h. Their memory is nobody's in particular: no share of
- * a session bounds it. */
+ * Messages for many sessions; see eio_packet.h. Their memory counts in the account of the server,
+ * so that no session's share bounds it. */
 #include "eio_packet.h"
 
 #include <string.h>
 
 #include "eio_codec.h"
-#include "eio_session.h"
+#include "eio_server.h"
 
 bool eio_message_is_legal(enum ws_opcode opcode, const void *data, size_t len)
 {
@@ -56,21 +56,21 @@ bool eio_packet_write(struct eio_packet *p)
     return p->text != NULL || write_text(p, WS_OP_BINARY, p->data);
 }
 
-bool eio_packet_freeze(struct eio_packet *p)
+bool eio_packet_prepare(struct eio_packet *p)
 {
     struct ws_server *ws = p->server->ws;
 
-    if (p->frozen == NULL)
-        p->frozen = p->binary ? ws_freeze(ws, WS_OP_BINARY, p->data, p->len)
-                              : ws_freeze(ws, WS_OP_TEXT, p->text->data, p->text->len);
-    return p->frozen != NULL;
+    if (p->prepared == NULL)
+        p->prepared = p->binary ? ws_freeze(ws, WS_OP_BINARY, p->data, p->len)
+                                : ws_freeze(ws, WS_OP_TEXT, p->text->data, p->text->len);
+    return p->prepared != NULL;
 }
 
 bool eio_packet_encode(struct eio_packet *p)
 {
     const struct eio_server *e = p->server;
 
-    return (e->websocket_count == 0 || eio_packet_freeze(p)) &&
+    return (e->websocket_count == 0 || eio_packet_prepare(p)) &&
            (e->text_count == 0 || eio_packet_write(p));
 }
 
@@ -84,7 +84,7 @@ void eio_packet_release(struct eio_packet *p)
 {
     if (p == NULL || --p->references > 0)
         return;
-    ws_thaw(p->frozen);
+    ws_thaw(p->prepared);
     eio_text_release(p->text);
     ws_account_give(p->account, p, sizeof *p + (p->binary ? p->len : 0));
 }

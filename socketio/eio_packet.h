@@ -14,8 +14,8 @@ struct eio_packet {
     struct ws_account *account;
     unsigned references;
     bool binary;
-    struct ws_frozen *frozen; /* for WebSockets; NULL: not made yet */
-    struct eio_text *text;    /* the text form; NULL: not made yet */
+    struct ws_frozen *prepared; /* for WebSockets; NULL: not made yet */
+    struct eio_text *text;      /* the text form; NULL: not made yet */
     size_t len;
     uint8_t data[]; /* of a binary message */
 };
@@ -23,8 +23,9 @@ struct eio_packet {
 /* May a message of this kind be sent at all? */
 bool eio_message_is_legal(enum ws_opcode opcode, const void *data, size_t len);
 
-/* Make a form, if it is not there yet. False when out of memory. */
-bool eio_packet_freeze(struct eio_packet *p);
+/* Make a form, if it is not there yet: the frame for WebSockets, or the text form. False when out
+ * of memory. */
+bool eio_packet_prepare(struct eio_packet *p);
 bool eio_packet_write(struct eio_packet *p);
 
 #endif

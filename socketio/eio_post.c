@@ -6,12 +6,16 @@
  *       |         ^              |  ^
  *       +-> waiting              +--+ the rest of them in the next turn
  *
- * It waits, which is its body is not read, while the client leaves much of the queue unread: its
- * packets would make that more. Not for long, as a client with one connection at a time polls only
- * when its POST is answered. For the same reason "ok" never waits for a poll. */
-#include "eio_session.h"
+ * It waits, that is, its body is not read, while more than high_water bytes are queued: its packets
+ * would cause more. It waits for WAIT_MS at most, since a client with one connection at a time
+ * polls only when its POST is answered. For the same reason "ok" never waits for a poll. */
+#include "eio_post.h"
 
 #include <string.h>
+
+#include "eio_codec.h"
+#include "eio_output.h"
+#include "eio_session.h"
 
 enum { WAIT_MS = 1000 };
 
@@ -28,7 +32,7 @@ static void timer_fired(void *arg)
     if (s->rest != NULL)
         work(s, (struct ws_str){s->rest + s->rest_at, s->rest_size - s->rest_at});
     else
-        eio_post_read(s);
+        eio_output_resume_post(s);
     eio_leave(e);
 }
 
@@ -44,8 +48,8 @@ static bool post_timer_set(struct eio_session *s, unsigned ms)
 
 /* --- from the head to the body ---------------------------------------------------------------- */
 
-/* How protocol 3 sent binary payloads. The reference takes this spelling alone for it, and there
- * are clients that send text under another. */
+/* Protocol 3 sent binary payloads with this type. Only this spelling is refused, as by the
+ * reference: there are clients that send text with another one. */
 static bool is_octet_stream(struct ws_str type)
 {
     return ws_str_is(type, "application/octet-stream");
@@ -57,15 +61,6 @@ static void wait_for_poll(struct eio_session *s)
         return;
     s->waiting = true;
     ws_pause(s->post.conn);
-}
-
-void eio_post_read(struct eio_session *s)
-{
-    if (!s->waiting)
-        return;
-    s->waiting = false;
-    ws_timer_stop(s->post_timer);
-    ws_resume(s->post.conn);
 }
 
 /* A second POST would overtake the first. */
@@ -116,8 +111,9 @@ static bool put_off(struct eio_session *s, struct ws_str payload)
     return true;
 }
 
-/* The packets are done, or the session has ended, whose reason decides about the answer. Nobody
- * waits for it when the client has left its POST, and so its session, or moved to a WebSocket. */
+/* The packets are done, or the session has ended, and then its reason decides what the answer is.
+ * There is no request to answer when the client has left it, which ends the session, or has moved
+ * to a WebSocket. */
 static void done(struct eio_session *s)
 {
     if (s->post.conn == NULL && s->ws != NULL)
@@ -130,7 +126,7 @@ static void done(struct eio_session *s)
         eio_output_answer_post(s);
 }
 
-/* What ends the session meanwhile neither answers the POST nor frees the rest. */
+/* While `working` is set, what ends the session neither answers the POST nor frees `rest`. */
 static void work(struct eio_session *s, struct ws_str payload)
 {
     bool more;
@@ -142,34 +138,23 @@ static void work(struct eio_session *s, struct ws_str payload)
     s->working = false;
     if (more)
         return;
-    eio_post_drop(s);
+    eio_session_drop_post(s);
     done(s);
 }
 
 void eio_post_come(struct eio_session *s, struct ws_str payload)
 {
-    eio_post_read(s); /* when the client has gone its pause has ended */
+    eio_output_resume_post(s); /* a pause ends when the client closes */
     s->uploading = false;
     work(s, payload);
 }
 
 /* --- its end ---------------------------------------------------------------------------------- */
 
-/* What has come is heard to its end. */
+/* Packets that have come are still handed over. */
 bool eio_post_left(struct eio_session *s)
 {
     eio_asker_release(&s->post, s->account);
     s->uploading = s->waiting = false;
     return s->rest == NULL && !s->working;
-}
-
-void eio_post_drop(struct eio_session *s)
-{
-    if (s->working)
-        return;
-    if (s->server->ws != NULL) /* else the timer has gone with it */
-        ws_timer_cancel(s->post_timer);
-    s->post_timer = NULL;
-    ws_account_give(s->account, s->rest, s->rest == NULL ? 0 : s->rest_size);
-    s->rest = NULL;
 }

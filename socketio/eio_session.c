@@ -1,38 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a session: its heartbeat, what comes in, the move from polling to a WebSocket, and
- * the end, in whatever order it comes. What leaves it is eio_output.c's matter. */
+ * The life of a session: heartbeat, input, the move from polling to a WebSocket, and the end, which
+ * may come at any moment. eio_output.c sends. */
 #include "eio_session.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { LINGER_MS = 30000 /* for a client to fetch the last words */ };
+#include "eio_codec.h"
+#include "eio_output.h"
 
-/* --- marking ---------------------------------------------------------------------------------- */
-
-static void settle_posted(void *arg)
-{
-    struct eio_server *e = arg;
-
-    e->posted = false;
-    eio_enter(e);
-    eio_leave(e);
-}
-
-/* When no memory is left for the post, the next callback of any session settles this one too. */
-void eio_session_mark(struct eio_session *s)
-{
-    struct eio_server *e = s->server;
-
-    if (s->marked)
-        return;
-    s->marked = true;
-    s->next_marked = e->marked;
-    e->marked = s;
-    if (e->depth == 0 && !e->posted)
-        e->posted = ws_post(e->ws, settle_posted, e) == 0;
-}
+enum { LINGER_MS = 30000 /* for a client to fetch what is queued after eio_close() */ };
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
@@ -47,8 +26,8 @@ static void count_form(const struct eio_session *s, bool in)
         e->text_count += in ? 1 : (size_t)-1;
 }
 
-/* A connection that is ours no more. */
-static void let_go(struct ws_conn **c)
+/* Close a connection, if there is one, and forget it. */
+static void close_conn(struct ws_conn **c)
 {
     if (*c == NULL)
         return;
@@ -80,27 +59,39 @@ static void stop_timers(struct eio_session *s)
     stop_timer(&s->connect_timer);
 }
 
-/* Say goodbye on every way that is open, a held GET by `farewell`, and be forgotten. */
-static void part(struct eio_session *s, const char *farewell)
+void eio_session_drop_post(struct eio_session *s)
 {
-    eio_output_answer_get(s, farewell);
-    eio_output_end_post(s);
-    let_go(&s->probe);
-    let_go(&s->ws);
-    stop_timers(s);
-    eio_post_drop(s);
-    eio_output_drop(s);
-    eio_server_forget(s);
-    eio_session_mark(s);
+    if (s->working)
+        return;
+    if (s->server->ws != NULL) /* else ws_server_free() has freed the timer */
+        ws_timer_cancel(s->post_timer);
+    s->post_timer = NULL;
+    ws_account_give(s->account, s->rest, s->rest == NULL ? 0 : s->rest_size);
+    s->rest = NULL;
 }
 
-static void end_with(struct eio_session *s, enum eio_reason reason, const char *farewell)
+/* End all that carries the session: a GET that is held gets `payload`. Requests do not find it any
+ * more. */
+static void detach(struct eio_session *s, const char *payload)
+{
+    eio_output_answer_get(s, payload);
+    eio_output_end_post(s);
+    close_conn(&s->probe);
+    close_conn(&s->ws);
+    stop_timers(s);
+    eio_session_drop_post(s);
+    eio_output_drop(s);
+    eio_server_forget(s);
+    eio_server_mark(s);
+}
+
+static void end_with(struct eio_session *s, enum eio_reason reason, const char *payload)
 {
     if (!s->ended) {
         s->ended = true;
         s->reason = (uint8_t)reason;
     }
-    part(s, farewell);
+    detach(s, payload);
 }
 
 void eio_session_end(struct eio_session *s, enum eio_reason reason)
@@ -108,22 +99,22 @@ void eio_session_end(struct eio_session *s, enum eio_reason reason)
     end_with(s, reason, EIO_CLOSE_PACKET);
 }
 
-/* The client will fetch what is queued, and then hear that this was all. While it moves to a
- * WebSocket it does not poll: then it fetches it there. */
+/* Wait until the client has fetched what is queued; the poll after that gets a close packet. A
+ * client that moves to a WebSocket does not poll meanwhile, and gets it there. */
 static void linger(struct eio_session *s)
 {
     stop_timer(&s->connect_timer);
     if (!s->upgrading) {
         stop_timer(&s->upgrade_timer);
-        let_go(&s->probe);
+        close_conn(&s->probe);
     }
     eio_output_end_post(s);
-    eio_post_drop(s);
+    eio_session_drop_post(s);
     ws_timer_set(s->heartbeat, LINGER_MS);
-    eio_session_mark(s);
+    eio_server_mark(s);
 }
 
-/* Whoever did not fetch what filled its queue is not waited for: that memory is needed. */
+/* A client that let its queue fill up is not waited for: that memory is needed. */
 void eio_close(struct eio_session *s)
 {
     bool at_once = s->ws != NULL || s->get.conn != NULL;
@@ -133,7 +124,7 @@ void eio_close(struct eio_session *s)
     s->ended = true;
     s->reason = at_once ? EIO_FORCED_CLOSE : EIO_FORCED_SERVER_CLOSE;
     if ((at_once && s->queue.len == 0) || s->overflowed)
-        part(s, EIO_CLOSE_PACKET);
+        detach(s, EIO_CLOSE_PACKET);
     else
         linger(s);
 }
@@ -143,10 +134,10 @@ void eio_session_free(struct eio_session *s)
     struct ws_account *account = s->account;
 
     count_form(s, false);
-    eio_census_remove(&s->server->census, s->host);
+    eio_host_sessions_remove(&s->server->host_sessions, s->host);
     eio_server_remove(s);
     eio_output_drop(s);
-    eio_post_drop(s);
+    eio_session_drop_post(s);
     ws_account_give(account, s, sizeof *s);
     ws_account_release(account);
 }
@@ -161,14 +152,63 @@ void eio_session_report(struct eio_session *s)
         s->server->handlers.on_close(s, (enum eio_reason)s->reason);
 }
 
-void eio_session_settle(struct eio_session *s)
+/* --- settling --------------------------------------------------------------------------------- */
+
+/* Returns as ws_send(). A failure ends the session, since what was queued is lost. */
+static int flush(struct eio_session *s)
+{
+    int result = eio_output_flush(s);
+
+    if (result < 0)
+        eio_session_end(s, EIO_TRANSPORT_ERROR);
+    return result;
+}
+
+/* The end of a callback for a session on polling: what has gathered leaves, and if the client has
+ * read enough of it, its POST is read. A client that moves to a WebSocket reads no more, and goes
+ * on when nothing is held. */
+static void settle_polling(struct eio_session *s)
+{
+    size_t low_water = s->server->options.high_water / 2;
+
+    if (s->get.conn != NULL && s->queue.len > 0)
+        flush(s);
+    if (s->upgrading)
+        eio_output_answer_get(s, EIO_NOOP_PACKET);
+    if (s->upgrading || s->queue.len <= low_water)
+        eio_output_resume_post(s);
+    if (s->queue.len <= low_water)
+        eio_output_drained(s);
+}
+
+/* A callback in here may mark it again, and then it is not freed yet. */
+static void settle(struct eio_session *s)
 {
     if (!s->on_websocket)
-        eio_output_settle(s);
+        settle_polling(s);
     if (s->ended)
         eio_session_report(s);
-    if (s->ended && !s->known && !s->marked)
+    if (s->ended && !s->known && !settle_is_marked(&s->mark))
         eio_session_free(s);
+}
+
+static struct eio_session *session_of(struct settle_item *mark)
+{
+    return (struct eio_session *)((char *)mark - offsetof(struct eio_session, mark));
+}
+
+void eio_enter(struct eio_server *e)
+{
+    settle_enter(&e->marked);
+}
+
+void eio_leave(struct eio_server *e)
+{
+    struct settle_item *mark;
+
+    while ((mark = settle_next(&e->marked)) != NULL)
+        settle(session_of(mark));
+    settle_leave(&e->marked);
 }
 
 /* --- the heartbeat ---------------------------------------------------------------------------- */
@@ -188,10 +228,10 @@ static void heartbeat_fired(void *arg)
 
     eio_enter(e);
     if (s->ended)
-        part(s, EIO_CLOSE_PACKET); /* nobody came for the last words */
+        detach(s, EIO_CLOSE_PACKET); /* the client has not fetched what was queued */
     else if (s->pinged && s->rest == NULL)
         eio_session_end(s, EIO_PING_TIMEOUT);
-    else if (s->pinged) /* the pong may be among that */
+    else if (s->pinged) /* the pong may be among those packets */
         ws_timer_set(s->heartbeat, s->server->options.ping_timeout_ms);
     else
         ping(s);
@@ -204,9 +244,9 @@ static void pong(struct eio_session *s)
     ws_timer_set(s->heartbeat, s->server->options.ping_interval_ms);
 }
 
-/* Something other than the pong has come. A client whose pong waits behind a large upload is
- * alive. */
-static void sign_of_life(struct eio_session *s)
+/* Something other than the pong has come. The pong may wait behind a large upload, so it gets its
+ * whole time again, once. */
+static void extend_pong_time(struct eio_session *s)
 {
     if (!s->pinged || s->extended)
         return;
@@ -235,7 +275,8 @@ static void deliver_base64(struct eio_session *s, struct ws_str text)
     ws_account_give(s->account, data, size);
 }
 
-/* Text that is not UTF-8 must not get further: sent on, it would end the WebSockets of others. */
+/* Text that is not UTF-8 must not reach the application: if that sends it on, the WebSockets of
+ * others fail. */
 static void message(struct eio_session *s, const struct eio_decoded *p, bool checked)
 {
     if (p->binary)
@@ -259,26 +300,26 @@ void eio_session_packet(struct eio_session *s, struct ws_str packet, bool checke
         pong(s);
         break;
     case EIO_TYPE_MESSAGE:
-        sign_of_life(s);
+        extend_pong_time(s);
         message(s, &p, checked);
         break;
     case EIO_TYPE_CLOSE:
-        end_with(s, EIO_TRANSPORT_CLOSE, EIO_NOOP_PACKET); /* it knows already */
+        end_with(s, EIO_TRANSPORT_CLOSE, EIO_NOOP_PACKET); /* the client knows that it is over */
         break;
-    case EIO_TYPE_PING: /* the server's to send, in this protocol */
+    case EIO_TYPE_PING: /* in protocol 4 only the server sends it */
         eio_session_end(s, EIO_TRANSPORT_ERROR);
         break;
     case EIO_TYPE_OPEN:
     case EIO_TYPE_UPGRADE:
     case EIO_TYPE_NOOP:
-        sign_of_life(s);
+        extend_pong_time(s);
         break;
     }
 }
 
 void eio_session_binary(struct eio_session *s, const void *data, size_t len)
 {
-    sign_of_life(s);
+    extend_pong_time(s);
     deliver(s, WS_OP_BINARY, data, len);
 }
 
@@ -289,7 +330,7 @@ void eio_session_hold(struct eio_session *s, struct eio_asker *place, const stru
     *place = *to;
     eio_asker_keep(place, s->account);
     ws_set_data(to->conn, s);
-    eio_session_mark(s);
+    eio_server_mark(s);
 }
 
 /* What is queued is the answer, when this is settled. */
@@ -302,16 +343,7 @@ void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
     }
     eio_session_hold(s, &s->get, to);
     if (s->ended && s->queue.len == 0)
-        part(s, EIO_NOOP_PACKET "\x1e" EIO_CLOSE_PACKET);
-}
-
-void eio_session_abandoned(struct eio_session *s, const struct ws_conn *c)
-{
-    if (s->get.conn == c)
-        eio_asker_release(&s->get, s->account);
-    else if (!eio_post_left(s))
-        return;
-    eio_session_end(s, EIO_TRANSPORT_ERROR);
+        detach(s, EIO_NOOP_PACKET "\x1e" EIO_CLOSE_PACKET);
 }
 
 void eio_session_carry(struct eio_session *s, struct ws_conn *c)
@@ -326,7 +358,7 @@ void eio_session_unprobe(struct eio_session *s)
 {
     stop_timer(&s->upgrade_timer);
     s->upgrading = false;
-    let_go(&s->probe);
+    close_conn(&s->probe);
 }
 
 static void upgrade_timeout(void *arg)
@@ -339,7 +371,8 @@ static void upgrade_timeout(void *arg)
     eio_leave(e);
 }
 
-/* b64 belongs to the WebSocket that asks for it: clients ask for it on polling alone. */
+/* Clients that ask for base64 on polling do not mean the WebSocket: its own request says what it
+ * takes. */
 bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct eio_request *r)
 {
     if (!start_timer(s, &s->upgrade_timer, s->server->options.upgrade_timeout_ms, upgrade_timeout))
@@ -350,9 +383,9 @@ bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct ei
     return true;
 }
 
-/* The client has finished its polling and will send on the WebSocket alone: so do we. A pong that
- * is awaited may have been on its way by POST; it gets its whole time again (the reference waits
- * for ever). */
+/* The client has finished polling and sends on the WebSocket alone; so does the server from here
+ * on. A pong that is awaited may have been on its way by POST, so it gets its whole time again (the
+ * reference sets no limit then). */
 static void take_over(struct eio_session *s)
 {
     int result;
@@ -366,10 +399,10 @@ static void take_over(struct eio_session *s)
     eio_output_answer_get(s, EIO_CLOSE_PACKET);
     eio_output_end_post(s);
     if (s->rest != NULL)
-        ws_pause(s->ws); /* what comes there comes behind it */
-    result = eio_output_flush(s);
+        ws_pause(s->ws); /* its messages come after the packets of `rest` */
+    result = flush(s);
     if (s->ended) {
-        part(s, EIO_CLOSE_PACKET); /* those were the last words */
+        detach(s, EIO_CLOSE_PACKET); /* it was lingering, and this was what was queued */
         return;
     }
     if (s->pinged)
@@ -382,7 +415,7 @@ static void probe_answer(struct eio_session *s)
 {
     ws_send(s->probe, WS_OP_TEXT, "3probe", 6);
     s->upgrading = true;
-    eio_session_mark(s); /* for the requests that are held */
+    eio_server_mark(s); /* for the requests that are held */
 }
 
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet)
@@ -414,7 +447,7 @@ static struct eio_session *session_alloc(struct eio_server *e, const struct ws_c
 }
 
 /* A host may have a third of the sessions that are left, so a quarter of all, and the next one a
- * quarter of the rest: where many hosts take what they get, a newcomer still gets some. */
+ * quarter of the rest: even when many hosts take all that they may, a new one still gets some. */
 static bool count_in(struct eio_session *s, const struct ws_conn *c)
 {
     struct eio_server *e = s->server;
@@ -425,7 +458,7 @@ static bool count_in(struct eio_session *s, const struct ws_conn *c)
         return true;
     if (max == 0)
         max = (e->options.max_sessions - e->session_count + 2) / 3;
-    s->host = eio_census_add(&e->census, key, max);
+    s->host = eio_host_sessions_add(&e->host_sessions, key, max);
     return s->host != NULL;
 }
 
@@ -446,7 +479,7 @@ struct eio_session *eio_session_new(struct eio_server *e, const struct eio_reque
         struct ws_account *account = s->account;
 
         stop_timer(&s->heartbeat);
-        eio_census_remove(&e->census, s->host);
+        eio_host_sessions_remove(&e->host_sessions, s->host);
         ws_account_give(account, s, sizeof *s);
         ws_account_release(account);
         return NULL;
@@ -536,6 +569,27 @@ enum eio_transport eio_session_transport(const struct eio_session *s)
 const char *eio_transport_name(enum eio_transport transport)
 {
     return transport == EIO_WEBSOCKET ? "websocket" : "polling";
+}
+
+const char *eio_reason_text(enum eio_reason reason)
+{
+    switch (reason) {
+    case EIO_TRANSPORT_CLOSE:
+        return "transport close";
+    case EIO_TRANSPORT_ERROR:
+        return "transport error";
+    case EIO_PING_TIMEOUT:
+        return "ping timeout";
+    case EIO_PARSE_ERROR:
+        return "parse error";
+    case EIO_FORCED_CLOSE:
+        return "forced close";
+    case EIO_FORCED_SERVER_CLOSE:
+        return "forced server close";
+    case EIO_SHUTTING_DOWN:
+        return "server shutting down";
+    }
+    return "transport close";
 }
 
 const char *eio_session_id(const struct eio_session *s)

@@ -1,146 +1,96 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine.IO 4: the server. Requests and WebSockets come in from ws.h, are checked in the order of
- * the reference, and go to a session that is found by its id or made. */
+ * Engine.IO 4: requests and WebSockets come in from ws.h, are checked in the order of the
+ * reference, and go to a session that is found by its id or made. */
 #include "engineio.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "eio_output.h"
+#include "eio_post.h"
 #include "eio_session.h"
 
-/* --- ids -------------------------------------------------------------------------------------- */
+/* --- settling --------------------------------------------------------------------------------- */
 
-/* 15 random bytes are 20 digits of base64url without padding. RFC 4648 §5 */
-bool eio_id_new(char out[EIO_ID_SIZE])
+/* eio_server.settle_posted: sessions were marked outside of all callbacks. */
+static void settle_posted(void *arg)
 {
-    unsigned char bytes[EIO_ID_LEN / 4 * 3];
+    struct eio_server *e = arg;
 
-    if (ws_random(bytes, sizeof bytes) != 0)
-        return false;
-    ws_base64_encode(out, bytes, sizeof bytes);
-    out[EIO_ID_LEN] = '\0';
-    for (char *p = out; *p != '\0'; p++)
-        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
-    return true;
-}
-
-static struct eio_session *find(const struct eio_server *e, const char *id)
-{
-    return (struct eio_session *)name_table_find(&e->sessions, ws_str(id));
-}
-
-bool eio_server_add(struct eio_server *e, struct eio_session *s)
-{
-    if (!name_table_add(&e->sessions, &s->entry, ws_str(s->id)))
-        return false;
-    s->known = true;
-    s->previous = e->last;
-    *(e->last == NULL ? &e->first : &e->last->next) = s;
-    e->last = s;
-    e->session_count++;
-    return true;
-}
-
-void eio_server_forget(struct eio_session *s)
-{
-    if (s->known)
-        name_table_remove(&s->server->sessions, &s->entry);
-    s->known = false;
-}
-
-void eio_server_remove(struct eio_session *s)
-{
-    struct eio_server *e = s->server;
-
-    *(s->previous == NULL ? &e->first : &s->previous->next) = s->next;
-    *(s->next == NULL ? &e->last : &s->next->previous) = s->previous;
-    e->session_count--;
-}
-
-struct eio_session *eio_first(const struct eio_server *e)
-{
-    struct eio_session *s = e->first;
-
-    return s == NULL || !s->ended ? s : eio_next(s);
-}
-
-struct eio_session *eio_next(const struct eio_session *s)
-{
-    struct eio_session *next = s->next;
-
-    while (next != NULL && next->ended)
-        next = next->next;
-    return next;
-}
-
-/* --- callbacks -------------------------------------------------------------------------------- */
-
-void eio_enter(struct eio_server *e)
-{
-    e->depth++;
-}
-
-/* Settling may mark others, and the same again. */
-void eio_leave(struct eio_server *e)
-{
-    while (e->depth == 1 && e->marked != NULL) {
-        struct eio_session *s = e->marked;
-
-        e->marked = s->next_marked;
-        s->marked = false;
-        eio_session_settle(s);
-    }
-    e->depth--;
+    e->marked.requested = false;
+    eio_enter(e);
+    eio_leave(e);
 }
 
 /* --- checks ----------------------------------------------------------------------------------- */
 
+/* A request and what the checks say about it, while the callback runs that it came with. */
+struct received {
+    const struct ws_request *req;
+    struct eio_request query; /* what it asks for */
+    struct eio_asker to;      /* who gets the answer */
+    bool upgrade;             /* it asks for a WebSocket */
+    enum eio_error error;
+    const char *text;               /* from an application that refuses it; NULL: there is none */
+    struct eio_session *session;    /* that it names; NULL: it wants a new one */
+    struct eio_handshake handshake; /* of a new one */
+    char address[WS_ADDRESS_SIZE];  /* that `handshake` refers to */
+};
+
 /* A request that names a session. */
-static enum eio_error check_sid(const struct eio_server *e, const struct eio_request *r,
-                                bool upgrade, struct eio_session **found)
+static enum eio_error check_sid(struct received *r, const struct eio_server *e)
 {
-    struct eio_session *s = find(e, r->sid);
+    struct eio_session *s = eio_server_find(e, r->query.sid);
+    unsigned transport = r->query.transport;
 
     if (s == NULL)
         return EIO_UNKNOWN_SID;
-    if (upgrade && (r->transport != EIO_WEBSOCKET || e->options.no_upgrade || s->ended))
+    if (r->upgrade && (transport != EIO_WEBSOCKET || e->options.no_upgrade || s->ended))
         return EIO_BAD_REQUEST;
-    if (!upgrade && (r->transport != EIO_POLLING || s->on_websocket))
+    if (!r->upgrade && (transport != EIO_POLLING || s->on_websocket))
         return EIO_BAD_REQUEST;
-    if (!r->protocol_4) /* sessions of other protocols there are none */
+    if (!r->query.protocol_4) /* no session has another protocol */
         return EIO_BAD_REQUEST;
-    *found = s;
+    r->session = s;
     return EIO_OK;
 }
 
-/* A request that wants a new session. `*text` is what the application says to a client it
- * refuses. `h` is for a GET, no other method gets one. */
-static enum eio_error check_new(struct eio_server *e, const struct eio_request *r, bool upgrade,
-                                const struct eio_handshake *h, const char **text)
+/* A request that wants a new session. The address costs a system call that polls and posts do not
+ * need. */
+static enum eio_error check_new(struct received *r, struct eio_server *e)
 {
-    if (r->method != EIO_GET)
+    if (r->query.method != EIO_GET)
         return EIO_BAD_METHOD;
-    if ((r->transport == EIO_WEBSOCKET) != upgrade)
+    if ((r->query.transport == EIO_WEBSOCKET) != r->upgrade)
         return EIO_BAD_REQUEST;
+    r->handshake = (struct eio_handshake){r->req, ws_conn_address(r->to.conn, r->address)};
     if (e->handlers.on_handshake != NULL)
-        *text = e->handlers.on_handshake(e, h);
-    if (*text != NULL)
+        r->text = e->handlers.on_handshake(e, &r->handshake);
+    if (r->text != NULL)
         return EIO_FORBIDDEN;
-    return r->protocol_4 ? EIO_OK : EIO_UNSUPPORTED_PROTOCOL;
+    return r->query.protocol_4 ? EIO_OK : EIO_UNSUPPORTED_PROTOCOL;
 }
 
 /* In the order of the reference: the first that fails is the answer. */
-static enum eio_error check(struct eio_server *e, const struct eio_request *r, bool upgrade,
-                            const struct eio_handshake *h, const char **text,
-                            struct eio_session **found)
+static enum eio_error check(struct received *r, struct eio_server *e)
 {
-    *text = NULL;
-    *found = NULL;
-    if ((r->transport & e->options.transports) == 0)
+    if ((r->query.transport & e->options.transports) == 0)
         return EIO_UNKNOWN_TRANSPORT;
-    return r->has_sid ? check_sid(e, r, upgrade, found) : check_new(e, r, upgrade, h, text);
+    return r->query.has_sid ? check_sid(r, e) : check_new(r, e);
+}
+
+static void receive(struct received *r, struct eio_server *e, struct ws_conn *c,
+                    const struct ws_request *req, bool upgrade)
+{
+    r->req = req;
+    eio_request_read(&r->query, req);
+    r->to = eio_asker(&e->options, c, req);
+    r->upgrade = upgrade;
+    r->text = NULL;
+    r->session = NULL;
+    r->error = check(r, e);
 }
 
 /* --- polling ---------------------------------------------------------------------------------- */
@@ -165,75 +115,48 @@ static int open_reply(const struct eio_session *s, const struct eio_asker *to)
                      cookie.value.data != NULL ? &cookie : NULL);
 }
 
-static void polling_handshake(struct eio_server *e, const struct eio_request *r,
-                              const struct eio_asker *to, const struct eio_handshake *h)
+static void polling_handshake(struct eio_server *e, const struct received *r)
 {
-    struct eio_session *s = eio_session_new(e, r, to->conn);
+    struct eio_session *s = eio_session_new(e, &r->query, r->to.conn);
 
     if (s == NULL)
-        eio_reply(&e->options, to, 503, EIO_BODY_NONE, NULL, 0, NULL);
-    else if (open_reply(s, to) < 0)
+        eio_reply(&e->options, &r->to, 503, EIO_BODY_NONE, NULL, 0, NULL);
+    else if (open_reply(s, &r->to) < 0)
         eio_session_end(s, EIO_TRANSPORT_ERROR);
     else
-        eio_session_opened(s, h);
-}
-
-/* What the application may see of a request that begins a session. The address costs a system call
- * that polls and posts do not need. */
-static struct eio_handshake handshake(const struct eio_request *r, struct ws_conn *c,
-                                      const struct ws_request *req, char address[WS_ADDRESS_SIZE])
-{
-    address[0] = '\0';
-    return (struct eio_handshake){.request = req,
-                                  .address = r->has_sid ? address : ws_conn_address(c, address)};
+        eio_session_opened(s, &r->handshake);
 }
 
 static void get_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
 {
-    struct eio_asker to = eio_asker(&e->options, c, req);
-    char address[WS_ADDRESS_SIZE];
-    struct eio_handshake h;
-    struct eio_request r;
-    struct eio_session *s;
-    const char *text;
-    enum eio_error error;
+    struct received r;
 
-    eio_request_read(&r, req);
-    h = handshake(&r, c, req, address);
-    error = check(e, &r, false, &h, &text, &s);
-    if (error != EIO_OK)
-        eio_reply_error(&e->options, &to, error, text);
-    else if (s != NULL)
-        eio_session_poll(s, &to);
+    receive(&r, e, c, req, false);
+    if (r.error != EIO_OK)
+        eio_reply_error(&e->options, &r.to, r.error, r.text);
+    else if (r.session != NULL)
+        eio_session_poll(r.session, &r.to);
     else
-        polling_handshake(e, &r, &to, &h);
+        polling_handshake(e, &r);
 }
 
-/* A GET waits for on_request. All else is answered by its head, but for a POST that is admitted:
- * what nobody wants is not read. */
+/* A GET waits for on_request. All others are answered when their head has come, so that their body
+ * is not read, except a POST that is admitted. */
 static void head_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
 {
-    struct eio_asker to;
-    struct eio_request r;
-    struct eio_session *s;
-    const char *text;
-    enum eio_error error;
+    struct received r;
 
     if (ws_str_is(ws_request_method(req), "GET"))
         return;
-    to = eio_asker(&e->options, c, req);
-    eio_request_read(&r, req);
-    if (r.method == EIO_OPTIONS && e->options.origins != NULL) {
-        eio_reply_preflight(&e->options, &to, req);
-        return;
-    }
-    error = check(e, &r, false, NULL, &text, &s);
-    if (error != EIO_OK)
-        eio_reply_error(&e->options, &to, error, text);
-    else if (r.method == EIO_POST)
-        eio_post_admit(s, &to, req);
+    receive(&r, e, c, req, false);
+    if (r.query.method == EIO_OPTIONS && e->options.origins != NULL)
+        eio_reply_preflight(&e->options, &r.to, req);
+    else if (r.error != EIO_OK)
+        eio_reply_error(&e->options, &r.to, r.error, r.text);
+    else if (r.query.method == EIO_POST)
+        eio_post_admit(r.session, &r.to, req);
     else
-        eio_reply(&e->options, &to, 500, EIO_BODY_NONE, NULL, 0, NULL);
+        eio_reply(&e->options, &r.to, 500, EIO_BODY_NONE, NULL, 0, NULL);
 }
 
 static void on_head(struct ws_conn *c, const struct ws_request *req)
@@ -260,7 +183,7 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
     eio_leave(e);
 }
 
-/* A body cannot be taken, whose packets are lost: so is the session. */
+/* The body of a POST cannot be taken. Its packets are lost, so the session ends. */
 static void on_refuse(struct ws_conn *c, const struct ws_request *req, int status)
 {
     struct eio_server *e = ws_user(c);
@@ -277,6 +200,16 @@ static void on_refuse(struct ws_conn *c, const struct ws_request *req, int statu
     eio_leave(e);
 }
 
+/* Packets of a POST that have come are handed over before the session ends. */
+static void abandoned(struct eio_session *s, const struct ws_conn *c)
+{
+    if (s->get.conn == c)
+        eio_asker_release(&s->get, s->account);
+    else if (!eio_post_left(s))
+        return;
+    eio_session_end(s, EIO_TRANSPORT_ERROR);
+}
+
 /* The client left a request that was held, or a body that it had begun. */
 static void on_abort(struct ws_conn *c)
 {
@@ -286,7 +219,7 @@ static void on_abort(struct ws_conn *c)
     if (s == NULL)
         return;
     eio_enter(e);
-    eio_session_abandoned(s, c);
+    abandoned(s, c);
     eio_leave(e);
 }
 
@@ -294,56 +227,51 @@ static void on_abort(struct ws_conn *c)
 
 /* The request asks for a session that another WebSocket carries or is about to. It is let in and
  * sent away: clients of the reference and its test suite fail on a plain refusal. */
-static bool is_taken(const struct eio_session *s, const struct eio_request *r)
+static bool is_taken(const struct received *r)
 {
-    return r->has_sid && (s->on_websocket || s->probe != NULL);
+    const struct eio_session *s = r->session;
+
+    return s != NULL && (s->on_websocket || s->probe != NULL);
 }
 
-/* Accept a WebSocket for session `s`, which exists or has just been made. */
-static void websocket_accept(struct eio_session *s, const struct eio_request *r,
-                             const struct eio_asker *to, const struct ws_request *req)
+/* Give the WebSocket to the session that it names, or to `made`, which is new. */
+static void websocket_accept(struct eio_server *e, const struct received *r,
+                             struct eio_session *made)
 {
     bool ready = true;
 
-    if (is_taken(s, r)) {
-        eio_accept_upgrade(&s->server->options, to, req);
+    if (is_taken(r)) {
+        eio_accept_upgrade(&e->options, &r->to, r->req);
         return;
     }
-    if (r->has_sid)
-        ready = eio_session_probe(s, to->conn, r);
+    if (made == NULL)
+        ready = eio_session_probe(r->session, r->to.conn, &r->query);
     else
-        eio_session_carry(s, to->conn);
-    if (ready && eio_accept_upgrade(&s->server->options, to, req) == 0)
+        eio_session_carry(made, r->to.conn);
+    if (ready && eio_accept_upgrade(&e->options, &r->to, r->req) == 0)
         return;
-    ws_set_data(to->conn, NULL);
-    eio_reply(&s->server->options, to, 503, EIO_BODY_NONE, NULL, 0, NULL); /* out of memory */
-    if (r->has_sid)
-        eio_session_unprobe(s);
+    ws_set_data(r->to.conn, NULL);
+    eio_reply(&e->options, &r->to, 503, EIO_BODY_NONE, NULL, 0, NULL); /* out of memory */
+    if (made == NULL)
+        eio_session_unprobe(r->session);
     else
-        eio_session_end(s, EIO_TRANSPORT_ERROR);
+        eio_session_end(made, EIO_TRANSPORT_ERROR);
 }
 
 static void upgrade_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
 {
-    struct eio_asker to = eio_asker(&e->options, c, req);
-    char address[WS_ADDRESS_SIZE];
-    struct eio_handshake h;
-    struct eio_request r;
-    struct eio_session *s;
-    const char *text;
-    enum eio_error error;
+    struct eio_session *made = NULL;
+    struct received r;
 
-    eio_request_read(&r, req);
-    h = handshake(&r, c, req, address);
-    error = check(e, &r, true, &h, &text, &s);
-    if (error == EIO_OK && s == NULL)
-        s = eio_session_new(e, &r, c);
-    if (error != EIO_OK)
-        eio_refuse_upgrade(&e->options, &to, error, text);
-    else if (s == NULL)
-        eio_reply(&e->options, &to, 503, EIO_BODY_NONE, NULL, 0, NULL);
+    receive(&r, e, c, req, true);
+    if (r.error == EIO_OK && r.session == NULL)
+        made = eio_session_new(e, &r.query, c);
+    if (r.error != EIO_OK)
+        eio_refuse_upgrade(&e->options, &r.to, r.error, r.text);
+    else if (r.session == NULL && made == NULL)
+        eio_reply(&e->options, &r.to, 503, EIO_BODY_NONE, NULL, 0, NULL);
     else
-        websocket_accept(s, &r, &to, req);
+        websocket_accept(e, &r, made);
 }
 
 static void on_upgrade(struct ws_conn *c, const struct ws_request *req)
@@ -390,7 +318,7 @@ static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *dat
 
     eio_enter(e);
     if (s == NULL)
-        ws_close(c, WS_CLOSE_NONE, NULL); /* memory was out when we tried before */
+        ws_close(c, WS_CLOSE_NONE, NULL); /* there was no memory for the Close before */
     else if (c == s->probe)
         eio_session_probed(s, opcode, packet);
     else if (opcode == WS_OP_BINARY)
@@ -411,7 +339,7 @@ static void on_drain(struct ws_conn *c)
     eio_leave(e);
 }
 
-/* A connection that we failed has broken the rules; any other end is just one. */
+/* With these codes we have failed the connection, since the client broke a rule or a limit. */
 static enum eio_reason reason_of(unsigned code)
 {
     switch (code) {
@@ -496,6 +424,7 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     e->ws = ws;
     e->options = *options;
     e->handlers = *handlers;
+    e->settle_posted = settle_posted;
     fill_in_defaults(&e->options, ws);
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
@@ -504,7 +433,7 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     if (e->account != NULL && ws_random(key, sizeof key) == 0 &&
         ws_server_handle(ws, prefix, &h) == 0) {
         name_table_init(&e->sessions, e->account, key);
-        name_table_init(&e->census.hosts, e->account, key);
+        name_table_init(&e->host_sessions.hosts, e->account, key);
         return e;
     }
     ws_account_release(e->account);
@@ -519,7 +448,8 @@ void eio_server_close(struct eio_server *e)
         eio_session_end(s, EIO_SHUTTING_DOWN);
 }
 
-/* The connections have reported and the timers are gone with the ws_server: only memory is left. */
+/* ws_server_free() has reported the end of all connections and freed the timers. Only memory is
+ * left. */
 void eio_server_free(struct eio_server *e)
 {
     if (e == NULL)
@@ -534,44 +464,8 @@ void eio_server_free(struct eio_server *e)
         eio_session_report(s);
     while (e->first != NULL)
         eio_session_free(e->first);
-    eio_census_release(&e->census);
+    eio_host_sessions_release(&e->host_sessions);
     name_table_release(&e->sessions);
     ws_account_release(e->account);
     free(e);
-}
-
-void *eio_user(const struct eio_server *e)
-{
-    return e->options.user;
-}
-
-struct ws_server *eio_ws_server(const struct eio_server *e)
-{
-    return e->ws;
-}
-
-size_t eio_session_count(const struct eio_server *e)
-{
-    return e->open_count;
-}
-
-const char *eio_reason_text(enum eio_reason reason)
-{
-    switch (reason) {
-    case EIO_TRANSPORT_CLOSE:
-        return "transport close";
-    case EIO_TRANSPORT_ERROR:
-        return "transport error";
-    case EIO_PING_TIMEOUT:
-        return "ping timeout";
-    case EIO_PARSE_ERROR:
-        return "parse error";
-    case EIO_FORCED_CLOSE:
-        return "forced close";
-    case EIO_FORCED_SERVER_CLOSE:
-        return "forced server close";
-    case EIO_SHUTTING_DOWN:
-        return "server shutting down";
-    }
-    return "transport close";
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * Events out, to one socket or to many, and acknowledgements both ways. */
-#include <stdlib.h>
+#include "sio_emit.h"
+
 #include <string.h>
 
-#include "sio_server.h"
+#include "sio_conn.h"
+#include "sio_recovery.h"
+#include "sio_room.h"
 
 /* --- arguments -------------------------------------------------------------------------------- */
 
@@ -13,7 +16,7 @@ struct sio_args sio_args(const char *list)
     return (struct sio_args){.list = ws_str(list)};
 }
 
-/* After a failure there must be something that is no list: an empty one would be sent. */
+/* After a failure the result is no list, which is refused; an empty list would be sent. */
 struct sio_args sio_args_written(const struct json_writer *w)
 {
     return w->failed ? sio_args("out of memory") : (struct sio_args){.list = json_written(w)};
@@ -54,7 +57,7 @@ static bool are_same(const struct sio_args *a, const struct sio_args *b)
            a->attachment_count == b->attachment_count;
 }
 
-/* What an event in hand brought was checked when it came. */
+/* The arguments of the event that is being handled were checked when it came. */
 static bool legal_args(const struct sio_server *io, const struct sio_args *args)
 {
     const struct sio_event *e = io->in_hand;
@@ -125,8 +128,8 @@ static int encode_event(struct sio_namespace *n, const char *name, const struct 
     return finish(w, text);
 }
 
-/* The packet and its attachments, behind one another. When they do not all fit, the client is left
- * with half a packet, and must go. */
+/* The packet and its attachments, one after the other. When an attachment cannot be sent, the
+ * client has got half a packet, so its connection ends. */
 static int send_parts(struct sio_conn *c, struct ws_str text, const struct sio_args *args)
 {
     int result = eio_send(c->engine, WS_OP_TEXT, text.data, text.len, 0);
@@ -192,7 +195,7 @@ struct sio_wait {
     int64_t id;
     sio_reply_fn *fn; /* these three when it stands alone */
     void *arg;
-    struct ws_timer *timer; /* NULL: no hurry */
+    struct ws_timer *timer; /* NULL: none of its own */
 };
 
 /* The acknowledgements that are owed for one broadcast. */
@@ -200,7 +203,7 @@ struct sio_gather {
     struct sio_server *server;
     struct sio_gather *next; /* of the server */
     struct sio_gather *previous;
-    struct sio_wait *waits; /* of those who have not answered */
+    struct sio_wait *waits; /* of the sockets that have not answered */
     sio_reply_fn *fn;
     void *arg;
     struct ws_timer *timer;
@@ -274,7 +277,7 @@ static void wait_timeout(void *arg)
 }
 
 /* False when out of memory. */
-static bool wait_hurries(struct sio_wait *w, unsigned timeout_ms)
+static bool wait_timer_start(struct sio_wait *w, unsigned timeout_ms)
 {
     struct sio_socket *s = w->socket;
 
@@ -284,7 +287,7 @@ static bool wait_hurries(struct sio_wait *w, unsigned timeout_ms)
     return w->timer != NULL;
 }
 
-/* The ids of requests of one namespace never come twice. */
+/* No two requests of a namespace have the same id. */
 static int64_t next_id(struct sio_namespace *n)
 {
     return n->next_ack++;
@@ -304,7 +307,7 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
         return s->wait_count >= s->nsp->server->options.max_acks ? WS_ERR_FULL : WS_ERR_NOMEM;
     w->fn = fn;
     w->arg = arg;
-    result = timeout_ms == 0 || wait_hurries(w, timeout_ms)
+    result = timeout_ms == 0 || wait_timer_start(w, timeout_ms)
                  ? encode_event(s->nsp, name, &args, w->id, NULL, &text)
                  : WS_ERR_NOMEM;
     if (result == 0)
@@ -388,7 +391,7 @@ static bool gather_add(struct sio_gather *g, struct sio_socket *s, int64_t id)
     return true;
 }
 
-/* Is there anybody left who could answer? */
+/* It ends when no socket is left that could answer. */
 static void gather_check(struct sio_gather *g)
 {
     if (g->waits == NULL)
@@ -420,8 +423,8 @@ void sio_acked(struct sio_socket *s, int64_t id, const struct sio_args *args)
         wait_end(w, 0, args);
 }
 
-/* One of those who were asked has gone. */
-static void gather_loss(struct sio_wait *w)
+/* A socket that was asked has ended without an answer. */
+static void gather_drop(struct sio_wait *w)
 {
     struct sio_gather *g = w->gather;
 
@@ -433,7 +436,7 @@ void sio_waits_end(struct sio_socket *s)
 {
     while (s->waits != NULL) {
         if (s->waits->gather != NULL)
-            gather_loss(s->waits);
+            gather_drop(s->waits);
         else
             wait_end(s->waits, WS_ERR_CLOSED, NULL);
     }
@@ -452,7 +455,7 @@ struct publication {
     struct eio_packet *parts[1 + SIO_ATTACHMENTS_MAX];
     size_t count;
     bool is_volatile;
-    struct sio_gather *gather; /* NULL: nobody is asked for an acknowledgement */
+    struct sio_gather *gather; /* NULL: no acknowledgement is wanted */
     int64_t id;
     ptrdiff_t sent;
 };
@@ -561,7 +564,7 @@ ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct s
     sent = publish(t, &p, name, &args);
     if (sent >= 0) {
         p.gather->expected = (size_t)sent;
-        /* Without anybody to wait for, the end is only a turn of the loop away. */
+        /* When it was sent to no socket, it ends in the next turn of the loop. */
         ws_timer_set(p.gather->timer, sent == 0 ? 0 : timeout_ms);
     } else {
         gather_free(p.gather);

@@ -6,13 +6,16 @@
  * For this each namespace keeps the sockets that have ended so, for a while, by their secret pid;
  * and a log of what was emitted. A client tells its pid and the offset of the last event that it
  * got: it can be served when that offset is in the log, or right before it. Both are bounded in
- * time and in bytes; whoever falls out of either begins anew. Namespaces that clients open by their
- * names share one bound, since there may be any number of them. */
+ * time and in bytes; a client whose socket or offset is not kept any more begins anew. Namespaces
+ * that clients open by their names share one bound, since there may be any number of them. */
+#include "sio_recovery.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "sio_server.h"
+#include "sio_conn.h"
+#include "sio_room.h"
 
 /* One event as it went out: its parts, and the names of its target's rooms, each with a NUL. */
 struct entry {
@@ -53,8 +56,7 @@ struct sio_recovery {
     struct sio_usage *usage; /* what is bounded: `own`, or that of all namespaces opened by rules */
     uint64_t first_offset;   /* of `first`; offsets go up by one */
     uint64_t next_offset;
-    struct ws_timer *timer; /* for what is too old; */
-    bool timing;            /* is it set? */
+    bool timing; /* the timer of the namespace is set */
 };
 
 static bool is_over(const struct sio_recovery *r, uint64_t since, uint64_t now)
@@ -92,12 +94,18 @@ static void kept_free(struct sio_recovery *r, struct kept *k)
     ws_account_give(r->nsp->server->account, k, k->size);
 }
 
+static void forget(struct sio_namespace *n, void *data)
+{
+    if (data != NULL && n->handlers.on_forget != NULL)
+        n->handlers.on_forget(n, data);
+}
+
 static void kept_forget(struct sio_recovery *r, struct kept *k)
 {
     void *data = k->data;
 
     kept_free(r, k);
-    sio_forget(r->nsp, data);
+    forget(r->nsp, data);
 }
 
 /* Calls back: not from inside a function of the API. */
@@ -108,46 +116,33 @@ static void kept_prune(struct sio_recovery *r, uint64_t now)
         kept_forget(r, r->oldest);
 }
 
-/* Look again when all that is there now will be too old: what is younger stays longer than it must,
- * but is not given out any more. */
+/* Set the timer to when all that is kept now will be too old. What comes after it is set stays
+ * longer than recovery_ms, but is not given out then. */
 static void timer_start(struct sio_recovery *r)
 {
     if (r->timing || (r->first == NULL && r->oldest == NULL))
         return;
     r->timing = true;
-    ws_timer_set(r->timer, r->nsp->server->options.recovery_ms);
+    ws_timer_set(r->nsp->recovery_timer, r->nsp->server->options.recovery_ms);
 }
 
-static void timer_fired(void *arg)
+void sio_recovery_prune(struct sio_namespace *n)
 {
-    struct sio_recovery *r = arg;
-    struct sio_namespace *n = r->nsp;
-    struct sio_server *io = n->server;
-    uint64_t now = ws_now_ms(io->ws);
+    struct sio_recovery *r = n->recovery;
+    uint64_t now = ws_now_ms(n->server->ws);
 
     r->timing = false;
-    sio_callback_begin(io);
     log_prune(r, now);
     kept_prune(r, now);
     timer_start(r);
-    sio_namespace_check(n);
-    sio_callback_end(io);
 }
 
 bool sio_recovery_init(struct sio_namespace *n)
 {
-    struct sio_recovery *r;
+    struct sio_recovery *r = ws_account_take(n->account, sizeof *r);
 
-    if (n->server->options.recovery_ms == 0)
-        return true;
-    r = ws_account_take(n->account, sizeof *r);
     if (r == NULL)
         return false;
-    r->timer = ws_timer_new(n->server->ws, n->account, timer_fired, r);
-    if (r->timer == NULL) {
-        ws_account_give(n->account, r, sizeof *r);
-        return false;
-    }
     r->nsp = n;
     r->usage = n->by_rule ? &n->server->recovery_by_rule : &r->own;
     name_table_init(&r->sessions, n->server->account, n->server->sockets.key);
@@ -170,8 +165,6 @@ void sio_recovery_free(struct sio_namespace *n)
         log_drop(r);
     while (r->oldest != NULL)
         kept_forget(r, r->oldest);
-    if (n->server->ws != NULL)
-        ws_timer_cancel(r->timer);
     name_table_release(&r->sessions);
     n->recovery = NULL;
     ws_account_give(n->account, r, sizeof *r);
@@ -223,7 +216,7 @@ static size_t entry_size(const struct sio_target *t, struct ws_str text,
     return size;
 }
 
-/* The sender is left out by its own room, which it has again when it comes back. */
+/* The sender is left out by the name of its own room, which is its id, also after recovery. */
 static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
                                const struct sio_args *args)
 {
@@ -252,7 +245,7 @@ void sio_recovery_log(const struct sio_target *t, struct ws_str text, const stru
     struct entry *e = entry_new(t, text, args);
 
     r->next_offset++;
-    if (e == NULL) { /* a log with a gap is worth nothing */
+    if (e == NULL) { /* no client can be served from a log with a gap */
         while (r->first != NULL)
             log_drop(r);
         r->first_offset = r->next_offset;
@@ -354,7 +347,8 @@ static struct kept *kept_new(struct sio_recovery *r, const struct sio_socket *s)
     return k;
 }
 
-void sio_recovery_keep(struct sio_socket *s)
+/* Its data goes with it. */
+static void keep(struct sio_socket *s)
 {
     struct sio_recovery *r = s->nsp->recovery;
     struct kept *k;
@@ -368,6 +362,13 @@ void sio_recovery_keep(struct sio_socket *s)
     s->data = NULL;
     kept_prune(r, k->time_ms);
     timer_start(r);
+}
+
+void sio_recovery_end(struct sio_socket *s)
+{
+    if (s->recoverable)
+        keep(s);
+    forget(s->nsp, s->data);
 }
 
 /* An offset that we gave out, from which on nothing is missing. */
@@ -394,8 +395,8 @@ static struct kept *kept_find(struct sio_recovery *r, struct ws_str value)
     return (struct kept *)name_table_find(&r->sessions, (struct ws_str){pid, EIO_ID_LEN});
 }
 
-/* Into all rooms again, or into none when there is no memory for one: a client that is told that it
- * is back takes all events to come for granted. */
+/* Join all rooms again, or none when there is no memory for one: a client that is told that it was
+ * recovered expects the events of all of them. */
 static bool rejoin(struct sio_socket *s, const struct kept *k)
 {
     const char *room = k->rooms;

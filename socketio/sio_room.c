@@ -3,14 +3,15 @@
  * Rooms of sockets, and targets made of them. A room lists its seats, a socket lists its own, and a
  * namespace finds the seat of a socket in a room by a table: a socket may be in a thousand rooms,
  * and a room may have all sockets, so neither list is ever searched. */
-#include <stdlib.h>
+#include "sio_room.h"
+
 #include <string.h>
 
-#include "sio_server.h"
+#include "sio_packet.h"
 
 struct sio_room {
     struct name_entry entry;    /* in nsp->rooms */
-    struct ws_account *account; /* of whoever opened it, kept */
+    struct ws_account *account; /* of the client that opened it, kept */
     struct sio_seat *first;
     char name[]; /* entry.len bytes and a NUL */
 };
@@ -219,7 +220,8 @@ static void pass(const struct walk *w, struct sio_socket *s)
         w->visit(w->arg, s);
 }
 
-/* Whoever is in the room, and whose own room it is. The visit may take the seat away. */
+/* Pass the members of the room, and the socket whose own room it is. The visit may free the
+ * seat. */
 static void walk_room(const struct walk *w, const struct sio_namespace *n, const char *name)
 {
     struct sio_room *room = room_named(n, name);
@@ -316,14 +318,4 @@ void sio_leave_all(const struct sio_target *t, const char *room)
     struct joining leaving = {.room = room};
 
     sio_visit(t, leave_one, &leaving);
-}
-
-static void disconnect_one(void *arg, struct sio_socket *s)
-{
-    sio_disconnect(s, *(const bool *)arg);
-}
-
-void sio_disconnect_all(const struct sio_target *t, bool close)
-{
-    sio_visit(t, disconnect_one, &close);
 }

@@ -2,12 +2,27 @@
  *
  * The life of a socket: asked for by a client, accepted or refused by the application, connected,
  * ended by either side, freed when the application has heard of it. */
+#include "sio_socket.h"
+
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "sio_server.h"
+#include "sio_conn.h"
+#include "sio_emit.h"
+#include "sio_namespace.h"
+#include "sio_recovery.h"
+#include "sio_room.h"
+
+/* --- marking ---------------------------------------------------------------------------------- */
+
+static void mark(struct sio_socket *s)
+{
+    struct sio_server *io = s->nsp->server;
+
+    if (settle_mark(&io->marked, &s->mark))
+        sio_server_post(io);
+}
 
 /* --- coming ----------------------------------------------------------------------------------- */
 
@@ -106,8 +121,9 @@ static void send_connected(struct sio_socket *s)
     sio_conn_send(s->conn, json_written(w));
 }
 
-/* A recovered client takes what comes before the packet that says so for what it has missed. When
- * that is not all there any more, it must not be told so: it comes back, and begins anew. */
+/* A recovered client takes the events that come before its CONNECT packet for those that it has
+ * missed. When some of them are not in the log any more, its connection ends, and it begins anew
+ * with the next one. */
 static void let_in(struct sio_socket *s, struct ws_str auth)
 {
     s->state = SIO_CONNECTED;
@@ -153,25 +169,8 @@ int sio_accept(struct sio_socket *s)
     if (s->state != SIO_WAITING)
         return WS_ERR_CLOSED;
     s->state = SIO_ACCEPTED;
-    sio_socket_mark(s);
+    mark(s);
     return 0;
-}
-
-void sio_refuse_namespace(struct sio_conn *c, struct ws_str nsp, const char *message,
-                          struct ws_str data)
-{
-    struct json_writer *w = sio_scratch(c->server);
-
-    sio_packet_begin(w, SIO_CONNECT_ERROR, 0, nsp, SIO_NO_ID);
-    json_write_text(w, "{", 1);
-    json_write_name(w, "message");
-    json_write_string(w, message, strlen(message));
-    if (data.data != NULL) {
-        json_write_name(w, "data");
-        json_write_raw(w, data);
-    }
-    json_end_object(w);
-    sio_conn_send(c, json_written(w));
 }
 
 int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data)
@@ -180,7 +179,7 @@ int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data)
         return WS_ERR_CLOSED;
     if (data.data != NULL && json_parse(data).data == NULL)
         return WS_ERR_INVALID;
-    sio_refuse_namespace(s->conn, sio_namespace_name(s->nsp), message, data);
+    sio_conn_refuse(s->conn, sio_namespace_name(s->nsp), message, data);
     s->abort_owed = false;
     sio_socket_end(s, "");
     return 0;
@@ -198,7 +197,7 @@ void sio_socket_end(struct sio_socket *s, const char *reason)
     s->reason = reason;
     s->conn->socket_count--;
     name_table_remove(&s->nsp->server->members, &s->member);
-    sio_socket_mark(s);
+    mark(s);
 }
 
 static void send_disconnect(struct sio_socket *s)
@@ -231,6 +230,16 @@ void sio_disconnect(struct sio_socket *s, bool close)
     sio_conn_fail(c);
 }
 
+static void disconnect_member(void *arg, struct sio_socket *s)
+{
+    sio_disconnect(s, *(const bool *)arg);
+}
+
+void sio_disconnect_all(const struct sio_target *t, bool close)
+{
+    sio_visit(t, disconnect_member, &close);
+}
+
 static void report(struct sio_socket *s)
 {
     const struct sio_handlers *h = &s->nsp->handlers;
@@ -254,12 +263,6 @@ static void unlink_socket(struct sio_socket *s)
     name_table_remove(&n->server->sockets, &s->entry);
 }
 
-void sio_forget(struct sio_namespace *n, void *data)
-{
-    if (data != NULL && n->handlers.on_forget != NULL)
-        n->handlers.on_forget(n, data);
-}
-
 static void socket_free(struct sio_socket *s)
 {
     struct sio_namespace *n = s->nsp;
@@ -270,28 +273,46 @@ static void socket_free(struct sio_socket *s)
     forget_auth(s);
     ws_account_give(c->account, s->pid, EIO_ID_SIZE);
     ws_account_give(c->account, s, sizeof *s);
-    sio_conn_check(c);
-    sio_namespace_check(n);
+    sio_conn_free_unused(c);
+    sio_namespace_free_unused(n);
 }
 
-/* What on_connect does may end the socket, which marks it again: then it is settled once more, and
- * nothing is freed here that is on the list of the marked. Without a ws_server nobody is let in any
- * more; the end of the connection comes next. */
-void sio_socket_settle(struct sio_socket *s)
+/* on_connect may end the socket, which marks it again. Then it is settled once more, since what is
+ * marked must not be freed. Once the ws_server may be gone no socket is let in: its connection ends
+ * next. */
+static void settle(struct sio_socket *s)
 {
     if (s->state == SIO_ACCEPTED && s->nsp->server->ws != NULL) {
         s->let_in_late = true;
         let_in(s, auth_of(s));
         forget_auth(s);
     }
-    if (s->state != SIO_ENDED || s->marked)
+    if (s->state != SIO_ENDED || settle_is_marked(&s->mark))
         return;
     sio_waits_end(s);
     report(s);
-    if (s->recoverable)
-        sio_recovery_keep(s);
-    sio_forget(s->nsp, s->data);
+    sio_recovery_end(s);
     socket_free(s);
+}
+
+static struct sio_socket *socket_of(struct settle_item *item)
+{
+    return (struct sio_socket *)((char *)item - offsetof(struct sio_socket, mark));
+}
+
+/* A client may be in any number of namespaces, and all of them end with its connection: what does
+ * not fit into this turn waits for the next one. */
+void sio_sockets_settle(struct sio_server *io)
+{
+    struct settle_item *item;
+
+    while ((item = settle_next(&io->marked)) != NULL) {
+        settle(socket_of(item));
+        if (io->ws != NULL && ws_turn_over(io->ws, 0))
+            break;
+    }
+    if (settle_is_due(&io->marked))
+        sio_server_post(io);
 }
 
 /* --- what is known of a socket ---------------------------------------------------------------- */
@@ -309,13 +330,6 @@ bool sio_is_recovered(const struct sio_socket *s)
 const char *sio_socket_id(const struct sio_socket *s)
 {
     return s->id;
-}
-
-struct sio_socket *sio_find(const struct sio_server *io, const char *id)
-{
-    struct sio_socket *s = (struct sio_socket *)name_table_find(&io->sockets, ws_str(id));
-
-    return s != NULL && s->state == SIO_CONNECTED ? s : NULL;
 }
 
 struct sio_namespace *sio_socket_namespace(const struct sio_socket *s)

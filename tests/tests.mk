@@ -42,10 +42,11 @@ LINK_test_minnow_options = program/minnow_options program/minnow_log $(CORE)
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
-LINK_test_eio_census = socketio/eio_census socketio/name_table $(CORE)
+LINK_test_eio_host_sessions = socketio/eio_host_sessions socketio/name_table $(CORE)
+LINK_test_settle = socketio/settle
 LINK_test_eio_queue = socketio/eio_queue $(CORE) tests/oom
 LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) socketio/name_table \
-    socketio/tests/engine_fixture $(LINK_test_server)
+    socketio/settle socketio/tests/engine_fixture $(LINK_test_server)
 LINK_test_eio_http = $(LINK_test_engineio)
 LINK_test_eio_polling = $(LINK_test_engineio)
 LINK_test_eio_post = $(LINK_test_engineio) tests/oom
@@ -166,9 +167,9 @@ conformance: ## Check that the documents name the tests, functions and files tha
 	@sh tests/allocations.sh
 	@sh tests/names.sh
 
-lint: conformance $(CORE:%=$(PACKED)/%.o) ## Check format, layers and what clang-tidy and cppcheck find
+lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) ## Check format, layers and what clang-tidy and cppcheck find
 	@sh tests/need.sh deps-dev clang clang-format clang-tidy cppcheck git nm cmocka.h libwebsockets.h
-	@OBJECTS=$(PACKED) PURE="$(PURE)" CORE="$(CORE)" sh tests/lint.sh
+	@OBJECTS=$(PACKED) PURE="$(PURE)" CORE="$(CORE)" SOCKETIO="$(SOCKETIO)" sh tests/lint.sh
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The list of sessions, and what is known of a server; see eio_server.h. */
+#include "eio_server.h"
+
+/* 15 random bytes are 20 digits of base64url without padding. RFC 4648 §5 */
+bool eio_id_new(char out[EIO_ID_SIZE])
+{
+    unsigned char bytes[EIO_ID_LEN / 4 * 3];
+
+    if (ws_random(bytes, sizeof bytes) != 0)
+        return false;
+    ws_base64_encode(out, bytes, sizeof bytes);
+    out[EIO_ID_LEN] = '\0';
+    for (char *p = out; *p != '\0'; p++)
+        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+    return true;
+}
+
+struct eio_session *eio_server_find(const struct eio_server *e, const char *id)
+{
+    return (struct eio_session *)name_table_find(&e->sessions, ws_str(id));
+}
+
+bool eio_server_add(struct eio_server *e, struct eio_session *s)
+{
+    if (!name_table_add(&e->sessions, &s->entry, ws_str(s->id)))
+        return false;
+    s->known = true;
+    s->previous = e->last;
+    *(e->last == NULL ? &e->first : &e->last->next) = s;
+    e->last = s;
+    e->session_count++;
+    return true;
+}
+
+void eio_server_forget(struct eio_session *s)
+{
+    if (s->known)
+        name_table_remove(&s->server->sessions, &s->entry);
+    s->known = false;
+}
+
+void eio_server_remove(struct eio_session *s)
+{
+    struct eio_server *e = s->server;
+
+    *(s->previous == NULL ? &e->first : &s->previous->next) = s->next;
+    *(s->next == NULL ? &e->last : &s->next->previous) = s->previous;
+    e->session_count--;
+}
+
+/* When no memory is left for the post, the next callback of any session settles this one too. */
+void eio_server_mark(struct eio_session *s)
+{
+    struct eio_server *e = s->server;
+
+    if (settle_mark(&e->marked, &s->mark))
+        e->marked.requested = ws_post(e->ws, e->settle_posted, e) == 0;
+}
+
+struct eio_session *eio_first(const struct eio_server *e)
+{
+    struct eio_session *s = e->first;
+
+    return s == NULL || !s->ended ? s : eio_next(s);
+}
+
+struct eio_session *eio_next(const struct eio_session *s)
+{
+    struct eio_session *next = s->next;
+
+    while (next != NULL && next->ended)
+        next = next->next;
+    return next;
+}
+
+void *eio_user(const struct eio_server *e)
+{
+    return e->options.user;
+}
+
+struct ws_server *eio_ws_server(const struct eio_server *e)
+{
+    return e->ws;
+}
+
+size_t eio_session_count(const struct eio_server *e)
+{
+    return e->open_count;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Acknowledgements that clients owe; what applications call is in sio.h. */
+#ifndef SOCKETIO_SIO_EMIT_H
+#define SOCKETIO_SIO_EMIT_H
+
+#include "sio_server.h"
+
+void sio_acked(struct sio_socket *s, int64_t id, const struct sio_args *args);
+void sio_waits_end(struct sio_socket *s); /* its client cannot answer any more */
+void sio_gathers_end(struct sio_server *io);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rooms as the rest of Socket.IO sees them; what applications call is in sio.h. */
+#ifndef SOCKETIO_SIO_ROOM_H
+#define SOCKETIO_SIO_ROOM_H
+
+#include "sio_server.h"
+
+void sio_leave_rooms(struct sio_socket *s);
+
+/* Walk the rooms of a socket from s->seats on, the latest first, until NULL. */
+const char *sio_room_of(const struct sio_seat *seat);
+const struct sio_seat *sio_next_seat(const struct sio_seat *seat);
+
+/* Call visit(arg, s) for each connected socket of a target. It may end `s` and change its rooms. */
+void sio_visit(const struct sio_target *t, void (*visit)(void *arg, struct sio_socket *s),
+               void *arg);
+
+#endif
