@@ -475,18 +475,18 @@ ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum w
     return sent;
 }
 
-/* --- frozen messages -------------------------------------------------------------------------- */
+/* --- prepared messages ------------------------------------------------------------------------ */
 
-struct ws_frozen {
+struct ws_prepared {
     struct ws_server *server;
     struct output_slice slice;
 };
 
-struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const void *data,
-                            size_t len)
+struct ws_prepared *ws_prepare(struct ws_server *s, enum ws_opcode opcode, const void *data,
+                               size_t len)
 {
     int error;
-    struct ws_frozen *m = account_new(&s->budget.all, sizeof *m, ACCOUNT_ESSENTIAL, &error);
+    struct ws_prepared *m = account_new(&s->budget.all, sizeof *m, ACCOUNT_ESSENTIAL, &error);
 
     if (m == NULL)
         return NULL;
@@ -497,7 +497,7 @@ struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const vo
     return NULL;
 }
 
-int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m)
+int ws_send_prepared(struct ws_conn *c, const struct ws_prepared *m)
 {
     int error;
 
@@ -508,7 +508,7 @@ int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m)
     return error != 0 ? error : conn_send_result(c);
 }
 
-void ws_thaw(struct ws_frozen *m)
+void ws_release_prepared(struct ws_prepared *m)
 {
     if (m == NULL)
         return;

@@ -37,7 +37,7 @@ extern "C" {
 struct ws_server;
 struct ws_conn;
 struct ws_request;
-struct ws_frozen;
+struct ws_prepared;
 struct ws_timer;
 struct ws_account;
 
@@ -355,14 +355,14 @@ ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum w
 
 /* One message, encoded once, for many recipients that are no room. Arguments as in ws_send(). NULL
  * when out of memory (malloc or max_memory) or for an opcode that is not WS_OP_TEXT or
- * WS_OP_BINARY. Give it up with ws_thaw(), before ws_server_free(). */
-struct ws_frozen *ws_freeze(struct ws_server *s, enum ws_opcode opcode, const void *data,
-                            size_t len);
+ * WS_OP_BINARY. Give it up with ws_release_prepared(), before ws_server_free(). */
+struct ws_prepared *ws_prepare(struct ws_server *s, enum ws_opcode opcode, const void *data,
+                               size_t len);
 
 /* Send it like ws_send(), but without a copy: `c` keeps the bytes as long as it needs them, also
- * after ws_thaw(). Returns as ws_send(). */
-int ws_send_frozen(struct ws_conn *c, const struct ws_frozen *m);
-void ws_thaw(struct ws_frozen *m); /* NULL is allowed */
+ * after ws_release_prepared(). Returns as ws_send(). */
+int ws_send_prepared(struct ws_conn *c, const struct ws_prepared *m);
+void ws_release_prepared(struct ws_prepared *m); /* NULL is allowed */
 
 /* --- services --------------------------------------------------------------------------------- */
 
@@ -430,7 +430,7 @@ uint64_t ws_server_turn(const struct ws_server *s);
  * or request after another of the same peer uses that up, the others of the peer wait for the next
  * turn. Code that does many things in one callback can ask whether its share is used up, and go on
  * in a ws_timer_start() of 0 ms. `deliveries`: messages that it has queued since it asked last, but
- * for those of ws_publish(), ws_broadcast() and ws_send_frozen(), which count by themselves. */
+ * for those of ws_publish(), ws_broadcast() and ws_send_prepared(), which count by themselves. */
 bool ws_turn_over(struct ws_server *s, size_t deliveries);
 
 /* Run fn(arg) on the loop, never inside this call. Allowed in any thread. Posts run in the order

@@ -18,15 +18,6 @@ enum {
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 bool eio_query_next(struct ws_str *rest, struct ws_str *name, struct ws_str *value)
 {
     while (rest->len > 0) {
@@ -53,9 +44,9 @@ size_t eio_query_decode(char *out, size_t size, struct ws_str raw)
     for (size_t i = 0; i < raw.len; i++, n++) {
         char c = raw.data[i] == '+' ? ' ' : raw.data[i];
 
-        if (c == '%' && raw.len - i > 2 && hex_value(raw.data[i + 1]) >= 0 &&
-            hex_value(raw.data[i + 2]) >= 0) {
-            c = (char)(hex_value(raw.data[i + 1]) * 16 + hex_value(raw.data[i + 2]));
+        if (c == '%' && raw.len - i > 2 && ws_hex_value(raw.data[i + 1]) >= 0 &&
+            ws_hex_value(raw.data[i + 2]) >= 0) {
+            c = (char)(ws_hex_value(raw.data[i + 1]) * 16 + ws_hex_value(raw.data[i + 2]));
             i += 2;
         }
         if (n < size)

@@ -317,7 +317,7 @@ static int send_shared(struct eio_session *s, struct eio_packet *p)
     if (!s->on_websocket)
         return queued(s, eio_queue_refer(&s->queue, s->account, p->text));
     return sent(s, as_text ? ws_send(s->ws, WS_OP_TEXT, p->text->data, p->text->len)
-                           : ws_send_frozen(s->ws, p->prepared));
+                           : ws_send_prepared(s->ws, p->prepared));
 }
 
 int eio_send_packet(struct eio_session *s, struct eio_packet *p, unsigned flags)

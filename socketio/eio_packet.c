@@ -61,8 +61,8 @@ bool eio_packet_prepare(struct eio_packet *p)
     struct ws_server *ws = p->server->ws;
 
     if (p->prepared == NULL)
-        p->prepared = p->binary ? ws_freeze(ws, WS_OP_BINARY, p->data, p->len)
-                                : ws_freeze(ws, WS_OP_TEXT, p->text->data, p->text->len);
+        p->prepared = p->binary ? ws_prepare(ws, WS_OP_BINARY, p->data, p->len)
+                                : ws_prepare(ws, WS_OP_TEXT, p->text->data, p->text->len);
     return p->prepared != NULL;
 }
 
@@ -84,7 +84,7 @@ void eio_packet_release(struct eio_packet *p)
 {
     if (p == NULL || --p->references > 0)
         return;
-    ws_thaw(p->prepared);
+    ws_release_prepared(p->prepared);
     eio_text_release(p->text);
     ws_account_give(p->account, p, sizeof *p + (p->binary ? p->len : 0));
 }

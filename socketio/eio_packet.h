@@ -14,7 +14,7 @@ struct eio_packet {
     struct ws_account *account;
     unsigned references;
     bool binary;
-    struct ws_frozen *prepared; /* for WebSockets; NULL: not made yet */
+    struct ws_prepared *prepared; /* for WebSockets; NULL: not made yet */
     struct eio_text *text;      /* the text form; NULL: not made yet */
     size_t len;
     uint8_t data[]; /* of a binary message */

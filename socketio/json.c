@@ -76,15 +76,6 @@ static bool is_surrogate(uint32_t c)
     return c >= 0xd800 && c <= 0xdfff;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Four digits at `p`; -1 when they are not there. */
 static int32_t hex4(const char *p, const char *end)
 {
@@ -93,9 +84,9 @@ static int32_t hex4(const char *p, const char *end)
     if (end - p < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        if (hex_digit(p[i]) < 0)
+        if (ws_hex_value(p[i]) < 0)
             return -1;
-        n = n << 4 | hex_digit(p[i]);
+        n = n << 4 | ws_hex_value(p[i]);
     }
     return n;
 }

@@ -628,23 +628,23 @@ static void exhausted_memory_does_not_stop_small_messages(void **state)
     raw_expect_message(&f->clients[0], "abc");
 }
 
-static void freeze_something(struct ws_conn *c, const struct ws_request *req)
+static void prepare_something(struct ws_conn *c, const struct ws_request *req)
 {
     (void)req;
-    ws_set_data(c, ws_freeze(ws_conn_server(c), WS_OP_TEXT, "frozen", 6));
+    ws_set_data(c, ws_prepare(ws_conn_server(c), WS_OP_TEXT, "ready!", 6));
     count(of(c), &of(c)->seen.opened);
 }
 
 static void send_both(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
     note_result(of(c), 0, ws_send(c, op, data, len));
-    note_result(of(c), 1, ws_send_frozen(c, ws_data(c)));
+    note_result(of(c), 1, ws_send_prepared(c, ws_data(c)));
     count(of(c), &of(c)->seen.messages);
 }
 
-static void thaw_it(struct ws_conn *c, unsigned code, const char *reason, size_t len)
+static void release_it(struct ws_conn *c, unsigned code, const char *reason, size_t len)
 {
-    ws_thaw(ws_data(c));
+    ws_release_prepared(ws_data(c));
     count_close(c, code, reason, len);
 }
 
@@ -659,14 +659,14 @@ static void exhausted_memory_does_not_undo_what_was_sent(void **state)
     create(f, (struct ws_options){.max_memory = max_memory});
     serve(f, "/both",
           (struct ws_handlers){
-              .on_open = freeze_something, .on_message = send_both, .on_close = thaw_it});
+              .on_open = prepare_something, .on_message = send_both, .on_close = release_it});
     run(f);
     c = upgraded(f, "/both");
     on_loop(f, leave_little_memory, &max_memory);
     for (int i = 0; i < 3; i++) {
         raw_send_message(c, "reply");
         raw_expect_message(c, "reply");
-        raw_expect_message(c, "frozen");
+        raw_expect_message(c, "ready!");
     }
     assert_int_equal(f->seen.result[0], WS_SENT);
     assert_int_equal(f->seen.result[1], WS_SENT);

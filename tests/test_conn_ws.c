@@ -1063,39 +1063,39 @@ static void slow_member_sees_nothing_of_another_room(void **state)
     free(big);
 }
 
-/* Freezes what came, sends it twice to everybody who is open, and forgets it before it has left. */
-static void send_frozen(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+/* Prepares what came, sends it twice to everybody who is open, and forgets it before it has left. */
+static void prepare_and_send(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
     struct ws_server *s = ws_conn_server(c);
-    struct ws_frozen *m = ws_freeze(s, op, data, len);
+    struct ws_prepared *m = ws_prepare(s, op, data, len);
     struct ws_conn *to;
 
     for (uint64_t id = 1; m != NULL && id <= ws_conn_id(of(c)->conn); id++) {
         if ((to = ws_conn_find(s, id)) == NULL)
             continue;
-        ws_send_frozen(to, m);
-        note_result(of(c), 0, ws_send_frozen(to, m));
+        ws_send_prepared(to, m);
+        note_result(of(c), 0, ws_send_prepared(to, m));
     }
-    ws_thaw(m);
+    ws_release_prepared(m);
     ws_close(c, WS_CLOSE_NORMAL, "");
-    m = ws_freeze(s, op, data, len);
-    note_result(of(c), 1, ws_send_frozen(c, m));
-    ws_thaw(m);
-    note_result(of(c), 2, ws_freeze(s, WS_OP_PING, data, len) == NULL);
+    m = ws_prepare(s, op, data, len);
+    note_result(of(c), 1, ws_send_prepared(c, m));
+    ws_release_prepared(m);
+    note_result(of(c), 2, ws_prepare(s, WS_OP_PING, data, len) == NULL);
     count(of(c), &of(c)->seen.messages);
 }
 
-static void frozen_message_reaches_each_it_is_sent_to(void **state)
+static void prepared_message_reaches_each_it_is_sent_to(void **state)
 {
     static const size_t sizes[] = {0, 5, 20000};
     struct fixture *f = *state;
 
     create(f, (struct ws_options){0});
-    serve(f, "/frozen", (struct ws_handlers){.on_message = send_frozen});
+    serve(f, "/prepared", (struct ws_handlers){.on_message = prepare_and_send});
     run(f);
     for (size_t i = 0; i < COUNT(sizes); i++) {
-        struct raw_client *a = upgraded(f, "/frozen");
-        struct raw_client *b = upgraded(f, "/frozen");
+        struct raw_client *a = upgraded(f, "/prepared");
+        struct raw_client *b = upgraded(f, "/prepared");
         uint8_t *data = calloc(1, sizes[i] + 1);
 
         assert_non_null(data);
@@ -1150,7 +1150,7 @@ int main(void)
         TEST(rooms_without_end_are_refused),
         TEST(closing_member_gets_no_more_of_its_room),
         TEST(slow_member_sees_nothing_of_another_room),
-        TEST(frozen_message_reaches_each_it_is_sent_to),
+        TEST(prepared_message_reaches_each_it_is_sent_to),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

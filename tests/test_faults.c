@@ -62,12 +62,12 @@ static void say(struct play *p, size_t actor)
 
 /* --- the script ------------------------------------------------------------------------------- */
 
-/* "j" joins, "l" leaves, "s" sends to the room, "f" freezes and sends, "c" closes. */
+/* "j" joins, "l" leaves, "s" sends to the room, "f" prepares and sends, "c" closes. */
 static void take_order(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
     struct fixture *f = of(c);
     char order = len > 0 ? *(const char *)data : 'j';
-    struct ws_frozen *m;
+    struct ws_prepared *m;
 
     switch (order) {
     case 'j':
@@ -81,10 +81,10 @@ static void take_order(struct ws_conn *c, enum ws_opcode op, const void *data, s
         ws_publish(f->server, ws_str("room"), NULL, op, data, len);
         break;
     case 'f':
-        m = ws_freeze(f->server, op, data, len);
+        m = ws_prepare(f->server, op, data, len);
         if (m != NULL)
-            ws_send_frozen(c, m);
-        ws_thaw(m);
+            ws_send_prepared(c, m);
+        ws_release_prepared(m);
         break;
     default:
         ws_close(c, 4000, "as told");
@@ -629,14 +629,14 @@ static void publish_without_memory(struct ws_conn *c, enum ws_opcode op, const v
                                    size_t len)
 {
     struct fixture *f = of(c);
-    struct ws_frozen *m = ws_freeze(f->server, op, "begins a chunk for more", 23);
+    struct ws_prepared *m = ws_prepare(f->server, op, "begins a chunk for more", 23);
 
     ws_send(c, op, "staged", 6);
     faults_send_max(1);
     oom_after(0);
     note_result(f, 0, (int)ws_publish(f->server, ws_str("room"), NULL, op, data, len));
     disarm();
-    ws_thaw(m);
+    ws_release_prepared(m);
 }
 
 /* The same in a room: who can neither get the message nor keep what was staged for it ends,
