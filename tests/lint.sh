@@ -1,6 +1,6 @@
 #!/bin/sh
 # Silent when everything is fine, else one line for each complaint. `make lint` calls it.
-# Usage: OBJECTS=build/packed PURE="sha1 base64 ..." CORE="$PURE ws ..." SOCKETIO="..." sh tests/lint.sh
+# Usage: OBJECTS=build/packed LISTS=build/test PURE="sha1 ..." CORE="$PURE ws ..." SOCKETIO="..." sh tests/lint.sh
 # shellcheck disable=SC2086 # lists of words on purpose: paths have no spaces, and that is a rule
 sources=$(git ls-files '*.c') || exit 1
 headers=$(git ls-files '*.h') || exit 1
@@ -11,7 +11,7 @@ trap 'rm -f "$log"' EXIT
 clang-tidy --list-checks -- 2>&1 | grep 'error:' >>"$log"
 clang-format --dry-run --Werror $sources $headers 2>&1 | grep -E '(error|warning):' >>"$log"
 echo "$sources" | xargs -P 2 -n 1 sh -c \
-    'clang-tidy --quiet "$0" -- -std=c11 -D_GNU_SOURCE -I. 2>/dev/null' |
+    'clang-tidy --quiet "$0" -- -std=c11 -D_GNU_SOURCE -I. -I"$LISTS" 2>/dev/null' |
     grep -E '(error|warning):' | sort -u >>"$log"
 cppcheck --quiet -j 2 --std=c11 --language=c -D_GNU_SOURCE -I. --inline-suppr \
     --enable=warning,performance,portability --suppress=missingIncludeSystem \

@@ -3,10 +3,7 @@
  * A program under test as a process; see process.h. */
 #include "process.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A client for tests that can send any bytes; see raw_client.h. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

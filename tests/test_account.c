@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "unit.h"
 
-#include <cmocka.h>
+#include <string.h>
 
 #include "account.h"
 #include "block.h"
@@ -315,23 +311,9 @@ static void what_is_kept_has_a_limit(void **state)
     budget_release(&b);
 }
 
+#include "tests/test_account.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_budget_gives_out_no_more_than_it_has),
-        cmocka_unit_test(the_reserve_is_for_what_is_essential),
-        cmocka_unit_test(whoever_holds_much_gets_nothing_of_the_reserve),
-        cmocka_unit_test(what_is_held_counts_all_the_way_up),
-        cmocka_unit_test(an_account_holds_half_of_what_is_left),
-        cmocka_unit_test(a_host_leaves_half_to_others),
-        cmocka_unit_test(a_newcomer_finds_room_behind_some_greedy_hosts),
-        cmocka_unit_test(blocks_count_as_what_they_take),
-        cmocka_unit_test(what_is_refused_changes_nothing),
-        cmocka_unit_test(a_freed_block_of_pages_serves_again),
-        cmocka_unit_test(a_spare_does_not_pass_the_budget),
-        cmocka_unit_test(spares_make_room_for_what_is_used),
-        cmocka_unit_test(what_is_kept_has_a_limit),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

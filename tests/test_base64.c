@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base64.h"
 #include "exact.h"
@@ -94,14 +90,9 @@ static void every_byte_survives_a_round_trip_in_place(void **state)
     }
 }
 
+#include "tests/test_base64.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_vectors_encode),
-        cmocka_unit_test(published_vectors_decode),
-        cmocka_unit_test(anything_but_the_one_form_is_refused),
-        cmocka_unit_test(every_byte_survives_a_round_trip_in_place),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

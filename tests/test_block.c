@@ -3,13 +3,11 @@
  * Blocks that are mapped, also where the rest of the tests has them from malloc, see block.c. */
 #define _GNU_SOURCE 1
 #define BLOCK_MAPS  1
+#include "unit.h"
+
 #include "../block.c" /* NOLINT(bugprone-suspicious-include): with BLOCK_MAPS */
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 enum { PAGE = BLOCK_PAGE };
 
@@ -135,15 +133,9 @@ static void memory_of_freed_blocks_goes_back_whatever_lies_between(void **state)
     free(blocks);
 }
 
+#include "tests/test_block.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_are_those_of_the_heap_or_whole_pages),
-        cmocka_unit_test(every_byte_of_a_block_can_be_used),
-        cmocka_unit_test(the_content_stays_whatever_the_size_becomes),
-        cmocka_unit_test(a_size_that_there_cannot_be_is_refused),
-        cmocka_unit_test(memory_of_freed_blocks_goes_back_whatever_lies_between),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <string.h>
 
@@ -319,23 +314,9 @@ static void an_expected_message_begins_with_a_spare_or_with_nothing(void **state
     budget_release(&budget);
 }
 
+#include "tests/test_buf.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_empty_buffer_owns_nothing),
-        cmocka_unit_test(what_was_appended_is_there_in_order),
-        cmocka_unit_test(appending_byte_by_byte_is_linear),
-        cmocka_unit_test(growing_with_what_is_announced_is_linear),
-        cmocka_unit_test(a_buffer_does_not_grow_past_what_is_announced),
-        cmocka_unit_test(consuming_keeps_the_rest_and_the_memory),
-        cmocka_unit_test(a_buffer_takes_the_last_byte_of_the_budget),
-        cmocka_unit_test(buffers_share_their_budget),
-        cmocka_unit_test(sizes_that_would_wrap_are_refused),
-        cmocka_unit_test(out_of_memory_changes_nothing),
-        cmocka_unit_test(a_buffer_moves_into_a_spare_block),
-        cmocka_unit_test(a_spare_block_that_is_much_larger_is_left),
-        cmocka_unit_test(an_expected_message_begins_with_a_spare_or_with_nothing),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1237,50 +1237,9 @@ static void ping_interval_uint_max_never_pings(void **state)
         raw_fail(c, "something came");
 }
 
+#include "tests/test_conn.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(half_closed_client_gets_its_echoes),
-        TEST(half_closed_slow_reader_gets_every_answer),
-        TEST(half_closed_slow_reader_gets_the_answers_behind_a_late_one),
-        TEST(frame_cut_by_fin_ends_the_connection),
-        TEST(reset_at_any_step_disturbs_nobody),
-        TEST(reset_under_a_full_queue_frees_it),
-        TEST(what_came_before_the_end_is_delivered),
-        TEST(slow_reader_is_slowed_and_loses_nothing),
-        TEST(small_queue_loses_nothing_of_who_reads),
-        TEST(ping_flood_keeps_memory_flat_and_the_newest_pong),
-        TEST(sender_is_told_when_the_queue_is_full_and_when_it_drained),
-        TEST(stream_that_refills_itself_starves_nobody),
-        TEST(slow_recipient_is_closed_with_1013_and_the_others_lose_nothing),
-        TEST(slow_recipient_may_have_the_last_word),
-        TEST(whoever_passes_max_memory_is_closed_with_1013),
-        TEST(small_messages_to_many_need_no_memory),
-        TEST(exhausted_memory_does_not_stop_small_messages),
-        TEST(exhausted_memory_does_not_undo_what_was_sent),
-        TEST(dripping_request_ends_at_the_handshake_timeout),
-        TEST(unfinished_message_ends_at_the_message_timeout),
-        TEST(slow_message_that_goes_on_is_taken),
-        TEST(message_of_a_paused_connection_is_not_late),
-        TEST(unfinished_message_takes_no_more_than_it_has_announced),
-        TEST(slow_reader_holds_little_in_the_kernel),
-        TEST(many_who_read_get_large_messages),
-        TEST(handshake_timeout_ends_with_the_handshake),
-        TEST(unanswered_close_ends_at_the_close_timeout),
-        TEST(violator_that_stays_is_dropped),
-        TEST(silent_peer_is_pinged_and_dropped),
-        TEST(peer_that_answers_its_pings_stays),
-        TEST(peer_that_talks_is_not_pinged),
-        TEST(response_goes_out_as_long_as_the_client_takes_it),
-        TEST(what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it),
-        TEST(closes_that_cross_lose_no_data),
-        TEST(answer_of_who_reads_all_before_it_counts),
-        TEST(trickle_buys_no_time_for_last_words),
-        TEST(slow_reader_is_not_taken_for_a_silent_one),
-        TEST(peer_that_empties_a_socket_buffer_is_not_taken_for_a_silent_one),
-        TEST(hung_peer_is_dropped_though_others_speak_to_it),
-        TEST(ping_interval_uint_max_never_pings),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

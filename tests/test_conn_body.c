@@ -496,26 +496,9 @@ static void head_may_be_all_that_an_endpoint_answers_to(void **state)
     raw_expect_eof(c);
 }
 
+#include "tests/test_conn_body.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(head_is_told_before_the_body_comes),
-        TEST(head_is_told_once_however_it_comes),
-        TEST(answer_without_the_body_is_the_last),
-        TEST(answer_to_a_head_without_a_body_to_come_is_one_of_many),
-        TEST(answer_to_a_head_obeys_connection_close),
-        TEST(upload_that_nobody_wants_is_discarded),
-        TEST(head_that_is_let_in_is_told_to_continue),
-        TEST(request_may_be_answered_while_its_body_comes),
-        TEST(client_that_leaves_its_body_aborts_what_on_head_began),
-        TEST(half_closed_client_with_a_whole_body_is_answered),
-        TEST(application_may_word_a_refusal),
-        TEST(refusal_that_nobody_words_is_a_line_of_text),
-        TEST(body_that_never_comes_is_refused_with_408),
-        TEST(body_that_is_not_there_when_the_stop_is_over_is_refused_with_503),
-        TEST(body_without_memory_is_refused_with_503),
-        TEST(head_may_be_all_that_an_endpoint_answers_to),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1352,57 +1352,9 @@ static void upgrade_that_the_application_requires_is_named_in_connection(void **
     raw_expect_eof(c);
 }
 
+#include "tests/test_conn_http.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(refused_handshake_gets_its_status_and_is_closed),
-        TEST(nothing_behind_a_refused_request_is_answered),
-        TEST(reset_of_a_refused_handshake_disturbs_nobody),
-        TEST(plain_get_of_a_websocket_path_gets_426),
-        TEST(heads_over_the_limits_are_refused),
-        TEST(origin_must_be_ours_or_listed),
-        TEST(scheme_of_the_server_is_that_of_its_pages),
-        TEST(star_allows_any_origin),
-        TEST(endpoint_may_have_origins_of_its_own),
-        TEST(endpoint_may_let_local_files_in),
-        TEST(legal_handshakes_of_any_form_are_accepted),
-        TEST(handshake_may_carry_anything_else),
-        TEST(subprotocol_is_our_first_that_was_offered),
-        TEST(subprotocol_with_many_spaces_is_cheap),
-        TEST(long_head_byte_by_byte_is_cheap),
-        TEST(frames_in_the_segment_of_the_handshake_are_served),
-        TEST(application_accepts_and_refuses_upgrades),
-        TEST(refusal_with_a_mistake_is_still_a_refusal),
-        TEST(handshake_needs_no_queue),
-        TEST(connection_may_be_closed_in_on_upgrade),
-        TEST(open_sees_the_request_of_its_endpoint),
-        TEST(request_body_up_to_the_limit_is_taken),
-        TEST(requests_share_a_connection),
-        TEST(options_of_the_server_itself_get_204),
-        TEST(endpoint_may_answer_for_the_server_itself),
-        TEST(head_gets_the_head_alone),
-        TEST(connection_ends_when_the_client_says_so),
-        TEST(nothing_behind_connection_close_is_answered),
-        TEST(http_1_0_client_may_ask_for_keep_alive),
-        TEST(late_request_gets_408_whatever_came_before),
-        TEST(time_of_a_later_request_runs_from_its_first_byte),
-        TEST(chunked_body_is_decoded_however_it_comes),
-        TEST(body_of_known_length_is_the_same_however_it_comes),
-        TEST(whole_body_over_the_limit_is_refused),
-        TEST(expectation_gets_100_continue_or_a_refusal),
-        TEST(pipelined_requests_are_answered_in_order_also_late_ones),
-        TEST(long_polls_answered_in_one_turn_need_no_queues),
-        TEST(requests_behind_a_late_one_are_not_piled_up),
-        TEST(bytes_behind_the_last_request_are_not_piled_up),
-        TEST(body_of_a_late_request_is_not_kept),
-        TEST(late_answer_has_no_handshake_deadline),
-        TEST(client_that_leaves_a_late_request_aborts_it),
-        TEST(request_dropped_for_lack_of_memory_is_aborted),
-        TEST(half_closed_client_gets_its_late_answer),
-        TEST(response_headers_cannot_be_injected),
-        TEST(not_modified_has_no_body),
-        TEST(upgrade_that_the_application_requires_is_named_in_connection),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * Output of one connection over a socket pair, without a loop and without a protocol. */
+#include "unit.h"
+
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "../conn_output.h"
 #include "oom.h"
@@ -261,28 +257,10 @@ static void connection_whose_output_cannot_be_kept_is_broken_and_shut_down(void 
     assert_int_equal(read(l->conn.source.fd, &byte, 1), 0);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#include "tests/test_conn_output.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(small_output_is_staged_and_leaves_with_the_flush, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(output_of_another_connection_is_queued_beside_the_stage,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(large_body_leaves_at_once_behind_what_was_staged, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(what_the_socket_does_not_take_is_queued_in_order, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(deferred_bytes_leave_last_and_the_newest_alone, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(deferred_bytes_leave_before_the_last_ones, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(shared_slice_reaches_both, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(queue_has_a_limit_for_who_does_not_read, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(connection_whose_send_fails_is_broken_and_shut_down, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(
-            connection_whose_output_cannot_be_kept_is_broken_and_shut_down, set_up, tear_down),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

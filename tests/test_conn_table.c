@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include "../conn_table.h"
 #include "oom.h"
@@ -119,16 +114,9 @@ static void without_memory_nothing_changes(void **state)
     conn_table_release(&t);
 }
 
+#include "tests/test_conn_table.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(connection_is_found_by_its_id),
-        cmocka_unit_test(removed_connection_is_not_found_and_the_others_are),
-        cmocka_unit_test(id_is_never_given_twice),
-        cmocka_unit_test(holes_take_no_more_room_than_connections),
-        cmocka_unit_test(walk_meets_each_connection_once_in_the_order_of_ids),
-        cmocka_unit_test(without_memory_nothing_changes),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1113,45 +1113,9 @@ static void prepared_message_reaches_each_it_is_sent_to(void **state)
     assert_int_equal(f->seen.result[2], true);
 }
 
+#include "tests/test_conn_ws.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(messages_of_all_sizes_come_back),
-        TEST(every_masking_key_is_applied),
-        TEST(protocol_violation_fails_the_connection),
-        TEST(bad_utf8_fails_at_the_first_impossible_byte),
-        TEST(violations_are_seen_byte_by_byte),
-        TEST(characters_may_be_split_between_fragments),
-        TEST(message_over_the_limit_fails_by_its_header_alone),
-        TEST(announced_bytes_take_no_memory),
-        TEST(fragments_may_have_control_frames_between_them),
-        TEST(message_of_65536_fragments_comes_back),
-        TEST(empty_message_has_data_also_in_fragments),
-        TEST(empty_fragments_without_end_are_cut_off),
-        TEST(fragments_of_one_byte_end_at_the_limit),
-        TEST(delivery_in_pieces_changes_nothing),
-        TEST(message_may_end_anywhere_in_the_space_it_is_received_into),
-        TEST(pipelined_messages_come_back_in_order),
-        TEST(data_of_a_message_may_be_sent_again_and_in_parts),
-        TEST(burst_of_one_callback_is_no_sign_of_a_slow_reader),
-        TEST(backlog_of_earlier_turns_heeds_max_queue),
-        TEST(burst_that_nobody_reads_ends_the_connection),
-        TEST(ping_is_answered_with_its_own_payload),
-        TEST(pong_that_waits_leaves_before_a_close),
-        TEST(close_code_is_echoed_when_it_is_valid),
-        TEST(close_of_code_zero_is_a_violation),
-        TEST(empty_close_is_answered_by_an_empty_close),
-        TEST(close_reason_reaches_the_application_and_is_echoed),
-        TEST(data_after_close_is_ignored),
-        TEST(data_after_a_violation_is_ignored),
-        TEST(server_closes_with_the_code_of_the_application),
-        TEST(illegal_arguments_are_refused),
-        TEST(rooms_reach_their_members_and_nobody_else),
-        TEST(rooms_without_end_are_refused),
-        TEST(closing_member_gets_no_more_of_its_room),
-        TEST(slow_member_sees_nothing_of_another_room),
-        TEST(prepared_message_reaches_each_it_is_sent_to),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

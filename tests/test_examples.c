@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Each example as its reader would try it: the built program, on a port given as its argument. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -405,25 +400,10 @@ static void a_port_in_use_is_no_mystery(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+#include "tests/test_examples.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(echo_answers_with_what_it_got),
-        TEST(the_first_programs_are_short),
-        TEST(the_readme_shows_echo_as_it_is),
-        TEST(the_readme_shows_sio_broadcast_as_it_is),
-        TEST(the_library_compiles_where_it_is_copied),
-        TEST(the_socketio_library_compiles_where_it_is_copied),
-        TEST(chat_tells_a_room_who_comes_what_is_said_and_who_goes),
-        TEST(chat_refuses_what_is_binary_or_too_long),
-        TEST(embed_poll_serves_between_the_lines_that_are_typed),
-        TEST(threads_answers_whoever_is_still_there),
-        TEST(threads_refuses_what_is_no_number),
-        TEST(auth_lets_in_who_has_a_token_and_answers_401_to_others),
-        TEST(auth_takes_the_scheme_in_any_case_and_spaces_behind_it),
-        TEST(a_port_in_use_is_no_mystery),
-    };
-
     signal(SIGPIPE, SIG_IGN); /* a program that ends early fails its test, not all */
     return cmocka_run_group_tests_name("examples", tests, NULL, NULL);
 }

@@ -2126,65 +2126,10 @@ static void timer_is_set_again_and_again_without_memory(void **state)
     ws_account_release(a);
 }
 
+#include "tests/test_faults.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(any_single_allocation_may_fail),
-        TEST(memory_may_run_out_at_any_time),
-        TEST(server_that_cannot_be_made_leaves_nothing),
-        TEST(any_system_call_may_fail),
-        TEST(sender_is_told_that_the_connection_is_broken),
-        TEST(connection_that_epoll_does_not_watch_is_lost_and_logged),
-        TEST(connection_ends_where_its_output_is_lost),
-        TEST(client_that_cannot_be_served_is_logged),
-        TEST(aborted_request_has_nobody_elses_address),
-        TEST(answered_request_is_not_aborted),
-        TEST(recipient_that_dies_of_a_message_stays_dead),
-        TEST(ping_that_finds_no_memory_costs_its_pong_alone),
-        TEST(full_stage_loses_nothing_where_memory_is_short),
-        TEST(connection_that_dies_in_on_head_is_aborted),
-        TEST(connection_that_breaks_in_on_abort_ends),
-        TEST(short_writes_lose_nothing),
-        TEST(requests_that_came_in_time_are_answered_after_a_pause),
-        TEST(late_requests_are_refused_after_a_pause),
-        TEST(messages_that_were_finished_in_time_are_taken_after_a_pause),
-        TEST(closes_that_were_answered_in_time_are_clean_after_a_pause),
-        TEST(peers_that_answered_their_pings_stay_after_a_pause),
-        TEST(answer_behind_much_else_was_in_time),
-        TEST(clock_that_goes_back_neither_spins_nor_stops_timers),
-        TEST(stop_in_a_full_batch_is_heeded_in_the_next_turn_of_a_foreign_loop),
-        TEST(what_peers_make_the_server_hold_is_counted),
-        TEST(clients_wait_where_accept_fails),
-        TEST(server_that_lost_its_spare_descriptor_gets_another),
-        TEST(client_that_cannot_even_be_refused_is_dropped),
-        TEST(client_that_has_gone_delays_nobody),
-        TEST(clients_wait_no_longer_where_epoll_refuses_at_first),
-        TEST(accepting_pauses_though_epoll_refuses_to_look_away),
-        TEST(loop_that_cannot_wait_says_why),
-        TEST(random_bytes_come_from_a_file_where_the_call_fails),
-        TEST(server_without_random_bytes_closes_nothing_else),
-        TEST(peers_get_few_lines_of_the_log_and_a_sum),
-        TEST(what_is_left_out_after_a_sum_has_a_sum_of_its_own),
-        TEST(bytes_of_peers_are_question_marks_in_the_log),
-        TEST(many_messages_of_one_keep_nobody_waiting),
-        TEST(many_requests_of_one_keep_nobody_waiting),
-        TEST(what_waits_for_its_turn_comes_before_the_end),
-        TEST(without_memory_nothing_waits_for_its_turn),
-        TEST(paused_connection_hands_over_nothing_until_it_is_resumed),
-        TEST(paused_connection_has_no_deadline),
-        TEST(paused_connection_ends_with_its_peer),
-        TEST(paused_connection_can_be_closed),
-        TEST(body_of_a_paused_request_waits),
-        TEST(request_behind_a_pause_is_not_late),
-        TEST(request_behind_a_pause_is_answered_though_the_client_has_shut_down),
-        TEST(peer_over_max_queue_is_kept_as_long_as_it_reads_on),
-        TEST(peer_that_reads_nothing_and_leaves_is_heard_to_the_end),
-        TEST(reset_ends_a_connection_that_is_not_read),
-        TEST(client_that_leaves_before_its_answer_is_heard_of_though_it_is_not_read),
-        TEST(client_that_has_said_all_and_leaves_is_gone_without_on_abort),
-        TEST(timer_is_set_again_and_again_without_memory),
-    };
-
     signal(SIGPIPE, SIG_IGN); /* write() to what the server has ended */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

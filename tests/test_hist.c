@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "bench/hist.h"
 
@@ -102,16 +98,9 @@ static void a_time_out_of_range_is_counted_as_the_longest(void **state)
     free(h);
 }
 
+#include "tests/test_hist.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_empty_histogram_has_no_times),
-        cmocka_unit_test(small_values_are_exact),
-        cmocka_unit_test(any_value_is_kept_to_a_128th),
-        cmocka_unit_test(the_largest_value_is_exact_whatever_its_bucket),
-        cmocka_unit_test(many_of_one_value_weigh_as_many),
-        cmocka_unit_test(a_time_out_of_range_is_counted_as_the_longest),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "unit.h"
 
-#include <cmocka.h>
+#include <string.h>
 
 #include "host.h"
 #include "oom.h"
@@ -100,14 +96,9 @@ static void out_of_memory_leaves_no_host_behind(void **state)
     teardown(&f);
 }
 
+#include "tests/test_host.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_address_or_its_prefix_is_the_host),
-        cmocka_unit_test(a_host_is_one_while_somebody_keeps_it),
-        cmocka_unit_test(what_is_held_for_a_host_counts_in_the_budget),
-        cmocka_unit_test(out_of_memory_leaves_no_host_behind),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,12 +2,7 @@
  *
  * http.c: RFC 9112. Each request of the tables arrives whole, cut at every place, and byte by
  * byte, in allocations of exactly its size. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include "../http.h"
 #include "exact.h"
@@ -1223,51 +1218,9 @@ static void dates_are_civil_dates(void **state)
     }
 }
 
+#include "tests/test_http.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_ambiguous_or_malformed_head_is_refused_with_its_status),
-        cmocka_unit_test(a_refusal_is_the_same_however_the_head_arrives),
-        cmocka_unit_test(a_control_character_is_refused_anywhere_in_a_field),
-        cmocka_unit_test(a_refusal_says_why),
-        cmocka_unit_test(each_character_of_a_target_is_judged_by_its_place),
-        cmocka_unit_test(the_parser_survives_a_head_that_was_not_scanned),
-        cmocka_unit_test(a_head_ends_at_the_same_byte_however_it_arrives),
-        cmocka_unit_test(pipelined_heads_are_cut_apart),
-        cmocka_unit_test(the_parts_of_a_head_are_found),
-        cmocka_unit_test(the_first_value_of_that_name_is_found_in_a_query),
-        cmocka_unit_test(each_form_of_target_gives_path_query_and_host),
-        cmocka_unit_test(ordinary_hosts_are_accepted),
-        cmocka_unit_test(keep_alive_follows_version_and_connection),
-        cmocka_unit_test(expect_continue_counts_on_1_1_only),
-        cmocka_unit_test(framing_follows_the_fields),
-        cmocka_unit_test(the_one_transfer_coding_may_stand_in_any_field_of_its_name),
-        cmocka_unit_test(a_head_may_have_exactly_16384_bytes),
-        cmocka_unit_test(a_head_may_have_exactly_100_fields),
-        cmocka_unit_test(a_target_may_have_exactly_8192_bytes),
-        cmocka_unit_test(a_method_may_have_exactly_32_bytes),
-        cmocka_unit_test(a_verdict_comes_as_early_as_it_is_certain),
-        cmocka_unit_test(empty_lines_without_end_are_cut_off),
-        cmocka_unit_test(a_list_is_walked_member_by_member),
-        cmocka_unit_test(the_last_member_is_found_in_all_fields_of_a_name),
-        cmocka_unit_test(a_parameter_is_found_in_its_member),
-        cmocka_unit_test(an_unfinished_quoted_pair_is_not_read_past),
-        cmocka_unit_test(tokens_are_found_in_all_fields_of_a_name),
-        cmocka_unit_test(a_token_is_not_empty_and_has_no_separators),
-        cmocka_unit_test(chunks_are_decoded_or_refused_at_every_split),
-        cmocka_unit_test(chunks_are_decoded_or_refused_byte_by_byte),
-        cmocka_unit_test(an_honest_client_may_send_chunks_of_one_byte),
-        cmocka_unit_test(what_tells_nothing_of_the_payload_ends_at_16384_bytes),
-        cmocka_unit_test(leading_zeros_of_an_ordinary_size_are_free),
-        cmocka_unit_test(a_body_of_known_length_ends_there),
-        cmocka_unit_test(no_body_ends_at_once),
-        cmocka_unit_test(an_announced_body_over_the_limit_is_refused_at_once),
-        cmocka_unit_test(a_response_head_is_written_or_fails_whole),
-        cmocka_unit_test(no_value_breaks_out_of_its_line),
-        cmocka_unit_test(a_status_of_other_than_three_digits_fails),
-        cmocka_unit_test(statuses_have_their_registered_phrases),
-        cmocka_unit_test(dates_are_civil_dates),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * http_upgrade.c: RFC 6455 §4.2, and the origins of those who hijack WebSockets across sites. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "unit.h"
 
-#include <cmocka.h>
+#include <stdio.h>
 
 #include "../http_upgrade.h"
 #include "exact.h"
@@ -648,27 +644,9 @@ static void a_value_of_spaces_takes_linear_time(void **state)
         assert_int_equal(check_len(head, (size_t)len, &policy, &u), 400);
 }
 
+#include "tests/test_http_upgrade.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_handshake_of_the_rfc_is_accepted),
-        cmocka_unit_test(each_bad_handshake_is_refused_with_its_status),
-        cmocka_unit_test(unusual_but_correct_handshakes_are_accepted),
-        cmocka_unit_test(a_field_that_comes_twice_is_named),
-        cmocka_unit_test(the_log_of_a_refused_origin_names_the_option_that_allows_it),
-        cmocka_unit_test(only_upgrade_websocket_wants_a_websocket),
-        cmocka_unit_test(a_page_may_talk_to_its_own_host_only),
-        cmocka_unit_test(a_page_of_another_scheme_is_not_ours_where_the_scheme_is_known),
-        cmocka_unit_test(an_item_of_a_list_fits_what_it_names),
-        cmocka_unit_test(no_host_is_longer_than_255_bytes),
-        cmocka_unit_test(without_a_field_only_a_star_will_do),
-        cmocka_unit_test(an_item_that_can_fit_nothing_is_told_why),
-        cmocka_unit_test(an_item_without_a_fault_fits_itself),
-        cmocka_unit_test(file_is_let_in_where_local_files_are_allowed),
-        cmocka_unit_test(the_servers_order_of_subprotocols_decides),
-        cmocka_unit_test(a_giant_key_is_not_decoded),
-        cmocka_unit_test(a_value_of_spaces_takes_linear_time),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

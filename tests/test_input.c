@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include "../input.h"
 #include "oom.h"
@@ -61,13 +56,9 @@ static void without_memory_there_is_none(void **state)
     budget_release(&b);
 }
 
+#include "tests/test_input.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(input_is_made_once_and_empty),
-        cmocka_unit_test(all_of_it_counts_until_it_is_released),
-        cmocka_unit_test(without_memory_there_is_none),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,12 +2,7 @@
  *
  * Listening sockets without a server. Names have the addresses that a test gives them, of 127/8,
  * since a container may lack IPv6. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -638,30 +633,9 @@ static void address_that_cannot_be_listened_on_is_named(void **state)
 
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
+#include "tests/test_listen.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(every_address_of_a_name_is_listened_on_at_one_port),
-        TEST(address_that_comes_twice_is_opened_once),
-        TEST(address_that_the_system_lacks_is_left_out_if_the_name_has_another),
-        TEST(address_in_use_is_an_error_that_leaves_nothing_open),
-        TEST(free_port_that_another_address_lacks_is_given_up_for_another),
-        TEST(name_that_nobody_knows_is_named),
-        TEST(unix_socket_leaves_no_file_behind),
-        TEST(socket_of_a_successor_is_not_unlinked),
-        TEST(of_servers_that_start_at_once_on_a_stale_socket_one_listens),
-        TEST(server_that_starts_while_another_stops_keeps_its_socket),
-        TEST(lock_that_somebody_keeps_delays_a_start_for_a_moment_and_a_stop_not_at_all),
-        TEST(failed_start_leaves_no_file_behind),
-        TEST(file_that_cannot_be_identified_after_bind_does_not_stay),
-        TEST(path_that_cannot_be_is_named),
-        TEST(file_that_is_no_socket_is_left_alone),
-        TEST(path_may_be_relative),
-        TEST(file_has_the_rights_asked_for_whatever_the_umask_and_never_wider_ones),
-        TEST(peer_of_each_family_is_told_in_its_notation),
-        TEST(ipv6_address_that_comes_twice_is_opened_once),
-        TEST(address_that_cannot_be_listened_on_is_named),
-    };
-
     return cmocka_run_group_tests_name("listen", tests, NULL, NULL);
 }

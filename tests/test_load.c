@@ -3,10 +3,8 @@
  * The load generator against the plain TCP server of the benchmark, which can be told to flip a bit
  * now and then: figures count only if the generator sees that. And, as a client of Socket.IO,
  * against minnow. All are programs in this test's own directory or below. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +17,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static char program_dir[4096];
 
@@ -188,16 +184,10 @@ static void events_for_others_are_found_on_both_transports(void **state)
     run_socketio("polling --text", "chat", "echo", 1, " came for 0x");
 }
 
+#include "tests/test_load.list"
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(right_replies_are_counted),
-        cmocka_unit_test(one_wrong_bit_in_an_echo_is_found),
-        cmocka_unit_test(one_wrong_bit_in_a_broadcast_is_found),
-        cmocka_unit_test(bytes_of_others_are_found),
-        cmocka_unit_test(events_of_socketio_come_back_on_both_transports),
-        cmocka_unit_test(events_for_others_are_found_on_both_transports),
-    };
     char *slash;
 
     (void)argc;

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -139,17 +134,9 @@ static void long_line_is_cut(void **state)
     assert_int_equal(strlen(strchr(sum, 'x')), LOG_LAST - 1);
 }
 
+#include "tests/test_log_limit.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(few_lines_a_second_are_let_through),
-        cmocka_unit_test(what_is_left_out_is_one_line_a_second),
-        cmocka_unit_test(kinds_are_counted_apart),
-        cmocka_unit_test(nothing_is_let_through_before_what_was_left_out_is_told),
-        cmocka_unit_test(at_the_end_all_is_told),
-        cmocka_unit_test(more_kinds_than_places_are_let_through),
-        cmocka_unit_test(long_line_is_cut),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,12 +3,7 @@
  * The program as its users meet it: the real binary, started with a command line, watched at its
  * streams, its exit status and its sockets. The command line is a contract, so texts are compared
  * to the letter where other programs may rely on them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -1768,69 +1763,7 @@ static void without_socketio_its_path_is_like_any_other(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-static const struct CMUnitTest tests[] = {
-    TEST(help_goes_to_stdout_and_is_no_failure),
-    TEST(help_is_what_the_readme_shows),
-    TEST(version_goes_to_stdout_and_is_no_failure),
-    TEST(bad_usage_is_one_line_that_names_it_and_status_2),
-    TEST(good_values_in_all_their_forms_are_taken),
-    TEST(the_environment_does_not_change_the_command_line),
-    TEST(a_port_in_use_is_named_with_status_1_even_when_quiet),
-    TEST(failures_have_their_status_though_nobody_reads_stderr),
-    TEST(an_address_that_cannot_be_is_named_with_status_1),
-    TEST(a_list_that_is_too_long_is_bad_usage),
-    TEST(what_the_system_forbids_is_said_with_status_1),
-    TEST(memory_that_is_too_little_for_socketio_is_said_with_status_1),
-    TEST(without_random_bytes_it_does_not_speak_of_memory),
-    TEST(a_full_stdout_is_a_failure),
-    TEST(the_first_line_names_the_mode_and_the_real_port),
-    TEST(each_address_has_its_line_and_answers),
-    TEST(the_mode_of_the_socket_is_the_umasks_or_the_one_given),
-    TEST(of_several_started_at_once_on_a_stale_socket_one_serves),
-    TEST(the_descriptor_limit_is_raised_and_the_clients_it_allows_are_said),
-    TEST(echo_goes_back_to_its_sender_alone),
-    TEST(chat_reaches_everybody_on_the_same_path_and_nobody_else),
-    TEST(rooms_with_the_longest_names_are_kept_apart),
-    TEST(verbose_logs_each_connection_at_both_ends),
-    TEST(verbose_logs_a_lost_connection_with_its_address),
-    TEST(a_peer_cannot_drive_the_terminal_or_forge_a_line),
-    TEST(a_long_path_is_cut_in_the_log),
-    TEST(without_verbose_an_orderly_connection_leaves_no_line),
-    TEST(a_refused_handshake_always_says_why),
-    TEST(quiet_says_nothing_of_refusals_and_the_last_of_q_and_v_counts),
-    TEST(trace_shows_each_frame_in_both_directions_even_when_quiet),
-    TEST(trace_shows_what_goes_to_a_room_and_cuts_what_is_long),
-    TEST(trace_shows_the_bytes_of_an_illegal_frame),
-    TEST(a_log_that_nobody_reads_any_more_ends_nothing),
-    TEST(a_log_that_nobody_reads_stops_neither_the_service_nor_its_end),
-    TEST(lines_that_were_dropped_are_counted_once_the_log_is_read),
-    TEST(a_terminal_that_is_stopped_stops_neither_the_service_nor_its_end),
-    TEST(a_log_file_at_its_limit_ends_nothing_and_goes_on_when_there_is_room),
-    TEST(a_stdout_that_nobody_reads_yet_does_not_delay_the_service),
-    TEST(no_descriptor_of_the_server_gets_the_number_of_a_stream),
-    TEST(origins_given_by_name_or_star_are_allowed),
-    TEST(a_refused_origin_can_be_given_as_the_log_has_it),
-    TEST(a_page_of_the_own_host_needs_its_scheme_where_that_is_known),
-    TEST(a_subprotocol_given_is_agreed_on),
-    TEST(a_message_over_max_message_is_closed_with_1009),
-    TEST(what_does_not_fit_the_memory_is_closed_with_1013),
-    TEST(what_cannot_be_queued_for_its_sender_is_closed_with_1013),
-    TEST(a_room_whose_name_does_not_fit_the_memory_is_closed_with_1013),
-    TEST(a_message_larger_than_the_queue_comes_back_to_who_reads),
-    TEST(a_client_over_max_clients_is_refused_and_logged),
-    TEST(the_times_given_are_kept),
-    TEST(the_page_is_at_the_root_in_both_modes_and_nowhere_else),
-    TEST(the_page_says_by_which_methods_it_is_had),
-    TEST(the_page_that_a_client_has_is_not_sent_again),
-    TEST(socketio_events_come_back_in_echo_mode),
-    TEST(socketio_events_reach_the_namespace_in_chat_mode),
-    TEST(socketio_is_served_to_the_origins_given),
-    TEST(socketio_lets_the_origin_of_small_devices_in),
-    TEST(without_socketio_its_path_is_like_any_other),
-    TEST(a_signal_tells_the_clients_1001_and_is_no_failure),
-    TEST(a_second_signal_ends_the_waiting_at_once),
-    TEST(a_signal_that_was_ignored_at_the_start_stays_ignored),
-};
+#include "tests/test_minnow.list"
 
 int main(void)
 {

@@ -2,12 +2,7 @@
  *
  * The log at streams that take nothing: pipes, terminals, sockets and files that are full, stopped
  * or gone. Whatever would wait here hangs the test. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -411,22 +406,9 @@ static void one_line_dropped_is_said_in_the_singular(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+#include "tests/test_minnow_log.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(lines_come_out_whole_and_in_order),
-        TEST(lines_that_nobody_reads_are_kept_then_dropped_and_counted),
-        TEST(each_gap_has_its_own_count),
-        TEST(the_callers_descriptor_keeps_its_flags),
-        TEST(terminal_that_is_stopped_gets_its_lines_later),
-        TEST(reader_that_is_gone_is_an_error_and_no_more),
-        TEST(closed_descriptor_is_an_error_and_no_more),
-        TEST(file_at_its_limit_goes_on_when_it_may_grow),
-        TEST(full_disk_is_an_error_and_no_more),
-        TEST(text_of_a_peer_cannot_drive_the_terminal),
-        TEST(line_that_is_too_long_is_cut),
-        TEST(one_line_dropped_is_said_in_the_singular),
-    };
-
     return cmocka_run_group_tests_name("minnow_log", tests, NULL, NULL);
 }

@@ -2,12 +2,7 @@
  *
  * The library's words for an option and the program's. What the command line makes of good and bad
  * words is in test_minnow.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -68,12 +63,9 @@ static void what_no_option_sets_is_said_as_it_is(void **state)
         expect_said(lines[i], lines[i]);
 }
 
+#include "tests/test_minnow_options.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fields_are_said_as_the_options_that_set_them),
-        cmocka_unit_test(what_no_option_sets_is_said_as_it_is),
-    };
-
     return cmocka_run_group_tests_name("minnow_options", tests, NULL, NULL);
 }

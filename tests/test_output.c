@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -579,30 +574,9 @@ static void queues_agree_with_a_naive_model(void **state)
     random_use(1 << 24);
 }
 
+#include "tests/test_output.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_empty_queue_holds_nothing),
-        cmocka_unit_test(frames_for_one_peer_gather_in_one_span),
-        cmocka_unit_test(any_number_of_bytes_may_be_sent_at_once),
-        cmocka_unit_test(peeking_gives_the_first_spans_only),
-        cmocka_unit_test(compacting_gives_a_nearly_empty_chunk_back),
-        cmocka_unit_test(lengths_that_would_wrap_are_refused),
-        cmocka_unit_test(a_frame_for_many_is_held_once),
-        cmocka_unit_test(frames_published_in_a_row_are_one_span),
-        cmocka_unit_test(a_shared_frame_outlives_those_that_sent_it),
-        cmocka_unit_test(a_frame_that_nobody_takes_costs_nothing),
-        cmocka_unit_test(frames_of_others_never_slip_in),
-        cmocka_unit_test(own_and_shared_frames_keep_their_order),
-        cmocka_unit_test(what_passes_the_budget_is_refused_and_changes_nothing),
-        cmocka_unit_test(a_small_frame_needs_no_common_chunk),
-        cmocka_unit_test(the_slices_themselves_are_counted),
-        cmocka_unit_test(the_last_frame_needs_no_budget),
-        cmocka_unit_test(a_slow_peer_holds_memory_in_proportion_to_its_queue),
-        cmocka_unit_test(replies_between_shared_frames_do_not_cost_a_chunk_each),
-        cmocka_unit_test(out_of_memory_changes_nothing),
-        cmocka_unit_test(queues_agree_with_a_naive_model),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -393,20 +388,9 @@ static void member_of_many_rooms_costs_no_more_for_each(void **state)
     teardown(&f);
 }
 
+#include "tests/test_room.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_room_is_there_while_it_has_members),
-        cmocka_unit_test(joining_twice_is_joining_once),
-        cmocka_unit_test(leaving_where_one_is_not_does_nothing),
-        cmocka_unit_test(names_are_compared_by_all_their_bytes),
-        cmocka_unit_test(many_rooms_are_all_found),
-        cmocka_unit_test(names_that_collide_in_other_hashes_are_spread),
-        cmocka_unit_test(rooms_agree_with_a_naive_model),
-        cmocka_unit_test(member_of_many_rooms_costs_no_more_for_each),
-        cmocka_unit_test(a_full_budget_refuses_and_changes_nothing),
-        cmocka_unit_test(out_of_memory_changes_nothing),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

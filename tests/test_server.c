@@ -1557,58 +1557,9 @@ static void large_memory_of_the_application_leaves_some_to_small(void **state)
     ws_account_release(a);
 }
 
+#include "tests/test_server.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(connection_closed_by_another_of_the_same_batch_hears_no_more),
-        TEST(connection_that_closes_itself_hears_no_more),
-        TEST(connection_may_be_closed_in_on_open),
-        TEST(on_close_may_speak_to_the_room),
-        TEST(server_may_be_stopped_from_a_callback),
-        TEST(posts_of_many_threads_run_in_their_order),
-        TEST(posts_do_not_starve_sockets),
-        TEST(timers_ring_in_order_and_never_when_cancelled),
-        TEST(timer_rings_no_earlier_for_a_callback_that_took_long),
-        TEST(foreign_descriptor_is_watched),
-        TEST(watch_that_ends_in_a_batch_is_not_called_in_it),
-        TEST(watch_that_ends_after_its_descriptor_was_closed_is_not_called),
-        TEST(watch_of_a_number_that_was_used_again_is_a_new_one),
-        TEST(connection_that_ended_is_not_reported_though_a_child_has_it),
-        TEST(listener_is_not_reported_after_a_stop_though_a_child_has_it),
-        TEST(server_runs_inside_a_foreign_loop),
-        TEST(deadline_set_between_turns_runs_from_then),
-        TEST(idle_foreign_loop_does_not_spin),
-        TEST(step_waits_no_longer_than_it_was_told),
-        TEST(stop_says_1001_to_everybody_and_returns),
-        TEST(stop_under_load_loses_no_reply_and_returns),
-        TEST(stop_does_not_wait_for_who_is_owed_nothing),
-        TEST(stop_waits_for_requests_that_have_begun),
-        TEST(upgrade_to_a_server_that_stops_is_refused),
-        TEST(request_that_takes_too_long_for_a_stop_gets_503),
-        TEST(stop_waits_no_longer_than_the_close_timeout),
-        TEST(second_stop_ends_the_waiting),
-        TEST(server_may_be_stopped_from_a_signal_handler),
-        TEST(free_closes_what_is_open),
-        TEST(server_listens_on_ipv4_ipv6_and_unix_at_once),
-        TEST(peer_has_the_address_that_it_came_from),
-        TEST(server_without_options_listens_on_loopback),
-        TEST(option_that_makes_no_sense_is_named),
-        TEST(origins_can_be_compared_by_whoever_needs_it),
-        TEST(address_that_cannot_be_bound_is_named),
-        TEST(busy_unix_socket_is_not_waited_for),
-        TEST(stop_leaves_the_unix_socket_of_a_successor),
-        TEST(clients_over_max_clients_are_not_served_until_one_leaves),
-        TEST(client_that_is_refused_sees_why_though_it_sends_much),
-        TEST(many_who_are_refused_take_nobodys_place),
-        TEST(ten_thousand_resets_leak_nothing),
-        TEST(descriptors_may_run_out),
-        TEST(client_without_a_descriptor_is_hung_up_on),
-        TEST(idle_server_uses_no_cpu),
-        TEST(base64_and_utf8_are_served),
-        TEST(memory_of_the_application_counts_in_max_memory),
-        TEST(an_account_outlives_its_connection_and_its_server),
-        TEST(large_memory_of_the_application_leaves_some_to_small),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "exact.h"
 #include "sha1.h"
@@ -70,13 +66,9 @@ static void padding_is_right_around_a_block(void **state)
         expect_digest(data, cases[i].len, cases[i].hex);
 }
 
+#include "tests/test_sha1.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_vectors_are_met),
-        cmocka_unit_test(a_million_letters_are_digested),
-        cmocka_unit_test(padding_is_right_around_a_block),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

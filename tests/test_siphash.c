@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "exact.h"
 #include "siphash.h"
@@ -64,13 +60,9 @@ static void every_bit_of_the_key_counts(void **state)
     }
 }
 
+#include "tests/test_siphash.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vectors_of_all_lengths_are_met),
-        cmocka_unit_test(another_implementation_agrees),
-        cmocka_unit_test(every_bit_of_the_key_counts),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

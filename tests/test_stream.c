@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "bench/stream.h"
 #include "utf8.h"
@@ -182,18 +178,9 @@ static void polling_text_is_an_event_with_a_separator_behind_it(void **state)
     stream_release(&s);
 }
 
+#include "tests/test_stream.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_are_masked_frames_of_the_replies),
-        cmocka_unit_test(texts_of_every_kind_and_size_are_utf8),
-        cmocka_unit_test(kinds_of_text_are_what_they_say),
-        cmocka_unit_test(neighbours_in_the_cycle_differ),
-        cmocka_unit_test(raw_messages_are_as_long_as_frames_and_come_back_unchanged),
-        cmocka_unit_test(socketio_text_is_an_event),
-        cmocka_unit_test(socketio_binary_is_an_event_and_its_attachment),
-        cmocka_unit_test(polling_text_is_an_event_with_a_separator_behind_it),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "oom.h"
 #include "table.h"
@@ -104,13 +100,9 @@ static void a_table_that_cannot_grow_takes_more_entries(void **state)
     budget_release(&f.budget);
 }
 
+#include "tests/test_table.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(entries_are_found_while_they_are_in_the_table),
-        cmocka_unit_test(the_buckets_are_counted),
-        cmocka_unit_test(a_table_that_cannot_grow_takes_more_entries),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

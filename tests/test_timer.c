@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -387,21 +382,9 @@ static void the_wheel_agrees_with_a_naive_model(void **state)
             model_run(&m, (UINT64_C(1) << bit) - 1 - random_span(&m, 1), jump_bits);
 }
 
+#include "tests/test_timer.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_timer_fires_in_the_millisecond_it_was_set_for),
-        cmocka_unit_test(a_deadline_that_has_passed_fires_with_the_next_tick),
-        cmocka_unit_test(time_never_runs_backwards),
-        cmocka_unit_test(a_cancelled_timer_does_not_fire),
-        cmocka_unit_test(a_timer_set_again_fires_once_at_the_later_setting),
-        cmocka_unit_test(without_timers_there_is_nothing_to_wait_for),
-        cmocka_unit_test(the_last_deadline_of_all_is_never),
-        cmocka_unit_test(fire_may_free_its_timer),
-        cmocka_unit_test(fire_may_cancel_timers_of_the_same_millisecond),
-        cmocka_unit_test(fire_may_set_its_timer_again_within_one_advance),
-        cmocka_unit_test(the_wheel_agrees_with_a_naive_model),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "exact.h"
 #include "utf8.h"
@@ -335,18 +331,9 @@ static void a_long_text_may_be_split_anywhere(void **state)
     }
 }
 
+#include "tests/test_utf8.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strings_up_to_three_bytes_agree_with_unicode),
-        cmocka_unit_test(every_character_is_accepted_at_every_split),
-        cmocka_unit_test(refusal_comes_with_the_first_impossible_byte),
-        cmocka_unit_test(a_bad_byte_is_seen_anywhere_in_a_long_text),
-        cmocka_unit_test(a_long_text_is_judged_alike_at_every_length_and_alignment),
-        cmocka_unit_test(a_wrong_byte_shows_at_every_place_of_a_long_text),
-        cmocka_unit_test(four_bytes_are_judged_alike_wherever_they_stand),
-        cmocka_unit_test(a_long_text_may_be_split_anywhere),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -413,25 +408,9 @@ static void fault_names_the_rule(void **state)
     }
 }
 
+#include "tests/test_ws_frame.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_masked_frames_of_the_rfc_are_decoded),
-        cmocka_unit_test(every_length_form_is_decoded_at_every_split),
-        cmocka_unit_test(lengths_that_are_not_minimal_are_refused),
-        cmocka_unit_test(bit_63_of_a_length_is_refused_with_its_byte),
-        cmocka_unit_test(every_first_byte_is_judged_at_once),
-        cmocka_unit_test(frames_without_a_mask_are_refused),
-        cmocka_unit_test(long_control_frames_are_refused_with_the_second_byte),
-        cmocka_unit_test(headers_are_encoded_in_the_shortest_form),
-        cmocka_unit_test(unmasking_is_right_at_every_alignment_length_and_offset),
-        cmocka_unit_test(unmasking_stays_inside_an_exact_buffer),
-        cmocka_unit_test(a_payload_may_be_unmasked_in_two_pieces_at_every_split),
-        cmocka_unit_test(unmasking_tells_whether_all_is_ascii),
-        cmocka_unit_test(opcodes_have_names_and_kinds),
-        cmocka_unit_test(only_data_frames_may_have_the_reserved_bits_that_were_agreed_on),
-        cmocka_unit_test(fault_names_the_rule),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -536,37 +531,9 @@ static void content_may_be_judged_apart_from_the_payload(void **state)
     assert_int_equal(ws_message_frame_end(&m, &binary), WS_OP_BINARY);
 }
 
+#include "tests/test_ws_message.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(content_may_be_judged_apart_from_the_payload),
-        cmocka_unit_test(a_message_in_one_frame_is_whole_at_once),
-        cmocka_unit_test(fragments_make_one_message_of_the_first_ones_type),
-        cmocka_unit_test(a_continuation_of_nothing_is_refused),
-        cmocka_unit_test(a_new_message_inside_another_is_refused),
-        cmocka_unit_test(a_message_may_have_65536_fragments),
-        cmocka_unit_test(empty_fragments_without_end_are_cut_off),
-        cmocka_unit_test(each_message_may_have_its_own_empty_fragments),
-        cmocka_unit_test(the_limit_itself_is_allowed_and_one_more_is_not),
-        cmocka_unit_test(a_message_in_one_frame_may_be_as_long_as_the_limit),
-        cmocka_unit_test(fragments_are_refused_when_their_sum_passes_the_limit),
-        cmocka_unit_test(lengths_that_would_wrap_are_refused),
-        cmocka_unit_test(a_limit_lowered_inside_a_message_is_kept),
-        cmocka_unit_test(the_length_counts_for_each_message_anew),
-        cmocka_unit_test(a_character_may_be_split_anywhere),
-        cmocka_unit_test(a_text_that_ends_inside_a_character_is_refused),
-        cmocka_unit_test(text_is_refused_at_its_first_impossible_byte),
-        cmocka_unit_test(a_character_may_lie_anywhere_in_a_long_text),
-        cmocka_unit_test(a_continuation_of_a_text_is_text),
-        cmocka_unit_test(binary_messages_may_hold_anything),
-        cmocka_unit_test(the_next_text_starts_between_characters),
-        cmocka_unit_test(a_close_without_a_payload_has_no_status),
-        cmocka_unit_test(a_close_of_one_byte_is_refused),
-        cmocka_unit_test(every_close_code_is_judged),
-        cmocka_unit_test(a_close_reason_must_be_whole_utf8),
-        cmocka_unit_test(a_close_is_encoded_as_it_is_decoded),
-        cmocka_unit_test(a_reason_that_is_too_long_is_cut_between_characters),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include "../ws_str.h"
 
@@ -50,13 +45,9 @@ static void hexadecimal_digits_have_their_value_and_nothing_else_has(void **stat
     assert_int_equal(found, 22);
 }
 
+#include "tests/test_ws_str.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_slice_of_a_string_is_all_of_it_but_the_nul),
-        cmocka_unit_test(slices_are_equal_byte_by_byte),
-        cmocka_unit_test(hexadecimal_digits_have_their_value_and_nothing_else_has),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,9 +107,17 @@ $(BUILD)/fuzz/%.o: %.c | need-clang
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for FUZZ_SECONDS, 20 by default; needs clang
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run.sh $(FUZZERS:fuzz_%=%)
 
+# The list of its tests is made of a test's source; tests/unit.h says how.
+LISTS = $(patsubst %.c,$(BUILD)/test/%.list,$(wildcard tests/test_*.c socketio/tests/test_*.c))
+$(LISTS:%.list=%.o): %.o: %.list
+
+$(BUILD)/test/%.list: %.c tests/list.sh
+	@mkdir -p $(@D)
+	@sh tests/list.sh $< > $@
+
 $(BUILD)/test/%.o: %.c $(BUILD)/flags | need-cmocka
 	@mkdir -p $(@D)
-	$(call quietly,CC,$<,$(CC) $(STANDARD) $(CPPFLAGS) $(SANITIZE) -c -o $@ $<)
+	$(call quietly,CC,$<,$(CC) $(STANDARD) -I$(BUILD)/test $(CPPFLAGS) $(SANITIZE) -c -o $@ $<)
 
 # Whole programs are tested as processes, with sanitizers like all else.
 $(BUILD)/test/test_minnow: | $(BUILD)/test/minnow
@@ -167,9 +175,9 @@ conformance: ## Check that the documents name the tests, functions and files tha
 	@sh tests/allocations.sh
 	@sh tests/names.sh
 
-lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) ## Check format, layers and what clang-tidy and cppcheck find
+lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Check format, layers and what clang-tidy and cppcheck find
 	@sh tests/need.sh deps-dev clang clang-format clang-tidy cppcheck git nm cmocka.h libwebsockets.h
-	@OBJECTS=$(PACKED) PURE="$(PURE)" CORE="$(CORE)" SOCKETIO="$(SOCKETIO)" sh tests/lint.sh
+	@OBJECTS=$(PACKED) LISTS=$(BUILD)/test PURE="$(PURE)" CORE="$(CORE)" SOCKETIO="$(SOCKETIO)" sh tests/lint.sh
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
