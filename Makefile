@@ -88,11 +88,11 @@ $(BUILD)/page.o: $(BUILD)/page.c $(BUILD)/flags
 	$(call quietly,CC,$<,$(CC) -std=c11 $(CFLAGS) -c -o $@ $<)
 
 debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
-	@$(MAKE) BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" LTO= RELEASE= $(BUILD)/debug/minnow
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" LTO= RELEASE= $(BUILD)/debug/minnow
 
 static: ## Build ./build/static/minnow with musl, without any shared library
 	@sh tests/need.sh deps-dev musl-gcc
-	@$(MAKE) CC=musl-gcc LDFLAGS="-static $(LDFLAGS)" BUILD=$(BUILD)/static $(BUILD)/static/minnow
+	@$(MAKE) --no-print-directory CC=musl-gcc LDFLAGS="-static $(LDFLAGS)" BUILD=$(BUILD)/static $(BUILD)/static/minnow
 
 TO = $(call quoted,$(DESTDIR)$(PREFIX))
 
