@@ -15,7 +15,7 @@ struct eio_packet {
     unsigned references;
     bool binary;
     struct ws_prepared *prepared; /* for WebSockets; NULL: not made yet */
-    struct eio_text *text;      /* the text form; NULL: not made yet */
+    struct eio_text *text;        /* the text form; NULL: not made yet */
     size_t len;
     uint8_t data[]; /* of a binary message */
 };

@@ -1063,7 +1063,8 @@ static void slow_member_sees_nothing_of_another_room(void **state)
     free(big);
 }
 
-/* Prepares what came, sends it twice to everybody who is open, and forgets it before it has left. */
+/* Prepares what came, sends it twice to everybody who is open, and releases it before it has
+ * left. */
 static void prepare_and_send(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {
     struct ws_server *s = ws_conn_server(c);
