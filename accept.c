@@ -4,7 +4,7 @@
  *
  *     a client --> accept4() --> a place for it?   yes: a connection, see conn.c
  *                     |                            no: 503
- *                     +--> an error: nobody is let in for a while */
+ *                     +--> an error: no accept4() for a while */
 #define _GNU_SOURCE 1 /* accept4, and what -std=c11 hides; for those who copy this file */
 #include "accept.h"
 
@@ -68,7 +68,8 @@ static void pause_ended(struct timer *t)
         pause_accepting(s);
 }
 
-/* Give up the spare descriptor to hang up on one client, so that it does not wait in vain. */
+/* Close the spare descriptor, accept one client with it and close that, so that the client sees at
+ * once that it is not served. */
 static void close_one_client(struct ws_server *s, const struct listener *l)
 {
     int fd;

@@ -17,7 +17,8 @@
 #include "conn_socket.h"
 #include "conn_ws.h"
 
-/* The peer has shut down its sending side. It still gets what it is owed. */
+/* The peer has shut down its sending side. What is queued for it, and the answer to a complete
+ * request, are still sent. */
 static void peer_shut_down(struct ws_conn *c)
 {
     c->life.eof = true;
@@ -566,9 +567,9 @@ static void body_due(struct ws_conn *c)
         server_deadline_by(c, c->input->due_ms);
 }
 
-/* The peer has not taken our last words in time, or not answered our Close or our FIN. Who reads on
- * at a fair pace gets them all: the time for that is bounded by what is queued. A trickle buys no
- * time. */
+/* The peer has not acknowledged the last output in time, or not answered our Close or our FIN. A
+ * peer that acknowledges SLOWEST bytes per timeout gets another timeout, so that the total time is
+ * bounded by the bytes that are queued; fewer bytes do not prolong it. */
 static void end_late(struct ws_conn *c)
 {
     if (conn_takes_output(c, SLOWEST))

@@ -44,7 +44,8 @@ void conn_linger(struct ws_conn *c);
 void conn_lost(struct ws_conn *c);
 /* Close the descriptor now; the memory goes when the turn ends. No request waits for an answer. */
 void conn_kill(struct ws_conn *c);
-/* A dead connection, when no event of the batch can name it any more: tell what is owed, free. */
+/* Free a dead connection, when no event of the batch can point to it any more. Calls on_close
+ * first, if it is owed. */
 void conn_free(struct ws_conn *c);
 
 /* Tell the application, once, that an opened connection is over. */

@@ -122,8 +122,8 @@ static struct ws_request *request_in_hand(struct ws_conn *c)
     return kept ? kept_request(c) : &c->server->hand.request;
 }
 
-/* A plain request is to be refused: the application may say it in its own words, or hears that it
- * is over. */
+/* A plain request is to be refused: on_refuse may write the response; on_abort is called if the
+ * application knows of the request and has not answered it. */
 static void tell_refusal(struct ws_conn *c, int status)
 {
     c->req.keep_alive = false;

@@ -144,7 +144,8 @@ void conn_give_up_output(struct ws_conn *c)
     server_touch(c);
 }
 
-/* Something that was begun or promised cannot be kept. */
+/* Bytes are lost that belong to a frame or response of which a part was sent, or for which WS_SENT
+ * was returned. */
 COLD static void break_output(struct ws_conn *c)
 {
     socket_end(c->source.fd);
@@ -214,7 +215,7 @@ static void flush_stage(struct ws_conn *c)
     assert(c->outbox == NULL && stage->owner == c);
     stage->owner = NULL;
     if (send_at_once(c, ACCOUNT_ESSENTIAL, stage->data, 0, stage->data, stage->len) != 0)
-        break_output(c); /* it was promised, and it cannot be kept */
+        break_output(c); /* WS_SENT was returned for these bytes, and they cannot be queued */
 }
 
 /* One system call. A broken connection is not ended here: its output is dropped, and the next read
@@ -408,8 +409,8 @@ static int append_small(struct ws_conn *c, const void *head, size_t head_len, co
     return error == 0 || stage_instead(c, head, head_len, body, body_len) ? 0 : error;
 }
 
-/* The first large body of a turn leaves at once. Those after it are queued, or whoever sends as
- * long as WS_SENT comes back would not return while the peer reads. */
+/* The first large body of a turn leaves at once. Those after it are queued: an application that
+ * sends as long as WS_SENT comes back would not return while the peer reads. */
 static int append_large(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                         size_t body_len)
 {

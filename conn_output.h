@@ -55,6 +55,6 @@ void conn_mark_output(struct ws_conn *c);
 bool conn_takes_output(struct ws_conn *c, int32_t least);
 void conn_drop_output(struct ws_conn *c);
 void conn_narrow(struct ws_conn *c);         /* give up a wide socket; nothing happens to another */
-void conn_give_up_output(struct ws_conn *c); /* nobody is there to read it: read on without it */
+void conn_give_up_output(struct ws_conn *c); /* the peer does not read: drop it, go on with input */
 
 #endif

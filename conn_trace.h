@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Frames for whoever wants to see each of them: a line of the log for a frame that came or leaves.
+ * The trace of frames: a line of the log for each frame that came or leaves.
  * The callers ask server_tracing() before. */
 #ifndef CONN_TRACE_H
 #define CONN_TRACE_H

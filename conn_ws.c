@@ -406,8 +406,8 @@ struct ws_str ws_conn_room(const struct ws_conn *c, size_t index)
                         : (struct ws_str){seat->room->name, seat->room->name_len};
 }
 
-/* One recipient of a broadcast. One that reads too slowly, or for whom memory is out, pays with
- * 1013; the sender and the others do not. */
+/* One recipient of a broadcast. Where its queue is full, or there is no memory for it, this
+ * recipient is closed with 1013; the sender and the other recipients are not. */
 static bool publish_to(struct ws_conn *c, const struct output_slice *slice)
 {
     int error;

@@ -17,7 +17,7 @@ size_t conn_payload_space(struct ws_conn *c, uint8_t **space);
 void conn_payload_came(struct ws_conn *c, size_t n);
 /* Queue one whole frame. */
 int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
-/* Memory is out for what comes in: this connection pays, with 1013. */
+/* There is no memory for the message that comes in: close this connection with 1013. */
 COLD void conn_frames_overload(struct ws_conn *c);
 
 #endif

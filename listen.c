@@ -90,7 +90,7 @@ static void unlock_directory(int fd)
     errno = error;
 }
 
-/* A socket that a dead server has left behind is in the way, and nobody answers on it. Whatever
+/* A server that was killed leaves its socket file, and connecting to that is refused. Whatever
  * else connect() says, the file stays, and bind() says that the address is in use: EAGAIN is a
  * server whose backlog is full, EACCES somebody else's, EPROTOTYPE a socket of another type. */
 static void remove_stale(const struct sockaddr_un *address)

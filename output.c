@@ -48,7 +48,7 @@ static void chunk_release(struct output_pool *pool, struct output_chunk *chunk)
 {
     chunk->refs--;
     if (chunk->refs == 1 && chunk == pool->shared) {
-        pool->shared = NULL; /* nobody refers to it: an idle server holds nothing */
+        pool->shared = NULL; /* no queue refers to it: an idle server holds no chunk */
         chunk->refs = 0;
     }
     if (chunk->refs > 0)

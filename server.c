@@ -100,7 +100,7 @@ static void log_timer_fired(struct timer *t)
         timer_set(&s->timers, t, s->now_ms + LOG_SECOND_MS);
 }
 
-/* Frames are traced for whoever wants to see each of them. */
+/* The lines of a trace are not limited. */
 static bool log_admits(struct ws_server *s, enum ws_log_level level, const char *format,
                        const char *line)
 {
@@ -191,7 +191,7 @@ struct host *server_host_of(const struct ws_conn *c)
 
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE])
 {
-    /* A dead connection's descriptor is closed, and may be somebody else's by now. */
+    /* The descriptor of a dead connection is closed: its number may be used again. */
     listen_peer(c->state == CONN_DEAD ? -1 : c->source.fd, out, WS_ADDRESS_SIZE);
     return out;
 }

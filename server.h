@@ -44,8 +44,8 @@
 #include "timer.h"
 #include "ws.h"
 
-/* What hardly ever runs. The compiler keeps it away from the path of every message: 1/50 of a small
- * echo's instructions, and less of the cache. */
+/* For functions that seldom run. The compiler puts them apart from the path of every message, which
+ * saves 1/50 of a small echo's instructions, and cache. */
 #define COLD __attribute__((cold))
 
 enum {
@@ -53,8 +53,8 @@ enum {
     FRAME_START_MAX = WS_FRAME_HEADER_MAX + WS_CONTROL_MAX, /* kept until more of the frame comes */
     REST_READS = 32, /* at a deadline, of what lies in the socket: more than the kernel holds */
     STAGE_SIZE = 96 * 1024, /* bytes staged for one connection: the high-water mark and some */
-    SLOWEST = 64 * 1024, /* bytes that a peer has to send or take per deadline to get another one */
-    QUIET_MS = 50,       /* of silence, and a peer of a server that stops has nothing more to say */
+    SLOWEST = 64 * 1024, /* a peer that sends or acknowledges so many bytes gets another timeout */
+    QUIET_MS = 50,       /* of silence after which a stopping server does not wait for a peer */
     HEAD_SIZE = 16 * 1024, /* of a response head */
     SENTENCE_SIZE = 512    /* of a log line, or of why a request is refused */
 };
@@ -214,7 +214,7 @@ struct ws_server {
     unsigned accept_pause_ms;     /* how long it would run, */
     int accept_error;             /* and the errno that was logged; 0: clients come in */
     struct timer stop_timer;      /* the last moment of a stop */
-    struct timer stop_look_timer; /* the next look at who is owed nothing */
+    struct timer stop_look_timer; /* to the next look for connections that need no waiting */
     unsigned stop_look_ms;
     struct timer log_timer; /* to when what the log left out is told */
     struct log_limit log_limit;
