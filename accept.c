@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where clients come in: the listening sockets of a server.
+ * Accepting clients: the listening sockets of a server.
  *
  *     a client --> accept4() --> a place for it?   yes: a connection, see conn.c
  *                     |                            no: 503
@@ -22,10 +22,11 @@
 #include "listen.h"
 
 enum {
-    BATCH = 64,          /* clients let in per turn and listener */
-    PAUSE_MS = 50,       /* after the first error; each one after the next is twice as long */
+    BATCH = 64,          /* clients accepted per turn and listener */
+    PAUSE_MS = 50,       /* after the first error; each further pause is twice as long, */
     PAUSE_MAX_MS = 1000, /* at most */
-    REFUSED_MAX = 16     /* clients that have their 503 and may still have something on its way */
+    REFUSED_MAX = 16     /* clients that were sent 503 and whose input is still read and
+                            discarded */
 };
 
 struct listener {
@@ -49,7 +50,7 @@ static bool watch_all(const struct ws_server *s, int op, uint32_t events)
     return done;
 }
 
-/* Look again a little later, so that the loop does not spin. */
+/* Accept again a little later, so that the loop does not spin. */
 static void pause_accepting(struct ws_server *s)
 {
     watch_all(s, EPOLL_CTL_MOD, 0);
@@ -88,8 +89,8 @@ static bool is_out_of_descriptors(int error)
     return error == EMFILE || error == ENFILE;
 }
 
-/* Descriptors may come back at any moment; of other errors nothing is known, so that the breaks get
- * longer. It is said once, until clients come in again or the error is another one. */
+/* Descriptors may become free at any moment; of other errors nothing is known, so the pauses get
+ * longer. An error is logged once, until a client is accepted or another error comes. */
 static void accept_failed(struct ws_server *s, const struct listener *l, int error)
 {
     if (error != s->accept_error)
@@ -105,8 +106,8 @@ static void accept_failed(struct ws_server *s, const struct listener *l, int err
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
-/* The host of an address; NULL for a Unix socket, and when memory is out: that bounds less, but
- * lets the client in. */
+/* The host of an address; NULL for a Unix socket, and when out of memory: then no host's share
+ * bounds the client, but it is accepted. */
 static struct host *host_of(struct ws_server *s, const struct sockaddr_storage *address)
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
@@ -162,15 +163,15 @@ static bool accept_one(struct ws_server *s, const struct listener *l, int *error
     return true;
 }
 
-/* Some errors are a client's that has gone again (ECONNABORTED), and the next call works. When none
- * works it is something else. accept(2) */
+/* Some errors mean that one client has gone again (ECONNABORTED), and the next call works. When no
+ * call of the batch works, accepting is paused. accept(2) */
 void accept_ready(struct ws_server *s, struct listener *l)
 {
     bool some = false;
     int error = 0;
 
     if (s->accept_timer.link != NULL)
-        return; /* epoll has refused not to watch it */
+        return; /* paused, but epoll_ctl() could not end the watch */
     for (int i = 0; i < BATCH && !s->stopping && !is_out_of_descriptors(error); i++) {
         if (accept_one(s, l, &error))
             some = true;
@@ -188,7 +189,7 @@ void accept_ready(struct ws_server *s, struct listener *l)
 
 /* --- listening -------------------------------------------------------------------------------- */
 
-/* errno is the reason, whatever the log does. */
+/* Keeps errno, whatever the log callback does. */
 static bool listen_failed(struct ws_server *s, const char *why)
 {
     int error = errno;
@@ -198,7 +199,7 @@ static bool listen_failed(struct ws_server *s, const char *why)
     return false;
 }
 
-/* There is a place for it. */
+/* The array has room for it. */
 static void listener_add(struct ws_server *s, int fd, const struct listen_file *file)
 {
     s->listeners[s->listener_count++] =
@@ -244,7 +245,7 @@ bool accept_begin(struct ws_server *s)
     s->accept_timer.fire = pause_ended;
     s->accept_pause_ms = PAUSE_MS;
     s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
-    /* epoll keeps pointers into the array, which is complete then. */
+    /* epoll keeps pointers into the array, so it is complete before it is watched. */
     return s->spare_fd >= 0 &&
            listen_all(s, s->options.bind != NULL ? s->options.bind : loopback) &&
            watch_all(s, EPOLL_CTL_ADD, EPOLLIN);
@@ -254,7 +255,7 @@ void accept_close(struct ws_server *s)
 {
     for (size_t i = 0; i < s->listener_count; i++) {
         listen_unlink(&s->listeners[i].file);
-        /* A child that is being forked may have it, too: to close it would not be enough. */
+        /* A forked child may have a duplicate: close() would not end the watch. */
         epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->listeners[i].source.fd, NULL);
         close(s->listeners[i].source.fd);
     }

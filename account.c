@@ -9,7 +9,7 @@
 #include "block.h"
 
 enum {
-    RESERVE = 16,     /* 1/16 of the budget is for what is essential */
+    RESERVE = 16,     /* 1/16 of the budget is for essential memory */
     SPARES_TRIED = 16 /* of one class, before a new block is made */
 };
 
@@ -43,7 +43,7 @@ void budget_release(struct budget *b)
             spare_free_one(b, class);
 }
 
-/* What is in use and what is spare are within the budget together. */
+/* Free spares, until the memory in use and the spares are within the budget together. */
 static void spares_trim(struct budget *b)
 {
     if (b->spare_bytes <= b->max - b->all.used)
@@ -62,7 +62,7 @@ static size_t left_for(const struct budget *b, enum account_kind kind)
     return b->all.used < limit ? limit - b->all.used : 0;
 }
 
-/* May `a` have `n` bytes more, when `left` are left to all then? */
+/* May `a` take `n` bytes more, after which `left` bytes are left to all? */
 static bool is_in_share(const struct account *a, size_t n, size_t left)
 {
     const struct account *host = a->above;
@@ -103,7 +103,7 @@ void account_give(struct account *a, size_t n)
     }
 }
 
-/* --- blocks that serve again ------------------------------------------------------------------ */
+/* --- reuse of blocks -------------------------------------------------------------------------- */
 
 /* The class of a block of whole pages: sizes from 2^i to 2^(i+1) pages. */
 static size_t class_of(size_t size)

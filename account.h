@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who holds how much of the memory that a server buffers for its peers. All of it together has a
- * limit, the budget; each connection has an account, and so has each host (an address), which its
- * connections are below:
+ * How much of the memory that a server buffers is held for which peer. All of it together has a
+ * limit, the budget; each connection has an account, which is below the account of its host (an
+ * address):
  *
  *     budget <- host <- connection
  *                    <- room, session, ...
  *
- * What is held for nobody in particular, such as a frame that many share, is taken from the budget
- * itself. Three rules say whether memory may be taken:
+ * Memory for no single peer, such as a frame that many share, is taken from the budget itself.
+ * Three rules say whether memory may be taken:
  *
- *   1. The budget is not passed.
+ *   1. The budget is not exceeded.
  *   2. The last 1/16 of it, the reserve, is for what is essential (below), so that heads, joins and
  *      small messages still find room where others have used up the rest.
  *   3. A share that depends on what is left: an account may hold half as much as is left to all, a
- *      host as much. So one host can take half of the budget and the next one a quarter: whoever
- *      comes later finds less, but some. No constant has to be chosen for it, and whoever is alone
- *      may have much. ("Dynamic queue length thresholds", Choudhury and Hahne, 1998.)
+ *      host as much. So one host can take half of the budget and the next one a quarter: a later
+ *      host gets less, but some. No constant has to be chosen for it, and a single host may have
+ *      much. ("Dynamic queue length thresholds", Choudhury and Hahne, 1998.)
  *
- * Memory of blocks counts as what they take (block.h). Pure. */
+ * A block counts as the bytes that it takes (block.h). Pure. */
 #ifndef ACCOUNT_H
 #define ACCOUNT_H
 
@@ -30,8 +30,8 @@ enum {
     ACCOUNT_NOMEM = -2 /* the system has no memory */
 };
 
-/* Essential is what lets a peer go on that asks for little: a request head, a membership, a frame
- * or a message under ACCOUNT_SMALL bytes. It is so only while the account holds little. */
+/* Essential memory is for a peer that needs little: a request head, a membership, a frame or a
+ * message under ACCOUNT_SMALL bytes. It is essential only while the account holds little. */
 enum account_kind { ACCOUNT_ORDINARY, ACCOUNT_ESSENTIAL };
 enum {
     ACCOUNT_SMALL = 1024,                 /* bytes below which a block is essential by its size */
@@ -41,19 +41,19 @@ enum {
 };
 
 struct account {
-    struct account *above; /* NULL: this is the budget's own */
+    struct account *above; /* NULL: this is the account of the budget */
     size_t used;           /* bytes, with those of the accounts below */
 };
 
-/* A freed block of whole pages. The kernel would take its pages back, and giving them anew costs
- * more than all that is done with a message of 1 MiB (`make bench`). */
+/* A freed block of whole pages. If it were unmapped, mapping new pages would cost more than all
+ * other work for a message of 1 MiB (`make bench`). */
 struct spare {
     struct spare *next;
     size_t size;
 };
 
 struct budget {
-    struct account all; /* first: from any account the way up ends here */
+    struct account all; /* first: `above`, followed from any account, ends here */
     size_t max;         /* all.used <= max, always */
     struct spare
         *spares[BUDGET_SPARE_CLASSES]; /* by the power of 2 of their pages; the latest first */
@@ -81,7 +81,7 @@ void *account_resize(struct account *a, void *p, size_t size, size_t new_size,
                      enum account_kind kind, int *error);
 
 /* A spare of `least` to `most` bytes for `a`, with its size in `*size`; NULL when there is none. It
- * costs nothing new, so it may be had for what is only announced. */
+ * takes no new memory, so it may be used for a message that is only announced. */
 void *account_spare(struct account *a, size_t least, size_t most, enum account_kind kind,
                     size_t *size);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a connection: bytes in, deadlines, the end. What the bytes mean is the matter of
- * conn_http.c and conn_ws.c; how bytes leave, of conn_output.c; the states are in conn.h. */
+ * The life of a connection: bytes in, deadlines, the end. conn_http.c and conn_ws.c interpret the
+ * bytes, conn_output.c sends them; the states are in server.h. */
 #include "conn.h"
 
 #include <assert.h>
@@ -68,7 +68,7 @@ static bool has_stash(const struct ws_conn *c)
     return c->input != NULL && c->input->stash.len > 0;
 }
 
-/* A request that has begun to come is still answered, by what is then the last answer. */
+/* A request that has begun to arrive is still answered; that answer is the last. */
 void conn_stop(struct ws_conn *c)
 {
     switch ((enum conn_state)c->state) {
@@ -90,8 +90,8 @@ void conn_stop(struct ws_conn *c)
     }
 }
 
-/* The server closes first, RFC 6455 §7.1.1. That the peer has our FIN and all before it, and says
- * nothing more, is enough while the server stops: it may leave its side open for long. */
+/* The server closes first, RFC 6455 §7.1.1. A stopping server does not wait for the FIN of a peer
+ * that has acknowledged ours and is silent: the peer may leave its side open for long. */
 void conn_stop_waiting(struct ws_conn *c)
 {
     if (c->state == CONN_LINGERING && c->life.fin_sent &&
@@ -101,9 +101,9 @@ void conn_stop_waiting(struct ws_conn *c)
 
 /* --- input ------------------------------------------------------------------------------------ */
 
-/* May this connection's input be worked on now? Its output comes first: what the peer does not read
- * is not piled up. From the closing handshake on, input only ends the connection and is no longer
- * answered. */
+/* May this connection's input be worked on now? Not while more than the high-water mark is queued
+ * for a peer that does not read. From the closing handshake on, input only ends the connection and
+ * is no longer answered. */
 static bool may_feed(struct ws_conn *c)
 {
     size_t high = c->server->options.high_water;
@@ -117,8 +117,8 @@ static bool may_feed(struct ws_conn *c)
     return conn_queued(c) <= high || c->state >= CONN_CLOSING;
 }
 
-/* The peer is alive: it sent bytes, or took some, for a slow reader is not a silent one. The timer
- * is not moved, unless it runs for the answer to a ping, which is here now. */
+/* The peer sent bytes or took some: a peer that only reads slowly is alive. The timer is not moved,
+ * unless it waits for the answer to a ping, which has now come. */
 static void note_heard(struct ws_conn *c)
 {
     c->heard_ms = c->server->now_ms;
@@ -127,8 +127,8 @@ static void note_heard(struct ws_conn *c)
     c->life.pinged = false;
 }
 
-/* Its share of the turn is used up, and `left` bytes wait for the next one. They need a place;
- * where there is no memory for one, the work goes on. */
+/* Its share of the turn is used up, and `left` bytes wait for the next one. They are kept in the
+ * stash; without memory for that, the work goes on now. */
 static bool begin_rest(struct ws_conn *c, size_t left)
 {
     struct input *in = input_get(&c->input, &c->account);
@@ -145,7 +145,7 @@ static bool is_resting(const struct ws_conn *c)
     return c->input != NULL && c->input->rest_turn != 0;
 }
 
-/* What has been waiting is being worked on, which counts as if it came now. */
+/* The waiting bytes are worked on now, and count as received now. */
 static void end_rest(struct ws_conn *c)
 {
     if (!is_resting(c) || c->input->rest_turn == c->server->turn)
@@ -191,7 +191,7 @@ static size_t feed(struct ws_conn *c, uint8_t *data, size_t len)
     return used;
 }
 
-/* What has come of the message or the body that is coming. */
+/* Bytes received of the unfinished message or body. */
 static size_t unfinished_bytes(const struct ws_conn *c)
 {
     const struct input *in = c->input;
@@ -199,7 +199,7 @@ static size_t unfinished_bytes(const struct ws_conn *c)
     return c->state == CONN_BODY ? in->request.len : in->payload.len;
 }
 
-/* What is unfinished does not stay so for ever. */
+/* Start the deadline of an unfinished message or body. */
 static void start_due(struct ws_conn *c)
 {
     struct input *in = c->input;
@@ -213,7 +213,7 @@ static void start_due(struct ws_conn *c)
     server_deadline_by(c, in->due_ms);
 }
 
-/* An idle connection owns no buffers, and one that discards its input none for it. */
+/* An idle connection owns no input buffers, and neither does one that discards its input. */
 static void tidy_input(struct ws_conn *c)
 {
     const struct input *in = c->input;
@@ -226,7 +226,7 @@ static void tidy_input(struct ws_conn *c)
         start_due(c);
 }
 
-/* Go on with what had to wait. */
+/* Work on the stashed input. */
 static void feed_stash(struct ws_conn *c)
 {
     struct buf *stash = &c->input->stash;
@@ -237,7 +237,8 @@ static void feed_stash(struct ws_conn *c)
         buf_release(stash, &c->account);
 }
 
-/* The head of a request is essential, and so is the start of a frame. */
+/* Stash input. The head of a request counts as essential memory, and so does the start of a
+ * frame. */
 static void keep_input(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     struct input *in = input_get(&c->input, &c->account);
@@ -272,7 +273,7 @@ static size_t take_frame_start(struct ws_conn *c, uint8_t *out)
     return kept;
 }
 
-/* Bytes have come: `direct` of them where the message is assembled, the others in `data`. */
+/* Bytes have come: `direct` of them are in the message's buffer, the others in `data`. */
 static void bytes_came(struct ws_conn *c, size_t direct, uint8_t *data, size_t len)
 {
     note_heard(c);
@@ -326,8 +327,8 @@ void conn_ready(struct ws_conn *c, uint32_t events)
         conn_give_up_output(c);
         return; /* what is stashed comes before what is still to be read */
     }
-    /* Read before write, so that a reply leaves in the same turn. When it is over, recv() says
-     * why. */
+    /* Read before write, so that a reply leaves in the same turn. On HUP or ERR, recv() returns the
+     * reason. */
     if (over || (events & EPOLLIN) != 0)
         read_input(c);
     if (c->state != CONN_DEAD && (events & EPOLLOUT) != 0) {
@@ -366,8 +367,8 @@ static void finish_lingering(struct ws_conn *c)
     }
 }
 
-/* The peer has shut down its side, and all that came before is answered: what is left of its input
- * can never become a request. */
+/* The peer has shut down its side, and all that came before is answered: the rest of its input will
+ * never be a complete request. */
 static void cut_short(struct ws_conn *c)
 {
     if (conn_owes_answer(c))
@@ -375,8 +376,8 @@ static void cut_short(struct ws_conn *c)
     conn_linger(c);
 }
 
-/* A burst may take the queue over max_queue; the peer has close_timeout_ms to take that, or as long
- * as it takes SLOWEST bytes each time. */
+/* A burst may raise the queue over max_queue. The peer has close_timeout_ms to bring it down to
+ * that, and gets another timeout if it acknowledges SLOWEST bytes in that time. */
 static void note_slow(struct ws_conn *c)
 {
     struct outbox *o = c->outbox;
@@ -405,7 +406,7 @@ static void update_interest(struct ws_conn *c)
     if (epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->source.fd, &event) != 0) {
         server_log(c->server, WS_LOG_ERROR, "#%llu lost: epoll_ctl: %s", (unsigned long long)c->id,
                    strerror(errno));
-        conn_lost(c); /* or it might wait for ever */
+        conn_lost(c); /* else it might wait for an event for ever */
         return;
     }
     c->life.watched_in = in;
@@ -423,7 +424,7 @@ void conn_settle(struct ws_conn *c)
     if (!c->life.paused && has_stash(c))
         feed_stash(c);
     else if (!c->life.paused && c->state == CONN_BODY)
-        conn_body_feed(c, (const uint8_t *)"", 0); /* one of no bytes may have been paused */
+        conn_body_feed(c, (const uint8_t *)"", 0); /* a body of 0 bytes may have been paused */
     if (c->life.eof && c->state <= CONN_BODY && conn_queued(c) == 0 && !is_resting(c) &&
         !c->life.held)
         cut_short(c);
@@ -435,7 +436,7 @@ void conn_settle(struct ws_conn *c)
     tidy_input(c);
     note_slow(c);
     finish_lingering(c);
-    c->life.paused = is_paused(c); /* again: what was fed has been answered */
+    c->life.paused = is_paused(c); /* again: the input fed above may have queued answers */
     if (c->state != CONN_DEAD && is_resting(c))
         server_touch(c);
     if (c->state != CONN_DEAD)
@@ -444,8 +445,8 @@ void conn_settle(struct ws_conn *c)
 
 /* --- deadlines -------------------------------------------------------------------------------- */
 
-/* A socket holds more than one read takes. What lies in it when a deadline comes was there in time:
- * it is read before that is judged. */
+/* A socket holds more than one read takes. Bytes that are in it when a deadline comes were in time:
+ * they are read before the deadline is judged. */
 static void read_rest(struct ws_conn *c)
 {
     for (int i = 0; i < REST_READS && c->state != CONN_DEAD && !c->life.eof; i++) {
@@ -466,16 +467,17 @@ void conn_give_up(struct ws_conn *c)
         conn_lost(c);
 }
 
-/* Silence for ping_interval brings a ping, silence for ping_timeout after it the end, unless the
- * ping waits behind output that the peer had yet to take, and takes. The timer is not moved for
- * every byte; it looks at heard_ms when it fires. RFC 6455 §5.5.2 */
+/* After ping_interval of silence send a ping; after ping_timeout of silence behind it end the
+ * connection, unless the ping was sent behind unacknowledged output and the peer acknowledges some
+ * of that. The timer is not moved for every byte; heard_ms is compared when it fires. RFC 6455
+ * §5.5.2 */
 static void check_alive(struct ws_conn *c)
 {
     const struct ws_options *o = &c->server->options;
     uint64_t now = c->server->now_ms;
 
     if (c->life.held)
-        c->heard_ms = now; /* it may have answered */
+        c->heard_ms = now; /* its answer may be unread */
     if (o->ping_interval_ms == UINT_MAX || c->heard_ms + o->ping_interval_ms > now)
         return;
     if (c->life.pinged && !(c->out.behind && conn_takes_output(c, 1))) {
@@ -485,8 +487,8 @@ static void check_alive(struct ws_conn *c)
         return;
     }
     if (!c->life.pinged) {
-        conn_mark_output(c);                              /* what is in front of the ping */
-        if (c->outbox != NULL && c->outbox->slow_ms != 0) /* which counts from that mark, too */
+        conn_mark_output(c);                              /* bytes in front of the ping */
+        if (c->outbox != NULL && c->outbox->slow_ms != 0) /* slow_ms counts from that mark, too */
             c->outbox->slow_ms = now + o->close_timeout_ms;
         conn_frame(c, WS_OP_PING, NULL, 0);
     }
@@ -494,7 +496,8 @@ static void check_alive(struct ws_conn *c)
     c->heard_ms = now + o->ping_timeout_ms - o->ping_interval_ms;
 }
 
-/* Is what has begun late? While the connection is not read, that is not the peer's fault. */
+/* Is the unfinished message or body late? Not while the connection is paused: then it is not
+ * read. */
 static bool input_is_late(struct ws_conn *c)
 {
     struct input *in = c->input;
@@ -509,7 +512,7 @@ static bool input_is_late(struct ws_conn *c)
     return false;
 }
 
-/* Has the peer left a queue over max_queue for too long? */
+/* Has the queue been over max_queue for too long? */
 static bool output_is_late(struct ws_conn *c)
 {
     struct outbox *o = c->outbox;
@@ -528,7 +531,7 @@ static void open_due(struct ws_conn *c)
 {
     unsigned interval_ms = c->server->options.ping_interval_ms;
 
-    conn_narrow(c); /* others may need it more */
+    conn_narrow(c); /* another connection may need a wide socket more */
     check_alive(c);
     if (c->state == CONN_OPEN && input_is_late(c))
         conn_fail(c, WS_CLOSE_POLICY, "the message took too long to come in",
@@ -606,7 +609,7 @@ static void timer_fired(struct timer *t)
 
     read_rest(c);
     if (is_resting(c))
-        timer_set(&c->server->timers, t, c->server->now_ms + 1); /* there is more to hear */
+        timer_set(&c->server->timers, t, c->server->now_ms + 1); /* more input waits */
     else if (c->state == CONN_OPEN)
         open_due(c);
     else if (c->timer.link == NULL) /* else what was read has brought another deadline */

@@ -6,8 +6,8 @@
 
 #include "server.h"
 
-/* Take over the accepted descriptor `fd`, whose peer is on `host` (NULL: on none that is known),
- * and one reference to that. NULL: it had to be closed. */
+/* Take over the accepted descriptor `fd`, whose peer is on `host` (NULL: unknown), and one
+ * reference to `host`. NULL: `fd` was closed. */
 struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host);
 void conn_ready(struct ws_conn *c, uint32_t events); /* one event of a batch */
 /* The end of a turn for `c`, which was touched and is not dead: everything that a callback, an
@@ -16,7 +16,7 @@ void conn_ready(struct ws_conn *c, uint32_t events); /* one event of a batch */
  * is not freed.
  * The steps, in an order that matters:
  *
- *   1. send what has gathered      before input, whose answers would join a queue that is full
+ *   1. send what is queued         before input, whose answers might find a full queue
  *   2. decide whether it is paused by what is queued after that
  *   3. go on with input that had to wait, stashed since it was paused, or since its share of the
  *                                  turn was used up
@@ -29,8 +29,8 @@ void conn_ready(struct ws_conn *c, uint32_t events); /* one event of a batch */
  * What is sent in steps 3 and 5 touches `c` again and leaves at the end of the next turn. */
 void conn_settle(struct ws_conn *c);
 void conn_stop(struct ws_conn *c); /* the server stops */
-/* The server waits no longer. What came in time is heard before the connection is lost. */
+/* The server waits no longer. Read what has come, then end the connection. */
 void conn_give_up(struct ws_conn *c);
-void conn_stop_waiting(struct ws_conn *c); /* if the peer has all that it is owed */
+void conn_stop_waiting(struct ws_conn *c); /* end it, if the peer has acknowledged our FIN */
 
 #endif

@@ -14,7 +14,7 @@
 
 /* --- the closing handshake -------------------------------------------------------------------- */
 
-/* A Close frame goes out even when the limits are used up: it is what tells the peer so. */
+/* A Close frame is sent even when the limits are used up: it tells the peer why. */
 static int close_frame(struct ws_conn *c, unsigned code, const char *reason, size_t reason_len)
 {
     uint8_t frame[WS_FRAME_SERVER_HEADER_MAX + WS_CONTROL_MAX];
@@ -127,8 +127,9 @@ void conn_lost(struct ws_conn *c)
     conn_kill(c);
 }
 
-/* The memory stays until the turn ends, for the batch may name it still. Closing is not enough for
- * epoll to forget a descriptor: a child process that was forked meanwhile has a duplicate of it. */
+/* The memory stays until the turn ends, for an event of the batch may still point at it. close()
+ * alone does not make epoll forget a descriptor: a child process that was forked meanwhile has a
+ * duplicate. */
 void conn_kill(struct ws_conn *c)
 {
     if (c->state == CONN_DEAD)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every way in which a connection ends, and what the application and the peer hear of it.
+ * Every way in which a connection ends, and what the application is told and the peer gets.
  *
- *   function             state after it     the application hears          the peer gets
+ *   function             state after it     the application gets           the peer gets
  *   ------------------   ----------------   ----------------------------   -----------------------
  *   conn_start_close()   CLOSING            nothing yet                    Close
  *   conn_overrun()       CLOSING            nothing yet; later 1013        Close 1013
@@ -13,11 +13,11 @@
  *     (conn_http.h)
  *   conn_lost()          DEAD               on_abort or on_close 1006      nothing more
  *   conn_kill()          DEAD               nothing                        nothing more
- *   conn_free()          none: it is gone   on_close, if it is owed        nothing
+ *   conn_free()          none: freed        on_close, if it is owed        nothing
  *
  * on_close is called once for each connection whose on_open was called, and on_abort once for each
- * request that was handed over and that no answer of the application will reach. LINGERING ends
- * with the peer's FIN, or at close_timeout_ms; see conn.c. */
+ * request that was handed over and is void: it will not be answered. LINGERING ends with the peer's
+ * FIN, or at close_timeout_ms; see conn.c. */
 #ifndef CONN_END_H
 #define CONN_END_H
 
@@ -32,17 +32,18 @@ COLD void conn_overrun(struct ws_conn *c, const char *why);
 /* Fail the connection, RFC 6455 §7.1.7.
  *
  *   why      for the log, the application and the peer
- *   advice   which option decides, for the log alone; or NULL */
+ *   advice   which option sets the limit, for the log alone; or NULL */
 COLD void conn_fail(struct ws_conn *c, unsigned code, const char *why, const char *advice);
 /* The WebSocket connection is over, RFC 6455 §7.1.5; only bytes remain to be moved.
  * WS_CLOSE_ABNORMAL: without a Close frame. */
 void conn_closed(struct ws_conn *c, unsigned code, const char *reason, size_t len);
-/* Nothing more to say: what is queued still goes out, then FIN, then we wait for the peer's, so
- * that no RST overtakes our last bytes. */
+/* No more output is added: send what is queued, then FIN, then wait for the peer's FIN, so that no
+ * RST makes the peer lose the last bytes. */
 void conn_linger(struct ws_conn *c);
-/* The peer is gone, or we wait no longer for it: nothing can be delivered. */
+/* The peer is gone, or the server waits no longer for it: nothing more can be delivered. */
 void conn_lost(struct ws_conn *c);
-/* Close the descriptor now; the memory goes when the turn ends. No request waits for an answer. */
+/* Close the descriptor now; the memory is freed when the turn ends. No request waits for an
+ * answer. */
 void conn_kill(struct ws_conn *c);
 /* Free a dead connection, when no event of the batch can point to it any more. Calls on_close
  * first, if it is owed. */
@@ -52,7 +53,7 @@ void conn_free(struct ws_conn *c);
 void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
 /* Does the application know of a request that it has not answered? */
 bool conn_owes_answer(const struct ws_conn *c);
-/* And will not: tell it so. */
+/* That request is void: call on_abort. */
 void conn_void(struct ws_conn *c);
 
 #endif

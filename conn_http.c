@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A connection that speaks HTTP: requests in, responses out in their order (RFC 9112), and the
- * opening handshake (RFC 6455 §4.2) up to the 101. What is legal is asked of http and
- * http_upgrade. */
+ * opening handshake (RFC 6455 §4.2) up to the 101. http and http_upgrade decide what is legal. */
 #include "conn_http.h"
 
 #include <assert.h>
@@ -14,12 +13,12 @@
 #include "conn_output.h"
 #include "conn_ws.h"
 
-enum { ORIGIN_SHOWN = 280 /* bytes in a refusal: those of the longest host, and some */ };
+enum { ORIGIN_SHOWN = 280 /* bytes of an Origin in a refusal: more than the longest host */ };
 
 /* --- responses -------------------------------------------------------------------------------- */
 
-/* Is it one that we write ourselves? Twice, they would say two things about where the response
- * ends. */
+/* Is it a field that the server writes itself? A second one could contradict it about where the
+ * response ends. */
 static bool is_framing(struct ws_str name)
 {
     static const char *const names[] = {"Content-Length", "Transfer-Encoding", "Connection"};
@@ -39,8 +38,8 @@ static void write_fields(struct http_writer *w, const struct ws_header *headers,
     }
 }
 
-/* The value of Connection, or NULL. Who sends Upgrade, as a 426 must, names it here: RFC 9110
- * §7.8. */
+/* The value of Connection, or NULL. A response with Upgrade, as a 426 must have, names it here: RFC
+ * 9110 §7.8. */
 static const char *connection_options(const struct ws_conn *c, int status, bool last)
 {
     if (status == 426)
@@ -89,14 +88,14 @@ static int respond(struct ws_conn *c, int status, const struct ws_header *header
 
     if (head_len < 0)
         return WS_ERR_INVALID;
-    c->state = CONN_HTTP; /* answered, whatever becomes of it: nothing is left to be aborted */
+    c->state = CONN_HTTP; /* answered, even if the append fails: on_abort must not follow */
     error = conn_append_response(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : pieces);
     if (last || error != 0) {
         conn_linger(c);
         return error;
     }
     c->req.served = true;
-    c->req.head_only = false; /* what refuses the next request may come before its method */
+    c->req.head_only = false; /* the next request may be refused before its method is known */
     server_deadline(c, c->server->options.handshake_timeout_ms);
     server_touch(c);
     return conn_send_result(c);
@@ -114,7 +113,7 @@ static struct ws_request *kept_request(struct ws_conn *c)
     return req;
 }
 
-/* The request in hand, whose head may still be where it came. */
+/* The request in hand, whose head may still be in the receive buffer. */
 static struct ws_request *request_in_hand(struct ws_conn *c)
 {
     bool kept = c->input != NULL && c->input->head_len != 0;
@@ -154,7 +153,7 @@ void conn_refuse(struct ws_conn *c, int status, const char *why, const char *adv
     tell_refusal(c, status);
     if (c->state >= CONN_LINGERING)
         return;        /* the application has answered */
-    if (status == 405) /* RFC 9110 §15.5.6: of a handshake, the only thing that we refuse so */
+    if (status == 405) /* RFC 9110 §15.5.6: only handshakes are refused with 405 */
         headers[count++] = (struct ws_header){ws_str("Allow"), ws_str("GET")};
     if (status == 426) { /* RFC 9110 §15.5.22, RFC 6455 §4.4 */
         headers[count++] = (struct ws_header){ws_str("Upgrade"), ws_str("websocket")};
@@ -200,7 +199,7 @@ static int switch_protocols(struct ws_conn *c, const struct http_upgrade *u,
     return 0;
 }
 
-/* The handshake's request is parsed: 101 or a refusal, by us or by the application. */
+/* The handshake's request is parsed: 101 or a refusal, by the server or by the application. */
 static void upgrade(struct ws_conn *c, const struct ws_request *req)
 {
     const struct ws_handlers *h = &c->endpoint->handlers;
@@ -247,7 +246,7 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-/* A plain request is there, body and all. */
+/* A plain request is complete, with its body. */
 static void hand_over(struct ws_conn *c, const struct ws_request *req)
 {
     assert(c->state == CONN_BODY);
@@ -296,10 +295,9 @@ static void body_begin(struct ws_conn *c, const struct http_request *r, const ui
         conn_append(c, go_on, sizeof go_on - 1, NULL, 0);
 }
 
-/* The head of a plain request is there. The application may answer it now; an answer without the
+/* The head of a plain request is complete. The application may answer it now; an answer without the
  * body ends the connection, for what comes next is not a request (RFC 9112 §9.3). Returns how many
- * of the `behind` bytes were its body: all of it, when it is there, which is handed over where it
- * lies. */
+ * of the `behind` bytes were its body: the whole body, handed over where it lies, or 0. */
 static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, const uint8_t *head,
                                   size_t head_len, size_t behind)
 {
@@ -367,8 +365,8 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
     return 0;
 }
 
-/* Keep what there is of the body. Returns 1 when it is whole, HTTP_NEED_MORE, or a negated
- * status. */
+/* Keep the bytes of the body that have come. Returns 1 when it is whole, HTTP_NEED_MORE, or a
+ * negated status. */
 static int body_keep(struct ws_conn *c, const uint8_t *data, size_t len, size_t *used)
 {
     struct input *in = c->input;
@@ -427,7 +425,7 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
 
     assert(c->state == CONN_HTTP);
     if (c->input != NULL)
-        buf_release(&c->input->request, &c->account); /* of the request before this one */
+        buf_release(&c->input->request, &c->account); /* of the previous request */
     if (scan->at == 0 && c->req.served) /* the first request's time runs from the accept */
         server_deadline(c, c->server->options.handshake_timeout_ms);
     head_len = http_head_scan(scan, (const char *)data, len);
@@ -456,7 +454,7 @@ int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *hea
 
     if (c->state != CONN_ANSWERING && c->state != CONN_BODY && !refusing)
         return WS_ERR_CLOSED;
-    /* Until it succeeds: a refusal with a mistake in it must not turn into a 101. */
+    /* Failed until it succeeds: a refusal with a mistake in it must not turn into a 101. */
     if (refusing)
         c->server->hand.refusal_failed = true;
     if (status < 200 || status > 599)

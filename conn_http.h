@@ -6,9 +6,9 @@
 
 #include "server.h"
 
-/* One step into the requests in `data`. Returns bytes consumed, 0 for more. */
+/* One step into the requests in `data`. Returns bytes consumed, 0 when it needs more. */
 size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len);
-/* More of the body that the last of them announced. Returns bytes consumed. */
+/* More of the body that the last request head announced. Returns bytes consumed. */
 size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len);
 /* Refuse what came in with `status`, and close: after a malformed request we cannot know where the
  * next one starts. The application may write the response itself in on_refuse, else it is a line of
@@ -17,7 +17,7 @@ size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len);
  *   why      for the log and the peer
  *   advice   which option decides, for the log alone; or NULL */
 COLD void conn_refuse(struct ws_conn *c, int status, const char *why, const char *advice);
-/* Refuse what finds no memory. */
+/* Refuse a request for lack of memory. */
 COLD void conn_refuse_overload(struct ws_conn *c);
 
 #endif

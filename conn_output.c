@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * How bytes leave a connection. All that is sent in one turn leaves in one system call, and there
- * are three ways to it:
+ * How bytes leave a connection. All that is sent in one turn leaves in one system call, in one of
+ * three ways:
  *
  *   staged   the small output of the connection that is being served: copied into the server's
  *            stage and sent from there. It needs no memory of its own, and is the way of every echo
  *   at once  a large body: sent from where it lies
  *   queued   all else: what the socket did not take, and what comes from others, as in a room
  *
- * The order holds because a connection that has a queue uses nothing but its queue.
+ * Bytes stay in order because a connection that has a queue uses nothing but its queue.
  *
- * What the socket takes, the kernel holds, megabytes for each peer that does not read; and no limit
- * of ours counts it. So sockets take LISTEN_UNSENT_MAX bytes that cannot be sent yet, and no more
- * (TCP_NOTSENT_LOWAT), but for a few at a time, which are wide: a message of 1 MiB to a peer that
- * reads leaves in one call then, not in ten (`make bench`, echo of 1 MiB). */
+ * The kernel holds what a socket has taken: megabytes for each peer that does not read, which the
+ * limits of the server do not count. So a socket takes at most LISTEN_UNSENT_MAX bytes that cannot
+ * be sent yet (TCP_NOTSENT_LOWAT). A few sockets at a time are without that limit, called wide: a
+ * message of 1 MiB to a peer that reads leaves in one call then, not in ten (`make bench`, echo of
+ * 1 MiB). */
 #include "conn_output.h"
 
 #include <assert.h>
@@ -28,7 +29,8 @@ enum {
     LARGE_BODY = 8 * 1024 /* bytes from which sending at once is cheaper than a copy */
 };
 
-/* What glibc's malloc gives from its fastest lists: one is made for each delivery to a room. */
+/* Up to this size glibc's malloc uses its fastest lists; each delivery to a room makes an
+ * outbox. */
 _Static_assert(sizeof(struct outbox) <= 120, "an outbox costs more than it needs to");
 
 int to_ws_error(int account_error)
@@ -98,8 +100,8 @@ int conn_send_result(struct ws_conn *c)
 /* --- sending ---------------------------------------------------------------------------------- */
 
 /* One system call. Returns bytes sent, 0 when the socket is full, -1 when the connection is broken.
- * Then something is lost, and nothing may follow it; not every error (ENOBUFS) sees to that by
- * itself. */
+ * Then bytes are lost and none may follow, so the socket is shut down: after some errors (ENOBUFS)
+ * it could still send. */
 static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, size_t count)
 {
     ssize_t n = socket_send(c->source.fd, iov, count);
@@ -113,7 +115,8 @@ static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, size_t count)
     return n;
 }
 
-/* The socket does not take all of much. Returns whether it may now take more. */
+/* The socket has not taken `left` bytes. If they are many, make it wide. Returns whether it may now
+ * take more. */
 static bool widen(struct ws_conn *c, size_t left)
 {
     struct ws_server *s = c->server;
@@ -176,8 +179,8 @@ static int queue_append(struct ws_conn *c, enum account_kind kind, const void *h
 }
 
 /* Nothing is queued: send a head, which may be empty, and a body from where they lie, and queue
- * what the socket does not take. Returns 0, also when the connection is broken, for the next read
- * says so; or what queueing returns. */
+ * what the socket does not take. Returns 0, also when the output is broken, for the next read ends
+ * the connection; or what queueing returns. */
 static int send_at_once(struct ws_conn *c, enum account_kind kind, const uint8_t *head,
                         size_t head_len, const uint8_t *body, size_t body_len)
 {
@@ -185,7 +188,7 @@ static int send_at_once(struct ws_conn *c, enum account_kind kind, const uint8_t
     size_t of_head = 0;
     int error;
 
-    /* To NULL not even 0 may be added. */
+    /* Adding even 0 to NULL is undefined in C. */
     head = head_len == 0 ? body : head;
     body = body_len == 0 ? head : body;
     do {
@@ -219,7 +222,7 @@ static void flush_stage(struct ws_conn *c)
 }
 
 /* One system call. A broken connection is not ended here: its output is dropped, and the next read
- * says what happened. */
+ * ends it. */
 static void send_queue(struct ws_conn *c)
 {
     struct output *queue = &c->outbox->queue;
@@ -235,7 +238,7 @@ static void send_queue(struct ws_conn *c)
     if (n == 0 || (all_offered && queue->queued > 0)) {
         if (widen(c, queue->queued))
             return;
-        c->out.blocked = true; /* after a short write, asking again would say EAGAIN */
+        c->out.blocked = true; /* after a short write, another call would fail with EAGAIN */
         output_compact(&c->server->pool, queue);
     }
 }
@@ -286,8 +289,8 @@ void conn_mark_output(struct ws_conn *c)
     mark_output(c, socket_unacked(c->source.fd));
 }
 
-/* A socket's buffer holds megabytes, so that a slow reader may make no room in it for a long time,
- * and yet be no silent one. What the peer has acknowledged says more. */
+/* A socket's buffer holds megabytes, so EPOLLOUT may not come for a long time although a slow peer
+ * reads. The bytes that it has acknowledged show that it does. */
 bool conn_takes_output(struct ws_conn *c, int32_t least)
 {
     uint32_t left = socket_unacked(c->source.fd);
@@ -323,10 +326,10 @@ static bool is_within(size_t max, size_t queued, size_t len)
     return queued == 0 || (queued <= max && len <= max - queued);
 }
 
-/* max_queue is for what the socket does not take: when it is reached the queue is sent first. What
- * is left is held against the peer as far as it was there before this turn: nothing leaves before a
- * callback returns, so that a burst of one callback, or one message that is larger than the queue,
- * says nothing about who reads it. */
+/* max_queue is for what the socket does not take: when it is reached the queue is sent first. Of
+ * what is left, only bytes that were queued before this turn count: output gathers until a callback
+ * returns, so a burst of one callback, or one message that is larger than the queue, does not show
+ * that the peer reads slowly. */
 static __attribute__((cold, noinline)) bool fits_burst(struct ws_conn *c, size_t len)
 {
     size_t max = c->server->options.max_queue;
@@ -380,9 +383,9 @@ static bool has_nothing_queued(const struct ws_conn *c)
            (c->outbox == NULL || (c->outbox->queue.queued == 0 && c->outbox->deferred == NULL));
 }
 
-/* The stage is another's, or full, and there is no memory for a queue: let what is staged leave
- * now, and stage this. Costs a system call a connection, but a small message to a peer that reads
- * needs no memory then. */
+/* Another connection owns the stage, or it is full, and there is no memory for a queue: send what
+ * is staged now, and stage this. Costs a system call a connection, but a small message to a peer
+ * that reads needs no memory then. */
 static bool stage_instead(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                           size_t body_len)
 {
@@ -393,7 +396,7 @@ static bool stage_instead(struct ws_conn *c, const void *head, size_t head_len, 
     if (owner != NULL)
         flush_stage(owner);
     if (!has_nothing_queued(c))
-        return false; /* the stage was its own, and not all of it has left */
+        return false; /* `c` owned the stage, and not all of it was sent */
     conn_drop_output(c);
     return stage_append(c, head, head_len, body, body_len);
 }
@@ -409,8 +412,8 @@ static int append_small(struct ws_conn *c, const void *head, size_t head_len, co
     return error == 0 || stage_instead(c, head, head_len, body, body_len) ? 0 : error;
 }
 
-/* The first large body of a turn leaves at once. Those after it are queued: an application that
- * sends as long as WS_SENT comes back would not return while the peer reads. */
+/* The first large body of a turn leaves at once. Those after it are queued: else an application
+ * that sends as long as it gets WS_SENT would not return while the peer reads. */
 static int append_large(struct ws_conn *c, const void *head, size_t head_len, const void *body,
                         size_t body_len)
 {
@@ -440,8 +443,8 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
     return error;
 }
 
-/* A response is all that a connection gets until its next request. What another has staged leaves
- * for it now instead of later: 500 long polls that are answered in one turn need no queues. */
+/* A connection gets one response per request. What another connection has staged is sent first, so
+ * that this response can be staged: 500 long polls that are answered in one turn need no queues. */
 int conn_append_response(struct ws_conn *c, const void *head, size_t head_len,
                          const struct ws_str *body, size_t count)
 {
@@ -482,7 +485,7 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
         return WS_ERR_FULL;
     if (c->outbox == NULL) {
         if (conn_outbox(c) == NULL && is_staged(c))
-            flush_stage(c); /* no memory to keep it for later: let it leave now */
+            flush_stage(c); /* no memory for a queue: send what is staged now */
         if (c->out.broken || conn_outbox(c) == NULL)
             return WS_ERR_NOMEM;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * How bytes leave a connection: staged, at once, or queued. Knows nothing of what the bytes mean. A
+ * How bytes leave a connection: staged, at once, or queued. Does not depend on what they mean. A
  * connection whose output is broken is marked, and its socket is shut down; the next read ends
  * it. */
 #ifndef CONN_OUTPUT_H
@@ -21,10 +21,11 @@ int conn_append_response(struct ws_conn *c, const void *head, size_t head_len,
 int conn_append_last(struct ws_conn *c, const void *data, size_t len);
 /* The same for bytes that many connections share. */
 int conn_refer(struct ws_conn *c, const struct output_slice *slice);
-/* Let `c` have the stage; false when it is another's, or what it would hold must wait. */
+/* Make `c` the owner of the stage. False when another connection owns it, or when `c` has a queue
+ * or cannot send. */
 bool conn_begin_stage(struct ws_conn *c);
-/* Where `max_len` bytes may be written that will leave at the end of the turn, or NULL. Then
- * conn_staged() must say how many have been. */
+/* Where up to `max_len` bytes may be written, to be sent at the end of the turn; or NULL. The
+ * caller then passes the number written to conn_staged(). */
 static inline uint8_t *conn_stage(struct ws_conn *c, size_t max_len)
 {
     struct stage *stage = &c->server->stage;
@@ -38,23 +39,23 @@ static inline void conn_staged(struct ws_conn *c, size_t len)
     assert(c->server->stage.owner == c && c->outbox == NULL && c->life.listed);
     c->server->stage.len += len;
 }
-/* The same for a few bytes that leave behind all that is queued, unless newer ones take their
- * place: a Pong, RFC 6455 §5.5.3. Without memory nothing happens. */
+/* Send a few bytes after all that is queued; newer ones replace them: a Pong, RFC 6455 §5.5.3.
+ * Without memory nothing happens. */
 void conn_defer(struct ws_conn *c, const uint8_t *data, size_t len);
 size_t conn_queued(const struct ws_conn *c); /* bytes */
-/* As many of them were queued before this turn: the peer has had time to take them. */
+/* Bytes of these that were queued before this turn: the peer has had time to take them. */
 size_t conn_backlog(const struct ws_conn *c);
 int conn_send_result(struct ws_conn *c); /* WS_SENT, or WS_QUEUED with on_drain owed */
-int to_ws_error(int account_error);      /* ACCOUNT_FULL and ACCOUNT_NOMEM in the API's words */
-/* Send until everything is out or the socket takes no more. The socket is not known to be full. */
+int to_ws_error(int account_error);      /* ACCOUNT_FULL, ACCOUNT_NOMEM as WS_ERR_ values */
+/* Send until everything is sent or the socket takes no more. Not to be called while out.blocked. */
 void conn_flush(struct ws_conn *c);
-bool conn_all_taken(const struct ws_conn *c); /* by the peer's system, our FIN, too */
-/* From here on it counts what the peer takes. */
+bool conn_all_taken(const struct ws_conn *c); /* acknowledged, our FIN, too */
+/* Mark the output: count from here what the peer acknowledges. */
 void conn_mark_output(struct ws_conn *c);
-/* Has the peer taken `least` bytes or more since then? If so, it counts from here on. */
+/* Has the peer acknowledged `least` bytes or more since the mark? If so, mark again. */
 bool conn_takes_output(struct ws_conn *c, int32_t least);
 void conn_drop_output(struct ws_conn *c);
-void conn_narrow(struct ws_conn *c);         /* give up a wide socket; nothing happens to another */
-void conn_give_up_output(struct ws_conn *c); /* the peer does not read: drop it, go on with input */
+void conn_narrow(struct ws_conn *c);         /* end that the socket is wide, if it is */
+void conn_give_up_output(struct ws_conn *c); /* the peer does not read: drop output, read on */
 
 #endif

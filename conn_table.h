@@ -30,8 +30,8 @@ void conn_table_release(struct conn_table *t);
 /* Put `c` at the end. Returns its id, which was never given before; 0 when out of memory. */
 uint64_t conn_table_add(struct conn_table *t, struct ws_conn *c);
 
-/* Take the connection with `id`, which is there, out of the table. May move entries, so nobody may
- * be walking the table by index. */
+/* Take the connection with `id`, which is there, out of the table. May move entries: not allowed
+ * while the table is walked by index. */
 void conn_table_remove(struct conn_table *t, uint64_t id);
 
 /* The connection with `id`, or NULL. */

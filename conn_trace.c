@@ -7,8 +7,8 @@
 
 enum { TRACE_BYTES = 32 /* of a payload that a trace shows */ };
 
-/* The fields of a legal frame and how its payload begins, as far as it is here. What cannot differ
- * is shown all the same: a trace is read beside §5.2. */
+/* The fields of a legal frame and the start of its payload, as far as it has come. Fields with only
+ * one legal value are shown, too: a trace is read beside §5.2. */
 COLD static void trace_frame(const struct ws_conn *c, const char *arrow, const struct ws_frame *f,
                              const uint8_t *payload, size_t len)
 {

@@ -7,12 +7,12 @@
 
 #include "server.h"
 
-/* A frame of the peer's; `payload` is masked, as much of it as is here. */
+/* A frame from the peer; `payload` is masked, as much of it as has come. */
 COLD void conn_trace_received(const struct ws_conn *c, const struct ws_frame *f,
                               const uint8_t *payload, size_t len);
-/* A header that is no frame's, as far as it has come. */
+/* An illegal frame header, as far as it has come. */
 COLD void conn_trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len);
-/* A whole frame of ours. */
+/* A whole frame that the server sends. */
 COLD void conn_trace_sent(const struct ws_conn *c, enum ws_opcode opcode, const uint8_t *payload,
                           size_t len);
 

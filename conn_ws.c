@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A connection that speaks WebSocket: frames in (RFC 6455 §5, §6.2), frames out (§6.1), the closing
- * handshake (§7), rooms. What is legal is asked of ws_frame and ws_message. */
+ * handshake (§7), rooms. ws_frame and ws_message decide what is legal. */
 #include "conn_ws.h"
 
 #include <assert.h>
@@ -26,8 +26,8 @@ COLD static void trace_shared(const struct ws_conn *c, const struct output_slice
     conn_trace_sent(c, (enum ws_opcode)(wire[0] & 15), wire + header, len);
 }
 
-/* A small frame is written straight to the stage: header and payload are copied once, not by way of
- * a header of their own. An eighth of the instructions of a pipelined echo (`make bench`, 32 B). */
+/* A small frame is written straight to the stage: there is no separate copy of the header. Saves
+ * 1/8 of the instructions of a pipelined echo (`make bench`, 32 B). */
 static bool frame_staged(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     size_t max_len = WS_FRAME_SERVER_HEADER_MAX + len;
@@ -43,9 +43,9 @@ static bool frame_staged(struct ws_conn *c, enum ws_opcode opcode, const void *d
     return true;
 }
 
-/* A message that is sent as it came has room for our header where the client's was, which was
- * longer by the masking key: they leave as one piece, by send() instead of sendmsg(). 1/50 of an
- * echo of 16 KiB (`make bench`). */
+/* A message that is sent as it came has room for the server's header where the client's was, which
+ * was longer by the masking key: they leave as one piece, by send() instead of sendmsg(). Saves
+ * 1/50 of an echo of 16 KiB (`make bench`). */
 static int frame_append(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     uint8_t header[WS_FRAME_SERVER_HEADER_MAX];
@@ -68,7 +68,7 @@ int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_
     return error;
 }
 
-/* Queue one that others get too. */
+/* Queue a frame that other connections get, too. */
 static int frame_shared(struct ws_conn *c, const struct output_slice *slice)
 {
     int error = conn_refer(c, slice);
@@ -78,8 +78,8 @@ static int frame_shared(struct ws_conn *c, const struct output_slice *slice)
     return error;
 }
 
-/* RFC 6455 §5.5.3: the newest Ping may be answered alone. So a Pong that has to wait for the socket
- * waits behind all else, and a newer one takes its place. */
+/* RFC 6455 §5.5.3: it is enough to answer the newest Ping. So a Pong that has to wait for the
+ * socket waits behind all other output, and a newer Pong replaces it. */
 static void send_pong(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     uint8_t frame[WS_FRAME_SERVER_HEADER_MAX + WS_CONTROL_MAX];
@@ -99,7 +99,7 @@ static void send_pong(struct ws_conn *c, const uint8_t *data, size_t len)
 
 /* --- frames in -------------------------------------------------------------------------------- */
 
-/* Fail the connection for what it sent, with the close code that the codec said. */
+/* Fail the connection for what it sent, with the close code that the codec returned. */
 COLD static void fail_message(struct ws_conn *c, int code)
 {
     if (code == WS_CLOSE_INVALID)
@@ -110,8 +110,8 @@ COLD static void fail_message(struct ws_conn *c, int code)
         conn_fail(c, (unsigned)code, "not a legal frame", NULL);
 }
 
-/* An empty message may have come in fragments and so have no buffer: the application gets an
- * address all the same, since memcpy() and the like want one. */
+/* An empty message may have come in fragments and so have no buffer: the application still gets an
+ * address, since memcpy() and others must not get NULL. */
 static void deliver(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     if (c->state == CONN_OPEN && c->endpoint->handlers.on_message != NULL)
@@ -119,8 +119,8 @@ static void deliver(struct ws_conn *c, enum ws_opcode opcode, const void *data, 
 }
 
 /* RFC 6455 §5.5.1: answer the first Close with the same code, and the same reason, for a browser
- * shows its page those of the Close that it received, also where the page closed first (§7.1.6).
- * With ours sent, the handshake is done. */
+ * gives its page those of the Close that it received, also where the page closed first (§7.1.6). If
+ * the server has sent its Close already, the handshake is done. */
 static void close_received(struct ws_conn *c, const uint8_t *payload, size_t len)
 {
     struct ws_close_status status;
@@ -146,7 +146,7 @@ static void control_received(struct ws_conn *c, enum ws_opcode opcode, uint8_t *
         if (c->state == CONN_OPEN)
             send_pong(c, payload, len);
         break;
-    default: /* a pong: that the peer was heard is all there is to know */
+    default: /* a pong: it is only noted that the peer was heard */
         break;
     }
 }
@@ -201,7 +201,7 @@ void conn_frames_overload(struct ws_conn *c)
         conn_closed(c, WS_CLOSE_TRY_LATER, "", 0);
 }
 
-/* A message is essential as long as it is announced to be small. */
+/* The memory of a message is essential as long as its announced length is small. */
 static enum account_kind payload_kind(const struct input *in)
 {
     return account_kind_of(in->message.len);
@@ -211,7 +211,7 @@ static enum account_kind payload_kind(const struct input *in)
 static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
 {
     struct input *in = c->input;
-    uint64_t left = in->frame.len - in->frame_got; /* some, or the frame would have ended */
+    uint64_t left = in->frame.len - in->frame_got; /* 0 only for an empty frame, which ends here */
     size_t n = len < left ? len : (size_t)left;
 
     if (c->state == CONN_OPEN) {
@@ -227,9 +227,8 @@ static size_t payload_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     return c->state < CONN_LINGERING ? n : len;
 }
 
-/* Much of the frame in hand is still to come: have it received where the message is assembled,
- * which saves a copy (`make bench`, echo of 1 MiB). Memory still grows with what came, by
- * doubling. */
+/* Much of the frame in hand is still to come: receive it into the buffer of the message, which
+ * saves a copy (`make bench`, echo of 1 MiB). Memory still grows with what came, by doubling. */
 size_t conn_payload_space(struct ws_conn *c, uint8_t **space)
 {
     struct buf *payload = c->input == NULL ? NULL : &c->input->payload;
@@ -266,8 +265,8 @@ static void whole_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *
     c->server->hand.in_place = NULL;
 }
 
-/* The header of a data frame has come whose message does not lie whole in the receive buffer, and
- * `len` bytes behind it. Returns how many it consumed. */
+/* The header of a data frame has come, and `len` bytes behind it; the message does not lie whole in
+ * the receive buffer. Returns how many it consumed. */
 static size_t part_of_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *payload,
                               size_t len)
 {

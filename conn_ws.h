@@ -8,8 +8,8 @@
 
 /* The 101 is queued: the WebSocket connection is open. */
 void conn_open(struct ws_conn *c, const struct ws_request *req);
-/* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 for
- * more. */
+/* One step into the frames in `data`: a frame, or a part of one. Returns bytes consumed, 0 when it
+ * needs more. */
 size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len);
 /* Where payload may be received without a copy, behind what the message has so far: its size, or 0.
  * Then conn_payload_came() says how much of it has been filled. */

@@ -9,8 +9,8 @@
 #include "block.h"
 
 enum {
-    SLOW_SLICES = 8, /* a queue that has so many is that of a peer that does not read */
-    SMALL = OUTPUT_CHUNK_SIZE / 16 /* bytes of a frame that it should not keep a chunk alive for */
+    SLOW_SLICES = 8,               /* a queue with so many belongs to a peer that does not read */
+    SMALL = OUTPUT_CHUNK_SIZE / 16 /* a frame of fewer bytes should not hold a chunk */
 };
 
 static size_t chunk_bytes(size_t cap)
@@ -28,8 +28,8 @@ static struct output_chunk *chunk_alloc(struct account *account, size_t cap, enu
     return chunk;
 }
 
-/* A chunk for `size` bytes and for what comes behind them; when memory is short, for no more than
- * these. What is essential is so in a large chunk, too. */
+/* A chunk for `size` bytes and for later ones behind them; when memory is short, for `size` bytes
+ * only. `kind` is that of the bytes, also when the chunk is larger. */
 static struct output_chunk *chunk_new(struct account *account, size_t size, enum account_kind kind,
                                       int *error)
 {
@@ -174,7 +174,7 @@ int output_append(struct output *o, enum account_kind kind, const void *head, si
     if (body_len > SIZE_MAX - head_len)
         return ACCOUNT_FULL;
     if (len == 0)
-        return 0; /* every slice has something to send */
+        return 0; /* no slice is empty */
     chunk = writable_tail(o, len);
     if (chunk == NULL) {
         if ((error = slices_reserve(o)) != 0)
@@ -197,7 +197,7 @@ int output_append_last(struct output *o, const void *data, size_t len)
 
     if (chunk == NULL) {
         if (o->count == o->cap)
-            return ACCOUNT_FULL; /* the place was taken before */
+            return ACCOUNT_FULL; /* the place is in use */
         if (o->head + o->count == o->cap)
             slices_to_front(o);
         if ((chunk = block_new(chunk_bytes(len))) == NULL)
@@ -211,7 +211,7 @@ int output_append_last(struct output *o, const void *data, size_t len)
     return 0;
 }
 
-/* A shared chunk is only ever appended to: others may be sending what is before its end. */
+/* A shared chunk is only ever appended to: other queues may be sending bytes before its end. */
 static struct output_chunk *shared_chunk(struct output_pool *pool, size_t len, int *error)
 {
     struct output_chunk *chunk = pool->shared;
@@ -222,7 +222,7 @@ static struct output_chunk *shared_chunk(struct output_pool *pool, size_t len, i
     if (chunk == NULL)
         return NULL;
     if (pool->shared != NULL)
-        pool->shared->refs--; /* its readers keep it: it would be gone otherwise */
+        pool->shared->refs--; /* queues refer to it, or it would have been freed */
     pool->shared = chunk;
     return chunk;
 }
@@ -265,8 +265,8 @@ int output_refer(struct output *o, const struct output_slice *slice)
         o->queued += len;
         return 0;
     }
-    /* Each few bytes could hold a chunk that nobody else needs any more. Copies lie close together,
-     * so that the memory stays in proportion to what is queued. */
+    /* Few bytes could hold a whole chunk that no other queue needs any more. Copies lie close
+     * together, so that the memory stays in proportion to what is queued. */
     if (o->count >= SLOW_SLICES && len < SMALL)
         return output_append(o, account_kind_of(len), slice->chunk->data + slice->start, len, NULL,
                              0);

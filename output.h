@@ -24,7 +24,7 @@ enum {
 };
 
 struct output_chunk {
-    struct account *account; /* that it is counted in; NULL: in none */
+    struct account *account; /* in which it is counted; NULL: in none */
     size_t refs;             /* slices and owners that use it */
     size_t len;              /* bytes written; never rewritten while refs > 1 */
     size_t cap;
@@ -85,7 +85,8 @@ size_t output_peek(const struct output *o, struct output_span *spans, size_t max
 /* `n` bytes have been sent. */
 void output_sent(struct output_pool *pool, struct output *o, size_t n);
 
-/* The peer will take no more for now: let what little is left not hold a whole chunk. */
+/* The socket takes no more for now: move the rest, if it is small, so that it does not hold a whole
+ * chunk. */
 void output_compact(struct output_pool *pool, struct output *o);
 
 #endif

@@ -14,8 +14,8 @@
 
 enum {
     LOG_ERRORS = 5,      /* lines of one kind a second */
-    LOG_LINES = 100,     /* and of what WS_LOG_INFO asks for */
-    SHARE_LOOK = 1024,   /* units of work between two looks at the clock */
+    LOG_LINES = 100,     /* the same for WS_LOG_INFO */
+    SHARE_LOOK = 1024,   /* units of work between two readings of the clock */
     SHARE_US = 5000,     /* a connection's share of a turn */
     SHARE_LATE_US = 500, /* the same in a turn that is older than TURN_US */
     TURN_US = 20000
@@ -31,8 +31,8 @@ static uint64_t clock_us(void)
     return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* Where the clock goes back, as on some virtual machines that move, the time goes on from where it
- * was. */
+/* If the clock goes back, as on some virtual machines that are moved, the time that is returned
+ * goes on from its last value. */
 uint64_t server_clock(struct ws_server *s)
 {
     uint64_t now;
@@ -54,8 +54,9 @@ void server_share_begin(struct ws_server *s)
     s->share_us = 0;
 }
 
-/* From the first look on; where the clock went back, the share begins anew. Once it is used up,
- * whoever asks next looks again: a callback may have asked before the connection does. */
+/* The share is counted from the first reading of the clock; when the clock went back, it begins
+ * again. Once it is used up, the next call reads the clock again: a callback may have called before
+ * the connection does. */
 static bool share_time_used(struct ws_server *s)
 {
     uint64_t now = clock_us();
@@ -115,7 +116,7 @@ static bool log_admits(struct ws_server *s, enum ws_log_level level, const char 
     if (s->log_timer.link == NULL) {
         timer_set(&s->timers, &s->log_timer, now_ms + LOG_SECOND_MS);
         if (!s->in_turn)
-            eventfd_write(s->wake.fd, 1); /* have a turn, which arms the clock */
+            eventfd_write(s->wake.fd, 1); /* cause a turn, after which the timerfd is set */
     }
     return false;
 }
@@ -166,7 +167,7 @@ void server_touch(struct ws_conn *c)
     c->next_touched = s->touched;
     s->touched = c;
     if (!s->in_turn)
-        eventfd_write(s->wake.fd, 1); /* called from outside the loop: have a turn */
+        eventfd_write(s->wake.fd, 1); /* called from outside the loop: cause a turn */
 }
 
 void server_deadline(struct ws_conn *c, unsigned ms)

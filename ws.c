@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server: the epoll loop, endpoints, posts, timers, stopping. What happens on one
- * connection is in conn.c and its neighbours (see conn.h); the public side is ws.h.
+ * The server: the epoll loop, endpoints, posts, timers, stopping. What happens on one connection is
+ * in conn.c and the files below it (see server.h); the public API is ws.h.
  *
  * One turn of the loop: wait, read and handle each ready connection, fire timers, then settle every
- * connection that was touched: send what has gathered, go on with input that had to wait, free the
- * dead.
+ * connection that was touched: send what is queued, work on stashed input, free it if it is dead.
  *
  * Left out: TLS (put a proxy in front) and extensions (RFC 6455 §9: none is negotiated). */
 #define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
@@ -34,8 +33,8 @@
 enum {
     EVENT_BATCH = 256,      /* events taken from epoll per turn */
     RESERVED_FDS = 32,      /* descriptors that are not for clients */
-    STOP_LOOK_MS = 10,      /* while stopping, to the first look at who needs no waiting for, */
-    STOP_LOOK_MAX_MS = 500, /* and between two later ones */
+    STOP_LOOK_MS = 10,      /* while stopping, until the first conn_stop_waiting() of all; later */
+    STOP_LOOK_MAX_MS = 500, /* intervals double while they are below this */
     WIDE_MEMORY = 16 << 20  /* bytes of max_memory for each connection that may be wide: its socket
                               holds 4 MiB at most (sysctl net.ipv4.tcp_wmem) */
 };
@@ -56,8 +55,8 @@ struct post {
 struct ws_timer {
     struct timer timer;
     struct ws_server *server;
-    struct ws_account *account; /* that it counts in; NULL: in none */
-    struct ws_timer *next;      /* of all that there are */
+    struct ws_account *account; /* in which it counts; NULL: in none */
+    struct ws_timer *next;      /* of the server's list */
     struct ws_timer **link;
     bool once; /* it ends when it fires */
     void (*fn)(void *arg);
@@ -103,7 +102,7 @@ static void stop_timer_fired(struct timer *t)
     for_each_conn(TIMER_OWNER(t, struct ws_server, stop_timer), conn_give_up);
 }
 
-/* Seldom where there are many, or they need long. */
+/* At intervals that double, for there may be many connections. */
 static void stop_look_fired(struct timer *t)
 {
     struct ws_server *s = TIMER_OWNER(t, struct ws_server, stop_look_timer);
@@ -218,15 +217,14 @@ struct ws_timer *ws_timer_new(struct ws_server *s, struct ws_account *a, void (*
     return t;
 }
 
-/* Not from the turn's time: a callback before this one may have taken long, and "from now" is from
- * now. */
+/* From the clock, not from the turn's time: a callback before this one may have taken long. */
 void ws_timer_set(struct ws_timer *t, unsigned delay_ms)
 {
     struct ws_server *s = t->server;
 
     timer_set(&s->timers, &t->timer, server_clock(s) + delay_ms);
     if (!s->in_turn)
-        eventfd_write(s->wake.fd, 1); /* have a turn, which arms the clock */
+        eventfd_write(s->wake.fd, 1); /* cause a turn, after which the timerfd is set */
 }
 
 void ws_timer_stop(struct ws_timer *t)
@@ -254,7 +252,7 @@ void ws_timer_cancel(struct ws_timer *t)
     app_timer_free(t);
 }
 
-/* What points at the watch of `fd`, or at the NULL behind the last one. */
+/* The pointer to the watch of `fd`, or the NULL pointer behind the last watch. */
 static struct watch **find_watch(struct ws_server *s, int fd)
 {
     struct watch **link = &s->watches;
@@ -264,9 +262,9 @@ static struct watch **find_watch(struct ws_server *s, int fd)
     return link;
 }
 
-/* Freed after the batch, which may name it still; or with the server, where epoll cannot forget it:
- * a descriptor that was closed before its watch ended is unknown here, but when its file lives on
- * in a duplicate (dup, fork) epoll goes on to report it. */
+/* The watch is freed after the batch, whose events may still point at it. If EPOLL_CTL_DEL fails it
+ * is freed with the server: the descriptor was closed before its watch ended, but while a duplicate
+ * (dup, fork) keeps its file open, epoll still reports the watch. */
 static int watch_end(struct ws_server *s, struct watch **link)
 {
     struct watch *w = *link;
@@ -314,7 +312,7 @@ int ws_watch(struct ws_server *s, int fd, uint32_t events, void (*fn)(void *arg,
     }
     if (errno != ENOENT)
         return WS_ERR_SYSTEM;
-    /* The watched one was closed, and this is another one of the same number. */
+    /* The watched descriptor was closed, and this is another one with the same number. */
     watch_end(s, link);
     return watch_begin(s, fd, events, fn, arg);
 }
@@ -349,9 +347,9 @@ static void settle(struct ws_conn *c)
     conn_free(c);
 }
 
-/* Each that was touched once. What is touched again meanwhile, say by an on_drain that sends more,
- * waits for the next turn, or a client that reads as fast as we write would keep us here for
- * ever. */
+/* Settle each touched connection once. One that is touched again meanwhile, say by an on_drain that
+ * sends more, waits for the next turn: else a client that reads as fast as the server writes would
+ * keep this loop running for ever. */
 static void settle_touched(struct ws_server *s)
 {
     struct ws_conn *c = s->touched;
@@ -414,10 +412,10 @@ static int wait_timeout(struct ws_server *s, int timeout_ms, uint64_t now_ms)
     return timeout_ms < 0 || timer_ms < timeout_ms ? timer_ms : timeout_ms;
 }
 
-/* Input comes before deadlines: after a pause of the process what came in time is still to be read.
- * A sweep is the batches from one in which epoll had more to say to the last one, or to as many as
- * see every source once: by then all that was ready when it began has been read, and deadlines up
- * to that moment may speak. */
+/* Input comes before deadlines: after a pause of the process, input that came in time is still
+ * unread. A sweep is a series of batches. It ends with the first that is not full, or after as many
+ * as report every source once: by then all that was ready when it began has been read, and timers
+ * up to that moment may fire. */
 static bool sweep_ends(struct ws_server *s, int ready)
 {
     if (ready < 0)
@@ -470,8 +468,8 @@ int ws_server_run(struct ws_server *s)
     return result;
 }
 
-/* The foreign loop polls our epoll descriptor, which a timeout does not make readable: a timerfd in
- * it does. */
+/* A foreign loop polls the server's epoll descriptor. A timeout does not make that readable; a
+ * timerfd in it does. */
 int ws_server_step(struct ws_server *s, int timeout_ms)
 {
     int result = turn(s, timeout_ms);
@@ -512,7 +510,8 @@ static bool origins_make_sense(struct ws_server *s, const char *const *origins)
     return true;
 }
 
-/* A client's offer is a list of tokens, RFC 6455 §4.1: what is none is never agreed on. */
+/* A client's offer is a list of tokens, RFC 6455 §4.1: a name that is no token is never agreed
+ * on. */
 static bool subprotocols_make_sense(struct ws_server *s, const char *const *subprotocols)
 {
     for (; subprotocols != NULL && *subprotocols != NULL; subprotocols++) {

@@ -12,9 +12,10 @@
  *     ws_server_run(s);
  *
  * Everything runs on the thread that calls ws_server_run() or ws_server_step(), callbacks too. Only
- * ws_post() and ws_server_stop() may be called from elsewhere, and from the log. Any function but
- * ws_server_run(), ws_server_step() and ws_server_free() may be called from any callback but the
- * log. None calls back but the log, and none frees what another callback still holds.
+ * ws_post() and ws_server_stop() may be called from other threads, and from the log callback. Any
+ * function but ws_server_run(), ws_server_step() and ws_server_free() may be called from any
+ * callback but the log. None of them calls a callback other than the log, and none frees what
+ * another callback still uses.
  *
  * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; and around a
  * plain request from on_head or on_request until ws_respond() or on_abort. Functions return 0 or
@@ -60,7 +61,7 @@ const char *ws_strerror(int error);
 enum ws_log_level { WS_LOG_ERROR = 1, WS_LOG_INFO = 2, WS_LOG_TRACE = 3 };
 
 /* All zero is a working, safe server: loopback, a free port, limits as noted. Borrowed until
- * ws_server_new() returns, but for the lists and strings, which must live as long as the server.
+ * ws_server_new() returns, except the lists and strings, which must live as long as the server.
  *
  * An item of `origins`, with which an Origin field is compared, is one of
  *
@@ -78,16 +79,18 @@ struct ws_options {
                                    name stands for all its addresses. NULL: 127.0.0.1 */
     uint16_t port;              /* of all TCP addresses; 0: a free one, see ws_server_port() */
     unsigned unix_mode;         /* rights of the files of Unix sockets, such as 0660; at no moment
-                                   are they wider. To connect takes the right to write. 0: what
-                                   the umask leaves of 0777 */
-    const char *const *origins; /* to allow besides the pages of our own host; ends with NULL */
-    const char *scheme;         /* "http" or "https": how browsers reach us; pages of our own host
-                                   under the other are refused. NULL: X-Forwarded-Proto or
-                                   Forwarded in the request says it, without these both will do */
-    size_t max_message;         /* bytes of a message or request body where the endpoint names none;
-                                   0: 16 MiB */
+                                   are they wider. Connecting takes the right to write. 0: 0777 less
+                                   the umask */
+    const char *const *origins; /* to allow besides the pages of the server's own host; ends with
+                                   NULL */
+    const char *scheme;         /* "http" or "https": how browsers reach the server; pages of its
+                                   own host under the other scheme are refused. NULL: as
+                                   X-Forwarded-Proto or Forwarded in the request says, without these
+                                   both are allowed */
+    size_t max_message;         /* bytes of a message or request body where the endpoint sets no
+                                   limit; 0: 16 MiB */
     size_t max_queue;           /* unsent bytes of one connection; 0: max_message + 1 MiB. What was
-                                   sent in the turn of the loop that runs does not count, see
+                                   sent in the current turn of the loop does not count, see
                                    ws_send() */
     size_t max_memory;          /* bytes buffered for all connections together; 0: 256 MiB */
     size_t high_water;          /* unsent bytes above which a connection is not read; 0: 64 KiB;
@@ -96,18 +99,18 @@ struct ws_options {
     size_t max_clients;         /* 0: as many as RLIMIT_NOFILE allows */
     unsigned handshake_timeout_ms; /* for the head of a request to come in, and for the next one on
                                       the same connection to begin; 0: 10 s */
-    unsigned close_timeout_ms;     /* for a Close, unless output still moves, and for a stop;
-                                      0: 5 s */
+    unsigned close_timeout_ms;     /* for a Close, unless the peer still takes output, and for a
+                                      stop; 0: 5 s */
     unsigned ping_interval_ms;     /* of silence before a ping; 0: 30 s; UINT_MAX: never ping */
     unsigned ping_timeout_ms;      /* for anything to come after a ping; 0: 20 s */
     unsigned message_timeout_ms;   /* for a message or a request body to come in, from its first
-                                      byte; each time when 64 KiB or more of it have come meanwhile,
-                                      it gets as long again; 0: 30 s; UINT_MAX: no limit */
+                                      byte; if 64 KiB or more of it have come in that time, it gets
+                                      as long again; 0: 30 s; UINT_MAX: no limit */
     enum ws_log_level log_level;   /* least important lines wanted; 0: WS_LOG_ERROR */
     void (*log)(void *arg, enum ws_log_level level,
-                const char *line); /* no newline; NULL: silence. Of one kind, 5 errors a second or
-                                      100 other lines, then one with their number; frames that
-                                      are traced have no such limit */
+                const char *line); /* no newline; NULL: no log. Of one kind at most 5 errors or 100
+                                      other lines a second, then one line with the number of the
+                                      rest; traced frames have no such limit */
     void *log_arg;
 };
 
@@ -127,9 +130,9 @@ int ws_server_step(struct ws_server *s, int timeout_ms);
  * It belongs to the server. */
 int ws_server_fd(const struct ws_server *s);
 
-/* Stop accepting, send Close 1001 to everybody, wait at most close_timeout_ms for their answers,
- * and let run/step return 0. A second call ends the waiting. Allowed in any thread and signal
- * handler. */
+/* Stop accepting, send Close 1001 to all open connections, wait at most close_timeout_ms for their
+ * answers, and let run/step return 0. A second call ends the waiting. Allowed in any thread and
+ * signal handler. */
 void ws_server_stop(struct ws_server *s);
 
 /* Close what is still open (on_close is called) and free everything. Not from a callback. NULL is
@@ -150,38 +153,39 @@ struct ws_stats ws_server_stats(const struct ws_server *s);
 
 /* What happens below one path prefix. Each callback may be NULL. */
 struct ws_handlers {
-    /* The head of a plain request is there, and its body has not been read. Called for each one,
+    /* The head of a plain request is complete, and its body has not been read. Called for each one,
      * with a body or without. Return to get the request in on_request, or do without its body:
      * answer by ws_respond(), now or any time before on_request, which is not called then. After an
      * answer that does not wait for the body the connection closes, and what comes of the body is
      * discarded, unless there is none, or it has Content-Length and came whole together with the
-     * head. 100 Continue goes to those alone whose head was not answered. `req` is valid until
-     * return; ws_data() lasts until on_request. RFC 9110 §10.1.1, RFC 9112 §9.3, §9.6. */
+     * head. 100 Continue is sent only when the head was not answered. `req` is valid until return;
+     * ws_data() lasts until on_request. RFC 9110 §10.1.1, RFC 9112 §9.3, §9.6. */
     void (*on_head)(struct ws_conn *c, const struct ws_request *req);
 
-    /* A plain request is there, body and all. Answer it now or later by ws_respond(), once. Without
-     * this callback plain requests get 426. `req` is valid until return. RFC 9112 §3, §6. */
+    /* A plain request is complete, with its body. Answer it now or later by ws_respond(), once.
+     * Without this callback plain requests get 426. `req` is valid until return. RFC 9112 §3,
+     * §6. */
     void (*on_request)(struct ws_conn *c, const struct ws_request *req);
 
-    /* A plain request whose head was in order will not come to on_request, and the connection will
-     * close: 413 for a body over max_message (at once where Content-Length says so), 400 or 431 for
-     * malformed chunks, 408 for a body that took too long, 503 without memory or when the server
-     * stops, 426 without on_request. Answer it by ws_respond() before you return, with this status
-     * or another and headers of your own, or it gets a line of text. `req` is valid until
+    /* on_request will not be called for a plain request whose head was in order, and the connection
+     * will close: 413 for a body over max_message (at once where Content-Length says so), 400 or
+     * 431 for malformed chunks, 408 for a body that took too long, 503 without memory or when the
+     * server stops, 426 without on_request. Answer it by ws_respond() before you return, with this
+     * status or another and headers of your own, or it gets a line of text. `req` is valid until
      * return. */
     void (*on_refuse)(struct ws_conn *c, const struct ws_request *req, int status);
 
-    /* A request that on_head or on_request was called for ends without your answer, for the client
-     * went away or the server refuses it; `c` ends here. Set it when you answer late, or keep
-     * something between on_head and on_request, for nothing else tells that ws_respond() must not
-     * be called any more. Without it a client that only shut down its sending side behind a whole
-     * request still gets its answer. */
+    /* A request that on_head or on_request was called for is void: it will not be answered, for the
+     * client went away or the server refuses it; `c` ends here. Set this callback when you answer
+     * late, or keep something between on_head and on_request: nothing else tells you that
+     * ws_respond() must not be called any more. Without it a client that only shut down its sending
+     * side behind a whole request still gets its answer. */
     void (*on_abort)(struct ws_conn *c);
 
-    /* An opening handshake is in order. Refuse it with ws_respond(), or accept it on your own terms
-     * with ws_accept(), or do neither to accept it with the first subprotocol that fits. Where
-     * ws_respond() fails and nothing else follows, it is refused with 500. `req` is valid until
-     * return. RFC 6455 §4.2.2. */
+    /* An opening handshake is in order. Refuse it with ws_respond(), or accept it with ws_accept()
+     * and your own subprotocol and headers, or do neither to accept it with the first subprotocol
+     * that fits. Where ws_respond() fails and nothing else follows, it is refused with 500. `req`
+     * is valid until return. RFC 6455 §4.2.2. */
     void (*on_upgrade)(struct ws_conn *c, const struct ws_request *req);
 
     /* The connection is open: the 101 is on its way, and what is sent from here comes right after
@@ -192,7 +196,7 @@ struct ws_handlers {
      * `data` is valid until return, and never NULL. RFC 6455 §6.2. */
     void (*on_message)(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len);
 
-    /* After a send returned WS_QUEUED: the queue has emptied below half the high-water mark. */
+    /* After a send returned WS_QUEUED: the queue has fallen to half the high-water mark. */
     void (*on_drain)(struct ws_conn *c);
 
     /* The connection has ended, exactly once per on_open; no more can be sent, and `c` is freed
@@ -204,10 +208,10 @@ struct ws_handlers {
     size_t max_message;              /* bytes of a message or request body; 0: the server's */
     const char *const *subprotocols; /* in order of preference, ends with NULL; borrowed for good */
     const char *const *origins;      /* as in ws_options, which holds where this is NULL */
-    bool local_files;                /* let "Origin: file://" in, too. Clients on small devices send
+    bool local_files;                /* allow "Origin: file://", too. Clients on small devices send
                                         it, and WebViews of old Androids for pages of their app. But
-                                        there a page that was saved to a file has it as well, and
-                                        comes with the user's cookies; today's browsers say null */
+                                        there a page that was saved to a file sends it as well, with
+                                        the user's cookies; today's browsers send null */
     void *user;                      /* for ws_user() */
 };
 
@@ -280,13 +284,13 @@ enum { WS_BURST_MAX = 16 * 1024 * 1024 };
 
 /* Send one message. All that is sent to a connection in one turn leaves in one system call.
  *
- *   opcode      WS_OP_TEXT (the caller vouches for UTF-8) or WS_OP_BINARY
+ *   opcode      WS_OP_TEXT (the caller guarantees UTF-8) or WS_OP_BINARY
  *   data, len   `len` bytes, copied before return; may be NULL and 0
  *
  * How much may be sent from one callback? What the socket takes, max_queue, and WS_BURST_MAX more;
  * or one message of any size. Memory must be there for it, see ws_account_new(). Whether the peer
  * is a slow reader is judged by what is still unsent of earlier turns of the loop: that and this
- * message must be within max_queue. Whoever has more to send waits for on_drain.
+ * message must be within max_queue. To send more, wait for on_drain.
  *
  * Returns WS_SENT or WS_QUEUED, which is not yet delivered; else nothing was queued: WS_ERR_CLOSED,
  * WS_ERR_FULL, WS_ERR_NOMEM, or WS_ERR_INVALID for another opcode. RFC 6455 §5.6, §6.1 */
@@ -299,14 +303,14 @@ int ws_ping(struct ws_conn *c, const void *data, size_t len);
 /* Begin the closing handshake: what was sent before is still delivered, what comes from now on is
  * discarded. `code` 0 sends a Close without status and reason; `reason` is UTF-8 or NULL, cut at
  * 123 bytes, copied. on_close follows, never from inside this call. Returns 0, WS_ERR_CLOSED,
- * WS_ERR_INVALID (a code not for the wire), WS_ERR_NOMEM. RFC 6455 §7.1.2 */
+ * WS_ERR_INVALID (a code that must not be sent), WS_ERR_NOMEM. RFC 6455 §7.1.2 */
 int ws_close(struct ws_conn *c, unsigned code, const char *reason);
 
 /* Read nothing more from the peer for now, and hand over nothing of what was read: no message, no
- * request, no body of a request whose head is there. Where the application works more slowly than
- * the peer sends, this lets the peer wait. It is neither pinged nor late meanwhile. That it has
- * gone is known at once when both sides are closed, and ends the pause; else when reading goes
- * on. */
+ * request, no body of a request whose head is there. For an application that works more slowly than
+ * the peer sends: the peer has to wait. Meanwhile the peer is neither pinged nor late. When both
+ * sides are shut down, or reset, this is noticed at once and ends the pause; the peer's FIN alone
+ * is noticed when reading goes on. */
 void ws_pause(struct ws_conn *c);
 void ws_resume(struct ws_conn *c);
 
@@ -317,7 +321,7 @@ struct ws_server *ws_conn_server(const struct ws_conn *c);
 uint64_t ws_conn_id(const struct ws_conn *c);                         /* from 1, never reused */
 struct ws_conn *ws_conn_find(const struct ws_server *s, uint64_t id); /* an open one, or NULL */
 size_t ws_conn_queued(const struct ws_conn *c);                       /* unsent bytes */
-/* As many of these were sent to it before this turn of the loop: what the peer was slow to read. */
+/* Unsent bytes that were queued before this turn of the loop: the peer was slow to read them. */
 size_t ws_conn_backlog(const struct ws_conn *c);
 
 /* Write the peer's address, "127.0.0.1:5000", "[::1]:5000" or "unix", and a NUL; returns `out`.
@@ -325,27 +329,27 @@ size_t ws_conn_backlog(const struct ws_conn *c);
 enum { WS_ADDRESS_SIZE = 64 };
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE]);
 
-/* The peer's host as a number: its IPv4 address, or the first 64 bits of its IPv6 address, for
- * whoever has one address of such a prefix commonly has them all. False where there is none to tell
- * apart, as behind a Unix socket. */
+/* The peer's host as a number: its IPv4 address, or the first 64 bits of its IPv6 address, for a
+ * user of one address of such a prefix commonly has all of them. False where there is no host, as
+ * behind a Unix socket. */
 bool ws_conn_host(const struct ws_conn *c, uint64_t *host);
 
 /* --- rooms ------------------------------------------------------------------------------------ */
 
-/* A room is there while somebody is in it. Joining twice is joining once; on_close still sees the
- * rooms, and they are left after it. Names are any bytes, copied. Returns 0, WS_ERR_CLOSED,
- * WS_ERR_FULL (max_memory) or WS_ERR_NOMEM. */
+/* A room exists while it has a member. Joining twice has the effect of joining once. In on_close
+ * `c` is still in its rooms, and leaves them after it. Names are any bytes, copied. Returns 0,
+ * WS_ERR_CLOSED, WS_ERR_FULL (max_memory) or WS_ERR_NOMEM. */
 int ws_join(struct ws_conn *c, struct ws_str room);
-void ws_leave(struct ws_conn *c, struct ws_str room); /* nothing happens to who is not in it */
+void ws_leave(struct ws_conn *c, struct ws_str room); /* no effect when `c` is not in it */
 
 /* Room number `index` of `c`, the latest first; data is NULL behind the last one. Valid until `c`
  * leaves it. */
 struct ws_str ws_conn_room(const struct ws_conn *c, size_t index);
 
-/* Send one message to everybody in `room` but `except` (or NULL). It is encoded once. A recipient
- * whose queue would pass max_queue (see ws_send()) is closed with 1013; the others never wait for
- * it. Arguments as in ws_send(). Returns how many recipients it was queued for; or WS_ERR_INVALID,
- * WS_ERR_FULL, WS_ERR_NOMEM, and then nobody got it. */
+/* Send one message to all members of `room` except `except` (or NULL). It is encoded once. A
+ * recipient whose queue would pass max_queue (see ws_send()) is closed with 1013; the others never
+ * wait for it. Arguments as in ws_send(). Returns how many recipients it was queued for; or
+ * WS_ERR_INVALID, WS_ERR_FULL, WS_ERR_NOMEM, and then nothing was sent. */
 ptrdiff_t ws_publish(struct ws_server *s, struct ws_str room, const struct ws_conn *except,
                      enum ws_opcode opcode, const void *data, size_t len);
 
@@ -353,9 +357,9 @@ ptrdiff_t ws_publish(struct ws_server *s, struct ws_str room, const struct ws_co
 ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum ws_opcode opcode,
                        const void *data, size_t len);
 
-/* One message, encoded once, for many recipients that are no room. Arguments as in ws_send(). NULL
- * when out of memory (malloc or max_memory) or for an opcode that is not WS_OP_TEXT or
- * WS_OP_BINARY. Give it up with ws_release_prepared(), before ws_server_free(). */
+/* One message, encoded once, for many recipients that are not a room. Arguments as in ws_send().
+ * NULL when out of memory (malloc or max_memory) or for an opcode that is not WS_OP_TEXT or
+ * WS_OP_BINARY. Release it with ws_release_prepared(), before ws_server_free(). */
 struct ws_prepared *ws_prepare(struct ws_server *s, enum ws_opcode opcode, const void *data,
                                size_t len);
 
@@ -366,31 +370,31 @@ void ws_release_prepared(struct ws_prepared *m); /* NULL is allowed */
 
 /* --- services --------------------------------------------------------------------------------- */
 
-/* What the core has anyway and protocols on top of it need as well. Base64 is RFC 4648 §4: encoding
+/* Functions of the core that protocols on top of it need as well. Base64 is RFC 4648 §4: encoding
  * writes WS_BASE64_SIZE(len) characters and no NUL; decoding is strict, writes at most len / 4 * 3
  * bytes, allows `out` to be `text` itself, and returns their number, or WS_ERR_INVALID. */
 #define WS_BASE64_SIZE(n) (((n) + 2) / 3 * 4)
 size_t ws_base64_encode(char *out, const void *data, size_t len);
 ptrdiff_t ws_base64_decode(void *out, const char *text, size_t len);
 
-/* Is `origin`, the value of an Origin field, on this list, as ws_options has one? NULL is an empty
- * list; without a field (data NULL) only "*" will do. */
+/* Is `origin`, the value of an Origin field, on this list, which is as in ws_options? NULL is an
+ * empty list; without a field (data NULL) only "*" allows it. */
 bool ws_origin_allowed(struct ws_str origin, const char *const *origins);
 
-/* Why `origin` as an item of such a list would fit nothing that is ever sent, or not what was
- * meant; NULL when it is fine. The text is constant. */
+/* Why `origin` as an item of such a list would match no field that is ever sent, or other fields
+ * than intended; NULL when it is fine. The text is constant. */
 const char *ws_origin_fault(const char *origin);
 
 /* Is this a whole UTF-8 text? RFC 3629 */
 bool ws_utf8_valid(const void *text, size_t len);
 
-/* Fill `out[0..len)` with bytes that nobody can guess, for keys and ids. Does not wait once a
- * server has been made: ws_server_new() waits for the system to have such bytes. Returns 0, or
- * WS_ERR_SYSTEM where it has none, with errno. */
+/* Fill `out[0..len)` with unpredictable bytes, for keys and ids. Does not wait once a server has
+ * been made: ws_server_new() waits for the system to have such bytes. Returns 0, or WS_ERR_SYSTEM
+ * where it has none, with errno. */
 int ws_random(void *out, size_t len);
 
-/* SipHash-1-3 of `data[0..len)`: what a table should hash by whose names a peer chooses. `key` is
- * the table's secret, from ws_random(). */
+/* SipHash-1-3 of `data[0..len)`: the hash for a table whose names a peer chooses. `key` is the
+ * table's secret, from ws_random(). */
 enum { WS_SIPHASH_KEY_SIZE = 16 };
 uint64_t ws_siphash(const uint8_t key[WS_SIPHASH_KEY_SIZE], const void *data, size_t len);
 
@@ -401,16 +405,17 @@ uint64_t ws_siphash(const uint8_t key[WS_SIPHASH_KEY_SIZE], const void *data, si
  * may hold half as much as is left of max_memory to all, and the accounts of one address (IPv4, or
  * a /64 of IPv6) together as much. The last 1/16 of max_memory is for blocks under 1 KiB.
  *
- * A new account for the peer of `c`, valid also when `c` has ended; or for nobody's memory, such as
- * a message on its way to many, where `c` is NULL: that has no share. One reference is the
- * caller's. NULL when out of memory. */
+ * A new account for the peer of `c`, valid also when `c` has ended; or, where `c` is NULL, for
+ * memory of no single peer, such as a message for many: there is no share for that. One reference
+ * is the caller's. NULL when out of memory. */
 struct ws_account *ws_account_new(struct ws_server *s, const struct ws_conn *c);
 struct ws_account *ws_account_keep(struct ws_account *a); /* one reference more; returns `a` */
-void ws_account_release(struct ws_account *a); /* one less, and for the last one all of its memory
-                                                  has been freed; NULL is allowed */
+void ws_account_release(struct ws_account *a); /* one less; before the last one is released all of
+                                                  its memory must have been freed; NULL is
+                                                  allowed */
 
 /* A block of `size` bytes (not 0), all zero, that counts in `a`; NULL when there is no memory, as
- * for any block after ws_server_free(). It ends by ws_account_give(), also then. */
+ * for any block after ws_server_free(). It is freed by ws_account_give(), also then. */
 void *ws_account_take(struct ws_account *a, size_t size);
 /* Make the block `p` of `size` bytes (NULL and 0: a new one) one of `new_size`. Its content stays,
  * what is new is not cleared. NULL when there is no memory, and then nothing has changed. */
@@ -429,8 +434,9 @@ uint64_t ws_server_turn(const struct ws_server *s);
 /* A turn serves many connections, so each has a share of it, some milliseconds: where one message
  * or request after another of the same peer uses that up, the others of the peer wait for the next
  * turn. Code that does many things in one callback can ask whether its share is used up, and go on
- * in a ws_timer_start() of 0 ms. `deliveries`: messages that it has queued since it asked last, but
- * for those of ws_publish(), ws_broadcast() and ws_send_prepared(), which count by themselves. */
+ * in a ws_timer_start() of 0 ms. `deliveries`: messages that it has queued since it asked last,
+ * except those of ws_publish(), ws_broadcast() and ws_send_prepared(), which count by
+ * themselves. */
 bool ws_turn_over(struct ws_server *s, size_t deliveries);
 
 /* Run fn(arg) on the loop, never inside this call. Allowed in any thread. Posts run in the order
@@ -446,7 +452,7 @@ struct ws_timer *ws_timer_start(struct ws_server *s, unsigned delay_ms, void (*f
 void ws_timer_cancel(struct ws_timer *t); /* NULL is allowed */
 
 /* A timer for more than one time, which ends by ws_timer_cancel() or with the server. Its memory
- * counts in `a`, which lives longer; NULL: in no account. NULL when out of memory: but to set it
+ * counts in `a`, which must live longer; NULL: in no account. NULL when out of memory; setting it
  * never fails. Setting one that is set moves it. */
 struct ws_timer *ws_timer_new(struct ws_server *s, struct ws_account *a, void (*fn)(void *arg),
                               void *arg);
