@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * AVX2: vectors of 32 bytes, which nearly every x86-64 CPU since 2013 has, but not every one, so
- * that the compiler may not use them unasked. A function marked USES_AVX2 is compiled for them and
- * may run only where has_avx2() says so. On other machines the mark means nothing and the answer is
- * no. */
+ * the compiler may not use them by default. A function marked USES_AVX2 is compiled for them and
+ * may run only where has_avx2() is true. On other machines USES_AVX2 is empty and has_avx2() is
+ * false. */
 #ifndef AVX2_H
 #define AVX2_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Blocks of memory, on the heap or mapped; see block.h. Everybody knows the size of a block that is
- * freed, so nothing is kept in front of it. */
+ * Blocks of memory, on the heap or mapped; see block.h. The caller passes the size of a block that
+ * it frees, so no header is kept in front of it. */
 #define _GNU_SOURCE 1 /* mremap, and what -std=c11 hides; for those who copy this file */
 #include "block.h"
 
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* AddressSanitizer watches the ends of what malloc gives, not those of mappings. */
+/* AddressSanitizer checks the ends of malloc's blocks, not those of mappings. */
 #ifndef BLOCK_MAPS
 #if defined(__SANITIZE_ADDRESS__)
 #define BLOCK_MAPS 0
@@ -46,8 +46,8 @@ size_t block_size(size_t size)
     return size >= BLOCK_PAGED ? round_up(size, BLOCK_PAGE) : round_up(size + BLOCK_WORD, 16);
 }
 
-/* What a block really has: whole pages also where it is not mapped, for it may be used again for
- * any size that takes as many. */
+/* The bytes that a block really has: whole pages also where it is not mapped, for it may be reused
+ * for any size of as many pages. */
 static size_t room(size_t size)
 {
     return size >= BLOCK_PAGED ? block_size(size) : size;
@@ -60,8 +60,8 @@ static void *map(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Where a mapping would be cut in two, and there are as many already as the kernel allows (sysctl
- * vm.max_map_count), it refuses; then at least the pages go back. */
+/* munmap() fails where it would cut a mapping in two and the kernel allows no more of them (sysctl
+ * vm.max_map_count); then at least the pages go back. */
 static void unmap(void *p, size_t size)
 {
     if (munmap(p, room(size)) != 0)

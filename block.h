@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory by the block. From half a page on a block is mapped by itself, so that the pages of what
- * is freed go back to the kernel: a heap keeps them wherever a smaller block behind them is in use,
- * and a peer that frees every second block can make it keep several times what is used. Knows no
- * descriptor and no clock. */
+ * Memory by the block. From half a page on a block is mapped by itself, so that its pages go back
+ * to the kernel when it is freed: a heap keeps free pages wherever a smaller block behind them is
+ * in use, and a peer that has every second block freed can make it keep several times what is used.
+ * Knows no descriptor and no clock. */
 #ifndef BLOCK_H
 #define BLOCK_H
 
@@ -11,11 +11,11 @@
 
 enum {
     BLOCK_PAGE = 4096,
-    BLOCK_PAGED = BLOCK_PAGE / 2, /* from so many bytes on a block is whole pages, mapped */
-    BLOCK_WORD = 8 /* what malloc keeps in front of a smaller one, which it rounds up to 16 */
+    BLOCK_PAGED = BLOCK_PAGE / 2, /* a block of so many bytes or more is whole pages, mapped */
+    BLOCK_WORD = 8 /* malloc's header of a smaller block; their sum is rounded up to 16 */
 };
 
-/* How much memory a block of `size` bytes takes; SIZE_MAX for sizes that there cannot be. */
+/* How much memory a block of `size` bytes takes; SIZE_MAX for sizes that are not possible. */
 size_t block_size(size_t size);
 
 /* A new block, not cleared; NULL when out of memory. `size` is not 0. */
@@ -27,8 +27,7 @@ void *block_resize(void *p, size_t size, size_t new_size);
 
 void block_free(void *p, size_t size); /* NULL and 0 are allowed */
 
-/* Memory that is kept for later and that nobody may touch meanwhile: AddressSanitizer watches that
- * in between. */
+/* Between these calls the memory must not be accessed: AddressSanitizer reports it. */
 void block_hide(void *p, size_t size);
 void block_show(void *p, size_t size);
 

@@ -14,7 +14,7 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Large capacities are whole pages: that is what they take in any case. */
+/* Large capacities are whole pages, since the blocks take whole pages in any case. */
 static size_t whole(size_t cap)
 {
     return cap < BLOCK_PAGED ? cap : block_size(cap);

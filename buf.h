@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Growable bytes, counted in an account; whatever the account does not allow is refused, and the
- * buffer stays as it was. Pure.
+ * Growable bytes, counted in an account; a call that exceeds the account fails, and the buffer
+ * stays as it was. Pure.
  *
  * A buffer that is all zero is empty and owns nothing; _release brings it back there. All calls for
  * one buffer name the same account. */
@@ -21,16 +21,15 @@ struct buf {
 
 /* Make room for `n` bytes behind b->len without changing the content.
  *
- *   most   bytes that are announced for the buffer, as far as is known; SIZE_MAX: not known. It
- *          grows by doubling, so that appending byte by byte is linear, but past `most` by a
- *          quarter of its size at a time, and never past what is needed where the account has no
- *          more
+ *   most   bytes that are announced for the buffer; SIZE_MAX: not known. It grows by doubling, so
+ *          that appending byte by byte is linear, but past `most` by a quarter of its size at a
+ *          time, and only to what is needed where the account has no more
  *
  * Returns 0, ACCOUNT_FULL or ACCOUNT_NOMEM; on failure `b` is unchanged. */
 int buf_reserve(struct buf *b, struct account *a, enum account_kind kind, size_t n, size_t most);
 
 /* `n` bytes will come into `b`, which is empty: begin with a spare block that has room for all of
- * them, if there is one. Otherwise nothing happens: what is only announced gets no memory. */
+ * them, if there is one. Otherwise nothing happens: no new memory is taken for announced bytes. */
 void buf_expect(struct buf *b, struct account *a, enum account_kind kind, size_t n);
 
 /* Append a copy of `data[0..n)`. Returns as buf_reserve. */

@@ -7,8 +7,8 @@
 
 #include "block.h"
 
-/* IPv4 in the low 32 bits. No IPv6 prefix looks like that: 0::/32 is IPv4 in another notation, and
- * is taken for what it means. */
+/* IPv4 in the low 32 bits. No IPv6 prefix in use looks like that: 0::/32 is reserved; of it only
+ * ::1 (key 0) and IPv4 in IPv6 notation occur. */
 uint64_t host_key(const uint8_t *address, size_t len)
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};

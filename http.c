@@ -5,7 +5,7 @@
  *
  * Whatever RFC 9112 lets a lenient server repair (bare LF, obs-fold, space before the colon, white
  * space between a chunk size and its CRLF) is refused here: a proxy in front may repair it another
- * way, and two readings of one request are a request smuggled (§11.2). */
+ * way, and a request with two readings allows request smuggling (§11.2). */
 #define _GNU_SOURCE 1 /* gmtime_r, which -std=c11 hides; for those who copy this file */
 #include "http.h"
 
@@ -63,9 +63,9 @@ static bool is_token_char(char c)
 }
 
 /* Where in a request target or in Host a character may stand as it is: RFC 3986 §3.2.2 to §3.4,
- * with two exceptions. The comma is legal in a host, and refused: it is how two Host fields look
- * after a proxy has joined them. And a query may have what browsers send in it though no URI has
- * it: of what is printable the URL standard encodes '"', '#', '<' and '>' there, and nothing else
+ * with two exceptions. The comma is legal in a host, and refused: two Host fields that a proxy has
+ * joined have one. And a query may have characters that browsers send though no URI has them: of
+ * printable characters the URL standard encodes '"', '#', '<' and '>' there, and no other
  * (https://url.spec.whatwg.org/#query-percent-encode-set). */
 enum { IN_HOST = 1, IN_PATH = 2, IN_QUERY = 4 };
 
@@ -108,8 +108,8 @@ bool http_is_token(struct ws_str s)
     return s.len > 0;
 }
 
-/* How many bytes from the start are text. In steps of 8 while none of them is under 0x20 (as the
- * HTAB is, too) or 0x7F: a subtraction sets bit 7 of a byte where it borrows. */
+/* The number of bytes from the start that are text. In steps of 8 while none of them is under 0x20
+ * (as the HTAB is, too) or 0x7F: a subtraction sets bit 7 of a byte where it borrows. */
 static size_t text_run(const char *data, size_t len)
 {
     const uint64_t each = 0x0101010101010101u;
@@ -160,8 +160,8 @@ static bool cut(struct ws_str *rest, char c, struct ws_str *before)
 
 /* --- end of the head -------------------------------------------------------------------------- */
 
-/* The words of the request line have each their own limit, and the status for one too long is known
- * before the line ends. */
+/* Each word of the request line has its own limit, and the status for a word that is too long is
+ * known before the line ends. */
 static const struct {
     size_t max;
     int status;
@@ -222,7 +222,7 @@ int http_head_scan(struct http_scan *scan, const char *buf, size_t len)
 {
     size_t end = len < HTTP_HEAD_MAX ? len : HTTP_HEAD_MAX;
 
-    /* `at` stays on the byte that decided, so that asking again gives the same answer. */
+    /* `at` stays on the byte that decided, so that another call returns the same. */
     for (; scan->at < end; scan->at++) {
         char c = buf[scan->at];
         bool after_cr = scan->at > 0 && buf[scan->at - 1] == '\r';
@@ -235,7 +235,7 @@ int http_head_scan(struct http_scan *scan, const char *buf, size_t len)
                 return (int)++scan->at;
         } else if (c != '\r') {
             status = scan_byte(scan, c);
-            if (status == 0) /* most of a head is words and fields */
+            if (status == 0) /* most bytes of a head are in words and fields */
                 scan->at += scan_run(scan, buf + scan->at + 1, end - scan->at - 1);
         }
         if (status < 0)
@@ -252,8 +252,8 @@ static int refuse_with(const char **why, int status, const char *text)
     return -status;
 }
 
-/* How many bytes at the front of `s` may stand in `place`: characters that may be there, and those
- * that are written as '%' and two hexadecimal digits. */
+/* How many bytes at the front of `s` may stand in `place`: characters that are allowed there, and
+ * '%' with two hexadecimal digits. */
 static size_t place_length(struct ws_str s, unsigned place)
 {
     size_t n = 0;
@@ -318,7 +318,7 @@ static int parse_path(struct http_request *r, struct ws_str s, const char **why)
     return 0;
 }
 
-/* absolute-form, RFC 9112 §3.2.2: its authority goes before the Host field. */
+/* absolute-form, RFC 9112 §3.2.2: its authority replaces the Host field. */
 static int parse_absolute_form(struct http_request *r, const char **why)
 {
     size_t scheme = starts_nocase(r->target, "http://") ? 7 : 8;
@@ -547,7 +547,7 @@ bool http_request_has_token(const struct http_request *r, const char *name, cons
 
 /* --- what the fields mean --------------------------------------------------------------------- */
 
-/* RFC 9112 §3.2: one Host on 1.1, which 1.0 did not know yet. */
+/* RFC 9112 §3.2: one Host on 1.1; 1.0 did not have it yet. */
 static int judge_host(struct http_request *r, const char **why)
 {
     size_t count;
@@ -582,7 +582,7 @@ static bool parse_length(struct ws_str s, uint64_t *out)
 static int judge_length(struct http_request *r, const char **why)
 {
     static const char name[] = "Content-Length";
-    size_t at = field_next(r, 0, name); /* there is one: the caller has looked */
+    size_t at = field_next(r, 0, name); /* there is one: the caller has checked */
     struct ws_str first = r->fields[at].value;
 
     for (size_t i = at; i < r->field_count; i = field_next(r, i + 1, name)) {
@@ -602,8 +602,8 @@ static bool is_chunked(struct ws_str coding)
     return http_is_nocase(coding, "chunked");
 }
 
-/* RFC 9112 §6.3, §7: the codings of all fields are one list. Unless its last member is chunked,
- * nothing says where the body ends. Others in front of it would have to be decoded. */
+/* RFC 9112 §6.3, §7: the codings of all fields are one list. Unless its last member is chunked, the
+ * end of the body is not defined. Codings in front of it would have to be decoded. */
 static int judge_codings(struct http_request *r, const char **why)
 {
     static const char name[] = "Transfer-Encoding";
@@ -635,7 +635,7 @@ static int judge_codings(struct http_request *r, const char **why)
     return 0;
 }
 
-/* RFC 9112 §6.1 and §6.3: where the body ends must have one answer only. */
+/* RFC 9112 §6.1 and §6.3: the end of the body must be defined in one way only. */
 static int judge_framing(struct http_request *r, const char **why)
 {
     bool coded = field_next(r, 0, "Transfer-Encoding") < r->field_count;
@@ -682,8 +682,8 @@ int http_request_parse(struct http_request *r, const char *buf, size_t len, cons
 
 /* --- body ------------------------------------------------------------------------------------- */
 
-/* The chunked coding, RFC 9112 §7.1. Each state names what the next byte belongs to, or what it
- * stands behind. */
+/* The chunked coding, RFC 9112 §7.1. Each state names the element that the next byte belongs to, or
+ * comes after. */
 enum chunk_state {
     CHUNK_SIZE,
     CHUNK_EXT_GAP,      /* white space, which only a ';' may end */
@@ -718,7 +718,7 @@ int http_body_begin(struct http_body *b, const struct http_request *r, uint64_t 
     return 0;
 }
 
-/* One more byte that tells nothing of the payload: not for ever. */
+/* Count one byte that is not payload; their number is limited. */
 static int chunk_overhead(struct http_body *b)
 {
     return ++b->overhead > CHUNK_OVERHEAD_MAX ? -431 : 0;
@@ -730,7 +730,7 @@ static int chunk_digit(struct http_body *b, int value)
         return -400; /* the shift would lose a digit */
     b->remaining = b->remaining << 4 | (uint64_t)value;
     if (b->digits == CHUNK_DIGITS)
-        return chunk_overhead(b); /* it still fits: some in front are zeros */
+        return chunk_overhead(b); /* the size still fits: the first digits are zeros */
     b->digits++;
     return 0;
 }
@@ -815,7 +815,7 @@ static int trailer_byte(enum chunk_state state, char c)
     }
 }
 
-/* Byte `c` of an extension or a trailer has been judged, and is dropped. */
+/* Byte `c` of an extension or a trailer has been checked, and is dropped. */
 static int chunk_skip(struct http_body *b, char c, int next)
 {
     if (next < 0)
@@ -871,14 +871,14 @@ static int chunk_byte(struct http_body *b, char c)
         return chunk_expect(b, c, '\n', CHUNK_TRAILER_START);
     case CHUNK_END_LF:
         return chunk_expect(b, c, '\n', CHUNK_DONE);
-    case CHUNK_DATA: /* body_take() has it */
+    case CHUNK_DATA: /* see body_take() */
     case CHUNK_DONE:
         break;
     }
     return -400;
 }
 
-/* As much of the payload as there is. */
+/* The payload bytes among the next `len` bytes. */
 static size_t body_take(struct http_body *b, size_t len)
 {
     size_t n = b->remaining < len ? (size_t)b->remaining : len;
@@ -1058,7 +1058,7 @@ static void put_digits(char *out, int n, int digits)
 
 void http_date(char out[HTTP_DATE_SIZE], int64_t unix_seconds)
 {
-    /* What four digits of a year can say: 0000-01-01 to 9999-12-31. Beyond: the nearest. */
+    /* The years with four digits: 0000-01-01 to 9999-12-31. Beyond: the nearest. */
     const int64_t first = -INT64_C(62167219200), last = INT64_C(253402300799);
     time_t t = (time_t)(unix_seconds < first ? first : unix_seconds > last ? last : unix_seconds);
     struct tm date;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * HTTP/1.1 as a server meets it, RFC 9112: the head of a request, its body, the head of a response.
+ * HTTP/1.1 on the server's side, RFC 9112: the head of a request, its body, the head of a response.
  * Strict on purpose: a request that two parsers could read differently is refused, not guessed at
  * (RFC 9112 §11.2). Left out: obs-fold, HTTP/0.9, authority-form and CONNECT. Pure.
  *
- * The caller finds the end of the head with http_head_scan(), which looks at every byte once
- * however the bytes arrive; then http_request_parse() takes the whole head apart with pointers into
- * it. */
+ * The caller finds the end of the head with http_head_scan(), which reads every byte once, however
+ * the bytes arrive; then http_request_parse() splits the whole head into pointers into it. */
 #ifndef HTTP_H
 #define HTTP_H
 
@@ -20,7 +19,7 @@ enum {
     HTTP_HEAD_MAX = 16384,  /* request line and fields, with every CRLF; beyond: 431 */
     HTTP_FIELDS_MAX = 100,  /* beyond: 431 */
     HTTP_TARGET_MAX = 8192, /* beyond: 414 */
-    HTTP_METHOD_MAX = 32,   /* beyond: 400, since nobody has such a method */
+    HTTP_METHOD_MAX = 32,   /* beyond: 400; no method is so long */
     HTTP_NEED_MORE = 0      /* not an error: the input ends too early */
 };
 
@@ -53,7 +52,7 @@ struct http_request {
 
 /* How far the search for the end of a head has come. All zero at the first byte of a request. */
 struct http_scan {
-    size_t at;         /* bytes looked at */
+    size_t at;         /* bytes scanned */
     size_t line_start; /* where the line that is being read begins */
     size_t lines;      /* lines ended so far, without the empty ones before the request line */
     size_t word_start; /* where the word of the request line that is being read begins */
@@ -70,7 +69,7 @@ struct http_scan {
  * for a head or a number of fields over the limit. */
 int http_head_scan(struct http_scan *scan, const char *buf, size_t len);
 
-/* Take apart the head `buf[0..len)`, whose length http_head_scan() returned.
+/* Parse the head `buf[0..len)`, whose length http_head_scan() returned.
  *
  * Returns 0 with `*r` filled in, or a negated status with `*why` set to a text that says what is
  * wrong: -400, -431, -414, -501 for CONNECT and for a transfer coding in front of chunked, -505 for
@@ -79,7 +78,7 @@ int http_head_scan(struct http_scan *scan, const char *buf, size_t len);
 int http_request_parse(struct http_request *r, const char *buf, size_t len, const char **why);
 
 /* The value of field `name` (any case), or one with data NULL when it is absent. With several
- * fields of that name: the first. `*count`, unless NULL, gets how many there are. */
+ * fields of that name: the first. `*count`, unless NULL, gets their number. */
 struct ws_str http_request_field(const struct http_request *r, const char *name, size_t *count);
 
 /* The value of the first parameter `name` of a query such as "a=1&name=x", still percent-encoded;
@@ -95,8 +94,8 @@ bool http_request_has_token(const struct http_request *r, const char *name, cons
  * the front of `*rest`. Returns false at the end. Commas inside quoted-strings do not separate. */
 bool http_list_next(struct ws_str *rest, struct ws_str *member);
 
-/* The last member of the lists in all fields of this name; data NULL when there is none. Of fields
- * to which each proxy adds a member, that of the proxy next to us. */
+/* The last member of the lists in all fields of this name; data NULL when there is none. In fields
+ * to which each proxy adds a member, it is from the proxy that connects to this server. */
 struct ws_str http_request_last_member(const struct http_request *r, const char *name);
 
 /* The value of `name` (any case) in a member such as "for=[::1];proto=https", without quotes around
@@ -118,7 +117,7 @@ bool http_is_token(struct ws_str s);                    /* RFC 9110 §5.6.2; not
 struct http_body {
     enum http_framing framing;
     uint8_t state;      /* of the chunked decoder */
-    uint8_t digits;     /* of the chunk size so far; no more are counted than 64 bits have */
+    uint8_t digits;     /* of the chunk size so far; at most 16 are counted */
     uint64_t remaining; /* of the body, or of the chunk being read */
     uint64_t total;     /* payload bytes announced so far */
     uint64_t max;       /* limit of total */
@@ -134,11 +133,12 @@ int http_body_begin(struct http_body *b, const struct http_request *r, uint64_t 
  * until
  *
  * it returns 1: the body has ended, what is behind *used belongs to the next request; or
- * HTTP_NEED_MORE with *used == len: all taken, give more when it comes; or a negated status: -400
- * for what is no chunk, chunk extension or trailer field by the grammar, -413 for a body over the
- * limit, -431 for more than 16 KiB of what is checked and dropped: extensions, trailers, and zeros
- * beyond the 16 digits of a chunk size. Chunks may be as small as they like. A return of
- * HTTP_NEED_MORE with *used < len means: take *data, then call again. RFC 9112 §6, §7.1. */
+ * HTTP_NEED_MORE with *used == len: all consumed, call again when more has come; or a negated
+ * status: -400 for bytes that are no chunk, chunk extension or trailer field by the grammar, -413
+ * for a body over the limit, -431 for more than 16 KiB of bytes that are checked and dropped:
+ * extensions, trailers, and zeros beyond the 16 digits of a chunk size. Chunks may be of any size.
+ * A return of HTTP_NEED_MORE with *used < len means: take *data, then call again. RFC 9112 §6,
+ * §7.1. */
 int http_body_decode(struct http_body *b, const char *in, size_t len, size_t *used,
                      const char **data, size_t *data_len);
 
@@ -149,18 +149,18 @@ struct http_writer {
     char *out; /* borrowed */
     size_t cap;
     size_t len;  /* bytes written; meaningless after a failure */
-    bool failed; /* did not fit, or would have let a value break out of its line */
+    bool failed; /* did not fit, or a name or value is not legal */
 };
 
 /* Write the status line. */
 void http_writer_init(struct http_writer *w, char *out, size_t cap, int status);
 
 /* Write one field. A name that is not a token or a value with CR, LF, NUL or another control
- * character (but for HTAB) fails the whole head. RFC 9110 §5.5. */
+ * character (except HTAB) fails the whole head. RFC 9110 §5.5. */
 void http_writer_field(struct http_writer *w, struct ws_str name, struct ws_str value);
 void http_writer_number(struct http_writer *w, const char *name, uint64_t value);
 
-/* Write the empty line. Returns the head's length, or -1 when anything failed on the way. */
+/* Write the empty line. Returns the head's length, or -1 when any of the writes failed. */
 ptrdiff_t http_writer_end(struct http_writer *w);
 
 /* "Not Found" for 404; "Status" for a number without a registered phrase. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server's half of the opening handshake, RFC 6455 §4.2. conn_http.c asks here and sends the
+ * The server's half of the opening handshake, RFC 6455 §4.2. conn_http.c calls it and sends the
  * answer. Left out: extensions (none is ever accepted, §9.1) and the uniqueness of offered
- * subprotocols (§4.1), which would cost a set and protect nobody. Pure. */
+ * subprotocols (§4.1), which would need a set and protect against nothing. Pure. */
 #include "http_upgrade.h"
 
 #include <string.h>
@@ -112,8 +112,8 @@ static bool parse_authority(struct web_origin *o, enum http_scheme scheme, struc
 }
 
 /* A proxy may drop the port of Host, as `proxy_set_header Host $host` of nginx does, so the port is
- * compared only where there is one. What that lets in is a page of the same host, to which cookies
- * do not tell ports apart either (RFC 6265 §8.5). */
+ * compared only where there is one. This also allows pages on other ports of the same host; cookies
+ * do not distinguish ports either (RFC 6265 §8.5). */
 static bool is_own_host(const struct web_origin *o, struct ws_str host)
 {
     size_t name_len = http_host_length(host);
@@ -134,7 +134,7 @@ bool http_origin_is_own(struct ws_str origin, struct ws_str host, enum http_sche
     struct web_origin o;
 
     if (!cut_scheme(&origin, &name))
-        return false; /* also "null", which every sandboxed page may call itself, RFC 6454 §7.1 */
+        return false; /* also "null", the origin of every sandboxed page, RFC 6454 §7.1 */
     its = http_scheme(name);
     return its != HTTP_SCHEME_UNKNOWN && (scheme == HTTP_SCHEME_UNKNOWN || scheme == its) &&
            parse_authority(&o, its, origin) && is_own_host(&o, host);
@@ -168,7 +168,7 @@ static bool is_below(struct ws_str host, struct ws_str domain)
            same_text(from_nth(host, dot + 1), domain);
 }
 
-/* Does `origin` fit the item of a list that has this scheme, and `item` behind it? */
+/* Does `origin` match the item of a list that has this scheme, and `item` behind it? */
 static bool fits_page(struct ws_str origin, enum http_scheme scheme, struct ws_str item)
 {
     enum http_scheme its = cut_page_scheme(&origin);
@@ -210,7 +210,7 @@ static bool has(struct ws_str s, char c)
 static const char stray_star[] =
     "a * stands alone, or for all hosts below one, as in https://*.example.org";
 
-/* What is wrong with what is behind http:// or https://. */
+/* The fault of the text behind http:// or https://. */
 static const char *page_fault(struct ws_str s)
 {
     bool below = cut_wildcard(&s);
@@ -253,10 +253,10 @@ const char *http_origin_fault(struct ws_str item)
     return has(item, '*') ? stray_star : NULL;
 }
 
-/* What the proxy next to us says, whose word is the last in the list: X-Forwarded-Proto, or proto
- * in Forwarded, RFC 7239 §5.4. It may be believed. A page cannot write a field of a handshake, so
- * it comes from a proxy or from a client that is no browser, which could write any Origin as well.
- * And it only narrows what a page may do: unknown, both schemes are ours. */
+/* The scheme in the last member of X-Forwarded-Proto, or proto in Forwarded, RFC 7239 §5.4: from
+ * the proxy that connects to this server. It is safe to trust. A page cannot write a field of a
+ * handshake, so it comes from a proxy or from a client that is no browser, which could write any
+ * Origin as well. And it only restricts pages: while the scheme is unknown, both match. */
 static enum http_scheme forwarded_scheme(const struct http_request *r)
 {
     struct ws_str proto = http_request_last_member(r, "X-Forwarded-Proto");
@@ -273,8 +273,7 @@ static int refuse_origin(struct http_upgrade *u, const char *why, const char *ad
     return 403;
 }
 
-/* RFC 6455 §10.2. Without Origin the client is no browser, so no user's cookies are being
- * abused. */
+/* RFC 6455 §10.2. Without Origin the client is no browser, so it cannot abuse a user's cookies. */
 static int check_origin(const struct http_request *r, const struct http_upgrade_policy *policy,
                         struct http_upgrade *u)
 {
@@ -337,7 +336,8 @@ static bool offers_are_well_formed(const struct http_request *r)
     return fields == 0 || members > 0;
 }
 
-/* The server's order decides, §4.2.2 item 5. None in common is no error: then none is agreed on. */
+/* The server's order decides, §4.2.2 item 5. It is no error when none is in common: then there is
+ * no subprotocol. */
 static int choose_subprotocol(const struct http_request *r, const char *const *ours,
                               struct http_upgrade *u)
 {
@@ -354,7 +354,7 @@ static int choose_subprotocol(const struct http_request *r, const char *const *o
 
 /* --- the handshake ---------------------------------------------------------------------------- */
 
-/* §4.2.1 items 1, 3 and 4, and no body: its bytes would be read as frames. */
+/* §4.2.1 items 1, 3 and 4, and no body: its bytes would be parsed as frames. */
 static int check_request(const struct http_request *r, struct http_upgrade *u)
 {
     if (!ws_str_is(r->method, "GET"))
@@ -385,7 +385,7 @@ static int check_version(const struct http_request *r, struct http_upgrade *u)
     return 0;
 }
 
-/* §4.2.2 item 5.4: SHA-1 of the key as it was sent and a GUID that no other protocol would add. */
+/* §4.2.2 item 5.4: SHA-1 of the key as it was sent and a GUID that no other protocol uses. */
 static void write_accept(char out[HTTP_UPGRADE_ACCEPT_SIZE], const char key[KEY_TEXT])
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server's side of the opening handshake, RFC 6455 §4.2: a parsed request in, 101 or the right
- * refusal out. Pure: it decides; the caller sends. */
+ * The server's side of the opening handshake, RFC 6455 §4.2: it takes a parsed request and returns
+ * 101 or the status of a refusal. Pure: the caller sends. */
 #ifndef HTTP_UPGRADE_H
 #define HTTP_UPGRADE_H
 
@@ -11,15 +11,15 @@
 
 enum { HTTP_UPGRADE_ACCEPT_SIZE = 28 }; /* base64 of a SHA-1 */
 
-/* By which scheme browsers reach us, as far as that is known: where a proxy ends TLS, the
- * connection itself does not tell. */
+/* By which scheme browsers reach the server, as far as that is known: where a proxy ends TLS, the
+ * connection does not show it. */
 enum http_scheme { HTTP_SCHEME_UNKNOWN, HTTP_SCHEME_HTTP, HTTP_SCHEME_HTTPS };
 
 /* What the server allows. Both lists end with NULL; a NULL list is empty. Borrowed. */
 struct http_upgrade_policy {
-    const char *const *origins;      /* as http_origin_is_listed() has it */
+    const char *const *origins;      /* as in http_origin_is_listed() */
     const char *const *subprotocols; /* in the server's order of preference */
-    enum http_scheme scheme;         /* unknown: what the proxy says in the request, if it does */
+    enum http_scheme scheme;         /* unknown: as the proxy says in the request, if it does */
     bool local_files;                /* "file://" is allowed, too */
 };
 
@@ -34,7 +34,7 @@ struct http_upgrade {
  * else about it may still be wrong. */
 bool http_upgrade_wanted(const struct http_request *r);
 
-/* Judge the opening handshake `r`.
+/* Check the opening handshake `r`.
  *
  * Returns 101 with u->accept and u->subprotocol filled in, or a status to refuse with and u->why
  * set: 400 for a malformed handshake, 403 for an origin that is not allowed, 405 for a method other
@@ -50,23 +50,23 @@ bool http_upgrade_offers(const struct http_request *r, const char *name);
  * unknown. */
 enum http_scheme http_scheme(struct ws_str name);
 
-/* Is `origin` (the Origin field) a page of our own, which is reached by `scheme` at `host` (the
+/* Is `origin` (the Origin field) a page of this server, which is reached by `scheme` at `host` (the
  * Host field)? Scheme, host and port must be the same. ws and wss count as http and https, for some
  * clients send the address of the WebSocket. Where Host has no port, that of the origin is not
- * compared; where the scheme is unknown, both are ours. RFC 6455 §10.2, RFC 6454 §5. */
+ * compared; where the scheme is unknown, both match. RFC 6455 §10.2, RFC 6454 §5. */
 bool http_origin_is_own(struct ws_str origin, struct ws_str host, enum http_scheme scheme);
 
 /* Is `origin` on the list, which ends with NULL (a NULL list is empty)? An item is
  *
  *   http://, https://   a page: scheme, host and port are compared. A host that begins with "*."
  *                       stands for all hosts below the rest, at any depth, and not for the rest
- *   *                   anything, also no origin (data NULL)
- *   any other text      what is equal to it, ASCII case aside: "null", and what clients send that
- *                       are no browsers, such as "localhost:8080", "file://" or nothing */
+ *   *                   any origin, also none (data NULL)
+ *   any other text      an equal origin, ASCII case aside: "null", and what clients other than
+ *                       browsers send, such as "localhost:8080", "file://" or nothing */
 bool http_origin_is_listed(struct ws_str origin, const char *const *origins);
 
-/* Why an item of such a list would fit nothing that is ever sent, or not what was meant: a short
- * text, or NULL for one that is fine. One that is fine and has no '*' fits itself. */
+/* Why an item of such a list would match no origin that is ever sent, or other origins than
+ * intended: a short text, or NULL for a correct item. A correct item without '*' matches itself. */
 const char *http_origin_fault(struct ws_str item);
 
 #endif

@@ -17,11 +17,11 @@
 
 struct input {
     struct buf stash;   /* received and not yet consumed */
-    uint64_t rest_turn; /* the turn in which its share was used up with work left; 0: it was not */
+    uint64_t rest_turn; /* the turn in which the share was used up with work left; 0: none */
 
-    /* What has begun must have come by then, or SLOWEST bytes more than there were before. */
+    /* By then the unfinished message or body must be complete, or have SLOWEST more bytes. */
     uint64_t due_ms; /* 0: no such deadline */
-    size_t due_from; /* bytes of the message or body that were there when it was set */
+    size_t due_from; /* bytes of the message or body that had come when it was set */
 
     /* HTTP: the head, then its decoded body. */
     struct http_scan scan;
@@ -33,11 +33,11 @@ struct input {
     struct ws_message message;
     struct ws_frame frame;
     uint64_t frame_got; /* payload bytes of `frame` that have come */
-    bool in_frame;      /* what came of it is in `payload`, and stashed where it had to wait */
+    bool in_frame;      /* its bytes are in `payload`, or in `stash` where they had to wait */
     struct buf payload; /* of the message so far */
 };
 
-/* The input at `*in`, made when there is none and counted in `a`. NULL when memory is out. */
+/* The input at `*in`, made when there is none and counted in `a`. NULL when out of memory. */
 struct input *input_get(struct input **in, struct account *a);
 
 /* Free it with all its buffers; nothing happens when there is none. */

@@ -22,13 +22,13 @@
 
 enum {
     BACKLOG = 4096,
-    FREE_PORT_TRIES = 16, /* before we believe that no port is free on all addresses */
+    FREE_PORT_TRIES = 16, /* before the error is that no port is free on all addresses */
     LOCK_WAIT_MS = 1000,  /* at a start; a stop never waits */
     LOCK_STEP_MS = 10,
     NAME_SIZE = 128 /* of an address in `why` */
 };
 
-/* Say which step failed, and close what there is. errno is the step's. */
+/* Write which step failed, and close `fd` if it is open. Keeps the errno of the step. */
 static int failed(int fd, const char *step, const char *address, char *why, size_t size)
 {
     int error = errno;
@@ -47,14 +47,14 @@ const char *listen_unix_path(const char *address)
 
 /* --- Unix sockets ----------------------------------------------------------------------------- */
 
-/* To look at the file and then act on it takes several calls, and between them another server may
- * do the same: two that start would both find a dead server's socket, and the second would unlink
- * the first one's. So starts and stops lock the directory, which leaves no file behind as a lock of
- * its own would.
+/* Checking the file and then acting on it takes several calls, and between them another server may
+ * do the same: two servers that start would both find a dead server's socket, and the second would
+ * unlink the socket of the first. So starts and stops lock the directory, which leaves no file
+ * behind as a lock file would.
  *
- * Returns a descriptor for unlock_directory(), or -1 when that cannot be had within `wait_ms`: the
- * directory may be unreadable, its file system may know no locks, or somebody may hold it for long.
- * Then we go on without. */
+ * Returns a descriptor for unlock_directory(), or -1 when there is no lock within `wait_ms`: the
+ * directory may be unreadable, its file system may have no locks, or another process may hold the
+ * lock for long. Then the caller goes on without. */
 static int lock_directory(const char *path, int wait_ms)
 {
     const char *slash = strrchr(path, '/');
@@ -78,7 +78,8 @@ static int lock_directory(const char *path, int wait_ms)
     return fd;
 }
 
-/* Not by close() alone: a child that is being forked may have the descriptor, too. Keeps errno. */
+/* close() alone does not unlock: a forked child may have a duplicate of the descriptor. Keeps
+ * errno. */
 static void unlock_directory(int fd)
 {
     int error = errno;
@@ -90,9 +91,9 @@ static void unlock_directory(int fd)
     errno = error;
 }
 
-/* A server that was killed leaves its socket file, and connecting to that is refused. Whatever
- * else connect() says, the file stays, and bind() says that the address is in use: EAGAIN is a
- * server whose backlog is full, EACCES somebody else's, EPROTOTYPE a socket of another type. */
+/* A server that was killed leaves its socket file, and connecting to that is refused. With any
+ * other result of connect() the file stays, and bind() fails with EADDRINUSE: EAGAIN is a server
+ * whose backlog is full, EACCES a file of another user, EPROTOTYPE a socket of another type. */
 static void remove_stale(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -106,7 +107,7 @@ static void remove_stale(const struct sockaddr_un *address)
         close(fd);
 }
 
-/* Note which file it is that bind() has just made. */
+/* Note device and inode of the file that bind() has just made. */
 static bool identify(struct listen_file *file, const char *path)
 {
     struct stat st;
@@ -140,8 +141,8 @@ void listen_unlink(const struct listen_file *file)
     unlock_directory(lock);
 }
 
-/* The umask may have taken from the file what was asked for. chmod() would follow a symbolic link
- * that somebody puts in its place; not to do so needs Linux 6.6, or /proc. */
+/* The umask may have removed rights that were asked for. chmod() would follow a symbolic link that
+ * another process puts in place of the file; AT_SYMLINK_NOFOLLOW needs Linux 6.6, or /proc. */
 static bool widen_rights(const char *path, unsigned mode)
 {
     struct stat st;
@@ -158,8 +159,8 @@ static int open_unix(const char *address, const struct sockaddr_un *un, unsigned
 
     if (fd < 0)
         return failed(fd, "socket", address, why, size);
-    /* bind() gives the file the rights of the descriptor, less the umask. To set the umask instead
-     * would be felt by all threads. */
+    /* bind() gives the file the rights of the descriptor, less the umask. Setting the umask instead
+     * would affect all threads. */
     if (mode != 0 && fchmod(fd, mode) != 0)
         return failed(fd, "fchmod", address, why, size);
     if (bind(fd, (const struct sockaddr *)un, sizeof *un) != 0)
@@ -197,7 +198,7 @@ int listen_unix(const char *address, unsigned mode, struct listen_file *file, ch
     strcpy(un.sun_path, path);
     lock = lock_directory(path, LOCK_WAIT_MS);
     remove_stale(&un);
-    fd = open_unix(address, &un, mode, file, why, size); /* and listens, or it would look stale */
+    fd = open_unix(address, &un, mode, file, why, size); /* and listens, else it would look stale */
     unlock_directory(lock);
     return fd;
 }
@@ -280,7 +281,7 @@ static int open_tcp(const char *address, const union tcp_address *a, char *why, 
     if (fd < 0)
         return failed(fd, "socket", name, why, size);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* what it accepts inherits this */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* accepted sockets inherit this */
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent); /* and this */
     if (a->any.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
@@ -291,8 +292,8 @@ static int open_tcp(const char *address, const union tcp_address *a, char *why, 
     return fd;
 }
 
-/* One address of a name. Of the results of getaddrinfo() all are of the two families, as that is
- * what it knows with SOCK_STREAM. */
+/* One address of a name. All results of getaddrinfo() with SOCK_STREAM are of these two
+ * families. */
 static int add_resolved(struct listen_set *set, const char *address, const struct addrinfo *ai,
                         char *why, size_t size)
 {
@@ -303,7 +304,7 @@ static int add_resolved(struct listen_set *set, const char *address, const struc
     memcpy(&a, ai->ai_addr, ai->ai_addrlen < sizeof a ? ai->ai_addrlen : sizeof a);
     if (is_open(set, &a))
         return 0;
-    if (port_of(&a) == 0 && set->count > 0) { /* the one that the first got */
+    if (port_of(&a) == 0 && set->count > 0) { /* the port of the first socket */
         port = htons(listen_port(set->fds[0]));
         if (a.any.sa_family == AF_INET)
             a.v4.sin_port = port;
@@ -320,7 +321,7 @@ static int add_resolved(struct listen_set *set, const char *address, const struc
     return 0;
 }
 
-/* All addresses of a name, but for those that this system does not have. */
+/* All addresses of a name, except those that this system does not have. */
 static int add_name(struct listen_set *set, const char *address, uint16_t port, char *why,
                     size_t size)
 {
@@ -364,8 +365,7 @@ static int add_all(struct listen_set *set, const char *const *addresses, uint16_
     return 0;
 }
 
-/* The port that is free on the first address may be in use on another; then the system is asked for
- * another one. */
+/* The port that is free on the first address may be in use on another; then try another port. */
 int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t port, char *why,
                size_t size)
 {
@@ -390,7 +390,7 @@ uint16_t listen_port(int fd)
     return local_address(fd, &a) ? port_of(&a) : 0;
 }
 
-/* --- addresses in words ----------------------------------------------------------------------- */
+/* --- addresses as text ------------------------------------------------------------------------ */
 
 void listen_peer(int fd, char *out, size_t size)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Listening sockets, and addresses in words. Knows sockets but no server. Every descriptor made
- * here is non-blocking and close-on-exec. */
+ * Listening sockets, and addresses as text. Knows sockets but no server. Every descriptor made here
+ * is non-blocking and close-on-exec. */
 #ifndef LISTEN_H
 #define LISTEN_H
 
@@ -11,22 +11,22 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
-/* Bytes that a TCP socket which was accepted takes although it cannot send them yet, for the peer
- * does not read or the network is full. */
+/* Bytes that an accepted TCP socket takes although it cannot send them yet, because the peer does
+ * not read or the network is full. */
 enum { LISTEN_UNSENT_MAX = 128 * 1024 };
 
 enum { LISTEN_MAX = 256 };
 
 /* TCP sockets that listen, all on one port. All zero is none. */
 struct listen_set {
-    int fds[LISTEN_MAX]; /* the caller's to close */
+    int fds[LISTEN_MAX]; /* the caller closes them */
     size_t count;
 };
 
-/* Listen on each of `addresses`, numeric ones or host names; it ends with NULL, and what is
- * "unix:PATH" is passed over. Of a name it is every address, in the order of RFC 6724. What comes
- * twice is opened once. An address that the system does not have (IPv6 may be off) is left out, as
- * long as its name has another one.
+/* Listen on each of `addresses`, numeric ones or host names; the list ends with NULL, and
+ * "unix:PATH" is skipped. A name stands for all its addresses, in the order of RFC 6724. An address
+ * that comes twice is opened once. An address that the system does not have (IPv6 may be off) is
+ * left out, as long as its name has another one.
  *
  *   port        0: a free one, the same for all
  *   set         empty; filled on success
@@ -36,11 +36,11 @@ struct listen_set {
 int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t port, char *why,
                size_t size);
 
-/* Close all of it, which leaves none. */
+/* Close all sockets of the set, which is empty then. */
 void listen_close(struct listen_set *set);
 
-/* The file of a Unix socket. It is ours as long as device and inode say so: somebody may have
- * removed it, and another server may have made its own in its place. */
+/* The file of a Unix socket. The file is this server's as long as device and inode are the same: it
+ * may have been removed, and another server may have made its own file in that place. */
 struct listen_file {
     char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" for none */
     dev_t device;
@@ -57,17 +57,18 @@ enum { LISTEN_MODE_MAX = 0777 };
  *   file        filled on success, for listen_unlink()
  *   why, size   as for listen_tcp()
  *
- * Returns the descriptor, the caller's; or -1 with errno set and `why` written, and then no file of
- * ours is left: EADDRINUSE where another server listens, or what is there is not ours to judge.
+ * Returns the descriptor, the caller's; or -1 with errno set and `why` written, and then this call
+ * has left no file: EADDRINUSE where another server listens, or where the existing file may not be
+ * removed.
  *
  * Of several that start at once on one path, one listens and the others get EADDRINUSE: starts and
- * stops lock the directory (flock). A lock that somebody else keeps delays a start by a second at
- * most, and then it goes on without. */
+ * stops lock the directory (flock). A lock that another process keeps delays a start by a second at
+ * most, and then the start goes on without it. */
 int listen_unix(const char *address, unsigned mode, struct listen_file *file, char *why,
                 size_t size);
 
-/* Remove the file, if it is still ours. To be called before the descriptor is closed, which keeps
- * the inode's number from being given to another file. */
+/* Remove the file, if device and inode are still the same. To be called before the descriptor is
+ * closed: while it is open, no other file can get that inode number. */
 void listen_unlink(const struct listen_file *file);
 
 /* The path of a "unix:PATH" address, else NULL. */
@@ -76,7 +77,7 @@ const char *listen_unix_path(const char *address);
 /* The port that `fd` is bound to; 0 for a Unix socket. */
 uint16_t listen_port(int fd);
 
-/* Write who is on the other side of `fd`: "127.0.0.1:5000", "[::1]:5000", "unix", or "gone". */
+/* Write the address of the peer of `fd`: "127.0.0.1:5000", "[::1]:5000", "unix", or "gone". */
 void listen_peer(int fd, char *out, size_t size);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-/* Its place, or a free one; NULL when all are taken by others. */
+/* The place of this kind, or a free one; NULL when other kinds have all places. */
 static struct log_kind *find(struct log_limit *l, const char *format)
 {
     for (size_t i = 0; i < LOG_KINDS; i++) {
@@ -22,7 +22,7 @@ static bool is_over(const struct log_kind *k, uint64_t now_ms)
     return now_ms - k->since_ms >= LOG_SECOND_MS;
 }
 
-/* A kind of which something was left out keeps its count until log_limit_sum() has told of it. */
+/* A kind with left-out lines keeps its count until log_limit_sum() has reported them. */
 bool log_limit_admit(struct log_limit *l, const char *format, int level, unsigned per_second,
                      uint64_t now_ms, const char *line)
 {

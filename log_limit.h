@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * How often lines of one kind may be in the log: any peer can cause some of them, as often as it
- * likes. A kind is what comes from one format. Within a second a few lines of it are let through,
- * and of the others one line tells how many they were, when the second is over. Knows no clock and
- * no descriptor. */
+ * likes. A kind is all lines from one format. Within a second a few of them are logged; when it is
+ * over, one line gives the number of the others. Knows no clock and no descriptor. */
 #ifndef LOG_LIMIT_H
 #define LOG_LIMIT_H
 
@@ -12,7 +11,7 @@
 #include <stdint.h>
 
 enum {
-    LOG_KINDS = 32, /* kinds that are limited; those behind them are let through */
+    LOG_KINDS = 32, /* kinds that are limited; further kinds are not */
     LOG_LAST = 160, /* bytes that are kept of the last line that was left out */
     LOG_SECOND_MS = 1000
 };
@@ -26,24 +25,24 @@ struct log_kind {
     char last[LOG_LAST];
 };
 
-/* All zero is the beginning. */
+/* All zero: no line has come. */
 struct log_limit {
     struct log_kind kinds[LOG_KINDS];
 };
 
 /* May `line`, made from `format` at `now_ms`, be in the log? Else it is counted.
  *
- *   format      borrowed for ever; compared by where it lies
+ *   format      borrowed for ever; compared by its address
  *   level       given back by log_limit_sum()
  *   per_second  lines of this kind that are let through */
 bool log_limit_admit(struct log_limit *l, const char *format, int level, unsigned per_second,
                      uint64_t now_ms, const char *line);
 
-/* Write the line about what was left out of a kind whose second is over at `now_ms`, and its level.
- * To be called until it returns false: there is none. UINT64_MAX: all are over. */
+/* Write the line about the left-out lines of one kind whose second is over at `now_ms`, and its
+ * level. To be called until it returns false: there are no more. UINT64_MAX: for all kinds. */
 bool log_limit_sum(struct log_limit *l, uint64_t now_ms, char *out, size_t size, int *level);
 
-/* Was something left out that log_limit_sum() has still to tell of? */
+/* Were lines left out that log_limit_sum() has not reported? */
 bool log_limit_waits(const struct log_limit *l);
 
 #endif

@@ -44,7 +44,7 @@ static size_t room_size(size_t name_len)
     return sizeof(struct room) + name_len;
 }
 
-/* Its memory counts in an account that is part of it. */
+/* The account of the room is inside the block that it counts, so use a copy. */
 static void room_release(struct room_table *table, struct room *room)
 {
     struct account account = room->account;

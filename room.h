@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rooms: named sets of members. A room is there while it has members. Members of a room lie side by
+ * Rooms: named sets of members. A room exists while it has members. Members of a room lie side by
  * side in an array, so that a broadcast walks memory in order. Pure: a member is any pointer.
  *
- * A member's seat counts in the account of the member; a room in one of its own, below the host of
- * whoever opened it, for it may outlive that one's membership. */
+ * A member's seat counts in the account of the member; a room in its own account, below the host of
+ * the member that opened it, for the room may outlive that membership. */
 #ifndef ROOM_H
 #define ROOM_H
 
@@ -16,7 +16,7 @@
 #include "table.h"
 #include "ws_str.h"
 
-/* Who joins: what a seat keeps of it. */
+/* A member that joins, and what its seat keeps. */
 struct room_member {
     void *member;
     struct account *account; /* lives as long as the membership */
@@ -29,12 +29,12 @@ struct room_seat {
     struct room_seat **link; /* what points at this seat in the member's list */
     struct room *room;
     void *member;
-    struct account *account; /* that this is counted in */
+    struct account *account; /* in which this is counted */
     size_t index;            /* in room->seats */
 };
 
 struct room {
-    struct table_entry entry; /* first, as the table wants it */
+    struct table_entry entry; /* first, as table.h requires */
     struct account account;
     struct host *host;        /* one reference; NULL: none */
     struct room_seat **seats; /* count in use of cap */
@@ -56,7 +56,7 @@ void room_table_release(struct room_table *table); /* all seats have been left *
 /* The room of that name, or NULL. */
 struct room *room_find(const struct room_table *table, struct ws_str name);
 
-/* Add `m`, whose memberships hang on `*seats`, to a room. Returns 0, also when it is in there
+/* Add `m`, whose memberships are the list `*seats`, to a room. Returns 0, also when it is a member
  * already; ACCOUNT_FULL or ACCOUNT_NOMEM with nothing changed. */
 int room_join(struct room_table *table, struct room_seat **seats, const struct room_member *m,
               struct ws_str name);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * SipHash-1-3 (Aumasson and Bernstein, 2012): a hash for tables whose names a peer chooses. Without
- * the key nobody can find names that collide, nor learn the key from how long a lookup takes. With
- * a multiplying hash such as FNV-1a a secret start does not help: there are names that collide
- * whatever it is. Pure. */
+ * the key a peer can neither find names that collide, nor learn the key from the time of a lookup.
+ * In a multiplying hash such as FNV-1a a secret start value does not help: some names collide for
+ * every start value. Pure. */
 #ifndef SIPHASH_H
 #define SIPHASH_H
 

@@ -31,9 +31,9 @@ static int level_of(uint64_t a, uint64_t b)
     return level;
 }
 
-/* The slot of the top level for a time beyond all levels. The level turns: up to 63 slots ahead is
- * the time's own slot. One further off waits in the slot that comes last, and is placed again when
- * the time gets there. */
+/* The slot of the top level for a time beyond all levels. The level is a ring: a time up to 63
+ * slots ahead has a slot there. A later one waits in the last slot of the ring, and is placed again
+ * when the time reaches that. */
 static unsigned turned_slot(const struct timer_wheel *w, uint64_t deadline)
 {
     uint64_t ahead = (deadline >> TOP_SHIFT) - (w->now >> TOP_SHIFT);
@@ -70,7 +70,7 @@ void timer_set(struct timer_wheel *w, struct timer *t, uint64_t deadline_ms)
     place(w, t);
 }
 
-/* A slot's occupied bit is put right when somebody looks into the slot. */
+/* The occupied bit of a slot that becomes empty is cleared when the time enters the slot. */
 void timer_cancel(struct timer_wheel *w, struct timer *t)
 {
     (void)w;
@@ -112,7 +112,7 @@ static uint64_t next_stop(const struct timer_wheel *w)
     return first;
 }
 
-/* Take the timers of a slot off; they hang on `*list` then, each still properly linked. */
+/* Move the timers of a slot to `*list`; they stay linked. */
 static void take_slot(struct timer_wheel *w, int level, struct timer **list)
 {
     unsigned slot = digit(w->now, level);
@@ -147,7 +147,7 @@ void timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms)
 
     while ((stop = next_stop(w)) <= now_ms) {
         w->now = stop;
-        /* From the top, so that what comes down is there when the lower levels are looked at. */
+        /* From the top level, so that timers that come down are found on the lower levels. */
         for (int level = TIMER_LEVELS - 1; level >= 0; level--) {
             if (level == 0 || (stop & ((UINT64_C(1) << (level * TIMER_SLOT_BITS)) - 1)) == 0)
                 enter_slot(w, level);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * Deadlines: a hierarchical timer wheel with ticks of 1 ms (Varghese and Lauck, 1987, scheme 7).
- * Setting and cancelling cost O(1) whatever the number of timers, and a timer fires in the very
- * millisecond it was set for. The wheel is told the time and never asks for it. Pure.
+ * Setting and cancelling cost O(1) whatever the number of timers, and a timer fires in exactly the
+ * millisecond for which it was set. The caller passes the time; the wheel reads no clock. Pure.
  *
- * A timer lives inside the struct that it times, and the wheel only links it: no allocation.
- * Times are milliseconds below 2^63; only a deadline may lie beyond, where it never comes. */
+ * A timer lives inside the struct that it times, and the wheel only links it: no allocation. Times
+ * are milliseconds below 2^63; only a deadline may be later, and then never comes. */
 #ifndef TIMER_H
 #define TIMER_H
 
@@ -15,7 +15,7 @@
 enum {
     TIMER_SLOT_BITS = 6,
     TIMER_SLOTS = 1 << TIMER_SLOT_BITS,
-    TIMER_LEVELS = 6 /* 64^6 ms: two years. A later deadline waits in the slot that comes last */
+    TIMER_LEVELS = 6 /* 64^6 ms: two years. A later deadline waits in the last slot */
 };
 
 struct timer {
@@ -37,8 +37,7 @@ struct timer_wheel {
 void timer_wheel_init(struct timer_wheel *w, uint64_t now_ms);
 
 /* Set `t` to fire at `deadline_ms`, moving it when it is set already. A deadline that has passed
- * fires at the next timer_wheel_advance() that moves the time on. t->fire is the caller's to fill
- * in. */
+ * fires at the next timer_wheel_advance() that moves the time on. The caller fills in t->fire. */
 void timer_set(struct timer_wheel *w, struct timer *t, uint64_t deadline_ms);
 
 /* Cancel; a timer that is not set stays so. */

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * UTF-8 by RFC 3629 §4, as an automaton: nine states, and for each byte the state that follows.
- * Only the byte after E0, ED, F0 or F4 has a narrower range than 80..BF, and that is where overlong
- * forms, surrogates and numbers over U+10FFFF show. */
+ * Only the byte after E0, ED, F0 or F4 has a narrower range than 80..BF, and there overlong forms,
+ * surrogates and numbers over U+10FFFF are found. */
 #include "utf8.h"
 
 #include <string.h>
 
 #include "utf8_avx2.h"
 
-/* Where a text may stand. Each number is a place in the rows below, 6 bits apart. */
+/* The states. Each number is a bit position in the rows below, 6 bits apart. */
 enum state {
     BETWEEN = 0,   /* between characters */
     DUE_1 = 6,     /* one more byte is due, 80..BF */
@@ -19,7 +19,7 @@ enum state {
     AFTER_ED = 30, /* two, the first of them 80..9F: else it is a surrogate */
     AFTER_F0 = 36, /* three, the first of them 90..BF: else the form is overlong */
     AFTER_F4 = 42, /* three, the first of them 80..8F: else it is over U+10FFFF */
-    BAD = 48       /* no text any more, whatever comes */
+    BAD = 48       /* invalid, whatever comes next */
 };
 
 /* Bytes that have the same successor in every state. */
@@ -53,7 +53,7 @@ static const uint8_t kinds[256] = {KINDS_64(0x00), KINDS_64(0x40), KINDS_64(0x80
      (uint64_t)(due_3) << DUE_3 | (uint64_t)(after_e0) << AFTER_E0 |                               \
      (uint64_t)(after_ed) << AFTER_ED | (uint64_t)(after_f0) << AFTER_F0 |                         \
      (uint64_t)(after_f4) << AFTER_F4 | (uint64_t)BAD << BAD)
-/* A byte that may come between characters only. */
+/* The row of a byte that may come only between characters. */
 #define FIRST(next) ROW(next, BAD, BAD, BAD, BAD, BAD, BAD, BAD)
 
 static const uint64_t rows[] = {
@@ -71,7 +71,8 @@ static const uint64_t rows[] = {
     [NEVER] = FIRST(BAD),
 };
 
-/* The state after `data[0..len)`. Above the 6 bits that count, a row keeps others to the end. */
+/* The state after `data[0..len)`. Only the low 6 bits of the row are the state; the bits above are
+ * masked off at the end. */
 static uint8_t walk(uint8_t state, const uint8_t *data, size_t len)
 {
     uint64_t row = state;
@@ -123,7 +124,7 @@ static bool feed_wide(struct utf8 *u, const uint8_t *data, size_t len)
     u->state = walk(u->state, data, UTF8_WIDE_BEFORE);
     if (u->state == BAD || !utf8_wide_check(data, len))
         return false;
-    /* A character that is not over began with one of the last three bytes. */
+    /* An unfinished character began with one of the last three bytes. */
     open = data[len - 1] >= 0xc0 ? 1 : data[len - 2] >= 0xe0 ? 2 : data[len - 3] >= 0xf0 ? 3 : 0;
     u->state = walk(BETWEEN, data + len - open, open);
     return u->state != BAD;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Incremental UTF-8 validation, RFC 3629 (no overlong forms, no surrogates, nothing over U+10FFFF).
- * It fails on the first byte that no valid text could have there, wherever the input is split.
+ * It fails at the first byte that cannot continue a valid text, wherever the input is split.
  * Pure. */
 #ifndef UTF8_H
 #define UTF8_H
@@ -10,14 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where in a character the text stands. All zero: between characters, which is how a text
- * starts. */
+/* The position inside a character. All zero: between characters, where a text starts. */
 struct utf8 {
     uint8_t state;
 };
 
-/* Go on with `data[0..len)`, borrowed. Returns false at the first impossible byte; `u` must then
- * not be fed again. */
+/* Validate the next bytes `data[0..len)`, borrowed. Returns false at the first impossible byte; `u`
+ * must then not be fed again. */
 bool utf8_feed(struct utf8 *u, const uint8_t *data, size_t len);
 
 /* The same, byte by byte on any CPU: what utf8_feed() does with short pieces, and what its fast

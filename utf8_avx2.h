@@ -2,11 +2,10 @@
  *
  * UTF-8, 32 bytes at a time: the part of utf8.c that is written for one kind of CPU; only utf8.c
  * includes it. The idea is that of Keiser and Lemire, "Validating UTF-8 In Less Than One
- * Instruction Per Byte" (2021). Nearly all that can be wrong shows in two bytes that follow each
- * other, and of these two the high half of the first, the low half of the first and the high half
- * of the second decide. Each half byte is looked up in a table of 16, one instruction for 32 of
- * them. The answer is a set of errors that this half allows; an error that all three allow is
- * there.
+ * Instruction Per Byte" (2021). Nearly all errors can be found from two adjacent bytes, by the high
+ * half of the first, the low half of the first and the high half of the second. Each half byte is
+ * looked up in a table of 16, one instruction for 32 of them. The result is the set of errors that
+ * this half byte allows; an error that all three allow is present.
  *
  * No branch depends on the text, so that Chinese is as fast as English: 8 bytes per cycle, where
  * the loop of utf8.c takes one. `make bench-codecs` measures both. */
@@ -26,7 +25,7 @@ enum { UTF8_WIDE_BEFORE = 3, UTF8_WIDE_BLOCK = 32 };
 
 #include <immintrin.h>
 
-/* What a byte and the one behind it can do wrong. A continuation is 80..BF. */
+/* The errors of a byte and the one behind it. A continuation is 80..BF. */
 enum {
     TOO_SHORT = 0x01,     /* a first byte of several, then no continuation */
     TOO_LONG = 0x02,      /* ASCII, then a continuation */
@@ -108,8 +107,8 @@ USES_AVX2 static inline __m256i utf8_block_errors(const uint8_t *data)
     return errors ^ ((third | fourth) & _mm256_set1_epi8((char)CONTINUATIONS));
 }
 
-/* Is data[3..len) right behind data[0..3), as far as it goes? What is still open at the end, or
- * cannot be a first byte there, does not show. At least 35 bytes. The last block overlaps the one
+/* Is data[3..len) valid behind data[0..3)? Not found: a character that is unfinished at the end, or
+ * a last byte that cannot be a first byte. At least 35 bytes. The last block overlaps the one
  * before. */
 USES_AVX2 static bool utf8_wide_check(const uint8_t *data, size_t len)
 {
@@ -122,7 +121,7 @@ USES_AVX2 static bool utf8_wide_check(const uint8_t *data, size_t len)
 
 #else
 
-/* Never called: has_avx2() says no. */
+/* Never called: has_avx2() is false. */
 static inline bool utf8_wide_check(const uint8_t *data, size_t len)
 {
     return data == NULL && len == 0;

@@ -15,8 +15,8 @@ static bool is_known(unsigned opcode)
 }
 
 /* What is wrong with the first two bytes, as far as they are there; NULL when nothing is. §5.1,
- * §5.2, §5.5. Inline, since each frame passes here: a call would be 1/30 of a small echo's
- * instructions. */
+ * §5.2, §5.5. Inline, since each frame passes here: a call would cost 1/30 of the instructions of a
+ * small echo. */
 static inline const char *start_fault(const uint8_t *buf, size_t len, uint8_t rsv)
 {
     bool control = ws_opcode_is_control((enum ws_opcode)(buf[0] & OPCODE));
@@ -46,7 +46,7 @@ static uint64_t load_be(const uint8_t *p, size_t n)
 }
 
 /* May a length of `size` bytes begin with these `n`? §5.2: the form must be the shortest, which the
- * first six of eight bytes tell, and bit 63 must be 0. */
+ * first six of eight bytes show, and bit 63 must be 0. */
 static bool extended_is_legal(const uint8_t *p, size_t n, size_t size)
 {
     if (size == 2)
@@ -101,8 +101,8 @@ size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode o
 
 /* --- unmasking -------------------------------------------------------------------------------- */
 
-/* Each of these unmasks `data[0..len)`, which begins where the mask does, and returns what is set
- * in any of its words. */
+/* Each of these unmasks `data[0..len)`, whose first byte has mask[0], and returns the bits that are
+ * set in any of its words. */
 
 /* Fewer than 16 bytes. */
 static inline uint64_t unmask_short(uint8_t *data, size_t len, const uint8_t mask[4])
@@ -175,7 +175,7 @@ bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t 
     uint64_t seen = 0;
     size_t done = 0;
 
-    /* Up to where the mask begins anew: no byte, unless the payload comes in pieces. */
+    /* Up to the next byte with mask[0]: no byte, unless the payload comes in pieces. */
     for (; len > 0 && offset % 4 != 0; offset++, len--, data++) {
         *data ^= mask[offset % 4];
         seen |= *data;

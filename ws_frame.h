@@ -2,8 +2,7 @@
  *
  * One WebSocket frame header, RFC 6455 §5.2 and §5.3: decode what a client sends, encode what a
  * server sends, and unmask. Pure and stateless: a header is at most 14 bytes, so a partial one is
- * simply decoded again when more has come. What is legal *between* frames is ws_message's
- * matter. */
+ * simply decoded again when more has come. ws_message decides what is legal *between* frames. */
 #ifndef WS_FRAME_H
 #define WS_FRAME_H
 
@@ -14,7 +13,7 @@
 #include "ws_protocol.h"
 
 enum {
-    WS_NEED_MORE = 0,               /* not an error: the header is not all there yet */
+    WS_NEED_MORE = 0,               /* not an error: the header is incomplete */
     WS_FRAME_HEADER_MAX = 14,       /* from a client: 2, a 64-bit length, the masking key */
     WS_FRAME_SERVER_HEADER_MAX = 10 /* to a client: no masking key */
 };
@@ -29,8 +28,8 @@ struct ws_frame {
 
 /* Decode the header of a frame from a client out of `buf[0..len)`, which is borrowed.
  *
- *   rsv    the reserved bits to which an extension that was agreed on gives a meaning, as in
- *          struct ws_frame; 0: none was agreed on
+ *   rsv    the reserved bits that a negotiated extension uses, as in struct ws_frame; 0: no
+ *          extension was negotiated
  *
  * Returns the header's length in bytes (6 to 14) with `f` filled in, WS_NEED_MORE, or
  * -WS_CLOSE_PROTOCOL as soon as the bytes so far cannot begin a legal frame: another reserved bit
@@ -50,8 +49,8 @@ size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode o
 /* Unmask `data[0..len)` in place. `offset` is how many bytes of this frame's payload came before
  * data[0], so that a payload may be unmasked in pieces. RFC 6455 §5.3.
  *
- * Returns whether all of the unmasked bytes are ASCII, which comes for nothing here and spares a
- * text the look of utf8_feed(). */
+ * Returns whether all of the unmasked bytes are ASCII. This costs nothing here, and such a text
+ * need not go through utf8_feed(). */
 bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset);
 
 /* Bytes of the header of a client's frame with that payload: 6, 8 or 14. */

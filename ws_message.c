@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* Bytes that are unmasked before they are looked at: one character that is not ASCII costs a second
- * look at these, not at a whole megabyte (`make bench-codecs`, nearly ASCII). */
+/* Bytes that are unmasked before they are validated: one character that is not ASCII costs a second
+ * pass over these, not over a whole megabyte (`make bench-codecs`, nearly ASCII). */
 enum { PIECE = 4096 };
 
 int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_len)
@@ -14,7 +14,7 @@ int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_
     switch ((enum ws_message_state)m->state) {
     case MESSAGE_NONE:
         if (f->opcode == WS_OP_CONTINUATION)
-            return -WS_CLOSE_PROTOCOL; /* continues nothing */
+            return -WS_CLOSE_PROTOCOL; /* no message to continue */
         m->state = f->opcode == WS_OP_TEXT ? MESSAGE_TEXT : MESSAGE_BINARY;
         break;
     case MESSAGE_TEXT:
@@ -32,7 +32,7 @@ int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_
     return 0;
 }
 
-/* Unmask a text and judge it. False at the first byte that cannot be in one. */
+/* Unmask a text and validate it. False at the first byte that cannot be in one. */
 static bool unmask_text(struct utf8 *u, const struct ws_frame *f, uint8_t *data, size_t len,
                         uint64_t offset)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * From frames to messages, RFC 6455 §5.4 to §5.6, §7.4 and §8.1: which frame may follow which, how
- * long a message may become, whether its text is UTF-8, and what a Close frame says. It judges and
- * counts, and holds no payload: the caller keeps the bytes. Pure.
+ * long a message may become, whether its text is UTF-8, and what a Close frame says. It validates
+ * and counts, and holds no payload: the caller keeps the bytes. Pure.
  *
  * For each data frame: ws_message_admit() with its header, ws_message_unmask() with the payload in
  * pieces of any size, ws_message_frame_end() when all of it has come. Control frames may stand
@@ -17,7 +17,7 @@
 #include "utf8.h"
 #include "ws_frame.h"
 
-/* Empty fragments that one message may have. They cost no memory, but they are not progress. */
+/* Empty fragments that one message may have. They cost no memory, but the message does not grow. */
 enum { WS_MESSAGE_EMPTY_FRAGMENTS_MAX = 65536 };
 
 enum ws_message_state { MESSAGE_NONE, MESSAGE_TEXT, MESSAGE_BINARY };
@@ -33,18 +33,18 @@ struct ws_message {
 /* Admit data frame `f` (not a control frame) of a message that may hold `max_len` bytes.
  *
  * Returns 0, or the negated close code to fail the connection with: -WS_CLOSE_PROTOCOL when a
- * continuation continues nothing or a new message starts inside another, -WS_CLOSE_TOO_BIG when the
- * announced lengths pass max_len or the empty fragments their limit. RFC 6455 §5.4. */
+ * continuation has no message to continue or a new message starts inside another, -WS_CLOSE_TOO_BIG
+ * when the announced lengths pass max_len or the empty fragments their limit. RFC 6455 §5.4. */
 int ws_message_admit(struct ws_message *m, const struct ws_frame *f, size_t max_len);
 
-/* Go on with the next payload bytes of `f`: unmask them in place and judge them, in the same pass
- * where they are ASCII. `offset` is how many bytes of f's payload came before.
+/* The next payload bytes of `f`: unmask them in place and validate them, in the same pass where
+ * they are ASCII. `offset` is how many bytes of f's payload came before.
  * Returns 0, or -WS_CLOSE_INVALID at the first byte that cannot be in a text. RFC 6455 §8.1. */
 int ws_message_unmask(struct ws_message *m, const struct ws_frame *f, uint8_t *data, size_t len,
                       uint64_t offset);
 
-/* Judge the next bytes of a message whose content is not its payload as it came, since an extension
- * has changed that: what ws_message_unmask() does, apart from unmasking. Returns the same. */
+/* Validate the next bytes of a message whose content differs from its payload, since an extension
+ * has transformed it: as ws_message_unmask(), without unmasking. Returns the same. */
 int ws_message_judge(struct ws_message *m, const uint8_t *data, size_t len);
 
 /* All payload of data frame `f` has come.
@@ -67,8 +67,7 @@ struct ws_close_status {
 };
 
 /* Decode the payload of a Close frame. Returns 0, or -WS_CLOSE_PROTOCOL for a payload of one byte
- * or a code that may not be on the wire (§7.4), or -WS_CLOSE_INVALID for a reason that is not
- * UTF-8. */
+ * or a code that must not be sent (§7.4), or -WS_CLOSE_INVALID for a reason that is not UTF-8. */
 int ws_close_decode(struct ws_close_status *status, const uint8_t *payload, size_t len);
 
 /* Write the payload of a Close frame. `code` is WS_CLOSE_NONE for an empty payload, else one that

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The numbers of RFC 6455 that an application and the codecs both speak: opcodes (§5.2, §11.8) and
- * close codes (§7.4.1, §11.7). Included by ws.h from above and by the codecs from below, so that
- * each number has one home. Nothing but constants. */
+ * The numbers of RFC 6455 that an application and the codecs both use: opcodes (§5.2, §11.8) and
+ * close codes (§7.4.1, §11.7). Included by ws.h and by the codecs, so that each number is defined
+ * once. Only constants. */
 #ifndef WS_PROTOCOL_H
 #define WS_PROTOCOL_H
 
@@ -21,12 +21,12 @@ enum ws_close_code {
     WS_CLOSE_GOING_AWAY = 1001,  /* the server stops, or the page was left */
     WS_CLOSE_PROTOCOL = 1002,    /* the peer broke RFC 6455 */
     WS_CLOSE_UNSUPPORTED = 1003, /* a type of data that the endpoint cannot accept */
-    WS_CLOSE_NO_STATUS = 1005,   /* never on the wire: the peer's Close frame had no status */
-    WS_CLOSE_ABNORMAL = 1006,    /* never on the wire: the connection ended without a Close frame */
+    WS_CLOSE_NO_STATUS = 1005,   /* never sent: the peer's Close frame had no status */
+    WS_CLOSE_ABNORMAL = 1006,    /* never sent: the connection ended without a Close frame */
     WS_CLOSE_INVALID = 1007,     /* text that is not UTF-8 */
     WS_CLOSE_POLICY = 1008,      /* the application's own rules were broken */
     WS_CLOSE_TOO_BIG = 1009,     /* a message over the limit */
-    WS_CLOSE_INTERNAL = 1011,    /* the server could not go on */
+    WS_CLOSE_INTERNAL = 1011,    /* the server had an internal error */
     WS_CLOSE_TRY_LATER = 1013,   /* the server is overloaded, or the peer reads too slowly */
 };
 

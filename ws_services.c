@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Small services of ws.h that an application calls and that need no loop: base64, origins, UTF-8,
- * hashes, random bytes, and memory that counts in a server's budget. Each hands over to the
- * file that knows how. */
+ * hashes, random bytes, and memory that counts in a server's budget. Each calls the file that
+ * implements it. */
 #define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
 #include "ws_services.h"
 
@@ -70,7 +70,7 @@ uint64_t ws_siphash(const uint8_t key[WS_SIPHASH_KEY_SIZE], const void *data, si
     return siphash(key, data, len);
 }
 
-/* Where getrandom() is not there (a kernel before 3.17) or not allowed (seccomp). */
+/* For systems where getrandom() is missing (a kernel before 3.17) or not allowed (seccomp). */
 static bool read_urandom(uint8_t *out, size_t len)
 {
     int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
@@ -102,11 +102,11 @@ int ws_random(void *out, size_t len)
 
 /* --- accounts of the application -------------------------------------------------------------- */
 
-/* Its own memory counts in it. */
+/* The memory of the struct counts in its own account. */
 struct ws_account {
     struct account account;
-    struct account *counted;  /* `account`, or the budget's own for what is nobody's */
-    struct ws_server *server; /* NULL once that is gone */
+    struct account *counted;  /* `account`, or the budget's for memory of no single peer */
+    struct ws_server *server; /* NULL once the server has been freed */
     struct host *host;
     struct ws_account *next; /* of the server's */
     struct ws_account **link;
@@ -132,7 +132,7 @@ struct ws_account *ws_account_new(struct ws_server *s, const struct ws_conn *c)
     return a;
 }
 
-/* The account counts no more: it is given up, or the server ends. */
+/* The account stops counting: it is released, or the server ends. */
 static void account_leave(struct ws_account *a)
 {
     struct ws_server *s = a->server;
@@ -184,7 +184,7 @@ void *ws_account_take(struct ws_account *a, size_t size)
     return p == NULL ? NULL : memset(p, 0, size);
 }
 
-/* What was taken from a server that is gone is counted nowhere any more. */
+/* A block of a server that has been freed is not counted any more. */
 void ws_account_give(struct ws_account *a, void *p, size_t size)
 {
     if (a->server != NULL)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A slice of text: the one type for it in all of the library, inside and in ws.h. Pure. */
+ * A slice of text: the only type for it in the library, internally and in ws.h. Pure. */
 #ifndef WS_STR_H
 #define WS_STR_H
 
@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* Text inside somebody else's buffer; no NUL behind it. */
+/* Text inside a buffer of another owner; no NUL behind it. */
 struct ws_str {
     const char *data; /* NULL when there is no such text */
     size_t len;
