@@ -7,10 +7,8 @@
 #include "ws_services.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "base64.h"
 #include "block.h"
@@ -70,19 +68,6 @@ uint64_t ws_siphash(const uint8_t key[WS_SIPHASH_KEY_SIZE], const void *data, si
     return siphash(key, data, len);
 }
 
-/* For systems where getrandom() is missing (a kernel before 3.17) or not allowed (seccomp). */
-static bool read_urandom(uint8_t *out, size_t len)
-{
-    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, out, len);
-    int error = n < 0 ? errno : EIO;
-
-    if (fd >= 0)
-        close(fd);
-    errno = error;
-    return n == (ssize_t)len;
-}
-
 int ws_random(void *out, size_t len)
 {
     uint8_t *bytes = out;
@@ -93,7 +78,7 @@ int ws_random(void *out, size_t len)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return read_urandom(bytes, len) ? 0 : WS_ERR_SYSTEM;
+            return WS_ERR_SYSTEM;
         bytes += n;
         len -= (size_t)n;
     }

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -443,6 +444,35 @@ static void what_the_system_forbids_is_said_with_status_1(void **state)
     process_expect_line(&f->process, &f->process.err,
                         "minnow: cannot go on: Operation not permitted");
     assert_int_equal(process_wait(&f->process), 1);
+}
+
+/* The first gmtime_r() of a process opens the file that TZ names. A server that is confined once it
+ * has started could not: it must have happened before. */
+static void no_file_is_opened_for_the_date_of_a_response(void **state)
+{
+    char zone[] = "/tmp/minnow-test-XXXXXX";
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    int watcher = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    struct raw_response r;
+    char date[64];
+    char event[512];
+
+    assert_true(watcher >= 0);
+    close(mkstemp(zone));
+    setenv("TZ", zone, 1);
+    serve(f, ARGS("-p", "0"));
+    unsetenv("TZ");
+    assert_true(inotify_add_watch(watcher, zone, IN_OPEN) >= 0);
+    raw_connect(c, f->port);
+    raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_expect_status(c, &r, 404);
+    assert_true(raw_header(&r, "Date", date, sizeof date));
+    assert_int_equal(read(watcher, event, sizeof event), -1);
+    assert_int_equal(errno, EAGAIN);
+    expect_clean_end(f);
+    close(watcher);
+    unlink(zone);
 }
 
 static void memory_that_is_too_little_for_socketio_is_said_with_status_1(void **state)
