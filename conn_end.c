@@ -25,7 +25,7 @@ static int close_frame(struct ws_conn *c, unsigned code, const char *reason, siz
 
     memcpy(frame + header_len, payload, len);
     error = conn_append_last(c, frame, header_len + len);
-    if (error == 0 && server_tracing(c->server))
+    if (error == 0 && conn_is_traced(c))
         conn_trace_sent(c, WS_OP_CLOSE, payload, len);
     return error;
 }

@@ -252,7 +252,6 @@ void server_log_end(struct ws_server *s); /* log how many lines were left out */
  * log_limit.h. `format` is a literal. */
 void server_log(struct ws_server *s, enum ws_log_level level, const char *format, ...)
     __attribute__((cold, format(printf, 3, 4)));
-bool server_tracing(const struct ws_server *s);
 
 /* --- the clock -------------------------------------------------------------------------------- */
 

@@ -34,6 +34,25 @@ const char *ws_strerror(int error)
     }
 }
 
+const char *ws_opcode_name(enum ws_opcode opcode)
+{
+    switch (opcode) {
+    case WS_OP_CONTINUATION:
+        return "CONTINUATION";
+    case WS_OP_TEXT:
+        return "TEXT";
+    case WS_OP_BINARY:
+        return "BINARY";
+    case WS_OP_CLOSE:
+        return "CLOSE";
+    case WS_OP_PING:
+        return "PING";
+    case WS_OP_PONG:
+        return "PONG";
+    }
+    return "?";
+}
+
 size_t ws_base64_encode(char *out, const void *data, size_t len)
 {
     return base64_encode(out, data, len);

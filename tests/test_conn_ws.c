@@ -1114,6 +1114,91 @@ static void prepared_message_reaches_each_it_is_sent_to(void **state)
     assert_int_equal(f->seen.result[2], true);
 }
 
+/* --- the trace -------------------------------------------------------------------------------- */
+
+struct traced {
+    struct raw_bytes wire[2]; /* sent, received: header and payload of each frame */
+    char text[256];           /* a word for each frame */
+    char fault[64];
+};
+
+static void note_frame(void *arg, const struct ws_trace *t)
+{
+    struct traced *traced = arg;
+    size_t used = strlen(traced->text);
+
+    raw_bytes_add(&traced->wire[t->received], t->header, t->header_len);
+    raw_bytes_add(&traced->wire[t->received], t->payload, t->payload_len);
+    snprintf(traced->text + used, sizeof traced->text - used, "%s#%u %s%s%s%u/%llu ",
+             t->received ? "<" : ">", (unsigned)ws_conn_id(t->conn),
+             ws_opcode_name((enum ws_opcode)t->opcode), t->fin ? "" : "...", t->masked ? "*" : "",
+             t->rsv, (unsigned long long)t->len);
+    if (t->fault != NULL)
+        snprintf(traced->fault, sizeof traced->fault, "%s", t->fault);
+}
+
+static void join_and_greet(struct ws_conn *c, const struct ws_request *req)
+{
+    join_room(c, req);
+    ws_publish(ws_conn_server(c), ws_str("room"), NULL, WS_OP_TEXT, "room", 4);
+}
+
+static void expect_wire(const struct raw_bytes *wire, const void *wanted, size_t len)
+{
+    assert_int_equal(wire->len, len);
+    assert_memory_equal(wire->data, wanted, len);
+}
+
+/* Each frame is one event, whose bytes are those of the wire, whether it goes to one client or to a
+ * room, and also where it is illegal. */
+static void trace_gets_each_frame_with_its_bytes(void **state)
+{
+    static const uint8_t in[] = "\x01\x82\1\2\3\4\x69\x6b" /* "hi", not the last fragment */
+                                "\x89\x81\1\2\3\4\x3e"     /* a Ping, "?" */
+                                "\x80\x81\1\2\3\4\x20"     /* "!", the last fragment */
+                                "\xc1\x80\1\2\3\4";        /* RSV1 */
+    static const uint8_t out[] = "\x81\x04room"
+                                 "\x8a\x01?"
+                                 "\x81\x03hi!"
+                                 "\x88\x2c\x03\xea"; /* and the fault, of 42 bytes */
+    struct fixture *f = *state;
+    struct traced traced = {0};
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.trace = note_frame, .trace_arg = &traced});
+    serve(f, "/room", (struct ws_handlers){.on_open = join_and_greet, .on_message = echo});
+    run(f);
+    c = upgraded(f, "/room");
+    raw_expect_message(c, "room");
+    raw_send(c, in, sizeof in - 1);
+    raw_expect_frame(c, RAW_PONG, "?", 1);
+    raw_expect_message(c, "hi!");
+    raw_expect_closed(c, 1002);
+    expect_on_close(f, 1, 1002);
+    stop_and_join(f);
+    assert_string_equal(traced.text, ">#1 TEXT0/4 <#1 TEXT...*0/2 <#1 PING*0/1 >#1 PONG0/1 "
+                                     "<#1 CONTINUATION*0/1 >#1 TEXT0/3 <#1 TEXT*4/0 "
+                                     ">#1 CLOSE0/44 ");
+    f->out.len = 0;
+    raw_bytes_add(&f->out, out, sizeof out - 1);
+    raw_bytes_text(&f->out, traced.fault);
+    expect_wire(&traced.wire[0], f->out.data, f->out.len);
+    expect_wire(&traced.wire[1], in, sizeof in - 1);
+    raw_bytes_release(&traced.wire[0]);
+    raw_bytes_release(&traced.wire[1]);
+}
+
+static void opcodes_have_names(void **state)
+{
+    static const char *const names[16] = {
+        "CONTINUATION", "TEXT", "BINARY", [8] = "CLOSE", "PING", "PONG"};
+
+    (void)state;
+    for (unsigned opcode = 0; opcode < 16; opcode++)
+        assert_string_equal(ws_opcode_name((enum ws_opcode)opcode),
+                            names[opcode] != NULL ? names[opcode] : "?");
+}
+
 #include "tests/test_conn_ws.list"
 
 int main(void)
