@@ -134,8 +134,8 @@ struct conn_life {
     bool opened : 1;      /* conn_ws.c: before on_open; cleared by conn_end.c before on_close */
 };
 
-/* 136 bytes, since there may be a million of them: malloc() makes 144 of that and of 128 alike. What
- * a message touches is in the first cache line. */
+/* 136 bytes, since there may be a million of them: malloc() takes 144 for that, as it does for 128.
+ * What a message touches is in the first cache line. */
 struct ws_conn {
     struct source source;
     uint8_t state; /* enum conn_state */
