@@ -404,8 +404,8 @@ static void create_unix(struct fixture *f, struct ws_options options)
     create(f, options);
 }
 
-/* Any call that opens or removes a file ends the process from now on. Removing a file of a directory
- * that is open is allowed: that is how a server that stops removes its Unix socket. */
+/* From now on any call that opens or removes a file ends the process, but for removing a file of a
+ * directory that is open: that is how a server that stops removes its Unix socket. */
 static void forbid_files(long n)
 {
     static const unsigned calls[] = {
