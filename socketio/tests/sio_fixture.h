@@ -9,7 +9,8 @@
 #include "../sio.h"
 #include "engine_fixture.h"
 
-#define SIO_TEST(name) cmocka_unit_test_setup_teardown(name, sio_setup, sio_teardown)
+#undef TEST
+#define TEST(name) cmocka_unit_test_setup_teardown(name, sio_setup, sio_teardown)
 
 struct sio_fixture {
     struct fixture *f;

@@ -582,34 +582,9 @@ static void options_without_cors_is_a_bad_method(void **state)
     expect(c, 400, "{\"code\":2,\"message\":\"Bad handshake method\"}");
 }
 
+#include "socketio/tests/test_eio_http.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(query_is_taken_apart),
-        cmocka_unit_test(parameters_are_decoded),
-        cmocka_unit_test(parameter_is_cut_to_its_place),
-        cmocka_unit_test(last_parameter_of_a_name_wins),
-        ENGINE_TEST(answers_are_not_stored_and_say_their_type),
-        ENGINE_TEST(old_browsers_are_told_not_to_filter),
-        ENGINE_TEST(cookie_holds_the_session_id),
-        ENGINE_TEST(cookie_may_have_other_attributes),
-        ENGINE_TEST(illegal_header_of_the_application_is_a_500),
-        ENGINE_TEST(text_of_a_refusal_is_cut_between_characters),
-        ENGINE_TEST(any_origin_is_a_star),
-        ENGINE_TEST(listed_origins_are_echoed_and_others_get_nothing),
-        ENGINE_TEST(origin_that_fits_a_rule_is_echoed_as_it_was_sent),
-        ENGINE_TEST(star_anywhere_in_the_list_is_the_answer),
-        ENGINE_TEST(held_request_remembers_an_origin_that_fits_a_rule),
-        ENGINE_TEST(request_that_is_left_leaves_no_origin_behind),
-        ENGINE_TEST(every_answer_has_its_cors_headers),
-        ENGINE_TEST(refusal_of_a_body_has_its_cors_headers),
-        ENGINE_TEST(websocket_of_a_listed_origin_alone_is_accepted),
-        ENGINE_TEST(websocket_of_a_local_file_is_accepted_until_origins_are_named),
-        ENGINE_TEST(preflight_is_answered_whatever_it_asks_for),
-        ENGINE_TEST(preflight_tells_what_is_configured),
-        ENGINE_TEST(no_origin_is_allowed_until_one_is_named),
-        ENGINE_TEST(options_without_cors_is_a_bad_method),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -414,23 +414,9 @@ static void packet_reaches_sessions_of_every_kind(void **state)
     raw_expect_message(base64, "bAQID");
 }
 
+#include "socketio/tests/test_eio_output.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(separator_in_a_text_is_refused),
-        ENGINE_TEST(output_of_a_polling_session_is_bounded),
-        ENGINE_TEST(burst_of_one_callback_is_no_sign_of_a_slow_reader),
-        ENGINE_TEST(queue_that_overflowed_is_dropped_with_its_session),
-        ENGINE_TEST(queue_that_was_fetched_is_as_good_as_before),
-        ENGINE_TEST(queued_output_counts_in_max_memory),
-        ENGINE_TEST(full_output_has_room_for_a_ping),
-        ENGINE_TEST(volatile_message_is_dropped_when_nobody_waits),
-        ENGINE_TEST(volatile_message_right_after_another_is_dropped),
-        ENGINE_TEST(packet_reaches_sessions_of_every_kind),
-        ENGINE_TEST(slow_reader_on_a_websocket_loses_nothing),
-        ENGINE_TEST(who_waits_for_a_slow_websocket_is_told_when_it_has_read),
-        ENGINE_TEST(message_without_memory_is_not_taken),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

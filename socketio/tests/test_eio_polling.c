@@ -667,37 +667,9 @@ static void upload_to_a_server_that_stops_is_refused(void **state)
     expect_reason(e, 1, EIO_TRANSPORT_ERROR);
 }
 
+#include "socketio/tests/test_eio_polling.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(messages_of_a_post_come_back_in_one_poll),
-        ENGINE_TEST(packets_without_meaning_are_ignored),
-        ENGINE_TEST(get_is_held_until_there_is_something_to_say),
-        ENGINE_TEST(all_that_one_callback_sends_leaves_together),
-        ENGINE_TEST(body_may_come_in_chunks),
-        ENGINE_TEST(post_of_max_payload_is_taken_and_one_more_ends_the_session),
-        ENGINE_TEST(post_of_half_a_million_packets_is_cheap),
-        ENGINE_TEST(text_of_a_post_must_be_utf8),
-        ENGINE_TEST(second_get_ends_the_session),
-        ENGINE_TEST(client_that_leaves_its_get_ends_the_session),
-        ENGINE_TEST(octet_stream_ends_the_session),
-        ENGINE_TEST(any_other_content_type_is_text),
-        ENGINE_TEST(bad_packet_ends_the_session_after_the_good_ones),
-        ENGINE_TEST(ping_of_the_client_ends_the_session),
-        ENGINE_TEST(close_packet_ends_the_session_and_the_held_get),
-        ENGINE_TEST(other_methods_leave_the_session_alone),
-        ENGINE_TEST(another_protocol_version_is_refused_in_a_session),
-        ENGINE_TEST(post_is_read_when_its_head_is_in_order),
-        ENGINE_TEST(second_post_ends_the_session_while_the_first_is_uploading),
-        ENGINE_TEST(post_that_will_not_do_is_refused_before_its_body),
-        ENGINE_TEST(rules_of_a_session_hold_before_the_body),
-        ENGINE_TEST(client_that_leaves_its_upload_ends_the_session),
-        ENGINE_TEST(session_ends_with_an_upload_that_fails),
-        ENGINE_TEST(upload_of_a_session_that_ends_is_refused),
-        ENGINE_TEST(upload_of_a_session_that_is_closed_is_refused),
-        ENGINE_TEST(upload_is_dropped_when_a_websocket_takes_over),
-        ENGINE_TEST(upload_to_a_server_that_stops_is_refused),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -493,27 +493,9 @@ static void post_that_waits_is_read_when_the_client_moves_to_a_websocket(void **
     raw_expect_message(ws, "4second");
 }
 
+#include "socketio/tests/test_eio_post.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(packets_of_one_post_keep_nobody_waiting),
-        ENGINE_TEST(packets_behind_the_end_of_the_session_are_dropped),
-        ENGINE_TEST(packets_of_a_client_that_left_its_post_are_heard),
-        ENGINE_TEST(second_post_ends_the_session),
-        ENGINE_TEST(post_after_one_that_was_left_ends_the_session),
-        ENGINE_TEST(packets_that_wait_are_dropped_when_the_server_closes_the_session),
-        ENGINE_TEST(session_may_be_closed_by_a_packet_that_waited),
-        ENGINE_TEST(server_may_be_freed_while_packets_wait),
-        ENGINE_TEST(messages_of_a_websocket_wait_for_the_packets_of_a_post),
-        ENGINE_TEST(pong_that_waits_for_its_turn_is_in_time),
-        ENGINE_TEST(without_memory_no_packet_waits),
-        ENGINE_TEST(post_is_answered_before_its_echo_is_read),
-        ENGINE_TEST(next_post_is_read_when_the_client_has_polled),
-        ENGINE_TEST(next_post_waits_for_a_poll_no_longer_than_a_second),
-        ENGINE_TEST(post_that_waits_is_heard_though_its_client_leaves),
-        ENGINE_TEST(post_that_waits_is_refused_when_the_session_closes),
-        ENGINE_TEST(post_that_waits_is_read_when_the_client_moves_to_a_websocket),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

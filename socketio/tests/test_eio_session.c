@@ -579,32 +579,9 @@ static void reset_at_any_stage_disturbs_nobody(void **state)
     expect_nothing_left(e);
 }
 
+#include "socketio/tests/test_eio_session.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(pings_come_one_interval_after_the_pong),
-        ENGINE_TEST(silence_after_a_ping_ends_the_session),
-        ENGINE_TEST(another_packet_restarts_the_timeout_once),
-        ENGINE_TEST(heartbeat_goes_on_after_an_upgrade),
-        ENGINE_TEST(pong_that_never_comes_ends_an_upgraded_session),
-        ENGINE_TEST(closing_a_websocket_delivers_and_closes),
-        ENGINE_TEST(closing_answers_the_held_get),
-        ENGINE_TEST(closing_between_polls_is_told_by_the_next_one),
-        ENGINE_TEST(what_was_sent_before_closing_is_delivered),
-        ENGINE_TEST(session_that_closes_itself_hears_no_more),
-        ENGINE_TEST(session_may_be_closed_in_on_open),
-        ENGINE_TEST(session_may_close_all_others),
-        ENGINE_TEST(what_was_sent_before_closing_is_delivered_by_an_upgrade),
-        ENGINE_TEST(what_was_sent_before_closing_is_delivered_without_the_upgrade),
-        ENGINE_TEST(closing_a_session_closes_its_probe),
-        ENGINE_TEST(session_that_is_not_kept_ends_at_the_connect_timeout),
-        ENGINE_TEST(session_that_is_kept_has_no_connect_timeout),
-        ENGINE_TEST(handshake_without_memory_gets_503_and_leaves_nothing),
-        ENGINE_TEST(session_that_closes_without_memory_still_has_last_words),
-        ENGINE_TEST(held_request_without_memory_for_its_origin_is_answered_without_it),
-        ENGINE_TEST(session_keeps_its_heartbeat_without_memory),
-        ENGINE_TEST(reset_at_any_stage_disturbs_nobody),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -530,31 +530,9 @@ static void posts_are_not_held_while_upgrading(void **state)
     raw_expect_message(ws, "4and again");
 }
 
+#include "socketio/tests/test_eio_upgrade.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(posts_are_not_held_while_upgrading),
-        ENGINE_TEST(messages_come_back_on_a_websocket),
-        ENGINE_TEST(binary_is_base64_for_a_client_that_asks_for_it),
-        ENGINE_TEST(base64_is_asked_for_by_the_request_of_the_websocket),
-        ENGINE_TEST(large_text_comes_back_on_a_websocket),
-        ENGINE_TEST(bad_packet_closes_the_websocket_without_status),
-        ENGINE_TEST(end_of_a_websocket_is_the_end_of_its_session),
-        ENGINE_TEST(websocket_message_over_max_payload_is_1009),
-        ENGINE_TEST(session_moves_to_a_websocket),
-        ENGINE_TEST(probe_may_be_repeated),
-        ENGINE_TEST(what_is_queued_moves_along_in_order),
-        ENGINE_TEST(upgrade_drains_what_was_queued),
-        ENGINE_TEST(upgrade_without_a_probe_is_taken),
-        ENGINE_TEST(bad_probe_leaves_the_session_on_polling),
-        ENGINE_TEST(second_websocket_is_sent_away),
-        ENGINE_TEST(session_of_a_websocket_is_not_taken_over),
-        ENGINE_TEST(upgrade_that_stalls_is_dropped_alone),
-        ENGINE_TEST(probe_that_is_cut_leaves_the_session_on_polling),
-        ENGINE_TEST(probe_ends_with_its_session),
-        ENGINE_TEST(upgrade_may_be_forbidden),
-        ENGINE_TEST(no_message_is_lost_or_reordered_by_an_upgrade),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

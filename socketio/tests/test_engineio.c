@@ -634,35 +634,9 @@ static void freeing_the_server_reports_each_session_once(void **state)
     assert_int_equal(e->f->seen.closed, 3);
 }
 
+#include "socketio/tests/test_engineio.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(handshake_on_polling_is_answered_by_the_open_packet),
-        ENGINE_TEST(websocket_begins_with_the_open_packet),
-        ENGINE_TEST(open_packet_offers_no_upgrade_that_is_not_to_be_had),
-        ENGINE_TEST(what_on_open_sends_comes_right_after),
-        ENGINE_TEST(on_open_sees_the_request),
-        ENGINE_TEST(requests_are_checked_in_the_order_of_the_reference),
-        ENGINE_TEST(names_of_object_members_are_no_transports),
-        ENGINE_TEST(refused_upgrade_gets_the_message_and_is_closed),
-        ENGINE_TEST(reset_during_a_refused_upgrade_disturbs_nobody),
-        ENGINE_TEST(garbage_behind_a_handshake_disturbs_nobody),
-        ENGINE_TEST(application_refuses_clients),
-        ENGINE_TEST(transports_may_be_left_out),
-        ENGINE_TEST(any_path_under_the_prefix_is_served),
-        ENGINE_TEST(origin_with_a_control_character_is_refused),
-        ENGINE_TEST(first_subprotocol_is_echoed),
-        cmocka_unit_test(ids_are_20_characters_and_never_the_same),
-        ENGINE_TEST(every_one_of_many_sessions_is_found),
-        ENGINE_TEST(handshakes_over_max_sessions_get_503),
-        ENGINE_TEST(one_host_has_so_many_sessions),
-        ENGINE_TEST(hosts_leave_sessions_to_others),
-        ENGINE_TEST(handshakes_stop_at_max_memory),
-        ENGINE_TEST(arguments_of_a_server_are_checked),
-        cmocka_unit_test(reasons_and_transports_have_names),
-        ENGINE_TEST(closing_the_server_tells_every_client),
-        ENGINE_TEST(freeing_the_server_reports_each_session_once),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

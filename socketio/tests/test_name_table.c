@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "../../tests/unit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include <cmocka.h>
 
 #include "../../tests/exact.h"
 #include "../name_table.h"
@@ -177,16 +173,9 @@ static void names_are_compared_whole(void **state)
     free(other);
 }
 
+#include "socketio/tests/test_name_table.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_empty_table_has_nothing),
-        cmocka_unit_test(entries_are_found_while_they_are_in_the_table),
-        cmocka_unit_test(entries_are_taken_out_in_one_pass),
-        cmocka_unit_test(a_table_shrinks_with_its_entries),
-        cmocka_unit_test(names_that_collide_in_other_hashes_are_spread),
-        cmocka_unit_test(names_are_compared_whole),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -717,33 +717,9 @@ static void a_server_may_be_freed_while_it_gathers(void **state)
     assert_string_equal(x->f->seen.text, "-1 end  0/1 0;-1 socket  0/1 0;");
 }
 
+#include "socketio/tests/test_sio_emit.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        SIO_TEST(events_are_written_as_the_reference_does),
-        SIO_TEST(what_clients_could_not_read_is_not_sent),
-        SIO_TEST(parts_of_what_came_are_checked_like_all_else),
-        SIO_TEST(volatile_events_are_dropped_while_others_wait),
-        SIO_TEST(parts_of_a_volatile_event_stay_together),
-        SIO_TEST(who_waits_for_a_slow_client_is_told_when_it_has_read),
-        SIO_TEST(all_connected_sockets_of_a_slow_client_are_told),
-        SIO_TEST(output_of_a_client_that_does_not_read_is_bounded),
-        SIO_TEST(a_broadcast_does_not_wait_for_a_client_that_does_not_read),
-        SIO_TEST(a_broadcast_is_held_once_for_all_who_poll_late),
-        SIO_TEST(an_event_without_memory_ends_no_recipient),
-        SIO_TEST(broadcasts_reach_every_transport),
-        SIO_TEST(an_event_may_be_acknowledged_later_and_once),
-        SIO_TEST(an_acknowledgement_for_a_socket_that_ended_goes_nowhere),
-        SIO_TEST(clients_acknowledge),
-        SIO_TEST(an_acknowledgement_may_be_missing_in_time),
-        SIO_TEST(who_waits_for_a_socket_that_ends_is_told),
-        SIO_TEST(acknowledgements_owed_are_bounded),
-        SIO_TEST(a_broadcast_gathers_acknowledgements),
-        SIO_TEST(a_gathering_broadcast_ends_in_time),
-        SIO_TEST(a_gathering_broadcast_ends_when_nobody_is_left_to_answer),
-        SIO_TEST(a_broadcast_to_nobody_ends_at_once),
-        SIO_TEST(a_server_may_be_freed_while_it_gathers),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

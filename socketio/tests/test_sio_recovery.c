@@ -707,28 +707,9 @@ static void who_comes_back_without_memory_misses_nothing_unawares(void **state)
     assert_in_range(n, 8, 200);
 }
 
+#include "socketio/tests/test_sio_recovery.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        SIO_TEST(who_comes_back_without_memory_misses_nothing_unawares),
-        SIO_TEST(a_client_that_was_cut_off_gets_what_it_missed),
-        SIO_TEST(only_what_was_meant_for_it_is_replayed),
-        SIO_TEST(a_recovered_client_may_be_recovered_again),
-        SIO_TEST(a_pid_is_good_for_one_return),
-        SIO_TEST(strangers_begin_anew),
-        SIO_TEST(who_leaves_or_is_sent_away_does_not_come_back),
-        SIO_TEST(volatile_events_and_requests_have_no_offset),
-        SIO_TEST(the_log_is_bounded_in_bytes),
-        SIO_TEST(sessions_are_bounded_in_bytes),
-        SIO_TEST(data_comes_back_with_its_client),
-        SIO_TEST(the_log_ends_with_a_namespace_that_nobody_comes_back_to),
-        SIO_TEST(namespaces_of_clients_are_bounded_together),
-        SIO_TEST(data_of_those_who_stay_away_is_freed_in_time),
-        SIO_TEST(a_long_recovery_uses_up_the_share_of_a_turn),
-        SIO_TEST(recovered_clients_are_not_asked_again),
-        SIO_TEST(recovered_clients_may_be_asked_again),
-        SIO_TEST(a_client_that_waits_too_long_for_on_auth_begins_anew),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -555,34 +555,9 @@ static void sockets_may_be_walked_and_ended_on_the_way(void **state)
     expect_disconnect(x, 1, "server namespace disconnect");
 }
 
+#include "socketio/tests/test_sio_socket.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        SIO_TEST(a_socket_may_be_let_in_at_once),
-        SIO_TEST(a_socket_may_be_let_in_later),
-        SIO_TEST(a_socket_let_in_late_may_be_ended_in_on_connect),
-        SIO_TEST(a_socket_may_be_refused_with_message_and_data),
-        SIO_TEST(data_of_a_refusal_must_be_json),
-        SIO_TEST(a_client_that_waits_must_not_send_events),
-        SIO_TEST(a_second_connect_ends_the_first_that_waits),
-        SIO_TEST(a_second_connect_may_cross_the_answer_to_the_first),
-        SIO_TEST(a_client_may_leave_what_followed_a_socket_that_crossed),
-        SIO_TEST(a_client_may_go_while_it_waits),
-        SIO_TEST(server_may_end_one_namespace),
-        SIO_TEST(server_may_end_the_whole_connection),
-        SIO_TEST(everybody_may_be_disconnected_at_once),
-        SIO_TEST(cut_connections_end_with_transport_close),
-        SIO_TEST(broken_transports_end_with_transport_error),
-        SIO_TEST(packets_of_no_known_kind_end_with_parse_error),
-        SIO_TEST(silent_clients_end_with_ping_timeout),
-        SIO_TEST(broken_rules_end_with_forced_close),
-        SIO_TEST(broken_rules_between_polls_end_with_forced_server_close),
-        SIO_TEST(on_disconnect_still_sees_the_rooms_and_may_say_goodbye),
-        SIO_TEST(data_comes_back_to_be_freed),
-        SIO_TEST(a_socket_knows_its_handshake),
-        SIO_TEST(on_handshake_may_refuse_connections),
-        SIO_TEST(sockets_may_be_walked_and_ended_on_the_way),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

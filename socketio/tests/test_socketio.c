@@ -1136,54 +1136,9 @@ static void server_that_cannot_be_made_leaves_nothing(void **state)
     assert_in_range(n, 8, 100);
 }
 
+#include "socketio/tests/test_socketio.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        SIO_TEST(nothing_is_joined_until_the_client_asks),
-        SIO_TEST(every_form_of_connect_is_understood),
-        SIO_TEST(on_connect_comes_after_the_answer_and_sees_what_was_sent),
-        SIO_TEST(unknown_namespaces_are_refused_and_the_connection_stays),
-        SIO_TEST(namespaces_of_one_connection_are_apart),
-        SIO_TEST(connection_without_a_namespace_is_closed_in_time),
-        SIO_TEST(connection_that_was_in_a_namespace_stays),
-        SIO_TEST(namespaces_of_one_connection_are_bounded),
-        SIO_TEST(a_client_may_be_in_as_many_namespaces_as_it_asks_for),
-        SIO_TEST(an_event_costs_the_same_in_any_of_many_namespaces),
-        SIO_TEST(many_sockets_of_a_connection_end_over_several_turns),
-        SIO_TEST(rules_open_namespaces_that_end_with_their_last_socket),
-        SIO_TEST(names_that_no_client_could_ask_for_are_refused),
-        SIO_TEST(packets_do_what_they_do_in_the_reference),
-        SIO_TEST(only_connect_may_come_first),
-        SIO_TEST(ids_of_acknowledgements_are_the_clients_own),
-        SIO_TEST(the_client_may_leave_and_come_back),
-        SIO_TEST(packets_right_behind_the_clients_disconnect_are_dropped),
-        SIO_TEST(a_binary_event_right_behind_the_clients_disconnect_is_dropped),
-        SIO_TEST(two_connects_that_come_together_are_one_after_the_other),
-        SIO_TEST(binary_events_come_back_as_they_went),
-        SIO_TEST(binary_acknowledgements_carry_attachments),
-        SIO_TEST(binary_goes_through_polling),
-        SIO_TEST(binary_without_a_packet_closes),
-        SIO_TEST(one_binary_too_many_closes),
-        SIO_TEST(attachments_must_come_in_time),
-        SIO_TEST(attachments_that_came_in_time_have_no_deadline),
-        SIO_TEST(attachments_are_bounded_together),
-        SIO_TEST(a_client_may_go_while_attachments_are_due),
-        SIO_TEST(cve_2022_2421_placeholder_that_names_a_method),
-        SIO_TEST(cve_2023_32695_event_named_by_an_object),
-        SIO_TEST(cve_2026_33151_endless_attachments),
-        SIO_TEST(cve_2026_69185_no_attachments_announced_and_binaries_sent),
-        SIO_TEST(cve_2020_36049_packet_that_is_all_digits),
-        SIO_TEST(cve_2024_38355_event_named_error),
-        SIO_TEST(deep_json_is_refused),
-        SIO_TEST(names_of_objects_are_names_of_namespaces_and_rooms),
-        SIO_TEST(a_namespace_has_rooms_though_who_opened_it_has_no_memory_left),
-        SIO_TEST(a_client_may_end_where_memory_does_but_nothing_else),
-        SIO_TEST(server_that_cannot_be_made_leaves_nothing),
-        SIO_TEST(recovery_may_end_where_memory_does_but_nothing_else),
-        SIO_TEST(server_may_be_freed_while_clients_are_connected),
-        SIO_TEST(nobody_is_let_in_when_the_server_is_freed),
-        SIO_TEST(closing_the_server_ends_every_connection),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
