@@ -529,6 +529,12 @@ struct raw_client *slow_upgraded(struct fixture *f, const char *path)
 }
 
 /* The server is well: a new client gets its echo. */
+void expect_echo(struct raw_client *c, const char *text)
+{
+    raw_send_message(c, text);
+    raw_expect_message(c, text);
+}
+
 void expect_well(struct fixture *f)
 {
     struct raw_client *c = upgraded(f, "/echo");

@@ -145,6 +145,8 @@ struct raw_client *unconnected(struct fixture *f);
 struct raw_client *client(struct fixture *f, const char *label);
 struct raw_client *upgraded(struct fixture *f, const char *path);
 struct raw_client *slow_upgraded(struct fixture *f, const char *path);
+/* A message comes back. */
+void expect_echo(struct raw_client *c, const char *text);
 /* The server is well: a new client gets its echo. */
 void expect_well(struct fixture *f);
 /* Text that is not the same anywhere: position shows. The caller frees it. */

@@ -276,7 +276,7 @@ static void client_that_comes_too_late_for_the_last_words_is_told_so(void **stat
     c = dialled(e, "too late");
     get(c, sid);
     poll_until_readable(e->f, c);
-    expect(c, 400, "{\"code\":1,\"message\":\"Session ID unknown\"}");
+    expect(c, 400, UNKNOWN_SID);
     expect_all_given_back(e);
 }
 

@@ -199,17 +199,15 @@ static void emit_3000(struct sio_fixture *x, void *arg)
 
 static void enter_polling(struct raw_client *c, char sid[EIO_ID_SIZE])
 {
-    open_polling(c, sid);
-    post(c, sid, "40");
-    expect(c, 200, "ok");
+    open_polling_on(c, sid);
+    expect_post(c, sid, "40");
     get(c, sid);
     raw_expect_status(c, &(struct raw_response){0}, 200);
 }
 
 static void leave_polling(struct raw_client *c, const char *sid)
 {
-    post(c, sid, "1");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "1");
 }
 
 static void count_socket_drain(struct sio_socket *s)
@@ -267,18 +265,15 @@ static void who_waits_for_a_slow_client_is_told_when_it_has_read(void **state)
     enter_polling(c, sid);
     on_sio(x, emit_event, &result);
     assert_int_equal(result, WS_SENT);
-    get(c, sid);
-    expect(c, 200, "42[\"event\"," NUMBER_OF_10 "]");
+    expect_poll(c, sid, "42[\"event\"," NUMBER_OF_10 "]");
     expect_drained(x, 0); /* nobody waited */
     on_sio(x, emit_long_event, &result);
     assert_int_equal(result, WS_QUEUED);
     expect_drained(x, 0); /* it has not read */
-    get(c, sid);
-    expect(c, 200, "42[\"long\"," NUMBER_OF_100 "]");
+    expect_poll(c, sid, "42[\"long\"," NUMBER_OF_100 "]");
     wait_until(x->f, &x->f->seen.drained, 1, "calls of on_drain");
     on_sio(x, emit_event, &result);
-    get(c, sid);
-    expect(c, 200, "42[\"event\"," NUMBER_OF_10 "]");
+    expect_poll(c, sid, "42[\"event\"," NUMBER_OF_10 "]");
     expect_drained(x, 1); /* once */
     leave_polling(c, sid);
 }
@@ -302,8 +297,7 @@ static void all_connected_sockets_of_a_slow_client_are_told(void **state)
         int result;
 
         enter_polling(c, sid);
-        post(c, sid, cases[i].enter);
-        expect(c, 200, "ok");
+        expect_post(c, sid, cases[i].enter);
         if (cases[i].answer != NULL) {
             get(c, sid);
             raw_expect_status(c, &r, 200);
@@ -467,8 +461,7 @@ static void broadcasts_reach_every_transport(void **state)
     expect_binary(c, "\1\2\3\4", 4);
     raw_expect_message(text, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]");
     raw_expect_message(text, "bAQIDBA==");
-    get(polling, sid);
-    expect(polling, 200, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==");
+    expect_poll(polling, sid, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==");
     leave_polling(polling, sid);
 }
 

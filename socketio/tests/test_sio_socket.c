@@ -313,8 +313,7 @@ static void everybody_may_be_disconnected_at_once(void **state)
     raw_expect_message(a, "41");
     raw_expect_message(b, "41");
     expect_disconnect(x, 2, "server namespace disconnect");
-    raw_send_message(b, "42/custom,[\"echo\"]");
-    raw_expect_message(b, "42/custom,[\"echo\"]");
+    expect_echo(b, "42/custom,[\"echo\"]");
 }
 
 static void cut_connections_end_with_transport_close(void **state)
@@ -376,14 +375,12 @@ static void broken_rules_between_polls_end_with_forced_server_close(void **state
 
     start_plain(x);
     c = client(x->f, "polling");
-    open_polling(c, sid);
-    post(c, sid, "40" RS "42[]");
-    expect(c, 200, "ok");
+    open_polling_on(c, sid);
+    expect_post(c, sid, "40" RS "42[]");
     expect_disconnect(x, 1, "forced server close");
     get(c, sid);
     raw_expect_status(c, &(struct raw_response){0}, 200); /* the answer to 40 */
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "6" RS "1");
 }
 
 static void rejoin(struct sio_socket *s, const char *reason)

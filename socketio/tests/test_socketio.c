@@ -97,10 +97,8 @@ static void namespaces_of_one_connection_are_apart(void **state)
     c = sio_client(x, id);
     sio_enter(c, "/custom", "", other);
     assert_string_not_equal(id, other);
-    raw_send_message(c, "42/custom,[\"all\",1]");
-    raw_expect_message(c, "42/custom,[\"all\",1]");
-    raw_send_message(c, "42[\"all\",2]");
-    raw_expect_message(c, "42[\"all\",2]");
+    expect_echo(c, "42/custom,[\"all\",1]");
+    expect_echo(c, "42[\"all\",2]");
     expect_silence(c);
 }
 
@@ -186,8 +184,7 @@ static void rules_open_namespaces_that_end_with_their_last_socket(void **state)
     sio_enter(b, "/any", "", NULL);
     on_sio(x, find_dynamic, &found);
     assert_int_equal(found, 2);
-    raw_send_message(a, "42/any,[\"all\"]");
-    raw_expect_message(a, "42/any,[\"all\"]");
+    expect_echo(a, "42/any,[\"all\"]");
     raw_expect_message(b, "42/any,[\"all\"]");
     raw_send_message(a, "40/too-long,");
     raw_expect_message(a, "44/too-long,{\"message\":\"Invalid namespace\"}");
@@ -232,12 +229,10 @@ static void a_client_may_be_in_as_many_namespaces_as_it_asks_for(void **state)
 
     start_rule(x);
     c = enter_many(x, 1000);
-    raw_send_message(c, "42/n0,[\"echo\",1]");
-    raw_expect_message(c, "42/n0,[\"echo\",1]");
+    expect_echo(c, "42/n0,[\"echo\",1]");
     raw_send_message(c, "41/n500,");
     wait_until(x->f, &x->f->seen.closed, 1, "disconnected sockets");
-    raw_send_message(c, "42/n999,[\"echo\",2]");
-    raw_expect_message(c, "42/n999,[\"echo\",2]");
+    expect_echo(c, "42/n999,[\"echo\",2]");
     raw_close(c);
     wait_until(x->f, &x->f->seen.closed, 1000, "disconnected sockets");
 }
@@ -499,8 +494,7 @@ static void packets_right_behind_the_clients_disconnect_are_dropped(void **state
         add_message(x, packets[i]);
     raw_send_bytes(c, &x->f->out);
     raw_expect_message(c, "42[\"echo\",0]");
-    raw_send_message(c, "42/custom,[\"echo\",3]");
-    raw_expect_message(c, "42/custom,[\"echo\",3]");
+    expect_echo(c, "42/custom,[\"echo\",3]");
     expect_disconnect(x, 1, "client namespace disconnect");
     raw_send_message(c, "42[\"echo\",4]"); /* but not later */
     expect_closed(c);
@@ -519,8 +513,7 @@ static void a_binary_event_right_behind_the_clients_disconnect_is_dropped(void *
     raw_send_bytes(c, &x->f->out);
     expect_disconnect(x, 1, "client namespace disconnect");
     raw_send_frame(c, RAW_BINARY, "x", 1); /* in a later turn */
-    raw_send_message(c, "42/custom,[\"echo\"]");
-    raw_expect_message(c, "42/custom,[\"echo\"]");
+    expect_echo(c, "42/custom,[\"echo\"]");
 }
 
 /* Before the client can have got the answer to the first: its connect(), disconnect() and connect()
@@ -542,8 +535,7 @@ static void two_connects_that_come_together_are_one_after_the_other(void **state
         assert_memory_equal(frame.payload, "40/custom,{\"sid\":\"", 18);
     }
     expect_disconnect(x, 1, "client namespace disconnect");
-    raw_send_message(c, "42/custom,[\"echo\",1]");
-    raw_expect_message(c, "42/custom,[\"echo\",1]");
+    expect_echo(c, "42/custom,[\"echo\",1]");
     expect_silence(c);
     raw_send_message(c, "40/custom,"); /* but not when it has been let in */
     expect_closed(c);
@@ -592,9 +584,8 @@ static void binary_goes_through_polling(void **state)
 
     start_plain(x);
     c = client(x->f, "polling");
-    open_polling(c, sid);
-    post(c, sid, "40");
-    expect(c, 200, "ok");
+    open_polling_on(c, sid);
+    expect_post(c, sid, "40");
     get(c, sid);
     raw_expect_status(c, &(struct raw_response){0}, 200);
     post(c, sid,
@@ -603,8 +594,7 @@ static void binary_goes_through_polling(void **state)
     get(c, sid);
     expect(c, 200,
            "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==" RS "42[\"echo\",1]");
-    post(c, sid, "1");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "1");
 }
 
 static void binary_without_a_packet_closes(void **state)
@@ -854,9 +844,8 @@ static void nobody_is_let_in_when_the_server_is_freed(void **state)
         struct raw_client *c = client(x->f, "polling");
         char sid[EIO_ID_SIZE];
 
-        open_polling(c, sid);
-        post(c, sid, "40");
-        expect(c, 200, "ok");
+        open_polling_on(c, sid);
+        expect_post(c, sid, "40");
         wait_until(x->f, &x->f->seen.requests, i, "requests to connect");
     }
     ws_server_stop(x->f->server);
