@@ -310,11 +310,8 @@ int teardown(void **state)
 
     for (size_t i = 0; i < CLIENTS; i++)
         raw_close(&f->clients[i]);
-    if (f->running) {
-        ws_server_stop(f->server);
-        ws_server_stop(f->server); /* do not wait for anybody */
-        join(f);
-    }
+    if (f->running)
+        stop_now(f);
     ws_server_free(f->server);
     give_back_memory(f);
     raw_bytes_release(&f->out);
@@ -437,6 +434,13 @@ void stop_and_join(struct fixture *f)
     ws_server_stop(f->server);
     join(f);
     assert_int_equal(f->run_result, 0);
+}
+
+void stop_now(struct fixture *f)
+{
+    ws_server_stop(f->server);
+    ws_server_stop(f->server); /* do not wait for anybody */
+    join(f);
 }
 
 /* One turn after another as a foreign poll loop does it, until `c` has something to read. */

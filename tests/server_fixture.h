@@ -126,6 +126,7 @@ void wait_connections(struct fixture *f, size_t n);
 void hold_loop(struct fixture *f, struct hold *h);
 int64_t loop_cpu_ms(struct fixture *f);
 void stop_and_join(struct fixture *f);
+void stop_now(struct fixture *f); /* and wait for no connection */
 /* One turn after another as a foreign poll loop does it, until `c` has something to read. */
 void poll_until_readable(struct fixture *f, struct raw_client *c);
 

@@ -605,9 +605,7 @@ static void freeing_the_server_reports_each_session_once(void **state)
     expect_poll(c, sid, "4queued");
     get_held(e, c, sid);
     wait_until(e->f, &e->f->seen.opened, 3, "sessions");
-    ws_server_stop(e->f->server);
-    ws_server_stop(e->f->server);
-    join(e->f);
+    stop_now(e->f);
     ws_server_free(e->f->server);
     e->f->server = NULL;
     eio_server_free(e->server);

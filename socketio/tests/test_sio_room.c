@@ -222,8 +222,7 @@ static void rooms_may_be_left_in_any_order(void **state)
 {
     struct sio_fixture *x = *state;
 
-    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
-    sio_client(x, NULL);
+    start_client(x);
     on_sio(x, leave_in_every_order, NULL);
 }
 

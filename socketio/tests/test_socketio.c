@@ -11,11 +11,6 @@
 
 #include "../../tests/oom.h"
 
-static void start_plain(struct sio_fixture *x)
-{
-    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
-}
-
 /* --- connecting ------------------------------------------------------------------------------- */
 
 static void nothing_is_joined_until_the_client_asks(void **state)
@@ -446,11 +441,8 @@ static void only_connect_may_come_first(void **state)
 static void ids_of_acknowledgements_are_the_clients_own(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     raw_send_message(c, "420[\"a\"]");
     raw_expect_message(c, "430[]");
     raw_send_message(c, "42/custom,9007199254740991[\"a\",{\"b\":[null]}]");
@@ -483,11 +475,8 @@ static void packets_right_behind_the_clients_disconnect_are_dropped(void **state
 {
     static const char *const packets[] = {"42[\"echo\",1]", "41", "421[\"echo\",2]", "430[]"};
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     add_message(x, "42[\"echo\",0]");
     add_message(x, "41");
     for (size_t i = 0; i < COUNT(packets); i++)
@@ -503,11 +492,8 @@ static void packets_right_behind_the_clients_disconnect_are_dropped(void **state
 static void a_binary_event_right_behind_the_clients_disconnect_is_dropped(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     add_message(x, "41");
     add_message(x, "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
     raw_send_bytes(c, &x->f->out);
@@ -521,10 +507,8 @@ static void a_binary_event_right_behind_the_clients_disconnect_is_dropped(void *
 static void two_connects_that_come_together_are_one_after_the_other(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     add_message(x, "40/custom,");
     add_message(x, "40/custom,");
     raw_send_bytes(c, &x->f->out);
@@ -546,12 +530,10 @@ static void two_connects_that_come_together_are_one_after_the_other(void **state
 static void binary_events_come_back_as_they_went(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     static const char text[] = "452-[\"echo\",{\"_placeholder\":true,\"num\":1},\"x\","
                                "{\"a\":[{\"_placeholder\":true,\"num\":0}]}]";
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, text);
     raw_send_frame(c, RAW_BINARY, "\0\1\2", 3);
     raw_send_message(c, "3"); /* heartbeats may come between */
@@ -583,11 +565,7 @@ static void binary_goes_through_polling(void **state)
     char sid[EIO_ID_SIZE];
 
     start_plain(x);
-    c = client(x->f, "polling");
-    open_polling_on(c, sid);
-    expect_post(c, sid, "40");
-    get(c, sid);
-    raw_expect_status(c, &(struct raw_response){0}, 200);
+    c = sio_polling_client(x, sid);
     post(c, sid,
          "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==" RS "42[\"echo\",1]");
     expect(c, 200, "ok");
@@ -600,10 +578,8 @@ static void binary_goes_through_polling(void **state)
 static void binary_without_a_packet_closes(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_frame(c, RAW_BINARY, "x", 1);
     expect_closed(c);
     expect_disconnect(x, 1, "forced close");
@@ -612,10 +588,8 @@ static void binary_without_a_packet_closes(void **state)
 static void one_binary_too_many_closes(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
     raw_send_frame(c, RAW_BINARY, "x", 1);
     raw_send_frame(c, RAW_BINARY, "y", 1);
@@ -674,10 +648,8 @@ static void attachments_are_bounded_together(void **state)
 static void a_client_may_go_while_attachments_are_due(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "452-[\"a\"]");
     raw_send_frame(c, RAW_BINARY, "x", 1);
     expect_silence(sio_client(x, NULL));
@@ -752,10 +724,8 @@ static void cve_2020_36049_packet_that_is_all_digits(void **state)
 static void cve_2024_38355_event_named_error(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "42[\"error\",\"x\"]");
     raw_send_message(c, "42[\"error\"]");
     raw_send_message(c, "421[\"__proto__\",{\"__proto__\":{\"toString\":1}}]");
@@ -782,10 +752,8 @@ static void deep_json_is_refused(void **state)
 static void names_of_objects_are_names_of_namespaces_and_rooms(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "40/__proto__,");
     raw_expect_message(c, "44/__proto__,{\"message\":\"Invalid namespace\"}");
     order(c, "[\"join\",\"__proto__\"]");
@@ -798,21 +766,13 @@ static void names_of_objects_are_names_of_namespaces_and_rooms(void **state)
 static void server_may_be_freed_while_clients_are_connected(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     order(c, "[\"join\",\"r\"]");
     raw_send_message(c, "451-[\"a\",{\"_placeholder\":true,\"num\":0}]");
     expect_silence(sio_client(x, NULL));
-    ws_server_stop(x->f->server);
-    ws_server_stop(x->f->server);
-    join(x->f);
-    ws_server_free(x->f->server);
-    x->f->server = NULL;
-    sio_server_free(x->io);
-    x->io = NULL;
+    stop_now(x->f);
+    sio_free_servers(x);
     assert_int_equal(x->f->seen.closed, 3);
 }
 
@@ -848,14 +808,9 @@ static void nobody_is_let_in_when_the_server_is_freed(void **state)
         expect_post(c, sid, "40");
         wait_until(x->f, &x->f->seen.requests, i, "requests to connect");
     }
-    ws_server_stop(x->f->server);
-    ws_server_stop(x->f->server);
-    join(x->f);
+    stop_now(x->f);
     assert_int_equal(sio_accept(x->socket), 0);
-    ws_server_free(x->f->server);
-    x->f->server = NULL;
-    sio_server_free(x->io);
-    x->io = NULL;
+    sio_free_servers(x);
     assert_int_equal(x->f->seen.aborted, 2);
     assert_int_equal(x->f->seen.opened, 0);
 }
@@ -863,12 +818,9 @@ static void nobody_is_let_in_when_the_server_is_freed(void **state)
 static void closing_the_server_ends_every_connection(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *a;
-    struct raw_client *b;
+    struct raw_client *a = start_client(x);
+    struct raw_client *b = sio_client(x, NULL);
 
-    start_plain(x);
-    a = sio_client(x, NULL);
-    b = sio_client(x, NULL);
     raw_send_message(a, "42[\"shut down\"]");
     expect_closed(a); /* no 41: clients will try to come back */
     expect_closed(b);
@@ -1108,10 +1060,7 @@ static bool make_without(struct sio_fixture *x, long n)
     came = oom_came();
     oom_after(-1);
     assert_int_equal(came, x->io == NULL || !named || !ruled);
-    ws_server_free(x->f->server);
-    x->f->server = NULL;
-    sio_server_free(x->io);
-    x->io = NULL;
+    sio_free_servers(x);
     return !came;
 }
 
