@@ -278,6 +278,14 @@ void start(struct fixture *f, struct ws_options options)
     run(f);
 }
 
+void start_serving(struct fixture *f, struct ws_options options, const char *prefix,
+                   struct ws_handlers h)
+{
+    create(f, options);
+    serve(f, prefix, h);
+    run(f);
+}
+
 /* Wait for ws_server_run() to return. */
 void join(struct fixture *f)
 {
@@ -522,29 +530,29 @@ struct raw_client *upgraded(struct fixture *f, const char *path)
     return c;
 }
 
-struct raw_client *slow_upgraded(struct fixture *f, const char *path)
+struct raw_client *slow_client(struct fixture *f, const char *label)
 {
     struct raw_client *c = unconnected(f);
 
     raw_connect_slow(c, f->port);
-    c->label = path;
+    c->label = label;
+    return c;
+}
+
+struct raw_client *slow_upgraded(struct fixture *f, const char *path)
+{
+    struct raw_client *c = slow_client(f, path);
+
     raw_upgrade(c, path);
     return c;
 }
 
 /* The server is well: a new client gets its echo. */
-void expect_echo(struct raw_client *c, const char *text)
-{
-    raw_send_message(c, text);
-    raw_expect_message(c, text);
-}
-
 void expect_well(struct fixture *f)
 {
     struct raw_client *c = upgraded(f, "/echo");
 
-    raw_send_message(c, "still there?");
-    raw_expect_message(c, "still there?");
+    raw_expect_echo(c, "still there?");
     raw_send_close(c, 1000);
     raw_expect_closed(c, 1000);
     raw_close(c);
@@ -572,6 +580,20 @@ void expect_body(struct raw_client *c, const char *body)
     raw_expect_status(c, &r, 200);
     if (r.body_len != strlen(body) || memcmp(r.body, body, r.body_len) != 0)
         raw_fail(c, "expected body %s, came %.*s", body, (int)r.body_len, (const char *)r.body);
+}
+
+void expect_last_response(struct raw_client *c, int status)
+{
+    struct raw_response r;
+
+    raw_expect_status(c, &r, status);
+    raw_expect_eof(c);
+}
+
+void expect_end(struct raw_client *c)
+{
+    if (!raw_gone_within(c, PATIENCE_MS))
+        raw_fail(c, "the connection stays open");
 }
 
 int count_descriptors(void)

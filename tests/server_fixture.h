@@ -101,6 +101,9 @@ void serve(struct fixture *f, const char *prefix, struct ws_handlers h);
 void create(struct fixture *f, struct ws_options options);
 void run(struct fixture *f);
 void start(struct fixture *f, struct ws_options options); /* both */
+/* The same, with one endpoint more. */
+void start_serving(struct fixture *f, struct ws_options options, const char *prefix,
+                   struct ws_handlers h);
 /* Wait for ws_server_run() to return. */
 void join(struct fixture *f);
 int setup(void **state);
@@ -144,15 +147,18 @@ int dial(uint16_t port);
 /* A place for one more client, closed by teardown. */
 struct raw_client *unconnected(struct fixture *f);
 struct raw_client *client(struct fixture *f, const char *label);
+struct raw_client *slow_client(struct fixture *f, const char *label); /* small receive buffer */
 struct raw_client *upgraded(struct fixture *f, const char *path);
 struct raw_client *slow_upgraded(struct fixture *f, const char *path);
-/* A message comes back. */
-void expect_echo(struct raw_client *c, const char *text);
 /* The server is well: a new client gets its echo. */
 void expect_well(struct fixture *f);
 /* Text that is not the same anywhere: position shows. The caller frees it. */
 uint8_t *make_payload(size_t len, bool text);
 void expect_body(struct raw_client *c, const char *body);
+/* A response with this status, and the end of the connection. */
+void expect_last_response(struct raw_client *c, int status);
+/* The connection ends in any way, whatever comes before. */
+void expect_end(struct raw_client *c);
 int count_descriptors(void);
 /* One of a thousand: nothing sent, half a head, a handshake, a handshake and half a message. */
 int open_one(uint16_t port, const struct raw_bytes *wire, size_t head, size_t i);

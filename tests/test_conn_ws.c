@@ -132,9 +132,8 @@ static void protocol_violation_fails_the_connection(void **state)
 {
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/sink", (struct ws_handlers){.on_message = count_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/sink",
+                  (struct ws_handlers){.on_message = count_message});
     for (size_t i = 0; i < COUNT(violations); i++)
         try_attack(f, &violations[i]);
     expect_well(f);
@@ -170,9 +169,8 @@ static void bad_utf8_fails_at_the_first_impossible_byte(void **state)
 {
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/sink", (struct ws_handlers){.on_message = count_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/sink",
+                  (struct ws_handlers){.on_message = count_message});
     for (size_t i = 0; i < COUNT(bad_texts); i++)
         try_attack(f, &bad_texts[i]);
     assert_int_equal(f->seen.messages, 0);
@@ -187,9 +185,8 @@ static void violations_are_seen_byte_by_byte(void **state)
     } tables[] = {{violations, COUNT(violations)}, {bad_texts, COUNT(bad_texts)}};
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/sink", (struct ws_handlers){.on_message = count_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/sink",
+                  (struct ws_handlers){.on_message = count_message});
     for (size_t t = 0; t < COUNT(tables); t++) {
         for (size_t i = 0; i < tables[t].count; i++) {
             const struct attack *a = &tables[t].rows[i];
@@ -324,9 +321,8 @@ static void empty_message_has_data_also_in_fragments(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/empty", (struct ws_handlers){.on_message = note_whether_there_is_data});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/empty",
+                  (struct ws_handlers){.on_message = note_whether_there_is_data});
     c = upgraded(f, "/empty");
     raw_send_frame(c, RAW_TEXT_PART, "", 0);
     raw_send_frame(c, RAW_CONTINUATION, "", 0);
@@ -436,9 +432,8 @@ static void message_may_end_anywhere_in_the_space_it_is_received_into(void **sta
     struct fixture *f = *state;
     uint8_t *text = make_payload(1 * MIB, true);
 
-    create(f, (struct ws_options){0});
-    serve(f, "/close", (struct ws_handlers){.on_message = close_at_a_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/close",
+                  (struct ws_handlers){.on_message = close_at_a_message});
     for (size_t i = 0; i < 3 * COUNT(lengths); i++) {
         size_t len = lengths[i / 3];
         size_t first =
@@ -553,9 +548,8 @@ static void burst_of_one_callback_is_no_sign_of_a_slow_reader(void **state)
     struct fixture *f = *state;
     uint8_t text[BURST_SIZE];
 
-    create(f, (struct ws_options){.max_queue = 10000});
-    serve(f, "/burst", (struct ws_handlers){.on_open = join_room, .on_message = send_burst});
-    run(f);
+    start_serving(f, (struct ws_options){.max_queue = 10000}, "/burst",
+                  (struct ws_handlers){.on_open = join_room, .on_message = send_burst});
     for (size_t way = 0; way < COUNT(ways); way++) {
         struct raw_client *c = upgraded(f, "/burst");
         struct raw_frame last;
@@ -641,8 +635,7 @@ static void ping_is_answered_with_its_own_payload(void **state)
     }
     free(payload);
     raw_send_frame(c, RAW_PONG, "unsolicited", 11);
-    raw_send_message(c, "fine");
-    raw_expect_message(c, "fine");
+    raw_expect_echo(c, "fine");
 }
 
 static void echo_or_close(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
@@ -660,9 +653,8 @@ static void pong_that_waits_leaves_before_a_close(void **state)
     uint8_t *payload = make_payload(8 * MIB, false);
     struct raw_client *c;
 
-    create(f, (struct ws_options){.high_water = 16 * MIB});
-    serve(f, "/till", (struct ws_handlers){.on_message = echo_or_close});
-    run(f);
+    start_serving(f, (struct ws_options){.high_water = 16 * MIB}, "/till",
+                  (struct ws_handlers){.on_message = echo_or_close});
     c = slow_upgraded(f, "/till");
     raw_send_frame(c, RAW_BINARY, payload, 8 * MIB);
     raw_send_frame(c, RAW_PING, "still there?", 12);
@@ -812,9 +804,8 @@ static void server_closes_with_the_code_of_the_application(void **state)
     struct raw_client *c;
     struct raw_frame frame;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/close", (struct ws_handlers){.on_message = close_by_order});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/close",
+                  (struct ws_handlers){.on_message = close_by_order});
     c = upgraded(f, "/close");
     raw_bytes_frame(&f->out, RAW_TEXT, "4000", 4);
     raw_bytes_frame(&f->out, RAW_TEXT, "4000", 4); /* discarded: the close has begun */
@@ -868,9 +859,8 @@ static void illegal_arguments_are_refused(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/bad", (struct ws_handlers){.on_open = try_bad_arguments});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/bad",
+                  (struct ws_handlers){.on_open = try_bad_arguments});
     c = upgraded(f, "/bad");
     raw_expect_frame(c, RAW_PING, zeros, 125);
     raw_expect_message(c, "");
@@ -928,9 +918,8 @@ static void rooms_reach_their_members_and_nobody_else(void **state)
     struct fixture *f = *state;
     struct raw_client *a, *b, *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
     a = upgraded(f, "/rooms");
     b = upgraded(f, "/rooms");
     c = upgraded(f, "/echo"); /* another endpoint, the same server */
@@ -966,9 +955,8 @@ static void rooms_without_end_are_refused(void **state)
     char name[201];
     int i = 0;
 
-    create(f, (struct ws_options){.max_memory = 512 * KIB});
-    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
-    run(f);
+    start_serving(f, (struct ws_options){.max_memory = 512 * KIB}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
     c = upgraded(f, "/rooms");
     do
         snprintf(name, sizeof name, "j%0199d", i++);
@@ -1013,9 +1001,8 @@ static void closing_member_gets_no_more_of_its_room(void **state)
     struct fixture *f = *state;
     struct raw_client *closing, *other;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
     closing = upgraded(f, "/rooms");
     other = upgraded(f, "/rooms");
     order(f, closing, "jroom");
@@ -1043,9 +1030,8 @@ static void slow_member_sees_nothing_of_another_room(void **state)
     struct raw_client *slow, *other;
     uint8_t *big = make_payload(BIG, false);
 
-    create(f, (struct ws_options){0});
-    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
     slow = slow_upgraded(f, "/rooms");
     other = upgraded(f, "/rooms");
     order(f, slow, "jslow");
@@ -1091,9 +1077,8 @@ static void prepared_message_reaches_each_it_is_sent_to(void **state)
     static const size_t sizes[] = {0, 5, 20000};
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/prepared", (struct ws_handlers){.on_message = prepare_and_send});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/prepared",
+                  (struct ws_handlers){.on_message = prepare_and_send});
     for (size_t i = 0; i < COUNT(sizes); i++) {
         struct raw_client *a = upgraded(f, "/prepared");
         struct raw_client *b = upgraded(f, "/prepared");

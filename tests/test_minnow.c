@@ -695,14 +695,12 @@ static void chat_reaches_everybody_on_the_same_path_and_nobody_else(void **state
     join(f, 0, "/tea");
     join(f, 1, "/tea?name=x"); /* the query is not part of the path */
     join(f, 2, "/teapot");
-    raw_send_message(&f->clients[0], "milk?");
-    raw_expect_message(&f->clients[0], "milk?");
+    raw_expect_echo(&f->clients[0], "milk?");
     raw_expect_message(&f->clients[1], "milk?");
     raw_send_frame(&f->clients[1], RAW_BINARY, binary, sizeof binary);
     raw_expect_frame(&f->clients[0], RAW_BINARY, binary, sizeof binary);
     raw_expect_frame(&f->clients[1], RAW_BINARY, binary, sizeof binary);
-    raw_send_message(&f->clients[2], "short and stout");
-    raw_expect_message(&f->clients[2], "short and stout");
+    raw_expect_echo(&f->clients[2], "short and stout");
 }
 
 static void rooms_with_the_longest_names_are_kept_apart(void **state)
@@ -718,11 +716,9 @@ static void rooms_with_the_longest_names_are_kept_apart(void **state)
     join(f, 1, path);
     path[sizeof path - 2] = 'b';
     join(f, 2, path);
-    raw_send_message(&f->clients[0], "to a");
-    raw_expect_message(&f->clients[0], "to a");
+    raw_expect_echo(&f->clients[0], "to a");
     raw_expect_message(&f->clients[1], "to a");
-    raw_send_message(&f->clients[2], "to b");
-    raw_expect_message(&f->clients[2], "to b");
+    raw_expect_echo(&f->clients[2], "to b");
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */
@@ -833,8 +829,7 @@ static void without_verbose_an_orderly_connection_leaves_no_line(void **state)
 
     serve(f, ARGS("-p", "0"));
     c = join(f, 0, "/");
-    raw_send_message(c, "hello");
-    raw_expect_message(c, "hello");
+    raw_expect_echo(c, "hello");
     raw_send_close(c, 1000);
     raw_expect_closed(c, 1000);
     raw_reset(join(f, 1, "/"));
@@ -964,8 +959,7 @@ static void a_log_that_nobody_reads_any_more_ends_nothing(void **state)
     close(p->err.fd);
     p->err.fd = -1;
     join(f, 0, "/");
-    raw_send_message(&f->clients[0], "still there?");
-    raw_expect_message(&f->clients[0], "still there?");
+    raw_expect_echo(&f->clients[0], "still there?");
     raw_close(&f->clients[0]);
     process_signal(p, SIGTERM);
     assert_int_equal(process_wait(p), 0);
@@ -992,8 +986,7 @@ static void expect_answer(struct fixture *f, size_t index)
 {
     struct raw_client *c = join(f, index, "/");
 
-    raw_send_message(c, "still there?");
-    raw_expect_message(c, "still there?");
+    raw_expect_echo(c, "still there?");
     raw_close(c);
 }
 
@@ -1175,8 +1168,7 @@ static void a_stdout_that_nobody_reads_yet_does_not_delay_the_service(void **sta
     wait_for_socket(f);
     connect_to_socket(f, 0);
     raw_upgrade(c, "/here");
-    raw_send_message(c, "still there?");
-    raw_expect_message(c, "still there?");
+    raw_expect_echo(c, "still there?");
     do
         line = process_line(p, &p->out);
     while (line[0] == 'x');
@@ -1331,8 +1323,7 @@ static void a_subprotocol_given_is_agreed_on(void **state)
             assert_string_equal(choice, rows[i].choice != NULL ? rows[i].choice : "none");
         else
             assert_null(rows[i].choice);
-        raw_send_message(c, "still here");
-        raw_expect_message(c, "still here");
+        raw_expect_echo(c, "still here");
         raw_close(c);
     }
     raw_bytes_release(&b);
@@ -1349,8 +1340,7 @@ static void a_message_over_max_message_is_closed_with_1009(void **state)
     text[1024] = '\0';
     serve(f, ARGS("echo", "-p", "0", "--max-message", "1K"));
     c = join(f, 0, "/");
-    raw_send_message(c, text);
-    raw_expect_message(c, text);
+    raw_expect_echo(c, text);
     text[1024] = 'a';
     text[1025] = '\0';
     raw_send_message(c, text);
@@ -1404,8 +1394,7 @@ static void what_cannot_be_queued_for_its_sender_is_closed_with_1013(void **stat
         expect_overload(&f->clients[0]);
         raw_close(&f->clients[0]);
         join(f, 1, "/");
-        raw_send_message(&f->clients[1], "hello");
-        raw_expect_message(&f->clients[1], "hello");
+        raw_expect_echo(&f->clients[1], "hello");
         process_signal(&f->process, SIGTERM);
         raw_close(&f->clients[1]);
         assert_int_equal(process_wait(&f->process), 0);
@@ -1426,8 +1415,7 @@ static void a_room_whose_name_does_not_fit_the_memory_is_closed_with_1013(void *
     join(f, 0, path);
     raw_expect_close(&f->clients[0], 1013);
     join(f, 1, "/short");
-    raw_send_message(&f->clients[1], "hello");
-    raw_expect_message(&f->clients[1], "hello");
+    raw_expect_echo(&f->clients[1], "hello");
     expect_clean_end(f);
 }
 
@@ -1441,8 +1429,7 @@ static void a_message_larger_than_the_queue_comes_back_to_who_reads(void **state
     text[sizeof text - 1] = '\0';
     serve(f, ARGS("echo", "-p", "0", "--max-queue", "64K"));
     c = join(f, 0, "/");
-    raw_send_message(c, text);
-    raw_expect_message(c, text);
+    raw_expect_echo(c, text);
 }
 
 static void a_client_over_max_clients_is_refused_and_logged(void **state)
@@ -1637,8 +1624,7 @@ static void a_signal_that_was_ignored_at_the_start_stays_ignored(void **state)
         serve(f, ARGS("echo", "-p", "0"));
         c = join(f, 0, "/");
         process_signal(&f->process, rows[i].ignored);
-        raw_send_message(c, "still there?");
-        raw_expect_message(c, "still there?"); /* by now the signal would have been heeded */
+        raw_expect_echo(c, "still there?"); /* by now the signal would have been heeded */
         join(f, 1, "/");
         process_signal(&f->process, rows[i].heeded);
         raw_expect_close(c, 1001);
@@ -1677,8 +1663,7 @@ static void socketio_events_come_back_in_echo_mode(void **state)
     raw_send_message(a, "42/any,7[\"x\",{\"y\":1}]");
     raw_expect_message(a, "42/any,[\"x\",{\"y\":1}]");
     raw_expect_message(a, "43/any,7[{\"y\":1}]");
-    raw_send_message(b, "42/any,[\"own\"]");
-    raw_expect_message(b, "42/any,[\"own\"]"); /* the first that it gets */
+    raw_expect_echo(b, "42/any,[\"own\"]"); /* the first that it gets */
     expect_clean_end(f);
 }
 
@@ -1699,8 +1684,7 @@ static void socketio_events_reach_the_namespace_in_chat_mode(void **state)
     raw_expect_frame(a, RAW_BINARY, "\1\2", 2);
     raw_expect_message(b, "451-[\"x\",{\"_placeholder\":true,\"num\":0}]");
     raw_expect_frame(b, RAW_BINARY, "\1\2", 2);
-    raw_send_message(c, "42/other,[\"own\"]");
-    raw_expect_message(c, "42/other,[\"own\"]");
+    raw_expect_echo(c, "42/other,[\"own\"]");
     expect_clean_end(f);
 }
 
@@ -1753,8 +1737,7 @@ static void without_socketio_its_path_is_like_any_other(void **state)
 
     serve(f, ARGS("-p", "0", "--no-socketio"));
     c = join(f, 0, "/socket.io/?EIO=4&transport=websocket");
-    raw_send_message(c, "hello");
-    raw_expect_message(c, "hello");
+    raw_expect_echo(c, "hello");
     c = &f->clients[1];
     raw_connect(c, f->port);
     raw_send_text(c, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -243,7 +243,7 @@ static void who_waits_for_a_slow_websocket_is_told_when_it_has_read(void **state
     struct raw_frame frame;
     struct raw_client *ws = start_websocket(e);
 
-    expect_echo(ws, "4nobody waits");
+    raw_expect_echo(ws, "4nobody waits");
     assert_int_equal(read_counter(e->f, &e->f->seen.drained), 0);
     on_engine(e, send_three_large, NULL);
     assert_int_equal(e->f->seen.result[2], WS_QUEUED);
@@ -252,7 +252,7 @@ static void who_waits_for_a_slow_websocket_is_told_when_it_has_read(void **state
         assert_int_equal(frame.len, 1 + 40 * KIB);
     }
     wait_until(e->f, &e->f->seen.drained, 1, "calls of on_drain");
-    expect_echo(ws, "4and once");
+    raw_expect_echo(ws, "4and once");
     assert_int_equal(read_counter(e->f, &e->f->seen.drained), 1);
 }
 
@@ -331,7 +331,7 @@ static void volatile_message_right_after_another_is_dropped(void **state)
     on_engine(e, send_both, "second");
     assert_int_equal(e->f->seen.result[0], EIO_DROPPED);
     raw_expect_message(ws, "4first");
-    expect_echo(ws, "4echo");
+    raw_expect_echo(ws, "4echo");
 }
 
 /* --- broadcasts ------------------------------------------------------------------------------- */

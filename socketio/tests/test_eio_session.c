@@ -358,7 +358,7 @@ static void session_that_is_kept_has_no_connect_timeout(void **state)
     ws = open_websocket(e, "");
     on_engine(e, keep_session, NULL);
     assert_false(raw_readable_within(ws, 2100));
-    expect_echo(ws, "4x");
+    raw_expect_echo(ws, "4x");
 }
 
 /* --- out of memory ---------------------------------------------------------------------------- */

@@ -14,8 +14,8 @@ static void messages_come_back_on_a_websocket(void **state)
     struct engine *e = *state;
     struct raw_client *c = start_websocket(e);
 
-    expect_echo(c, "4hello");
-    expect_echo(c, "4");
+    raw_expect_echo(c, "4hello");
+    raw_expect_echo(c, "4");
     raw_send_frame(c, RAW_BINARY, "\1\2\3", 3);
     raw_expect_frame(c, RAW_BINARY, "\1\2\3", 3);
     raw_send_message(c, "bAQIDBA");
@@ -24,7 +24,7 @@ static void messages_come_back_on_a_websocket(void **state)
     raw_send_message(c, "3");
     raw_send_message(c, "5");
     raw_send_message(c, "6");
-    expect_echo(c, "4after");
+    raw_expect_echo(c, "4after");
 }
 
 /* b64 in the query: the client cannot take binary messages. */
@@ -168,7 +168,7 @@ static void session_moves_to_a_websocket(void **state)
     expect_post(c, sid, "4by post");
     expect_poll(c, sid, "4by post");
     raw_send_message(ws, "5");
-    expect_echo(ws, "4hello");
+    raw_expect_echo(ws, "4hello");
     get(c, sid);
     expect(c, 400, BAD_REQUEST);
     post(c, sid, "4lost");
@@ -192,7 +192,7 @@ static void probe_may_be_repeated(void **state)
         raw_expect_message(ws, "3probe");
     }
     raw_send_message(ws, "5");
-    expect_echo(ws, "4x");
+    raw_expect_echo(ws, "4x");
 }
 
 static void what_is_queued_moves_along_in_order(void **state)
@@ -240,7 +240,7 @@ static void upgrade_without_a_probe_is_taken(void **state)
     ws = open_probe(e, sid);
     raw_send_message(ws, "5");
     expect(c, 200, "1");
-    expect_echo(ws, "4x");
+    raw_expect_echo(ws, "4x");
 }
 
 /* A GET is held, and answered with what the server sends. */
@@ -270,7 +270,7 @@ static void bad_probe_leaves_the_session_on_polling(void **state)
     raw_send_frame(ws, RAW_BINARY, "5", 1);
     raw_expect_close(ws, 0);
     ws = upgrade(e, sid);
-    expect_echo(ws, "4x");
+    raw_expect_echo(ws, "4x");
 }
 
 static void second_websocket_is_sent_away(void **state)
@@ -283,9 +283,9 @@ static void second_websocket_is_sent_away(void **state)
     first = answered_probe(e, sid);
     raw_expect_close(open_probe(e, sid), 0); /* while upgrading */
     raw_send_message(first, "5");
-    expect_echo(first, "4x");
+    raw_expect_echo(first, "4x");
     raw_expect_close(open_probe(e, sid), 0); /* and after that */
-    expect_echo(first, "4y");
+    raw_expect_echo(first, "4y");
 }
 
 static void read_sid_of(struct engine *e, void *arg)
@@ -306,7 +306,7 @@ static void session_of_a_websocket_is_not_taken_over(void **state)
     c = client(e->f, "polling");
     get(c, sid);
     expect(c, 400, BAD_REQUEST);
-    expect_echo(ws, "4x");
+    raw_expect_echo(ws, "4x");
 }
 
 static void upgrade_that_stalls_is_dropped_alone(void **state)

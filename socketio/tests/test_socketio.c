@@ -92,8 +92,8 @@ static void namespaces_of_one_connection_are_apart(void **state)
     c = sio_client(x, id);
     sio_enter(c, "/custom", "", other);
     assert_string_not_equal(id, other);
-    expect_echo(c, "42/custom,[\"all\",1]");
-    expect_echo(c, "42[\"all\",2]");
+    raw_expect_echo(c, "42/custom,[\"all\",1]");
+    raw_expect_echo(c, "42[\"all\",2]");
     expect_silence(c);
 }
 
@@ -179,7 +179,7 @@ static void rules_open_namespaces_that_end_with_their_last_socket(void **state)
     sio_enter(b, "/any", "", NULL);
     on_sio(x, find_dynamic, &found);
     assert_int_equal(found, 2);
-    expect_echo(a, "42/any,[\"all\"]");
+    raw_expect_echo(a, "42/any,[\"all\"]");
     raw_expect_message(b, "42/any,[\"all\"]");
     raw_send_message(a, "40/too-long,");
     raw_expect_message(a, "44/too-long,{\"message\":\"Invalid namespace\"}");
@@ -224,10 +224,10 @@ static void a_client_may_be_in_as_many_namespaces_as_it_asks_for(void **state)
 
     start_rule(x);
     c = enter_many(x, 1000);
-    expect_echo(c, "42/n0,[\"echo\",1]");
+    raw_expect_echo(c, "42/n0,[\"echo\",1]");
     raw_send_message(c, "41/n500,");
     wait_until(x->f, &x->f->seen.closed, 1, "disconnected sockets");
-    expect_echo(c, "42/n999,[\"echo\",2]");
+    raw_expect_echo(c, "42/n999,[\"echo\",2]");
     raw_close(c);
     wait_until(x->f, &x->f->seen.closed, 1000, "disconnected sockets");
 }
@@ -483,7 +483,7 @@ static void packets_right_behind_the_clients_disconnect_are_dropped(void **state
         add_message(x, packets[i]);
     raw_send_bytes(c, &x->f->out);
     raw_expect_message(c, "42[\"echo\",0]");
-    expect_echo(c, "42/custom,[\"echo\",3]");
+    raw_expect_echo(c, "42/custom,[\"echo\",3]");
     expect_disconnect(x, 1, "client namespace disconnect");
     raw_send_message(c, "42[\"echo\",4]"); /* but not later */
     expect_closed(c);
@@ -499,7 +499,7 @@ static void a_binary_event_right_behind_the_clients_disconnect_is_dropped(void *
     raw_send_bytes(c, &x->f->out);
     expect_disconnect(x, 1, "client namespace disconnect");
     raw_send_frame(c, RAW_BINARY, "x", 1); /* in a later turn */
-    expect_echo(c, "42/custom,[\"echo\"]");
+    raw_expect_echo(c, "42/custom,[\"echo\"]");
 }
 
 /* Before the client can have got the answer to the first: its connect(), disconnect() and connect()
@@ -519,7 +519,7 @@ static void two_connects_that_come_together_are_one_after_the_other(void **state
         assert_memory_equal(frame.payload, "40/custom,{\"sid\":\"", 18);
     }
     expect_disconnect(x, 1, "client namespace disconnect");
-    expect_echo(c, "42/custom,[\"echo\",1]");
+    raw_expect_echo(c, "42/custom,[\"echo\",1]");
     expect_silence(c);
     raw_send_message(c, "40/custom,"); /* but not when it has been let in */
     expect_closed(c);
