@@ -286,6 +286,18 @@ void start_serving(struct fixture *f, struct ws_options options, const char *pre
     run(f);
 }
 
+struct raw_client *start_echo(struct fixture *f)
+{
+    start(f, (struct ws_options){0});
+    return upgraded(f, "/echo");
+}
+
+struct raw_client *start_with_client(struct fixture *f, const char *label)
+{
+    start(f, (struct ws_options){0});
+    return client(f, label);
+}
+
 /* Wait for ws_server_run() to return. */
 void join(struct fixture *f)
 {

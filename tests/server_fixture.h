@@ -101,9 +101,12 @@ void serve(struct fixture *f, const char *prefix, struct ws_handlers h);
 void create(struct fixture *f, struct ws_options options);
 void run(struct fixture *f);
 void start(struct fixture *f, struct ws_options options); /* both */
-/* The same, with one endpoint more. */
+/* All of it, and one endpoint more. */
 void start_serving(struct fixture *f, struct ws_options options, const char *prefix,
                    struct ws_handlers h);
+/* With no options, and a client: a WebSocket at /echo, or one that has sent nothing. */
+struct raw_client *start_echo(struct fixture *f);
+struct raw_client *start_with_client(struct fixture *f, const char *label);
 /* Wait for ws_server_run() to return. */
 void join(struct fixture *f);
 int setup(void **state);

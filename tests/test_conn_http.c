@@ -180,10 +180,8 @@ static void plain_get_of_a_websocket_path_gets_426(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "plain GET");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "plain GET");
     raw_send_text(c, GET HOST "\r\n");
     raw_expect_status(c, &r, 426);
     assert_true(raw_header_is(&r, "Upgrade", "websocket"));
@@ -722,11 +720,9 @@ static void request_body_up_to_the_limit_is_taken(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
     uint8_t *body = make_payload(1000, true);
+    struct raw_client *c = start_with_client(f, "a body of 1000 bytes");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "a body of 1000 bytes");
     raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
     raw_send(c, body, 1000);
     raw_expect_status(c, &r, 200);
@@ -739,10 +735,8 @@ static void requests_share_a_connection(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "keep-alive");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "keep-alive");
     for (int i = 0; i < 3; i++) {
         raw_send_text(c, "GET /http/a?b=c HTTP/1.1\r\n" HOST "\r\n");
         expect_body(c, "GET /http/a?b=c []");
@@ -772,10 +766,8 @@ static void options_of_the_server_itself_get_204(void **state)
     };
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "OPTIONS *, kept alive");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "OPTIONS *, kept alive");
     raw_send_text(c, "OPTIONS * HTTP/1.1\r\n" HOST "\r\n"
                      "OPTIONS * HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"
                      "GET /http HTTP/1.1\r\n" HOST "\r\n");
@@ -811,10 +803,8 @@ static void head_gets_the_head_alone(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "HEAD");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "HEAD");
     raw_send_text(c, "HEAD /http HTTP/1.1\r\n" HOST "\r\nGET /http HTTP/1.1\r\n" HOST "\r\n");
     raw_read_response(c, &r, true);
     assert_int_equal(r.status, 200);
@@ -849,10 +839,8 @@ static void connection_ends_when_the_client_says_so(void **state)
 static void nothing_behind_connection_close_is_answered(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "close, then another");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "close, then another");
     raw_send_text(c, "GET /http?1 HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n"
                      "GET /http?2 HTTP/1.1\r\n" HOST "\r\n");
     expect_last_response(c, 200);
@@ -863,10 +851,8 @@ static void http_1_0_client_may_ask_for_keep_alive(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "HTTP/1.0");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "HTTP/1.0");
     for (int i = 0; i < 3; i++) {
         raw_send_text(c, "GET /http HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
         raw_expect_status(c, &r, 200);
@@ -948,10 +934,8 @@ static void body_of_known_length_is_the_same_however_it_comes(void **state)
                                   "POST /http HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nno"
                                   "GET /http HTTP/1.1\r\n" HOST "\r\n";
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "bodies");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "bodies");
     for (size_t piece = sizeof request - 1; piece != 0; piece--) {
         raw_send_chunks(c, request, sizeof request - 1, piece);
         expect_body(c, "POST /http? [body]");
@@ -965,10 +949,8 @@ static void whole_body_over_the_limit_is_refused(void **state)
 {
     struct fixture *f = *state;
     uint8_t *body = make_payload(5000, true);
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "5000 bytes");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "5000 bytes");
     raw_bytes_text(&f->out, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 5000\r\n\r\n");
     raw_bytes_add(&f->out, body, 5000);
     raw_send_bytes(c, &f->out);
@@ -980,10 +962,8 @@ static void expectation_gets_100_continue_or_a_refusal(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "Expect");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "Expect");
     raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST
                      "Content-Length: 4\r\nExpect: 100-continue\r\n\r\n");
     raw_expect_status(c, &r, 100);

@@ -32,10 +32,8 @@ static void messages_of_all_sizes_come_back(void **state)
                                    127,   128,    1000,        65534,   65535,        65536,
                                    65537, 100000, 1 * MIB - 1, 1 * MIB, 16 * MIB - 1, 16 * MIB};
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     for (size_t i = 0; i < COUNT(sizes); i++) {
         expect_echo_of_size(c, &f->out, sizes[i], true);
         expect_echo_of_size(c, &f->out, sizes[i], false);
@@ -53,10 +51,8 @@ static void every_masking_key_is_applied(void **state)
     static const uint8_t zero_key[] = {0x81, 0x82, 0, 0, 0, 0, 'h', 'i'};
     static const uint8_t other_key[] = {0x81, 0x82, 0xff, 0x01, 0x80, 0x7f, 'h' ^ 0xff, 'i' ^ 0x01};
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_send(c, zero_key, sizeof zero_key);
     raw_expect_message(c, "hi");
     raw_send(c, other_key, sizeof other_key);
@@ -205,10 +201,8 @@ static void characters_may_be_split_between_fragments(void **state)
 {
     static const char text[] = "\xce\xba\xe1\xbd\xb9\xf0\x9f\x90\x9f\xf4\x8f\xbf\xbf\xee\x80\x80";
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     for (size_t i = 0; i < sizeof text - 1; i++)
         raw_bytes_frame(&f->out, i == 0 ? RAW_TEXT_PART : RAW_CONTINUATION_PART, text + i, 1);
     raw_bytes_frame(&f->out, RAW_CONTINUATION, "", 0);
@@ -265,10 +259,8 @@ static void announced_bytes_take_no_memory(void **state)
 static void fragments_may_have_control_frames_between_them(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_frame(&f->out, RAW_TEXT_PART, "frag", 4);
     raw_bytes_frame(&f->out, RAW_PING, "one", 3);
     raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "", 0);
@@ -294,11 +286,9 @@ static void fragments_may_have_control_frames_between_them(void **state)
 static void message_of_65536_fragments_comes_back(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
     uint8_t *payload = make_payload(65536, false);
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_frame(&f->out, RAW_BINARY_PART, payload, 1);
     for (size_t i = 1; i < 65535; i++)
         raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, payload + i, 1);
@@ -333,10 +323,8 @@ static void empty_message_has_data_also_in_fragments(void **state)
 static void empty_fragments_without_end_are_cut_off(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_frame(&f->out, RAW_TEXT_PART, "", 0);
     for (int i = 0; i < 60000; i++)
         raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "", 0);
@@ -462,11 +450,9 @@ static void message_may_end_anywhere_in_the_space_it_is_received_into(void **sta
 static void pipelined_messages_come_back_in_order(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
     char text[32];
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     for (int i = 0; i < 1000; i++) {
         snprintf(text, sizeof text, "message %d", i);
         raw_bytes_frame(&f->out, RAW_TEXT, text, strlen(text));
@@ -624,11 +610,9 @@ static void ping_is_answered_with_its_own_payload(void **state)
 {
     static const size_t sizes[] = {0, 1, 124, 125};
     struct fixture *f = *state;
-    struct raw_client *c;
     uint8_t *payload = make_payload(125, false);
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     for (size_t i = 0; i < COUNT(sizes); i++) {
         raw_send_frame(c, RAW_PING, payload, sizes[i]);
         raw_expect_frame(c, RAW_PONG, payload, sizes[i]);
@@ -698,10 +682,8 @@ static void close_code_is_echoed_when_it_is_valid(void **state)
 static void close_of_code_zero_is_a_violation(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_send_frame(c, RAW_CLOSE, "\0\0", 2);
     raw_expect_closed(c, 1002);
 }
@@ -709,10 +691,8 @@ static void close_of_code_zero_is_a_violation(void **state)
 static void empty_close_is_answered_by_an_empty_close(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_send_close(c, 0);
     raw_expect_closed(c, 0);
     expect_on_close(f, 1, WS_CLOSE_NO_STATUS);
@@ -724,11 +704,9 @@ static void close_reason_reaches_the_application_and_is_echoed(void **state)
     static const char euro[] = "\x0f\xa1"
                                "enough \xe2\x82\xac"; /* 4001 */
     struct fixture *f = *state;
-    struct raw_client *c;
     char longest[126] = "\x03\xe8"; /* 1000 */
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_send_frame(c, RAW_CLOSE, euro, sizeof euro - 1);
     raw_expect_frame(c, RAW_CLOSE, euro, sizeof euro - 1);
     raw_expect_eof(c);
@@ -748,10 +726,8 @@ static void close_reason_reaches_the_application_and_is_echoed(void **state)
 static void data_after_close_is_ignored(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_frame(&f->out, RAW_TEXT, "before", 6);
     raw_bytes_close(&f->out, 1000, "");
     raw_bytes_frame(&f->out, RAW_TEXT, "after", 5);
@@ -768,10 +744,8 @@ static void data_after_close_is_ignored(void **state)
 static void data_after_a_violation_is_ignored(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_add(&f->out, "\x83\x80" MASK, 6);
     for (int i = 0; i < 1000; i++)
         raw_bytes_frame(&f->out, RAW_TEXT, "after", 5);

@@ -885,10 +885,8 @@ static void server_may_be_stopped_from_a_signal_handler(void **state)
     struct fixture *f = *state;
     struct sigaction act = {.sa_handler = stop_signalled_server};
     struct sigaction old;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     signalled_server = f->server;
     sigaction(SIGUSR1, &act, &old);
     pthread_kill(f->thread, SIGUSR1); /* interrupts epoll_wait too */
@@ -1036,6 +1034,15 @@ static void server_without_options_listens_on_loopback(void **state)
     check_echo_at(f, (struct sockaddr *)&a, sizeof a);
 }
 
+static void expect_no_server(struct fixture *f, const struct ws_options *options,
+                             const char *logged)
+{
+    errno = 0;
+    assert_null(ws_server_new(options));
+    assert_int_equal(errno, EINVAL);
+    assert_non_null(strstr(f->seen.log, logged));
+}
+
 static void option_that_makes_no_sense_is_named(void **state)
 {
     static const char *const origins[] = {"null", "https://a.example/", NULL};
@@ -1043,24 +1050,15 @@ static void option_that_makes_no_sense_is_named(void **state)
     struct fixture *f = *state;
     struct ws_options options = {.scheme = "ftp", .log = keep_log, .log_arg = f};
 
-    errno = 0;
-    assert_null(ws_server_new(&options));
-    assert_int_equal(errno, EINVAL);
-    assert_non_null(strstr(f->seen.log, "scheme 'ftp'"));
+    expect_no_server(f, &options, "scheme 'ftp'");
 
     options.scheme = "http";
     options.unix_mode = 01777;
-    errno = 0;
-    assert_null(ws_server_new(&options));
-    assert_int_equal(errno, EINVAL);
-    assert_non_null(strstr(f->seen.log, "rights 01777"));
+    expect_no_server(f, &options, "rights 01777");
 
     options.unix_mode = 0;
     options.origins = origins;
-    errno = 0;
-    assert_null(ws_server_new(&options));
-    assert_int_equal(errno, EINVAL);
-    assert_non_null(strstr(f->seen.log, "origin 'https://a.example/'"));
+    expect_no_server(f, &options, "origin 'https://a.example/'");
     assert_non_null(strstr(f->seen.log, ws_origin_fault(origins[1])));
 
     create(f, (struct ws_options){0});
