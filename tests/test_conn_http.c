@@ -341,8 +341,9 @@ static void endpoint_may_have_origins_of_its_own(void **state)
     static const char *const its[] = {"https://other.example", NULL};
     struct fixture *f = *state;
 
-    start_serving(f, (struct ws_options){.origins = ours}, "/echo",
-                  (struct ws_handlers){.origins = its});
+    create(f, (struct ws_options){.origins = ours});
+    serve(f, "/echo", (struct ws_handlers){.origins = its});
+    run(f);
     try_origin(f, &(struct origin){"example.com", "https://other.example", 101});
     try_origin(f, &(struct origin){"example.com", "https://friend.example", 403});
     try_origin(f, &(struct origin){"example.com", "file://", 403});
