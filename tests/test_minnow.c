@@ -703,14 +703,20 @@ static void chat_reaches_everybody_on_the_same_path_and_nobody_else(void **state
     raw_expect_echo(&f->clients[2], "short and stout");
 }
 
+/* "/aaa...", which fills `size` bytes with its NUL. */
+static void make_path(char *path, size_t size)
+{
+    memset(path, 'a', size);
+    path[0] = '/';
+    path[size - 1] = '\0';
+}
+
 static void rooms_with_the_longest_names_are_kept_apart(void **state)
 {
     struct fixture *f = *state;
     char path[8192 + 1]; /* the longest target that HTTP accepts here */
 
-    memset(path, 'a', sizeof path);
-    path[0] = '/';
-    path[sizeof path - 1] = '\0';
+    make_path(path, sizeof path);
     serve(f, ARGS("-p", "0"));
     join(f, 0, path);
     join(f, 1, path);
@@ -741,27 +747,40 @@ static void expect_visit(struct fixture *f, unsigned id, unsigned port, const ch
     process_expect_line(&f->process, &f->process.err, expected);
 }
 
+/* Connect a client, whose number is one more than its index, and expect its line. Returns its
+ * port. */
+static unsigned visit(struct fixture *f, size_t index, const char *path, const char *opened)
+{
+    unsigned port = local_port(join(f, index, path));
+
+    expect_visit(f, (unsigned)index + 1, port, opened);
+    return port;
+}
+
+static void send_close(struct raw_client *c, unsigned code, const char *reason)
+{
+    struct raw_bytes bye = {0};
+
+    raw_bytes_close(&bye, code, reason);
+    raw_send_bytes(c, &bye);
+    raw_bytes_release(&bye);
+}
+
 static void verbose_logs_each_connection_at_both_ends(void **state)
 {
     struct fixture *f = *state;
-    struct raw_bytes bye = {0};
-    struct raw_client *c;
+    struct raw_client *c = &f->clients[0];
     unsigned port;
 
     serve(f, ARGS("-v", "-p", "0"));
-    c = join(f, 0, "/room?name=x");
-    port = local_port(c);
-    expect_visit(f, 1, port, "opened /room");
+    port = visit(f, 0, "/room?name=x", "opened /room");
     raw_send_message(c, "four");
     raw_send_message(c, "five!");
-    raw_bytes_close(&bye, 1000, "that's all");
-    raw_send_bytes(c, &bye);
-    raw_bytes_release(&bye);
+    send_close(c, 1000, "that's all");
     expect_visit(f, 1, port, "closed /room: 1000 \"that's all\", 2 messages, 9 bytes received");
 
-    c = join(f, 1, "/");
-    port = local_port(c);
-    expect_visit(f, 2, port, "opened /");
+    c = &f->clients[1];
+    port = visit(f, 1, "/", "opened /");
     raw_send_message(c, "1");
     raw_send_close(c, 0);
     expect_visit(f, 2, port, "closed /: 1005 \"\", 1 message, 1 byte received");
@@ -772,13 +791,11 @@ static void verbose_logs_each_connection_at_both_ends(void **state)
 static void verbose_logs_a_lost_connection_with_its_address(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = &f->clients[0];
     unsigned port;
 
     serve(f, ARGS("--verbose", "echo", "-p", "0"));
-    c = join(f, 0, "/lost");
-    port = local_port(c);
-    expect_visit(f, 1, port, "opened /lost");
+    port = visit(f, 0, "/lost", "opened /lost");
     raw_reset(c);
     expect_visit(f, 1, port, "closed /lost: 1006 \"\", 0 messages, 0 bytes received");
     expect_clean_end(f);
@@ -787,17 +804,12 @@ static void verbose_logs_a_lost_connection_with_its_address(void **state)
 static void a_peer_cannot_drive_the_terminal_or_forge_a_line(void **state)
 {
     struct fixture *f = *state;
-    struct raw_bytes bye = {0};
-    struct raw_client *c;
+    struct raw_client *c = &f->clients[0];
     unsigned port;
 
     serve(f, ARGS("-v", "-p", "0"));
-    c = join(f, 0, "/");
-    port = local_port(c);
-    expect_visit(f, 1, port, "opened /");
-    raw_bytes_close(&bye, 3000, "\x1b[31m\nminnow: \x7f\xc2\x9b \xe9\xb1\xbc");
-    raw_send_bytes(c, &bye);
-    raw_bytes_release(&bye);
+    port = visit(f, 0, "/", "opened /");
+    send_close(c, 3000, "\x1b[31m\nminnow: \x7f\xc2\x9b \xe9\xb1\xbc");
     expect_visit(f, 1, port,
                  "closed /: 3000 \"?[31m?minnow: ?? \xe9\xb1\xbc\", 0 messages, "
                  "0 bytes received");
@@ -809,9 +821,7 @@ static void a_long_path_is_cut_in_the_log(void **state)
     char path[1001];
     char rest[256];
 
-    memset(path, 'a', sizeof path);
-    path[0] = '/';
-    path[sizeof path - 1] = '\0';
+    make_path(path, sizeof path);
     serve(f, ARGS("-v", "-p", "0"));
     join(f, 0, path);
     snprintf(rest, sizeof rest, "opened %.200s...", path);
@@ -895,7 +905,6 @@ static void expect_log(struct fixture *f, const char *line)
 static void trace_shows_each_frame_in_both_directions_even_when_quiet(void **state)
 {
     struct fixture *f = *state;
-    struct raw_bytes bye = {0};
     struct raw_client *c;
 
     serve(f, ARGS("echo", "--trace", "-q", "-p", "0"));
@@ -908,9 +917,7 @@ static void trace_shows_each_frame_in_both_directions_even_when_quiet(void **sta
     raw_send_frame(c, RAW_PING, "?", 1);
     expect_log(f, "minnow: #1 <- PING fin=1 rsv=0 opcode=9 masked=1 len=1 \"?\"");
     expect_log(f, "minnow: #1 -> PONG fin=1 rsv=0 opcode=10 masked=0 len=1 \"?\"");
-    raw_bytes_close(&bye, 3001, "bye");
-    raw_send_bytes(c, &bye);
-    raw_bytes_release(&bye);
+    send_close(c, 3001, "bye");
     expect_log(f, "minnow: #1 <- CLOSE fin=1 rsv=0 opcode=8 masked=1 len=5 code=3001 \"bye\"");
     expect_log(f, "minnow: #1 -> CLOSE fin=1 rsv=0 opcode=8 masked=0 len=5 code=3001 \"bye\"");
     expect_clean_end(f);
@@ -973,9 +980,7 @@ static void log_much(struct fixture *f)
 {
     char path[300];
 
-    memset(path, 'a', sizeof path);
-    path[0] = '/';
-    path[sizeof path - 1] = '\0';
+    make_path(path, sizeof path);
     for (int i = 0; i < LOUD_CONNECTIONS; i++) {
         join(f, 0, path);
         raw_close(&f->clients[0]);
@@ -1408,9 +1413,7 @@ static void a_room_whose_name_does_not_fit_the_memory_is_closed_with_1013(void *
     struct fixture *f = *state;
     char path[4096];
 
-    memset(path, 'a', sizeof path);
-    path[0] = '/';
-    path[sizeof path - 1] = '\0';
+    make_path(path, sizeof path);
     serve(f, ARGS("-p", "0", "--max-memory", "8K"));
     join(f, 0, path);
     raw_expect_close(&f->clients[0], 1013);
@@ -1464,6 +1467,15 @@ static void the_times_given_are_kept(void **state)
 
 /* --- the page --------------------------------------------------------------------------------- */
 
+/* Connect, and ask for what is there. */
+static void ask(struct fixture *f, struct raw_client *c, const char *request,
+                struct raw_response *r)
+{
+    raw_connect(c, f->port);
+    raw_send_text(c, request);
+    raw_expect_status(c, r, 200);
+}
+
 static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
 {
     static const char *const modes[] = {"chat", "echo"};
@@ -1473,9 +1485,7 @@ static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
 
     for (size_t i = 0; i < 2; i++) {
         serve(f, ARGS(modes[i], "-p", "0"));
-        raw_connect(c, f->port);
-        raw_send_text(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        raw_expect_status(c, &r, 200);
+        ask(f, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", &r);
         assert_true(raw_header_is(&r, "Content-Type", "text/html; charset=utf-8"));
         raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
         raw_expect_status(c, &r, 404);
@@ -1539,9 +1549,7 @@ static void the_page_that_a_client_has_is_not_sent_again(void **state)
     char etag[64];
 
     serve(f, ARGS("-p", "0"));
-    raw_connect(c, f->port);
-    raw_send_text(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    raw_expect_status(c, &r, 200);
+    ask(f, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", &r);
     assert_true(raw_header(&r, "ETag", etag, sizeof etag));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char fields[256];
@@ -1698,17 +1706,13 @@ static void socketio_is_served_to_the_origins_given(void **state)
     char value[64];
 
     serve(f, ARGS("-p", "0"));
-    raw_connect(c, f->port);
-    raw_send_text(c, get);
-    raw_expect_status(c, &r, 200);
+    ask(f, c, get, &r);
     assert_false(raw_header(&r, "Access-Control-Allow-Origin", value, sizeof value));
     raw_close(c);
     process_release(&f->process);
 
     serve(f, ARGS("-p", "0", "--origin", "https://a.example"));
-    raw_connect(c, f->port);
-    raw_send_text(c, get);
-    raw_expect_status(c, &r, 200);
+    ask(f, c, get, &r);
     assert_true(raw_header_is(&r, "Access-Control-Allow-Origin", "https://a.example"));
 }
 

@@ -365,6 +365,7 @@ static void packet_reaches_sessions_of_every_kind(void **state)
 
     polling = start_polling(e, sids[0]);
     held = open_polling(e, sids[1]);
+    held->label = "held";
     get_held(e, held, sids[1]);
     ws[0] = open_websocket(e, "");
     ws[1] = open_websocket(e, "");

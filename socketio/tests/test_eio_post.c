@@ -115,6 +115,7 @@ static void packets_of_one_post_keep_nobody_waiting(void **state)
     start_slow(e, (struct eio_options){0});
     first = open_polling(e, sids[0]);
     second = open_polling(e, sids[1]);
+    second->label = "second";
     post_to_gate(first, sids[0], NULL, 0);
     post(second, sids[1], "4!");
     open_gate();

@@ -76,6 +76,7 @@ static void silence_after_a_ping_ends_the_session(void **state)
     expect_reason(e, 2, EIO_PING_TIMEOUT);
     expect_gone(away, sid);
     held = open_polling(e, sid);
+    held->label = "held";
     expect_poll(held, sid, "2");
     expect_poll(held, sid, "1");
     expect_reason(e, 3, EIO_PING_TIMEOUT);

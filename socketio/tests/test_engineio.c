@@ -573,6 +573,7 @@ static void closing_the_server_tells_every_client(void **state)
     away = start_polling(e, sids[0]);
     ws = open_websocket(e, "");
     held = open_polling(e, sids[1]);
+    held->label = "held";
     get_held(e, held, sids[1]);
     on_engine(e, close_server, NULL);
     expect_reason(e, 3, EIO_SHUTTING_DOWN);
