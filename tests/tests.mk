@@ -14,7 +14,6 @@ LINK_test_utf8 = utf8
 LINK_test_ws_frame = ws_frame
 LINK_test_ws_message = ws_message ws_frame utf8
 LINK_test_ws_str = ws_str
-LINK_test_ws_str = ws_str
 LINK_test_http = http ws_str
 LINK_test_http_upgrade = http_upgrade http ws_str sha1 base64
 MEMORY = account block
