@@ -30,7 +30,7 @@ static void check(const struct buf *b, const struct budget *budget)
 }
 
 /* A failed call leaves the buffer and the budget as they were. */
-static void expect_last_response(struct buf *b, struct budget *budget, size_t n, int error)
+static void expect_refusal(struct buf *b, struct budget *budget, size_t n, int error)
 {
     struct buf before = *b;
     struct budget budget_before = *budget;
@@ -179,7 +179,7 @@ static void a_buffer_takes_the_last_byte_of_the_budget(void **state)
         assert_int_equal(append(&b, &budget, zeros, 100), 0);
         check(&b, &budget);
     }
-    expect_last_response(&b, &budget, 1 + b.cap - b.len, ACCOUNT_FULL);
+    expect_refusal(&b, &budget, 1 + b.cap - b.len, ACCOUNT_FULL);
     assert_int_equal(b.len, 1000);
     buf_consume(&b, 1);
     assert_int_equal(append(&b, &budget, zeros, 1), 0);
@@ -215,7 +215,7 @@ static void sizes_that_would_wrap_are_refused(void **state)
     budget_init(&budget, SIZE_MAX / 2);
     assert_int_equal(append(&b, &budget, "0123456789", 10), 0);
     for (size_t i = 0; i < sizeof huge / sizeof huge[0]; i++)
-        expect_last_response(&b, &budget, huge[i], ACCOUNT_FULL);
+        expect_refusal(&b, &budget, huge[i], ACCOUNT_FULL);
     buf_release(&b, &budget.all);
 }
 
@@ -227,10 +227,10 @@ static void out_of_memory_changes_nothing(void **state)
     (void)state;
     budget_init(&budget, 1 << 20);
     oom_after(0);
-    expect_last_response(&b, &budget, 1, ACCOUNT_NOMEM);
+    expect_refusal(&b, &budget, 1, ACCOUNT_NOMEM);
     oom_after(1);
     assert_int_equal(append(&b, &budget, "kept", 4), 0);
-    expect_last_response(&b, &budget, 1000, ACCOUNT_NOMEM);
+    expect_refusal(&b, &budget, 1000, ACCOUNT_NOMEM);
     assert_int_equal(append(&b, &budget, "!", 1), 0);
     oom_after(-1);
     assert_int_equal(reserve(&b, &budget, 1000), 0);

@@ -133,7 +133,7 @@ static void every_character_is_accepted_at_every_split(void **state)
 }
 
 /* `bad` bytes of `text` are good, and the one behind them is not. */
-static void expect_last_response(utf8_feed_fn *feed, const uint8_t *text, size_t len, size_t bad)
+static void expect_refusal(utf8_feed_fn *feed, const uint8_t *text, size_t len, size_t bad)
 {
     bool complete;
 
@@ -177,7 +177,7 @@ static void refusal_comes_with_the_first_impossible_byte(void **state)
         memcpy(text, front, FRONT);
         memcpy(text + FRONT, cases[i].bytes, len);
         for (size_t k = 0; k < FEEDS; k++)
-            expect_last_response(feeds[k], text, FRONT + len, FRONT + cases[i].good);
+            expect_refusal(feeds[k], text, FRONT + len, FRONT + cases[i].good);
     }
 }
 

@@ -59,7 +59,7 @@ static void expect_header(const uint8_t *wire, size_t wire_len, enum ws_opcode o
 
 /* A header that goes wrong with its byte number `bad`: before it more is needed, from there on all
  * that follows is refused. */
-static void expect_last_response(const uint8_t *wire, size_t wire_len, size_t bad)
+static void expect_refusal(const uint8_t *wire, size_t wire_len, size_t bad)
 {
     struct ws_frame f;
 
@@ -132,12 +132,12 @@ static void lengths_that_are_not_minimal_are_refused(void **state)
     for (size_t i = 0; i < COUNT(lens); i++) {
         size_t n = header(wire, 0x82, lens[i], 8);
 
-        expect_last_response(wire, n, 7);
+        expect_refusal(wire, n, 7);
     }
     for (uint64_t len = 0; len < 126; len++) {
         size_t n = header(wire, 0x82, len, 2);
 
-        expect_last_response(wire, n, 3);
+        expect_refusal(wire, n, 3);
     }
 }
 
@@ -151,7 +151,7 @@ static void bit_63_of_a_length_is_refused_with_its_byte(void **state)
     for (size_t i = 0; i < COUNT(lens); i++) {
         size_t n = header(wire, 0x82, lens[i], 8);
 
-        expect_last_response(wire, n, 2);
+        expect_refusal(wire, n, 2);
     }
 }
 
@@ -171,7 +171,7 @@ static void every_first_byte_is_judged_at_once(void **state)
         if (known && (first & 0x70) == 0 && (fin || !control))
             expect_header(wire, n, (enum ws_opcode)opcode, fin, 5);
         else
-            expect_last_response(wire, n, 0);
+            expect_refusal(wire, n, 0);
     }
 }
 
@@ -186,7 +186,7 @@ static void frames_without_a_mask_are_refused(void **state)
         for (unsigned second = 0; second < 128; second++) {
             header(wire, firsts[i], 0, 0);
             wire[1] = (uint8_t)second;
-            expect_last_response(wire, sizeof wire, 1);
+            expect_refusal(wire, sizeof wire, 1);
         }
     }
 }
@@ -202,9 +202,9 @@ static void long_control_frames_are_refused_with_the_second_byte(void **state)
 
         expect_header(wire, n, (enum ws_opcode)opcode, true, 125);
         n = header(wire, 0x80 | opcode, 126, 2);
-        expect_last_response(wire, n, 1);
+        expect_refusal(wire, n, 1);
         n = header(wire, 0x80 | opcode, 65536, 8);
-        expect_last_response(wire, n, 1);
+        expect_refusal(wire, n, 1);
     }
 }
 
