@@ -988,9 +988,9 @@ static void connect_crowd(struct fixture *f, int *fds, const char *text)
     }
 }
 
-static void close_crowd(struct fixture *f, const int *fds)
+static void close_all(struct fixture *f, const int *fds, size_t count)
 {
-    for (size_t i = 0; i < CROWD; i++)
+    for (size_t i = 0; i < count; i++)
         close(fds[i]);
     let_serve(f);
 }
@@ -1029,7 +1029,7 @@ static void requests_that_came_in_time_are_answered_after_a_pause(void **state)
         assert_int_equal(recv(fds[i], came, sizeof answer - 1, MSG_DONTWAIT), sizeof answer - 1);
         assert_string_equal(came, answer);
     }
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 static void late_requests_are_refused_after_a_pause(void **state)
@@ -1047,7 +1047,7 @@ static void late_requests_are_refused_after_a_pause(void **state)
         assert_int_equal(recv(fds[i], came, sizeof answer - 1, MSG_DONTWAIT), sizeof answer - 1);
         assert_string_equal(came, answer);
     }
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 static void messages_that_were_finished_in_time_are_taken_after_a_pause(void **state)
@@ -1064,7 +1064,7 @@ static void messages_that_were_finished_in_time_are_taken_after_a_pause(void **s
     send_during_pause(f, fds, "\x80\x83" MASK "ppe", 9);
     assert_int_equal(f->seen.messages, CROWD);
     assert_int_equal(f->seen.closed, 0);
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 static void count_going_away(struct ws_conn *c, unsigned code, const char *reason, size_t len)
@@ -1087,7 +1087,7 @@ static void closes_that_were_answered_in_time_are_clean_after_a_pause(void **sta
     send_during_pause(f, fds, "\x88\x82" MASK "\x03\xe9", 8);
     assert_int_equal(f->seen.closed, CROWD);
     assert_int_equal(f->seen.aborted, 0);
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 /* The timeouts of pings have passed, though their answers are there. */
@@ -1110,7 +1110,7 @@ static void peers_that_answered_their_pings_stay_after_a_pause(void **state)
         assert_int_equal(recv(fds[i], came, sizeof came, MSG_DONTWAIT), 2); /* the ping */
     send_during_pause(f, fds, "\x8a\x80" MASK, 6);
     assert_int_equal(f->seen.closed, 0);
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 /* One read does not take what a socket holds. */
@@ -1192,9 +1192,7 @@ static void stop_in_a_full_batch_is_heeded_in_the_next_turn_of_a_foreign_loop(vo
     assert_int_equal(ws_server_step(f->server, 0), 1);
     assert_int_equal(read(fds[0], head, sizeof head), sizeof head);
     assert_int_equal(head[0], RAW_CLOSE);
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 /* --- memory that peers cause ------------------------------------------------------------------ */
@@ -1312,6 +1310,15 @@ static void seconds_later(struct fixture *f)
     let_serve(f);
 }
 
+/* The only client is served when it is tried again. */
+static void expect_accepted(struct fixture *f, int fd)
+{
+    seconds_later(f);
+    assert_int_equal(ws_server_stats(f->server).connections, 1);
+    close(fd);
+    let_serve(f);
+}
+
 /* Said once, and no turn of the loop is spent on it; then it works again. */
 static void clients_wait_where_accept_fails(void **state)
 {
@@ -1332,10 +1339,7 @@ static void clients_wait_where_accept_fails(void **state)
         assert_non_null(strstr(f->seen.log, strerror(errors[i])));
         assert_int_equal(ws_server_stats(f->server).connections, 0);
         faults_accept_errors(0);
-        seconds_later(f);
-        assert_int_equal(ws_server_stats(f->server).connections, 1);
-        close(fd);
-        let_serve(f);
+        expect_accepted(f, fd);
     }
 }
 
@@ -1396,9 +1400,7 @@ static void client_that_cannot_even_be_refused_is_dropped(void **state)
         disarm();
         assert_in_range(ws_server_stats(f->server).connections, 1, 1);
     }
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
     assert_int_equal(ws_server_stats(f->server).connections, 0);
     assert_int_equal(ws_server_stats(f->server).buffered, 0);
 }
@@ -1415,9 +1417,7 @@ static void client_that_has_gone_delays_nobody(void **state)
     ws_server_step(f->server, 0);
     assert_int_equal(ws_server_stats(f->server).connections, 2);
     assert_int_equal(f->seen.errors, 0);
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 static void clients_wait_no_longer_where_epoll_refuses_at_first(void **state)
@@ -1432,10 +1432,7 @@ static void clients_wait_no_longer_where_epoll_refuses_at_first(void **state)
     faults_accept_errors(0);
     faults_epoll_ctl_error(0, EPERM);
     seconds_later(f);
-    seconds_later(f);
-    assert_int_equal(ws_server_stats(f->server).connections, 1);
-    close(fd);
-    let_serve(f);
+    expect_accepted(f, fd);
 }
 
 /* epoll goes on to report the client then, in each turn. How many pauses fit into the time that the
@@ -1467,10 +1464,7 @@ static void accepting_pauses_though_epoll_refuses_to_look_away(void **state)
     faults_epoll_ctl_errors(0);
     assert_in_range(calls, first, first * (1 + pauses));
     assert_int_equal(f->seen.errors, 1);
-    seconds_later(f);
-    assert_int_equal(ws_server_stats(f->server).connections, 1);
-    close(fd);
-    let_serve(f);
+    expect_accepted(f, fd);
 }
 
 static void loop_that_cannot_wait_says_why(void **state)
@@ -1578,9 +1572,7 @@ static void what_is_left_out_after_a_sum_has_a_sum_of_its_own(void **state)
     assert_int_equal(f->seen.errors, 5 + 1 + 5 + 1);
     assert_non_null(strstr(f->seen.log, "15 more like this were left out: #40 "));
     assert_false(wants_a_turn(f));
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 /* The log may end up on a terminal: whatever a peer has sent, it gets no control characters, no
@@ -1672,9 +1664,7 @@ static void many_messages_of_one_keep_nobody_waiting(void **state)
     other = strchr(f->seen.text, '!');
     assert_non_null(other);
     assert_in_range(other - f->seen.text, 0, MANY / 2);
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 /* Each answer takes a second, too. */
@@ -1716,9 +1706,7 @@ static void many_requests_of_one_keep_nobody_waiting(void **state)
         discard(fds[0]);
         assert_int_equal(ws_server_step(f->server, 1), 1);
     }
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 /* The peer said all and left, while most of that was waiting for its turn. */
@@ -1780,6 +1768,13 @@ static void pause_on_bar(struct ws_conn *c, enum ws_opcode op, const void *data,
         ws_pause(c);
 }
 
+/* A connection whose letters are heard until it is paused. */
+static int start_pausing(struct fixture *f)
+{
+    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
+    return dial_upgraded(f);
+}
+
 static void send_letters(int fd, const char *letters)
 {
     char frame[] = "\x81\x81" MASK "?";
@@ -1803,8 +1798,7 @@ static void paused_connection_hands_over_nothing_until_it_is_resumed(void **stat
     struct fixture *f = *state;
     int fd;
 
-    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
-    fd = dial_upgraded(f);
+    fd = start_pausing(f);
     send_letters(fd, "a|b|");
     let_serve(f);
     send_letters(fd, "c");
@@ -1827,8 +1821,7 @@ static void paused_connection_has_no_deadline(void **state)
     struct fixture *f = *state;
     int fd;
 
-    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
-    fd = dial_upgraded(f);
+    fd = start_pausing(f);
     send_letters(fd, "|");
     assert_int_equal(write(fd, "\x01\x82" MASK "x", 7), 7); /* and never the rest */
     let_serve(f);
@@ -1851,8 +1844,7 @@ static void paused_connection_ends_with_its_peer(void **state)
     struct fixture *f = *state;
     int fd;
 
-    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
-    fd = dial_upgraded(f);
+    fd = start_pausing(f);
     send_letters(fd, "a|bc");
     let_serve(f);
     close(fd);
@@ -1868,8 +1860,7 @@ static void paused_connection_can_be_closed(void **state)
     char came[4];
     int fd;
 
-    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
-    fd = dial_upgraded(f);
+    fd = start_pausing(f);
     send_letters(fd, "|");
     let_serve(f);
     ws_close(f->conn, 1000, NULL);

@@ -112,31 +112,31 @@ static void address_that_comes_twice_is_opened_once(void **state)
     listen_close(&set);
 }
 
+/* Of the addresses of "name" this one is listened at, and no other. */
+static void expect_name_is(const char *address)
+{
+    struct listen_set set = expect_open(LIST("name"), 0);
+
+    assert_int_equal(set.count, 1);
+    assert_true(is_listening(address, listen_port(set.fds[0])));
+    listen_close(&set);
+}
+
 static void address_that_the_system_lacks_is_left_out_if_the_name_has_another(void **state)
 {
     static const char *const both[] = {"::1", "127.0.0.1", NULL};
-    struct listen_set set;
     (void)state;
 
     faults_addresses(both);
     faults_socket_error(0, EAFNOSUPPORT);
-    set = expect_open(LIST("name"), 0);
-    assert_int_equal(set.count, 1);
-    assert_true(is_listening("127.0.0.1", listen_port(set.fds[0])));
-    listen_close(&set);
+    expect_name_is("127.0.0.1");
 
     faults_addresses(LIST("127.0.0.2", "127.0.0.1"));
     faults_bind_error(0, EADDRNOTAVAIL);
-    set = expect_open(LIST("name"), 0);
-    assert_int_equal(set.count, 1);
-    assert_true(is_listening("127.0.0.1", listen_port(set.fds[0])));
-    listen_close(&set);
+    expect_name_is("127.0.0.1");
 
     faults_bind_error(1, EADDRNOTAVAIL); /* the last one */
-    set = expect_open(LIST("name"), 0);
-    assert_int_equal(set.count, 1);
-    assert_true(is_listening("127.0.0.2", listen_port(set.fds[0])));
-    listen_close(&set);
+    expect_name_is("127.0.0.2");
 
     faults_addresses(LIST("192.0.2.1", "203.0.113.1")); /* RFC 5737 §3: nobody should have them */
     expect_error(LIST("name"), 0, EADDRNOTAVAIL, "name (203.0.113.1) port 0");
