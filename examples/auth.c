@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who may come in is decided before the connection is: on_upgrade sees the request and refuses with
- * 401 whoever does not bring a token, by header or by query.
+ * Authentication before the connection opens: on_upgrade sees the request and refuses it with 401
+ * when it has no token, in a header or in the query.
  *
  *     ./build/examples/auth 8080
  *     new WebSocket("ws://127.0.0.1:8080/?token=sesame")                         in a browser

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rooms: whoever connects to the same path hears what the others say, who comes and who goes.
+ * Rooms: all clients of one path get each other's messages, and a line when one joins or leaves.
  *
  *     ./build/examples/chat 8080
  *
@@ -14,10 +14,10 @@
 
 #include "ws.h"
 
-enum { SENTENCE_MAX = 1000 }; /* bytes that somebody may say at once */
+enum { SENTENCE_MAX = 1000 }; /* bytes of a message */
 
-/* "#7 <text>" to everybody in the room of `c` but `except`. A frame is encoded once, however many
- * there are; a member who reads too slowly is closed by the server, and nobody waits for it. */
+/* "#7 <text>" to all members of the room of `c` but `except`. The frame is encoded once for all of
+ * them. The server closes a member that reads too slowly, and the others do not wait for it. */
 static void tell_room(struct ws_conn *c, const struct ws_conn *except, const char *text, size_t len)
 {
     char line[SENTENCE_MAX + 32];

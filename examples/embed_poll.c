@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * minnow inside a loop that somebody else owns, here one of poll(): what is typed goes to every
- * client, what clients say is printed, and the end of the input (Ctrl-D) stops the server.
+ * minnow inside the event loop of an application, here one of poll(): what is typed goes to every
+ * client, messages of clients are printed, and the end of the input (Ctrl-D) stops the server.
  *
  *     ./build/examples/embed_poll 8080
  *

@@ -7,8 +7,8 @@
  *     s = new WebSocket("ws://127.0.0.1:8080/"); s.onmessage = m => console.log(m.data)
  *     s.send("1000000016000000063")
  *
- * Only ws_post() may be called on another thread. A job names its connection by id, for the
- * connection may be gone when the result is there, and its memory may be somebody else's. */
+ * Only ws_post() may be called on another thread. A job keeps the id of its connection, not the
+ * pointer: when the result is there, the connection may have been freed. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

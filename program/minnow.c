@@ -67,8 +67,8 @@ static void add_address_line(struct minnow_log *out, const char *mode, const cha
     minnow_log_end(out);
 }
 
-/* The first line is for programs to wait for and to read the port from. False when nobody will ever
- * read it; one who only has not yet does not keep us from serving. */
+/* Other programs wait for the first line and read the port from it. False when it cannot be written
+ * for good; a reader that has not read it yet does not delay the start. */
 static bool print_start(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;
@@ -218,7 +218,7 @@ int main(int argc, char **argv)
     struct minnow minnow = {.options = &options, .signal_fd = -1};
     int status;
 
-    signal(SIGPIPE, SIG_IGN); /* whoever reads our log may go */
+    signal(SIGPIPE, SIG_IGN); /* the reader of our log may exit */
     signal(SIGXFSZ, SIG_IGN); /* and its file may reach the limit */
     keep_standard_numbers();
     minnow_options_parse(&options, argc, argv);

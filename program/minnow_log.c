@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lines that wait for nobody; see minnow_log.h. */
+ * Lines that are written without waiting; see minnow_log.h. */
 #include "minnow_log.h"
 
 #include <errno.h>
@@ -55,7 +55,7 @@ void minnow_log_release(struct minnow_log *log)
 }
 
 /* As write(). A pipe that polls writable has room for PIPE_BUF bytes. That is not certain for a
- * terminal, nor when somebody else writes to the pipe in between; then we wait after all. */
+ * terminal, nor when another process writes to the pipe in between; then write() waits. */
 static ssize_t put(const struct minnow_log *log, const char *data, size_t len)
 {
     struct pollfd ready = {.fd = log->fd, .events = POLLOUT};

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lines for stdout and stderr, written without ever waiting for who reads them: a pipe may be full,
- * a terminal stopped by Ctrl-S, a disk full. What cannot be written yet is kept, up to
+ * Lines for stdout and stderr, written without waiting for their reader: a pipe may be full, a
+ * terminal stopped by Ctrl-S, a disk full. What cannot be written yet is kept, up to
  * MINNOW_LOG_KEPT bytes. Lines beyond that are dropped and counted, and one line in their place
- * says how many. A line is never torn: of one that was written in part the rest comes first.
+ * says how many. Of a line that was written in part the rest is written first.
  *
- * What it does wait for is a disk: a regular file is written to as any program does. Knows nothing
- * of servers. Whoever uses it ignores SIGPIPE and SIGXFSZ. */
+ * It does wait for a disk: a regular file is written by plain write(). It uses nothing of the
+ * server. The program has to ignore SIGPIPE and SIGXFSZ. */
 #ifndef MINNOW_LOG_H
 #define MINNOW_LOG_H
 

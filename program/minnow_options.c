@@ -312,7 +312,7 @@ _Noreturn static void say_help(struct minnow_options *o, const struct row *row, 
 
 /* --- the command line ------------------------------------------------------------------------- */
 
-/* Whoever restricts what is not there thinks that it is. */
+/* --socket-mode without a Unix socket is a mistake of the user, who expects one. */
 static void check_socket_mode(const struct minnow_options *o)
 {
     if (o->socket_mode == NULL)

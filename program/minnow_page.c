@@ -26,7 +26,7 @@ static void respond_text(struct ws_conn *c, int status, const char *text)
     ws_respond(c, status, headers, status == 405 ? 3 : 2, text, strlen(text));
 }
 
-/* Whoever checks whether we are up and what may be asked, RFC 9110 §9.3.7. */
+/* The answer to OPTIONS: the methods that are allowed, RFC 9110 §9.3.7. */
 static void respond_options(struct ws_conn *c)
 {
     const struct ws_header allow = {ws_str("Allow"), ws_str(page_methods)};

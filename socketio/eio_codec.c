@@ -55,7 +55,7 @@ static size_t keep_digits(char *out, struct ws_str text)
     return n;
 }
 
-/* The strict decoder takes whole groups only and wants unused bits to be zero. Filling the last
+/* The strict decoder takes whole groups only, and unused bits must be zero. Filling the last
  * group up with zero digits gives it both; the bytes that they add are cut off again. */
 size_t eio_binary_decode(void *out, struct ws_str text)
 {

@@ -2,7 +2,7 @@
  *
  * Requests and answers of Engine.IO. The headers are those of the reference, whose clients and test
  * suites look at them. */
-#define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
+#define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
 #include "eio_http.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server and its sessions as data: what the files of Engine.IO share, and nobody else. Each of
- * them calls only those below it:
+ * The server and its sessions as data, for the files of Engine.IO and no others. Each of them calls
+ * only those below it:
  *
  *   engineio.c      requests and connections in, sessions found or made
  *   eio_post.c      the POST of a session on polling

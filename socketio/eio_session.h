@@ -52,14 +52,14 @@ void eio_session_poll(struct eio_session *s, const struct eio_asker *to);
 void eio_session_hold(struct eio_session *s, struct eio_asker *place, const struct eio_asker *to);
 
 /* Give up what is left of the POST: its packets and its timer. While a packet of it is handed over
- * this does nothing, and whoever hands it over does it afterwards. */
+ * this does nothing, and eio_post.c, which hands it over, calls it again afterwards. */
 void eio_session_drop_post(struct eio_session *s);
 
 /* A WebSocket carries the session from the start. */
 void eio_session_carry(struct eio_session *s, struct ws_conn *c);
 
-/* A WebSocket wants to take over. False when out of memory. Then a message of it has come; and when
- * it has closed, or must not take over, it is given up. */
+/* The three steps of a WebSocket that is to take over from polling: it has connected (false when
+ * out of memory); a message of it has come; it has closed, or must not take over. */
 bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct eio_request *r);
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet);
 void eio_session_unprobe(struct eio_session *s);

@@ -188,8 +188,8 @@ enum eio_transport eio_session_transport(const struct eio_session *s);
 const char *eio_transport_name(enum eio_transport transport); /* "polling", "websocket" */
 size_t eio_queued(const struct eio_session *s);               /* unsent bytes */
 
-/* The session's id, NUL-terminated, valid as long as the session. Who knows it is the client: it is
- * a secret of the two. */
+/* The session's id, NUL-terminated, valid as long as the session. It is a secret that authenticates
+ * the client: a request with this id is taken for one of the client. */
 const char *eio_session_id(const struct eio_session *s);
 
 /* Walk the open sessions: eio_first(), then eio_next() until NULL. Sending and closing on the way
@@ -205,8 +205,8 @@ struct eio_session *eio_next(const struct eio_session *s);
 struct eio_packet *eio_packet_new(struct eio_server *e, enum ws_opcode opcode, const void *data,
                                   size_t len);
 
-/* Encode it now for all transports that sessions are on. False when out of memory: better no
- * session gets it than some, or than that those are ended who cannot. */
+/* Encode it now for all transports that sessions are on. False when out of memory, and then no
+ * session has got it; a packet that is encoded by the first send may reach only some of them. */
 bool eio_packet_encode(struct eio_packet *p);
 
 /* As eio_send(), results too. Many calls with one packet cost one encoding. The packet stays the

@@ -90,7 +90,7 @@ struct sio_event {
 bool sio_event_is(const struct sio_event *e, const char *name); /* without quotes and escapes */
 
 /* Acknowledge an event with `args`, once: it sets ack->server to NULL. Returns as sio_emit(), or
- * WS_ERR_CLOSED when there is nobody (any more) who waits. */
+ * WS_ERR_CLOSED when the client waits for no answer, or does no longer. */
 int sio_answer(struct sio_ack *ack, struct sio_args args);
 
 /* --- server ----------------------------------------------------------------------------------- */
@@ -144,9 +144,9 @@ struct eio_server *sio_engine(const struct sio_server *io);
 struct sio_handlers {
     /* May this socket connect? Say so by sio_accept() or sio_refuse(), now or later. Until then it
      * gets and sends no events, and sio_find() does not know it, but it may join rooms and have
-     * data. Whoever answers later keeps `s`, and lets go of it in on_abort. `auth` is the JSON
-     * object that the client sent, "{}" when it sent none, valid until return. Without this
-     * callback everybody may. */
+     * data. To answer later keep `s`, and drop it in on_abort. `auth` is the JSON object that the
+     * client sent, "{}" when it sent none, valid until return. Without this callback every socket
+     * is accepted. */
     void (*on_auth)(struct sio_socket *s, struct ws_str auth);
 
     /* The client went away before the answer, or has asked for the namespace anew, which calls
@@ -228,7 +228,7 @@ int sio_emit_volatile(struct sio_socket *s, const char *name, struct sio_args ar
 /* An answer to sio_request() or sio_request_all(). */
 struct sio_reply {
     int error;                 /* 0, SIO_ERR_TIMEOUT, or WS_ERR_CLOSED: the socket has ended */
-    struct sio_socket *socket; /* who answers; NULL: see sio_request_all() */
+    struct sio_socket *socket; /* the one that answers; NULL: see sio_request_all() */
     struct sio_args args;      /* what the client answered with */
     size_t expected;           /* answers wanted, */
     size_t received;           /* and so many have come, with this one */
@@ -268,7 +268,7 @@ void *sio_data(const struct sio_socket *s);
 
 /* --- rooms ------------------------------------------------------------------------------------ */
 
-/* A room of a namespace is there while somebody is in it. Joining twice is joining once. Each
+/* A room of a namespace exists while a socket is in it. Joining twice is joining once. Each
  * socket is also in a room of its own, which is named by its id and not counted. Names are copied.
  * Returns 0, WS_ERR_CLOSED, WS_ERR_NOMEM, WS_ERR_FULL (max_rooms) or WS_ERR_INVALID for a name over
  * 1024 bytes. */
@@ -283,12 +283,12 @@ const char *sio_socket_room(const struct sio_socket *s, size_t index);
 /* --- many sockets ----------------------------------------------------------------------------- */
 
 /* Some of a namespace's connected sockets: those in any of the rooms `to`, or all; without those in
- * any of the rooms `except`, and without `sender`. Nobody is in there twice. */
+ * any of the rooms `except`, and without `sender`. No socket is in it twice. */
 struct sio_target {
     struct sio_namespace *nsp;
-    const char *const *to;     /* ends with NULL; NULL: everybody. SIO_ROOMS() makes such a list */
-    const char *const *except; /* the same; NULL: nobody */
-    struct sio_socket *sender; /* left out; NULL: nobody is */
+    const char *const *to;     /* ends with NULL; NULL: all. SIO_ROOMS() makes such a list */
+    const char *const *except; /* the same; NULL: none */
+    struct sio_socket *sender; /* left out; NULL: none is */
     bool is_volatile;          /* drop what could not leave at once, for each socket alone */
 };
 #define SIO_ROOMS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -298,10 +298,10 @@ struct sio_target {
  * WS_ERR_NOMEM, WS_ERR_INVALID as sio_emit(). */
 ptrdiff_t sio_publish(const struct sio_target *t, const char *name, struct sio_args args);
 
-/* The same to everybody in a namespace. */
+/* The same to all sockets of a namespace. */
 ptrdiff_t sio_emit_all(struct sio_namespace *n, const char *name, struct sio_args args);
 
-/* The same to everybody in the sender's namespace but itself. */
+/* The same to all sockets of the sender's namespace but itself. */
 ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_args args);
 
 /* Emit and ask each for an acknowledgement. fn(arg, reply) is called for every answer, and one last

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server and what lives in it as data: what the files of Socket.IO share, and nobody else. Each
+ * The server, its connections and sockets as data, for the files of Socket.IO and no others. Each
  * of them calls only those below it:
  *
  *   socketio.c      the server: connections and their packets in
@@ -128,7 +128,7 @@ struct sio_socket {
     bool recovered : 1;       /* it is the one of before: from sio_recovery_begin() on */
     bool recoverable : 1;     /* it ended in a way that allows it */
     bool let_in_late : 1;     /* after on_auth had returned */
-    bool heard : 1;           /* its client has spoken since it was let in, so it knows of it */
+    bool heard : 1;           /* a packet of its client has come since it was let in */
     bool abort_owed : 1;      /* from on_auth until its answer */
     bool disconnect_owed : 1; /* from on_connect on */
     char id[EIO_ID_SIZE];
