@@ -439,15 +439,19 @@ static enum progress step_response(struct job *job, const struct step *step)
 
 static bool header_matches(const struct step *step, const char *value)
 {
+    const char *text = (const char *)step->bytes.data;
+
     switch (step->match) {
     case MATCH_ABSENT:
         return value == NULL;
+    case MATCH_ABSENT_OR_IS:
+        return value == NULL || strcasecmp(value, text) == 0;
     case MATCH_IS:
-        return value != NULL && strcasecmp(value, step->text) == 0;
+        return value != NULL && strcasecmp(value, text) == 0;
     case MATCH_EXACTLY:
-        return value != NULL && strcmp(value, step->text) == 0;
+        return value != NULL && strcmp(value, text) == 0;
     case MATCH_HAS_TOKEN:
-        return value != NULL && has_token(value, step->text);
+        return value != NULL && has_token(value, text);
     }
     return false;
 }
@@ -501,7 +505,12 @@ static bool are_equal(const struct bytes *a, const struct bytes *b)
     return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
 }
 
-enum { OWN_LIMIT = 65536 /* bytes of a message up to which no server may have a limit here */ };
+/* A server may have limits, RFC 6455 §10.4, and says so by one of these. */
+static bool is_limit(const struct job *job, const struct item *close)
+{
+    return close != NULL && job->result->of->level == LEVEL_LIMITS &&
+           (close->code == 1008 || close->code == 1009 || close->code == 1013);
+}
 
 static enum progress step_message(struct job *job, const struct step *step)
 {
@@ -511,8 +520,10 @@ static enum progress step_message(struct job *job, const struct step *step)
 
     if (item == NULL && !is_hopeless(job, reason))
         return MORE;
-    if (item == NULL && close != NULL && close->code == 1009 && step->bytes.len > OWN_LIMIT) {
-        decide(job, VERDICT_SKIP, "the server's limit is lower: it closes with 1009");
+    if (item == NULL && is_limit(job, close)) {
+        snprintf(reason, sizeof reason, "the server has a lower limit: it closes with %u",
+                 close->code);
+        decide(job, VERDICT_SKIP, reason);
     } else if (item == NULL) {
         fall_short(job, step, reason);
     } else if (item->opcode != step->opcode) {
@@ -561,6 +572,8 @@ static void judge_end(struct job *job, const struct step *step)
 
     if (!step->may_answer && find_item(job, ITEM_MESSAGE) != NULL) {
         fall_short(job, step, "the server answers with a message");
+    } else if (!job->upgraded && job->in.len > 0) {
+        fall_short(job, step, "more comes than one response");
     } else if (step->kind == STEP_END) {
         return;
     } else if (close == NULL) {
@@ -643,11 +656,11 @@ static void step_expired(struct job *job, const struct step *step)
     case STEP_CLOSE:
     case STEP_FAILURE:
     case STEP_END:
-        decide(job, VERDICT_FAIL,
-               find_item(job, ITEM_CLOSE) != NULL
-                   ? "the server sends Close, but does not end the TCP connection"
-               : find_item(job, ITEM_MESSAGE) != NULL ? "the server answers with a message"
-                                                      : "the connection goes on");
+        fall_short(job, step,
+                   find_item(job, ITEM_CLOSE) != NULL
+                       ? "the server sends Close, but does not end the TCP connection"
+                   : find_item(job, ITEM_MESSAGE) != NULL ? "the server answers with a message"
+                                                          : "the connection goes on");
         break;
     default:
         fall_short(job, step, "nothing comes");

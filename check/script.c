@@ -47,12 +47,10 @@ static struct step *add_step(struct script *s, enum step_kind kind)
 {
     struct step *step;
 
-    if (s->count == STEPS_MAX) {
-        fputs("wscheck: a case has too many steps\n", stderr);
-        abort();
+    if (s->count == s->cap) {
+        s->cap = s->cap == 0 ? 16 : 2 * s->cap;
+        s->steps = allocate(s->steps, s->cap * sizeof *s->steps);
     }
-    if (s->steps == NULL)
-        s->steps = allocate(NULL, STEPS_MAX * sizeof *s->steps);
     step = &s->steps[s->count++];
     *step = (struct step){.kind = kind};
     return step;
@@ -64,7 +62,7 @@ void script_release(struct script *s)
         bytes_release(&s->steps[i].bytes);
     free(s->steps);
     s->steps = NULL;
-    s->count = 0;
+    s->count = s->cap = 0;
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -185,7 +183,7 @@ struct step *expect_header(struct script *s, const char *name, enum match match,
 
     step->name = name;
     step->match = match;
-    step->text = text;
+    bytes_add(&step->bytes, text, text == NULL ? 0 : strlen(text) + 1);
     return step;
 }
 

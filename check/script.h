@@ -38,7 +38,8 @@ enum step_kind {
 
 enum match {
     MATCH_ABSENT,
-    MATCH_IS,       /* equal to `text`, in any case */
+    MATCH_ABSENT_OR_IS,
+    MATCH_IS,       /* equal to the value, in any case */
     MATCH_EXACTLY,  /* equal, case and all */
     MATCH_HAS_TOKEN /* one of the items of a list, in any case */
 };
@@ -46,7 +47,7 @@ enum match {
 struct step {
     enum step_kind kind;
     bool should;        /* where it does not go so, that is a warning */
-    struct bytes bytes; /* STEP_SEND, STEP_MESSAGE, STEP_PONG */
+    struct bytes bytes; /* STEP_SEND, STEP_MESSAGE, STEP_PONG; STEP_HEADER: a value and a NUL */
     size_t chunk;
     unsigned ms;
     int low, high;    /* of a status */
@@ -61,11 +62,10 @@ struct step {
     bool may_answer; /* STEP_FAILURE, STEP_END: messages may come before it */
 };
 
-enum { STEPS_MAX = 600 };
-
 struct script {
     struct step *steps;
     size_t count;
+    size_t cap;
     size_t chunk;     /* of the sends that follow */
     const char *host; /* for Host, as in the URL */
     const char *path; /* of the URL, with its query */
