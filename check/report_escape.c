@@ -94,7 +94,7 @@ void add_shell_word(struct bytes *out, const char *word)
     bytes_add_text(out, "'");
     for (; *word != '\0'; word++)
         if (*word == '\'')
-            bytes_add_text(out, "'\\''");
+            bytes_add_text(out, "'\"'\"'"); /* without a backslash, which would show as two */
         else
             bytes_add(out, word, 1);
     bytes_add_text(out, "'");
