@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Single frames, RFC 6455 §5.2, §5.3, §5.5.2, §5.5.3: lengths, masks, the bytes in any number of
- * segments, Ping and Pong. */
+ * Single frames, RFC 6455 §5.2, §5.3: lengths, masks, the bytes in any number of segments. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,91 +195,10 @@ static void add_together(struct suite *suite)
     }
 }
 
-/* --- Ping and Pong ---------------------------------------------------------------------------- */
-
-static void build_ping(struct script *s, const struct check_case *c)
-{
-    uint8_t *data = made_up((size_t)c->a, c->b != 0);
-    struct step *step;
-
-    open_websocket(s);
-    send_message(s, OP_PING, data, (size_t)c->a);
-    step = expect_pong(s, "");
-    bytes_add(&step->bytes, data, (size_t)c->a);
-    expect_alive(s);
-    free(data);
-}
-
-static void build_pong(struct script *s, const struct check_case *c)
-{
-    uint8_t *data = made_up((size_t)c->a, false);
-
-    open_websocket(s);
-    send_message(s, OP_PONG, data, (size_t)c->a);
-    expect_alive(s);
-    free(data);
-}
-
-/* §5.5.3: it is enough to answer the last one. */
-static void build_pings(struct script *s, const struct check_case *c)
-{
-    char text[32];
-
-    open_websocket(s);
-    for (long i = 0; i < c->a; i++) {
-        snprintf(text, sizeof text, "ping %ld", i);
-        send_ping(s, text);
-    }
-    expect_pong(s, text);
-    expect_alive(s);
-}
-
-static void build_ping_in_pieces(struct script *s, const struct check_case *c)
-{
-    open_websocket(s);
-    in_pieces(s, (size_t)c->a);
-    send_ping(s, "cut up");
-    expect_pong(s, "cut up");
-}
-
-static void add_pings(struct suite *suite)
-{
-    static const long lengths[] = {0, 1, 2, 60, 124, 125};
-    struct check_case like = {.level = LEVEL_FRAMES,
-                              .section = RFC "§5.5.2, §5.5.3",
-                              .demand = "A Ping gets a Pong with the same payload.",
-                              .hint = "Copy the payload, unmasked, into the Pong; it may be empty.",
-                              .build = build_ping};
-
-    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        like.a = lengths[i];
-        like.b = 1;
-        suite_add(suite, &like, "frames/ping/%ld", like.a);
-    }
-    like.b = 0;
-    suite_add(suite, &like, "frames/ping/125-binary");
-    like.build = build_ping_in_pieces;
-    like.a = 1;
-    suite_add(suite, &like, "frames/ping/in-pieces");
-    like.build = build_pings;
-    like.demand = "Of several Pings at least the last one gets its Pong.";
-    like.a = 10;
-    suite_add(suite, &like, "frames/ping/10-at-once");
-    like.build = build_pong;
-    like.section = RFC "§5.5.3";
-    like.demand = "A Pong that nobody asked for is not answered, and changes nothing.";
-    like.hint = NULL;
-    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        like.a = lengths[i];
-        suite_add(suite, &like, "frames/pong/%ld", like.a);
-    }
-}
-
 void add_frame_cases(struct suite *suite)
 {
     add_lengths(suite);
     add_masks(suite);
     add_segments(suite);
     add_together(suite);
-    add_pings(suite);
 }
