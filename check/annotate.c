@@ -124,11 +124,13 @@ static void note_fin(struct work *w)
 static void note_rsv(struct work *w)
 {
     struct field *f = add_field(w, FIELD_RSV, w->data, 1, "§5.2");
+    char bits[BITS_SIZE];
 
     f->bits = 0x70;
-    mean(f, "reserved bits, all 0");
+    mean(f, "RSV=000, as without extensions");
     if ((w->data[0] & f->bits) != 0) {
-        mean(f, "reserved bits, but no extension is agreed on that sets them");
+        field_bits(bits, f);
+        mean(f, "RSV=%s, but no extension is agreed on that sets these bits", bits);
         mark(w, f, "§5.2");
     }
 }
@@ -345,11 +347,12 @@ static void mean_payload(struct field *f, const struct work *w, uint64_t before,
         mean(f, "%s, bytes %llu to %llu of %llu", what, from + 1, from + f->len, len);
 }
 
-static void note_text(struct work *w, struct field *f, bool whole)
+/* A part of a text may be no UTF-8 where it is cut, so only the `whole` is judged. */
+static void judge_text(struct work *w, struct field *f, bool whole)
 {
     if (!whole || is_utf8(f->data, f->len))
         return;
-    mean(f, "not UTF-8");
+    mean(f, "%s is not UTF-8", f->kind == FIELD_REASON ? "the reason" : "the text");
     mark(w, f, "§8.1");
 }
 
@@ -359,7 +362,7 @@ static void note_reason(struct work *w, const uint8_t *data, size_t len, bool de
 
     f->derived = derived;
     mean(f, "reason");
-    note_text(w, f, len + 2 == w->a->len);
+    judge_text(w, f, len + 2 == w->a->len);
 }
 
 /* The payload that `data` is without a mask. */
@@ -380,7 +383,7 @@ static void note_plain(struct work *w, const uint8_t *data, size_t len, uint64_t
     f->derived = derived;
     mean_payload(f, w, before, a->opcode == OP_TEXT ? "text" : "data");
     if (a->opcode == OP_TEXT && a->fin)
-        note_text(w, f, len == a->len);
+        judge_text(w, f, len == a->len);
 }
 
 static const uint8_t *unmask(struct work *w, size_t len, uint64_t before)
@@ -415,24 +418,37 @@ static void payload(struct work *w)
 
 /* --- the event -------------------------------------------------------------------------------- */
 
+/* "text", "opcode 3", "Close 1002", "text, FIN=0, RSV=100" */
+static void name_frame(char *out, size_t size, const struct annotator *a)
+{
+    char what[24];
+
+    if (strcmp(opcode_name(a->opcode), "reserved") == 0)
+        snprintf(what, sizeof what, "opcode %u", a->opcode);
+    else if (a->status != 0)
+        snprintf(what, sizeof what, "Close %u", a->status);
+    else
+        snprintf(what, sizeof what, "%s", opcode_name(a->opcode));
+    snprintf(out, size, "%s%s", what, a->fin ? "" : ", FIN=0");
+    if (a->rsv != 0)
+        snprintf(out + strlen(out), size - strlen(out), ", RSV=%u%u%u", a->rsv >> 2 & 1,
+                 a->rsv >> 1 & 1, a->rsv & 1);
+}
+
 static void entitle(struct work *w, bool goes_on)
 {
     struct frame_note *f = this_frame(w);
     const struct annotator *a = w->a;
-    char name[40];
+    char name[48];
 
-    snprintf(name, sizeof name, a->opcode == OP_CLOSE && a->status != 0 ? "%s %u" : "%s",
-             opcode_name(a->opcode), a->status);
-    if (strcmp(name, "reserved") == 0)
-        snprintf(name, sizeof name, "opcode %u", a->opcode);
+    name_frame(name, sizeof name, a);
     if (goes_on)
         snprintf(f->title, sizeof f->title, "%s, goes on", name);
     else if (a->at == AT_SECOND_BYTE || a->at == AT_LENGTH)
-        snprintf(f->title, sizeof f->title, "%s%s, part of the header", name,
-                 a->fin ? "" : ", FIN=0");
+        snprintf(f->title, sizeof f->title, "%s, part of the header", name);
     else
-        snprintf(f->title, sizeof f->title, "%s%s, %llu byte%s%s", name, a->fin ? "" : ", FIN=0",
-                 (unsigned long long)a->len, a->len == 1 ? "" : "s", a->masked ? ", masked" : "");
+        snprintf(f->title, sizeof f->title, "%s, %llu byte%s%s", name, (unsigned long long)a->len,
+                 a->len == 1 ? "" : "s", a->masked ? ", masked" : "");
 }
 
 static void take(struct work *w)

@@ -66,6 +66,7 @@ struct annotation {
 struct annotator {
     enum { AT_FIRST_BYTE, AT_SECOND_BYTE, AT_LENGTH, AT_KEY, AT_PAYLOAD } at;
     bool fin;
+    unsigned rsv;
     unsigned opcode;
     bool masked;
     unsigned length_size; /* of the extended length */

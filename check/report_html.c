@@ -10,86 +10,13 @@
 
 #include "report_escape.h"
 #include "report_parts.h"
+#include "report_style.h"
 
 enum {
     PASSED_WITH_BYTES = 40, /* in a run of so few cases those that passed show their bytes, too */
     OPEN_AT_FIRST = 3,      /* failures whose details are open when the page is loaded */
     BYTES_IN_ROW = 32       /* of a field, in the table of fields */
 };
-
-static const char style[] =
-    ":root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--dim:#57606a;--line:#d0d7de;"
-    "--card:#f6f8fa;--link:#0550ae;--pass:#116329;--fail:#b3151d;--warn:#7a4a00;--skip:#0a5a78;"
-    "--passbg:#dafbe1;--failbg:#ffe3e0;--warnbg:#fff1c2;--skipbg:#d8f1fb;--c0:#dbe9ff;--c1:#e2f5d8;"
-    "--c2:#ffe9c7;--c3:#f3dcff;--c4:#e8eaed;--c5:#ffd9e2;--c6:#cdf3ee}\n"
-    "@media(prefers-color-scheme:dark){:root{--bg:#0f1318;--fg:#e3e8ee;--dim:#9aa5b1;"
-    "--line:#333c47;--card:#171d24;--link:#79b8ff;--pass:#6fdd8b;--fail:#ff8f88;--warn:#f0c350;"
-    "--skip:#7cd0ee;--passbg:#12331d;--failbg:#4a1618;--warnbg:#3d2f08;--skipbg:#0d3341;"
-    "--c0:#1c3a63;--c1:#24431a;--c2:#533a10;--c3:#46245c;--c4:#333a42;--c5:#5a2233;"
-    "--c6:#114641}}\n"
-    "*{box-sizing:border-box}\n"
-    "body{margin:0 auto;max-width:64rem;padding:1rem;background:var(--bg);color:var(--fg);"
-    "font:16px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}\n"
-    "h1{font-size:1.5rem;margin:.5rem 0 0}h2{font-size:1.15rem;margin:2rem 0 .5rem}"
-    "p{margin:.25rem 0}code,pre,.mono{font-family:ui-monospace,Menlo,Consolas,monospace;"
-    "font-size:.875em}\n"
-    ".dim{color:var(--dim)}\n"
-    "table{border-collapse:collapse}th,td{padding:.25rem .6rem;border-bottom:1px solid "
-    "var(--line);text-align:left;vertical-align:top;font-weight:400}thead th{color:var(--dim);"
-    "font-size:.875rem}\n"
-    ".levels{margin:1rem 0;width:100%;max-width:34rem}.levels td,.levels thead th+th{"
-    "text-align:right;font-variant-numeric:tabular-nums}.levels tfoot *{font-weight:600}\n"
-    ".zero{color:var(--dim)}\n"
-    "fieldset{border:1px solid var(--line);border-radius:.5rem;padding:.25rem .75rem .5rem;"
-    "margin:1rem 0;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem}legend{color:var(--dim);"
-    "font-size:.875rem;padding:0 .25rem}label{display:inline-flex;align-items:center;gap:.4rem;"
-    "min-height:2rem;cursor:pointer}\n"
-    ".case{border:1px solid var(--line);border-radius:.5rem;margin:.4rem 0;background:var(--card)}"
-    ".case>summary{padding:.5rem .75rem;cursor:pointer;display:flex;flex-wrap:wrap;gap:.25rem "
-    ".75rem;align-items:baseline;list-style:none}.case>summary::-webkit-details-marker{"
-    "display:none}.case>summary::after{content:\"\\25b8\";margin-left:auto;color:var(--dim)}"
-    ".case[open]>summary::after{content:\"\\25be\"}.name{font-weight:600}\n"
-    ".body{padding:0 .75rem .75rem;border-top:1px solid var(--line)}\n"
-    ":focus-visible{outline:3px solid var(--link);outline-offset:2px}:target{outline:2px solid "
-    "var(--link)}\n"
-    ".v{display:inline-block;min-width:3.2rem;text-align:center;border-radius:.3rem;"
-    "padding:0 .4rem;font-size:.8rem;font-weight:700;text-transform:uppercase}\n"
-    ".v.pass{color:var(--pass);background:var(--passbg)}.v.fail{color:var(--fail);"
-    "background:var(--failbg)}.v.warn{color:var(--warn);background:var(--warnbg)}.v.skip{"
-    "color:var(--skip);background:var(--skipbg)}\n"
-    "dl{display:grid;grid-template-columns:6rem 1fr;gap:.25rem .75rem;margin:.75rem 0}"
-    "dt{color:var(--dim)}dd{margin:0}\n"
-    "ol.talk{list-style:none;padding:0;margin:0}.talk>li{border-top:1px solid var(--line);"
-    "padding:.5rem 0}.who{font-weight:600}.who::before{font-weight:700;margin-right:.4rem}"
-    ".sent>.who::before{content:\"\\2192\" / \"\"}.received>.who::before{content:\"\\2190\" / "
-    "\"\"}\n"
-    ".talk .turn{display:block;margin-bottom:.25rem}pre{margin:0;white-space:pre-wrap;"
-    "overflow-wrap:anywhere}\n"
-    ".wire{display:flex;flex-wrap:wrap;gap:.25rem;margin:.25rem 0}.b{display:inline-flex;"
-    "flex-direction:column;border-radius:.25rem;padding:.1rem .4rem;border:1px solid transparent}"
-    ".b small,.key small{font-family:system-ui,sans-serif;font-size:.72rem;color:var(--fg)}"
-    ".b.odd{border:2px dashed var(--fail)}\n"
-    ".k0{background:var(--c0)}.k1{background:var(--c1)}.k2{background:var(--c2)}.k3{background:"
-    "var(--c3)}.k4{background:var(--c4)}.k5{background:var(--c5)}.k6{background:var(--c6)}\n"
-    ".scroll{overflow-x:auto}.fields{font-size:.875rem;width:100%}.fields .mono{"
-    "white-space:pre-wrap}.fields tr.odd{background:var(--failbg)}.fields tr.odd th::before{"
-    "content:\"\\26a0\\00a0\" / \"breaks a rule: \"}\n"
-    ".frame>summary{cursor:pointer;font-size:.875rem;color:var(--dim)}"
-    ".key{display:flex;flex-wrap:wrap;gap:.35rem;margin:.5rem 0;font-size:.8rem;padding:0;"
-    "list-style:none}.key li{border-radius:.25rem;padding:.1rem .5rem}\n"
-    "@media(max-width:34rem){body{padding:.6rem}dl{grid-template-columns:1fr;gap:0}dd{"
-    "margin-bottom:.5rem}.levels th,.levels td{padding:.25rem .3rem}.case>summary{"
-    "padding:.5rem}.body{padding:0 .5rem .5rem}.fields thead{display:none}.fields tr{display:"
-    "block;border-bottom:1px solid var(--line);padding:.25rem}.fields th,.fields td{display:"
-    "inline;border:0;padding:0 .35rem 0 0}.fields th{font-weight:600}}\n"
-    "@media print{fieldset{display:none}.case{break-inside:avoid}}\n";
-
-/* What the radio button of each verdict hides; the names are those of verdict_name(). */
-static const char filter[] =
-    "body:has(#only-fail:checked) :is(.case:not(.fail),.level:not(.has-fail)),"
-    "body:has(#only-warn:checked) :is(.case:not(.warn),.level:not(.has-warn)),"
-    "body:has(#only-skip:checked) :is(.case:not(.skip),.level:not(.has-skip)),"
-    "body:has(#only-pass:checked) :is(.case:not(.pass),.level:not(.has-pass)){display:none}\n";
 
 /* --- bytes ------------------------------------------------------------------------------------ */
 
@@ -202,19 +129,19 @@ static void put_field(FILE *out, const struct field *f)
 
 static void put_frame(FILE *out, const struct annotation *a, const struct frame_note *frame)
 {
-    fputs("<span class=\"turn\">", out);
+    fputs("<p class=\"title\">", out);
     put_xml(out, frame->title);
-    fputs("</span>\n", out);
+    fputs("</p>\n", out);
     put_wire(out, a, frame);
     fprintf(out,
-            "<details class=\"frame\"%s><summary>Fields</summary><div class=\"scroll\">"
+            "<details class=\"frame\"%s><summary>Fields</summary>"
             "<table class=\"fields\"><thead><tr><th scope=\"col\">Field</th><th scope=\"col\">Bits "
             "or bytes</th><th scope=\"col\">Meaning</th><th scope=\"col\">RFC 6455</th></tr>"
             "</thead><tbody>\n",
             frame->odd ? " open" : "");
     for (size_t i = 0; i < frame->count; i++)
         put_field(out, &a->fields[frame->first + i]);
-    fputs("</tbody></table></div></details>\n", out);
+    fputs("</tbody></table></details>\n", out);
 }
 
 static void put_head(FILE *out, const struct event *e)
@@ -230,8 +157,8 @@ static void put_head(FILE *out, const struct event *e)
 
 static void begin_turn(FILE *out, const struct event *e)
 {
-    fprintf(out, "<li class=\"%s\"><span class=\"who\">%s</span> ", e->sent ? "sent" : "received",
-            e->sent ? "Sent" : "Received");
+    fprintf(out, "<li class=\"%s\"><span class=\"who\">%s</span><div>",
+            e->sent ? "sent" : "received", e->sent ? "Sent" : "Received");
 }
 
 /* All lines of a head that were sent one by one. Returns how many events they are. */
@@ -244,7 +171,7 @@ static size_t put_heads(FILE *out, const struct result *r, size_t i)
     do
         put_head(out, &r->events[i + n++]);
     while (i + n < r->event_count && goes_on(r, i + n));
-    fputs("</pre></li>\n", out);
+    fputs("</pre></div></li>\n", out);
     return n;
 }
 
@@ -255,7 +182,7 @@ static void put_frames(FILE *out, const struct event *e, const struct annotation
         put_frame(out, a, &a->frames[i]);
     if (a->more > 0)
         fprintf(out, "<p class=\"dim\">&hellip; and %zu more bytes</p>", a->more);
-    fputs("</li>\n", out);
+    fputs("</div></li>\n", out);
 }
 
 /* Returns how many events are written. */
@@ -269,7 +196,7 @@ static size_t put_turn(FILE *out, const struct result *r, size_t i, const struct
         return put_heads(out, r, i);
     if (e->end) {
         begin_turn(out, e);
-        fprintf(out, "%s</li>\n", end_name(e));
+        fprintf(out, "%s</div></li>\n", end_name(e));
     } else {
         put_frames(out, e, a);
     }
@@ -333,22 +260,32 @@ static void put_case(FILE *out, const struct report *r, const struct result *res
     bytes_release(&command);
 }
 
+/* The cases of a level that have one verdict. The first few failures are open. */
+static void put_cases(FILE *out, const struct report *r, enum level level, enum verdict verdict,
+                      size_t *opened)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const struct result *result = &r->results[i];
+
+        if (result->of->level != level || result->verdict != verdict)
+            continue;
+        put_case(out, r, result, verdict == VERDICT_FAIL && *opened < OPEN_AT_FIRST);
+        *opened += verdict == VERDICT_FAIL;
+    }
+}
+
 static void put_level(FILE *out, const struct report *r, enum level level, size_t *opened)
 {
+    static const enum verdict order[] = {VERDICT_FAIL, VERDICT_WARN, VERDICT_SKIP, VERDICT_PASS};
+
     fprintf(out, "<section class=\"level");
     for (int v = 0; v < VERDICTS; v++)
         if (report_count(r, level, (enum verdict)v) > 0)
             fprintf(out, " has-%s", verdict_name((enum verdict)v));
     fprintf(out, "\" aria-labelledby=\"level-%s\"><h2 id=\"level-%s\">%s</h2>\n", level_name(level),
             level_name(level), level_name(level));
-    for (size_t i = 0; i < r->count; i++) {
-        bool failed = r->results[i].verdict == VERDICT_FAIL;
-
-        if (r->results[i].of->level != level)
-            continue;
-        put_case(out, r, &r->results[i], failed && *opened < OPEN_AT_FIRST);
-        *opened += failed;
-    }
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+        put_cases(out, r, level, order[i], opened);
     fputs("</section>\n", out);
 }
 
@@ -408,14 +345,15 @@ static void put_top(FILE *out, const struct report *r)
           "'unsafe-inline'\">\n<title>wscheck: ",
           out);
     put_xml(out, r->url);
-    fprintf(out, "</title>\n<style>\n%s%s</style>\n</head>\n<body>\n<header><h1>wscheck</h1>\n<p>",
-            style, filter);
-    fputs("<code>", out);
+    fputs("</title>\n<style>\n", out);
+    for (size_t i = 0; report_style[i] != NULL; i++)
+        fprintf(out, "%s\n", report_style[i]);
+    fputs("</style>\n</head>\n<body>\n<header><h1>wscheck</h1>\n<p><code>", out);
     put_xml(out, r->url);
     fprintf(out,
-            "</code></p>\n<p class=\"dim\">%zu case%s by RFC 6455 in %u.%u s: %zu passed, %zu "
+            "</code></p>\n<p class=\"dim\">%zu case%s by RFC 6455 in %u.%02u s: %zu passed, %zu "
             "failed, %zu warned, %zu skipped</p></header>\n<main>\n",
-            r->count, r->count == 1 ? "" : "s", r->ms / 1000, r->ms / 100 % 10,
+            r->count, r->count == 1 ? "" : "s", r->ms / 1000, r->ms / 10 % 100,
             count_all(r, VERDICT_PASS), count_all(r, VERDICT_FAIL), count_all(r, VERDICT_WARN),
             count_all(r, VERDICT_SKIP));
 }

@@ -83,7 +83,7 @@ size_t count_level(const struct report *r, enum level level)
 
 /* --- the conversation as text ----------------------------------------------------------------- */
 
-enum { FRAMES_SHOWN = 8, HEX_SHOWN = 24, TEXT_SHOWN = 48 };
+enum { FRAMES_SHOWN = 8, HEX_SHOWN = 16, TEXT_SHOWN = 48 };
 
 #define DIM "\033[2m"
 #define ODD "\033[33m"
@@ -141,9 +141,9 @@ static void add_title(const struct lines *l, const struct annotation *a,
     bytes_add_text(l->out, "\n");
 }
 
-/* "81 85 | key 37 fa 21 3d | payload 7f 9f 4d 51 58" */
+/* "81 85 | key 37 fa 21 3d | payload 7f 9f 4d 51 58"; `more` bytes behind it were not kept. */
 static void add_wire(const struct lines *l, const struct annotation *a,
-                     const struct frame_note *frame)
+                     const struct frame_note *frame, size_t more)
 {
     size_t left = HEX_SHOWN;
 
@@ -163,8 +163,9 @@ static void add_wire(const struct lines *l, const struct annotation *a,
         add_hex(l->out, f->data, len);
         left -= len;
     }
-    if (frame->len > HEX_SHOWN)
-        bytes_add_format(l->out, " ... %zu more", frame->len - HEX_SHOWN);
+    more += frame->len > HEX_SHOWN ? frame->len - HEX_SHOWN : 0;
+    if (more > 0)
+        bytes_add_format(l->out, " ... %zu more", more);
     paint(l, OFF);
     bytes_add_text(l->out, "\n");
 }
@@ -180,7 +181,7 @@ static void add_odd_fields(const struct lines *l, const struct annotation *a,
             continue;
         begin_line(l, "");
         paint(l, ODD);
-        bytes_add_format(l->out, "! %s: %s (%s)", field_name(f->kind), f->meaning, f->section);
+        bytes_add_format(l->out, "! %s (%s)", f->meaning, f->section);
         paint(l, OFF);
         bytes_add_text(l->out, "\n");
     }
@@ -191,32 +192,45 @@ static void add_frames(const struct lines *l, const struct event *e, const struc
     for (size_t i = 0; i < a->frame_count && i < FRAMES_SHOWN; i++) {
         begin_line(l, i == 0 ? who(e) : "");
         add_title(l, a, &a->frames[i]);
-        add_wire(l, a, &a->frames[i]);
+        add_wire(l, a, &a->frames[i], i + 1 == a->frame_count ? a->more : 0);
         add_odd_fields(l, a, &a->frames[i]);
     }
     if (a->frame_count > FRAMES_SHOWN) {
         begin_line(l, "");
-        bytes_add_format(l->out, "... and %zu more frames\n", a->frame_count - FRAMES_SHOWN);
-    }
-    if (a->more > 0) {
-        begin_line(l, "");
-        bytes_add_format(l->out, "... and %zu more bytes\n", a->more);
+        bytes_add_format(l->out, "... and %zu more frames", a->frame_count - FRAMES_SHOWN);
+        if (a->more > 0)
+            bytes_add_format(l->out, " and %zu more bytes", a->more);
+        bytes_add_text(l->out, "\n");
     }
 }
 
 /* Lines of a head, the first of them behind `sent` or `received`. */
 static void add_head(const struct lines *l, const struct event *e, bool first)
 {
-    size_t at = l->out->len;
-    size_t start = strlen(l->indent);
     struct bytes indent = {0};
+    size_t at = l->out->len + strlen(l->indent);
 
     bytes_add_format(&indent, "%s%s", l->indent, margin);
     bytes_add(&indent, "", 1);
     add_head_lines(l->out, e, (const char *)indent.data);
     bytes_release(&indent);
     if (first && l->out->len > at)
-        memcpy(l->out->data + at + start, who(e), strlen(who(e)));
+        memcpy(l->out->data + at, who(e), strlen(who(e)));
+}
+
+/* Where the opening handshake is not what a case is about, the first line of a head will do. */
+static void add_first_line(const struct lines *l, const struct event *e)
+{
+    const uint8_t *end = e->bytes.len == 0 ? NULL : memchr(e->bytes.data, '\r', e->bytes.len);
+
+    begin_line(l, who(e));
+    add_visible(l->out, e->bytes.data, end == NULL ? e->bytes.len : (size_t)(end - e->bytes.data));
+    bytes_add_text(l->out, " ...\n");
+}
+
+static bool is_about_http(const struct result *r)
+{
+    return r->of->level == LEVEL_HANDSHAKE || r->of->level == LEVEL_HTTP;
 }
 
 static void add_event(const struct lines *l, const struct result *r, size_t i,
@@ -229,8 +243,11 @@ static void add_event(const struct lines *l, const struct result *r, size_t i,
     if (e->end) {
         begin_line(l, who(e));
         bytes_add_format(l->out, "%s\n", end_name(e));
-    } else if (e->http) {
+    } else if (e->http && is_about_http(r)) {
         add_head(l, e, !goes_on(r, i));
+    } else if (e->http) {
+        if (!goes_on(r, i))
+            add_first_line(l, e);
     } else {
         add_frames(l, e, a);
     }

@@ -124,8 +124,8 @@ void report_text(FILE *out, const struct report *r, bool colour)
     if (skipped > 0)
         fputc('\n', out);
     put_table(&p, r);
-    fprintf(out, "\n%zu case%s: %zu passed, %zu failed, %zu warned, %zu skipped, in %u.%u s\n",
+    fprintf(out, "\n%zu case%s: %zu passed, %zu failed, %zu warned, %zu skipped, in %u.%02u s\n",
             r->count, r->count == 1 ? "" : "s", count_all(r, VERDICT_PASS),
             count_all(r, VERDICT_FAIL), count_all(r, VERDICT_WARN), skipped, r->ms / 1000,
-            r->ms / 100 % 10);
+            r->ms / 10 % 100);
 }
