@@ -524,6 +524,9 @@ static enum progress step_message(struct job *job, const struct step *step)
         snprintf(reason, sizeof reason, "the server has a lower limit: it closes with %u",
                  close->code);
         decide(job, VERDICT_SKIP, reason);
+    } else if (item == NULL && close == NULL && job->ended &&
+               job->result->of->level == LEVEL_LIMITS) {
+        decide(job, VERDICT_WARN, reason); /* a limit, too, but not said by a Close */
     } else if (item == NULL) {
         fall_short(job, step, reason);
     } else if (item->opcode != step->opcode) {
