@@ -33,7 +33,7 @@ static void put_yaml_conversation(FILE *out, const struct result *result)
     add_conversation(&b, result, "    ", false);
     if (b.len > 0)
         fputs("  conversation: |\n", out);
-    fwrite(b.data, 1, b.len, out);
+    put_bytes(out, &b);
     bytes_release(&b);
 }
 
@@ -57,18 +57,15 @@ static void put_tap_block(FILE *out, const struct report *r, const struct result
 /* A `#` in a description would begin a directive. */
 static void put_tap_text(FILE *out, const char *text)
 {
-    for (; *text != '\0'; text += *text == '#') {
-        char part[REASON_SIZE];
-        size_t len = strcspn(text, "#");
+    struct bytes b = {0};
 
-        if (len >= sizeof part)
-            len = sizeof part - 1;
-        snprintf(part, sizeof part, "%.*s", (int)len, text);
-        put_visible(out, part);
-        text += len;
-        if (*text == '#')
-            fputs("\\#", out);
+    add_visible(&b, text, strlen(text));
+    for (size_t i = 0; i < b.len; i++) {
+        if (b.data[i] == '#')
+            fputc('\\', out);
+        fputc(b.data[i], out);
     }
+    bytes_release(&b);
 }
 
 void report_tap(FILE *out, const struct report *r)

@@ -106,12 +106,18 @@ void add_hex(struct bytes *out, const uint8_t *data, size_t len)
         bytes_add_format(out, "%s%02x", i == 0 ? "" : " ", data[i]);
 }
 
+void put_bytes(FILE *out, const struct bytes *b)
+{
+    if (b->len > 0)
+        fwrite(b->data, 1, b->len, out);
+}
+
 void put_visible(FILE *out, const char *text)
 {
     struct bytes b = {0};
 
     add_visible(&b, text, strlen(text));
-    fwrite(b.data, 1, b.len, out);
+    put_bytes(out, &b);
     bytes_release(&b);
 }
 

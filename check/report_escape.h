@@ -24,6 +24,7 @@ void put_visible(FILE *out, const char *text);
 void put_json(FILE *out, const char *text); /* with its quotes; also a scalar of YAML */
 void put_xml(FILE *out, const char *text);  /* in an element or a quoted attribute, HTML as well */
 /* Text that is visible already, in lines. */
+void put_bytes(FILE *out, const struct bytes *b);
 void put_xml_lines(FILE *out, const struct bytes *lines);
 
 #endif

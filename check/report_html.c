@@ -64,7 +64,7 @@ static void put_hex(FILE *out, const uint8_t *data, size_t len, size_t max)
     struct bytes b = {0};
 
     add_hex(&b, data, len < max ? len : max);
-    fwrite(b.data, 1, b.len, out);
+    put_bytes(out, &b);
     if (len > max)
         fprintf(out, " &hellip; %zu more", len - max);
     bytes_release(&b);

@@ -67,8 +67,9 @@ static void put_case(const struct page *p, const struct report *r, const struct 
     put_line(p, "alone", command_text(&b, r, c));
     b.len = 0;
     add_conversation(&b, result, "    ", p->colour);
-    fputc('\n', p->out);
-    fwrite(b.data, 1, b.len, p->out);
+    if (b.len > 0)
+        fputc('\n', p->out);
+    put_bytes(p->out, &b);
     fputc('\n', p->out);
     bytes_release(&b);
 }

@@ -1,6 +1,6 @@
 # Tests, fuzzers, and whatever else says whether all is well. Included by the Makefile.
 
-TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
+TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c check/tests/test_*.c)))
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # --- what each links -------------------------------------------------------------------------------
@@ -63,6 +63,8 @@ LINK_test_sio_recovery = $(LINK_test_socketio)
 LINK_test_json = socketio/json $(CORE) tests/oom
 LINK_test_name_table = socketio/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
+LINK_test_annotate = check/annotate check/report_escape check/wire
+LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
 # So does a fuzzer, by the same names.
 FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang
@@ -81,7 +83,7 @@ test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests u
 
 # The object of a test or fuzzer, wherever its source is.
 home = $(patsubst %.c,%.o,$(wildcard $(addsuffix $(1).c,tests/ tests/fuzz/ socketio/tests/ \
-    socketio/tests/fuzz/)))
+    socketio/tests/fuzz/ check/tests/)))
 
 .SECONDEXPANSION:
 $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/$$(call home,$$*) \
@@ -108,7 +110,8 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for FUZZ_SECONDS, 20 by de
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run.sh $(FUZZERS:fuzz_%=%)
 
 # The list of its tests is made of a test's source; tests/unit.h says how.
-LISTS = $(patsubst %.c,$(BUILD)/test/%.list,$(wildcard tests/test_*.c socketio/tests/test_*.c))
+LISTS = $(patsubst %.c,$(BUILD)/test/%.list,$(wildcard tests/test_*.c socketio/tests/test_*.c \
+    check/tests/test_*.c))
 $(LISTS:%.list=%.o): %.o: %.list
 
 $(BUILD)/test/%.list: %.c tests/list.sh
