@@ -361,6 +361,7 @@ static void note_reason(struct work *w, const uint8_t *data, size_t len, bool de
     struct field *f = add_field(w, FIELD_REASON, data, len, "§5.5.1");
 
     f->derived = derived;
+    f->readable = true;
     mean(f, "reason");
     judge_text(w, f, len + 2 == w->a->len);
 }
@@ -381,6 +382,7 @@ static void note_plain(struct work *w, const uint8_t *data, size_t len, uint64_t
     f = add_field(w, derived ? FIELD_UNMASKED : FIELD_PAYLOAD, data, len,
                   payload_section(a->opcode));
     f->derived = derived;
+    f->readable = true;
     mean_payload(f, w, before, a->opcode == OP_TEXT ? "text" : "data");
     if (a->opcode == OP_TEXT && a->fin)
         judge_text(w, f, len == a->len);

@@ -35,6 +35,7 @@ struct field {
     size_t len;
     uint8_t bits;        /* which bits of that one byte; 0: whole bytes */
     bool derived;        /* not on the wire, but computed with the masking key */
+    bool readable;       /* data of the application, or a reason, without a mask */
     bool odd;            /* breaks a rule of `section` */
     const char *section; /* "§5.2" */
     char meaning[MEANING_SIZE];

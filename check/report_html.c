@@ -6,8 +6,6 @@
  * with :has(); where a browser does not know that, everything is shown. */
 #include "report.h"
 
-#include <string.h>
-
 #include "report_escape.h"
 #include "report_parts.h"
 #include "report_style.h"
@@ -97,12 +95,6 @@ static void put_wire(FILE *out, const struct annotation *a, const struct frame_n
     fputs("</div>\n", out);
 }
 
-static bool is_readable(const struct field *f)
-{
-    return f->kind == FIELD_UNMASKED || f->kind == FIELD_REASON ||
-           (f->kind == FIELD_PAYLOAD && strcmp(f->section, "§5.3") != 0);
-}
-
 static void put_field(FILE *out, const struct field *f)
 {
     char bits[BITS_SIZE];
@@ -117,7 +109,7 @@ static void put_field(FILE *out, const struct field *f)
         put_hex(out, f->data, f->len, BYTES_IN_ROW);
     fputs("</td><td>", out);
     put_xml(out, f->meaning);
-    if (is_readable(f)) {
+    if (f->readable) {
         add_visible(&text, f->data, f->len);
         fputs(" <code>&quot;", out);
         put_xml_lines(out, &text);
@@ -129,8 +121,12 @@ static void put_field(FILE *out, const struct field *f)
 
 static void put_frame(FILE *out, const struct annotation *a, const struct frame_note *frame)
 {
+    struct bytes title = {0};
+
     fputs("<p class=\"title\">", out);
-    put_xml(out, frame->title);
+    add_title(&title, a, frame);
+    put_xml_lines(out, &title);
+    bytes_release(&title);
     fputs("</p>\n", out);
     put_wire(out, a, frame);
     fprintf(out,

@@ -7,6 +7,8 @@
 
 #include "report_escape.h"
 
+enum { TEXT_SHOWN = 48 /* bytes of a payload */ };
+
 bool goes_on(const struct result *r, size_t i)
 {
     const struct event *e = &r->events[i];
@@ -37,6 +39,24 @@ size_t first_shown(const struct result *r, size_t *left_out)
 const char *end_name(const struct event *e)
 {
     return e->sent ? "end of what we send (FIN)" : "end of the TCP connection";
+}
+
+/* "Hello" behind the title of a frame; no more than fits a line. */
+static void add_quoted(struct bytes *out, const struct field *f)
+{
+    size_t len = f->len < TEXT_SHOWN ? f->len : TEXT_SHOWN;
+
+    bytes_add_text(out, " \"");
+    add_visible(out, f->data, len);
+    bytes_add_text(out, len < f->len ? "\"..." : "\"");
+}
+
+void add_title(struct bytes *out, const struct annotation *a, const struct frame_note *frame)
+{
+    bytes_add_text(out, frame->title);
+    for (size_t i = 0; i < frame->count; i++)
+        if (a->fields[frame->first + i].readable)
+            add_quoted(out, &a->fields[frame->first + i]);
 }
 
 void add_command(struct bytes *out, const struct report *r, const struct check_case *c)
@@ -83,7 +103,7 @@ size_t count_level(const struct report *r, enum level level)
 
 /* --- the conversation as text ----------------------------------------------------------------- */
 
-enum { FRAMES_SHOWN = 8, HEX_SHOWN = 16, TEXT_SHOWN = 48 };
+enum { FRAMES_SHOWN = 8, HEX_SHOWN = 16 };
 
 #define DIM "\033[2m"
 #define ODD "\033[33m"
@@ -113,32 +133,6 @@ static void begin_line(const struct lines *l, const char *who)
 static const char *who(const struct event *e)
 {
     return e->sent ? "sent" : "received";
-}
-
-/* "Hello" behind the title of a frame; no more than fits a line. */
-static void add_quoted(const struct lines *l, const struct field *f)
-{
-    size_t len = f->len < TEXT_SHOWN ? f->len : TEXT_SHOWN;
-
-    bytes_add_text(l->out, " \"");
-    add_visible(l->out, f->data, len);
-    bytes_add_text(l->out, len < f->len ? "\"..." : "\"");
-}
-
-static bool holds_text(const struct field *f)
-{
-    return f->kind == FIELD_UNMASKED || f->kind == FIELD_REASON ||
-           (f->kind == FIELD_PAYLOAD && strcmp(f->section, "§5.3") != 0);
-}
-
-static void add_title(const struct lines *l, const struct annotation *a,
-                      const struct frame_note *frame)
-{
-    bytes_add_text(l->out, frame->title);
-    for (size_t i = 0; i < frame->count; i++)
-        if (holds_text(&a->fields[frame->first + i]))
-            add_quoted(l, &a->fields[frame->first + i]);
-    bytes_add_text(l->out, "\n");
 }
 
 /* "81 85 | key 37 fa 21 3d | payload 7f 9f 4d 51 58"; `more` bytes behind it were not kept. */
@@ -191,7 +185,8 @@ static void add_frames(const struct lines *l, const struct event *e, const struc
 {
     for (size_t i = 0; i < a->frame_count && i < FRAMES_SHOWN; i++) {
         begin_line(l, i == 0 ? who(e) : "");
-        add_title(l, a, &a->frames[i]);
+        add_title(l->out, a, &a->frames[i]);
+        bytes_add_text(l->out, "\n");
         add_wire(l, a, &a->frames[i], i + 1 == a->frame_count ? a->more : 0);
         add_odd_fields(l, a, &a->frames[i]);
     }

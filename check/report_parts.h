@@ -23,6 +23,9 @@ bool may_have_gap(const struct result *r, size_t i);
 /* What an event that has no bytes is, in words. */
 const char *end_name(const struct event *e);
 
+/* Append what a frame is, and the begin of its payload, as visible text in one line. */
+void add_title(struct bytes *out, const struct annotation *a, const struct frame_note *frame);
+
 /* Append the command that plays this case alone, for a shell; not visible yet. */
 void add_command(struct bytes *out, const struct report *r, const struct check_case *c);
 /* The same as a string that is valid until `b` is released. */

@@ -79,6 +79,7 @@ const char *const report_style[] = {
     ".who { font-weight: 600 }",
     ".sent > .who::before { content: '\\2192\\a0' / '' }",
     ".received > .who::before { content: '\\2190\\a0' / '' }",
+    ".title:first-child { margin-top: 0 }",
     ".frame + .title { margin-top: .75rem }",
     ".wire { display: flex; flex-wrap: wrap; gap: .25rem; margin: .25rem 0 }",
     ".b { display: inline-flex; flex-direction: column; border-radius: .25rem;",

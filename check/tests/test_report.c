@@ -452,7 +452,7 @@ static void an_event_with_many_frames_shows_the_first_of_them(void **state)
 
 #define EVIL                                                                                       \
     "\x1b]0;x\a\x1b[2J\r\n\t\"'<b>&]]>\\\x7f\xc2\x9b\xff\xed\xa0\x80\xef\xbf\xbe"                  \
-    "\xe2\x80\xae# SKIP"
+    "\xe2\x80\xae\xe2\x80\xac# SKIP"
 
 static write_report *const formats[] = {report_plain, report_coloured, report_tap,
                                         report_junit, report_json,     report_html};
@@ -484,7 +484,7 @@ static void assert_harmless(const char *text, size_t len, bool coloured)
     assert_int_equal(strlen(text), len);
     assert_true(is_utf8((const uint8_t *)text, len));
     assert_null(strstr(text, "\xc2\x9b"));
-    assert_null(strstr(text, "\xe2\x80\xae"));
+    assert_null(strstr(text, "\xe2\x80"));
     assert_null(strstr(text, "\xef\xbf\xbe"));
     for (size_t i = 0; i < len; i++) {
         uint8_t byte = (uint8_t)text[i];
