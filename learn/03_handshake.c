@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Step 3: the opening handshake, RFC 6455 §4. A client sends the head of an HTTP request with a key;
- * the answer proves that we speak WebSocket. Then the browser calls onopen.
+ * Step 3: the opening handshake, RFC 6455 §4. A client sends the head of an HTTP request with a
+ * key; the answer proves that we speak WebSocket. Then the browser calls onopen.
  *
  *     cc learn/03_handshake.c -o echo && ./echo 8080
  *     wscheck --level handshake ws://127.0.0.1:8080/ */
@@ -184,7 +184,8 @@ static int judge(const char *head, char key[64])
     const char *line_end = strstr(head, "\r\n");
     char value[256];
 
-    if (memcmp(line_end - 9, " HTTP/1.1", 9) != 0 || strncmp(head, "GET /", 5) != 0)
+    if (line_end - head < 14 || memcmp(line_end - 9, " HTTP/1.1", 9) != 0 ||
+        strncmp(head, "GET /", 5) != 0)
         return 400;
     if (field(head, "Host", value, sizeof value) != 1)
         return 400;
@@ -258,7 +259,7 @@ static bool handle(struct client *c)
         return true;
     }
     c->in[c->len] = '\0';
-    end = strstr(c->in, "\r\n\r\n");
+    end = memmem(c->in, c->len, "\r\n\r\n", 4);
     if (end == NULL)
         return c->len < HEAD_MAX; /* more of the head is to come */
     c->len -= (size_t)(end + 4 - c->in);

@@ -184,7 +184,8 @@ static int judge(const char *head, char key[64])
     const char *line_end = strstr(head, "\r\n");
     char value[256];
 
-    if (memcmp(line_end - 9, " HTTP/1.1", 9) != 0 || strncmp(head, "GET /", 5) != 0)
+    if (line_end - head < 14 || memcmp(line_end - 9, " HTTP/1.1", 9) != 0 ||
+        strncmp(head, "GET /", 5) != 0)
         return 400;
     if (field(head, "Host", value, sizeof value) != 1)
         return 400;
@@ -210,8 +211,9 @@ struct frame {
     uint8_t *payload;
 };
 
-/* Read a frame from the `len` bytes at `data`. Returns its whole length, or 0 when more has to come.
- * The length is one byte, or 126 and two more, or 127 and eight more, the highest first. */
+/* Read a frame from the `len` bytes at `data`. Returns its whole length, or 0 when more has to
+ * come. The length of the payload is one byte, or 126 and two more, or 127 and eight more, the
+ * highest first. */
 static size_t read_frame(struct frame *f, uint8_t *data, size_t len)
 {
     size_t at = 2, more;
@@ -311,7 +313,7 @@ static bool handle_head(struct client *c)
     bool ok;
 
     c->in[c->len] = '\0';
-    end = strstr(c->in, "\r\n\r\n");
+    end = memmem(c->in, c->len, "\r\n\r\n", 4);
     if (end == NULL)
         return c->len < HEAD_MAX; /* more of the head is to come */
     end[2] = '\0';

@@ -29,13 +29,15 @@ enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
 struct client {
     int fd;
-    bool open; /* the handshake is over */
+    bool open;    /* the handshake is over */
+    bool closing; /* so is the connection: what comes is thrown away, until the client's FIN */
     size_t len;
     char in[IN_MAX + 1]; /* what has come and was not handled yet */
     unsigned opcode;     /* of the message whose fragments come; 0: none is open */
     uint8_t *message;    /* its fragments so far, */
     size_t message_len;  /* of so many bytes, */
-    size_t checked;      /* of which so many are known to be UTF-8 */
+    size_t message_cap;
+    size_t checked; /* of which so many are known to be UTF-8 */
 };
 
 static void fail(const char *what)
@@ -195,7 +197,8 @@ static int judge(const char *head, char key[64])
     const char *line_end = strstr(head, "\r\n");
     char value[256];
 
-    if (memcmp(line_end - 9, " HTTP/1.1", 9) != 0 || strncmp(head, "GET /", 5) != 0)
+    if (line_end - head < 14 || memcmp(line_end - 9, " HTTP/1.1", 9) != 0 ||
+        strncmp(head, "GET /", 5) != 0)
         return 400;
     if (field(head, "Host", value, sizeof value) != 1)
         return 400;
@@ -283,10 +286,10 @@ static size_t write_header(uint8_t out[10], unsigned opcode, uint64_t len)
     return 2 + more;
 }
 
-/* --- UTF-8 and statuses ------------------------------------------------------------------------ */
+/* --- UTF-8 and statuses ----------------------------------------------------------------------- */
 
-/* How many bytes at the start of `s` are whole characters, by the table of RFC 3629 §4; `len` - 3 or
- * more means that the last one may not have come whole yet. -1: this is not UTF-8. */
+/* How many bytes at the start of `s` are whole characters, by the table of RFC 3629 §4: `len`, or
+ * up to 3 fewer when the last one has not come whole. -1: this is not UTF-8. */
 static ssize_t utf8(const uint8_t *s, size_t len)
 {
     size_t at = 0;
@@ -341,6 +344,25 @@ static void client_free(struct client *c)
     free(c);
 }
 
+/* Room for `len` bytes in all. It doubles, so that bytes which come one by one are not copied each
+ * time. */
+static bool make_room(uint8_t **data, size_t *cap, size_t len)
+{
+    size_t size = *cap == 0 ? 1024 : *cap;
+    uint8_t *grown;
+
+    while (size < len)
+        size *= 2;
+    if (size == *cap)
+        return true;
+    grown = realloc(*data, size);
+    if (grown == NULL)
+        return false;
+    *data = grown;
+    *cap = size;
+    return true;
+}
+
 static bool send_all(struct client *c, const void *data, size_t len)
 {
     return write(c->fd, data, len) == (ssize_t)len;
@@ -376,7 +398,7 @@ static bool handle_head(struct client *c)
     bool ok;
 
     c->in[c->len] = '\0';
-    end = strstr(c->in, "\r\n\r\n");
+    end = memmem(c->in, c->len, "\r\n\r\n", 4);
     if (end == NULL)
         return c->len < HEAD_MAX; /* more of the head is to come */
     end[2] = '\0';
@@ -415,16 +437,13 @@ static bool is_text(struct client *c, bool whole)
 /* A fragment, or a whole message: the opcode is in the first frame, FIN in the last one. */
 static bool handle_data(struct client *c, const struct frame *f)
 {
-    uint8_t *grown;
     bool ok = true;
 
     if (f->len > MESSAGE_MAX - c->message_len)
         return send_close(c, 1009); /* too big */
-    grown = realloc(c->message, c->message_len + (size_t)f->len + 1);
-    if (grown == NULL)
+    if (!make_room(&c->message, &c->message_cap, c->message_len + (size_t)f->len))
         return false;
-    memcpy(grown + c->message_len, f->payload, (size_t)f->len);
-    c->message = grown;
+    memcpy(c->message + c->message_len, f->payload, (size_t)f->len);
     c->message_len += (size_t)f->len;
     if (f->opcode != CONTINUATION)
         c->opcode = f->opcode;
@@ -500,15 +519,28 @@ static bool handle(struct client *c)
     return !c->open || handle_frames(c);
 }
 
+/* Our last byte was sent. close() at once would be too soon: when bytes of the client have not been
+ * read, or still come, the kernel answers them with RST, and the client may lose our last bytes. So
+ * we shut down our side, and read on until the client has done the same. */
+static void finish(struct client *c)
+{
+    shutdown(c->fd, SHUT_WR);
+    c->closing = true;
+    c->len = 0;
+}
+
 /* The client has sent something, or has closed its side: then read() returns 0. */
 static void client_ready(struct client *c)
 {
     ssize_t n = read(c->fd, c->in + c->len, IN_MAX - c->len);
 
-    if (n > 0)
-        c->len += (size_t)n;
-    if (n <= 0 || !handle(c))
+    if (n <= 0) {
         client_free(c);
+    } else if (!c->closing) { /* else it is thrown away */
+        c->len += (size_t)n;
+        if (!handle(c))
+            finish(c);
+    }
 }
 
 /* --- the loop --------------------------------------------------------------------------------- */

@@ -2,11 +2,10 @@
  *
  * Step 8: backpressure. A client that does not read must not stop the others, nor fill the memory:
  * what its socket does not take waits in a queue, the queue has a limit, and while it is long we do
- * not read from that client. And an end that loses nothing: after our last byte we wait for the
- * client's FIN.
+ * not read from that client.
  *
  *     cc learn/08_backpressure.c -o chat && ./chat 8080
- *     wscheck --level strict --jobs 1 ws://127.0.0.1:8080/   one at a time: it is alone in its room */
+ *     wscheck --level strict --jobs 1 ws://127.0.0.1:8080/    alone in its room */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -41,14 +40,16 @@ struct client {
     bool fin_sent;       /* and `out` has gone, too */
     uint8_t *out;        /* what the socket has not taken yet, */
     size_t out_len;      /* of so many bytes */
-    uint32_t watched;    /* the events that epoll is to report */
-    bool open;           /* the handshake is over */
+    size_t out_cap;
+    uint32_t watched; /* the events that epoll is to report */
+    bool open;        /* the handshake is over */
     size_t len;
     char in[IN_MAX + 1]; /* what has come and was not handled yet */
     unsigned opcode;     /* of the message whose fragments come; 0: none is open */
     uint8_t *message;    /* its fragments so far, */
     size_t message_len;  /* of so many bytes, */
-    size_t checked;      /* of which so many are known to be UTF-8 */
+    size_t message_cap;
+    size_t checked; /* of which so many are known to be UTF-8 */
 };
 
 static void fail(const char *what)
@@ -208,7 +209,8 @@ static int judge(const char *head, char key[64])
     const char *line_end = strstr(head, "\r\n");
     char value[256];
 
-    if (memcmp(line_end - 9, " HTTP/1.1", 9) != 0 || strncmp(head, "GET /", 5) != 0)
+    if (line_end - head < 14 || memcmp(line_end - 9, " HTTP/1.1", 9) != 0 ||
+        strncmp(head, "GET /", 5) != 0)
         return 400;
     if (field(head, "Host", value, sizeof value) != 1)
         return 400;
@@ -296,10 +298,10 @@ static size_t write_header(uint8_t out[10], unsigned opcode, uint64_t len)
     return 2 + more;
 }
 
-/* --- UTF-8 and statuses ------------------------------------------------------------------------ */
+/* --- UTF-8 and statuses ----------------------------------------------------------------------- */
 
-/* How many bytes at the start of `s` are whole characters, by the table of RFC 3629 §4; `len` - 3 or
- * more means that the last one may not have come whole yet. -1: this is not UTF-8. */
+/* How many bytes at the start of `s` are whole characters, by the table of RFC 3629 §4: `len`, or
+ * up to 3 fewer when the last one has not come whole. -1: this is not UTF-8. */
 static ssize_t utf8(const uint8_t *s, size_t len)
 {
     size_t at = 0;
@@ -373,20 +375,36 @@ static void free_those_that_are_gone(struct server *s)
     }
 }
 
+/* Room for `len` bytes in all. It doubles, so that bytes which come one by one are not copied each
+ * time. */
+static bool make_room(uint8_t **data, size_t *cap, size_t len)
+{
+    size_t size = *cap == 0 ? 1024 : *cap;
+    uint8_t *grown;
+
+    while (size < len)
+        size *= 2;
+    if (size == *cap)
+        return true;
+    grown = realloc(*data, size);
+    if (grown == NULL)
+        return false;
+    *data = grown;
+    *cap = size;
+    return true;
+}
+
 /* Queue it; it leaves at the end of the turn. Returns false when the client is given up. */
 static bool send_all(struct client *c, const void *data, size_t len)
 {
-    uint8_t *grown;
-
     if (c->closing || c->gone)
         return false;
-    grown = len > OUT_MAX - c->out_len ? NULL : realloc(c->out, c->out_len + len + 1);
-    if (grown == NULL) {
+    if (len > OUT_MAX - c->out_len || !make_room(&c->out, &c->out_cap, c->out_len + len)) {
         c->gone = true; /* it does not read */
         return false;
     }
-    memcpy(grown + c->out_len, data, len);
-    c->out = grown;
+    if (len > 0)
+        memcpy(c->out + c->out_len, data, len);
     c->out_len += len;
     return true;
 }
@@ -465,7 +483,7 @@ static bool handle_head(struct client *c)
     bool ok;
 
     c->in[c->len] = '\0';
-    end = strstr(c->in, "\r\n\r\n");
+    end = memmem(c->in, c->len, "\r\n\r\n", 4);
     if (end == NULL)
         return c->len < HEAD_MAX; /* more of the head is to come */
     end[2] = '\0';
@@ -513,15 +531,11 @@ static bool is_text(struct client *c, bool whole)
 /* A fragment, or a whole message: the opcode is in the first frame, FIN in the last one. */
 static bool handle_data(struct server *s, struct client *c, const struct frame *f)
 {
-    uint8_t *grown;
-
     if (f->len > MESSAGE_MAX - c->message_len)
         return send_close(c, 1009); /* too big */
-    grown = realloc(c->message, c->message_len + (size_t)f->len + 1);
-    if (grown == NULL)
+    if (!make_room(&c->message, &c->message_cap, c->message_len + (size_t)f->len))
         return false;
-    memcpy(grown + c->message_len, f->payload, (size_t)f->len);
-    c->message = grown;
+    memcpy(c->message + c->message_len, f->payload, (size_t)f->len);
     c->message_len += (size_t)f->len;
     if (f->opcode != CONTINUATION)
         c->opcode = f->opcode;
