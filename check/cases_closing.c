@@ -8,7 +8,7 @@
 
 #define RFC "RFC 6455 "
 
-/* --- our Close is answered --------------------------------------------------------------------- */
+/* --- our Close is answered -------------------------------------------------------------------- */
 
 static void build_code(struct script *s, const struct check_case *c)
 {
@@ -73,7 +73,7 @@ static void add_codes(struct suite *suite)
     suite_add(suite, &like, "closing/pieces-of-3");
 }
 
-/* --- what stands before and behind it ------------------------------------------------------------ */
+/* --- what stands before and behind it --------------------------------------------------------- */
 
 static void build_message_first(struct script *s, const struct check_case *c)
 {
@@ -81,7 +81,7 @@ static void build_message_first(struct script *s, const struct check_case *c)
     open_websocket(s);
     send_text(s, "last words");
     send_close(s, 1000, "");
-    expect_text(s, "last words");
+    expect_text(s, "last words")->should = true;
     expect_close(s, 1000);
 }
 
@@ -92,7 +92,7 @@ static void build_many_first(struct script *s, const struct check_case *c)
         send_text(s, "one of many");
     send_close(s, 1000, "");
     for (long i = 0; i < c->a; i++)
-        expect_text(s, "one of many");
+        expect_text(s, "one of many")->should = true;
     expect_close(s, 1000);
 }
 

@@ -247,7 +247,7 @@ static void add_legal(struct suite *suite)
     suite_add(suite, &like, "handshake/subprotocol/unknown");
 }
 
-/* --- forms that have to be refused ------------------------------------------------------------- */
+/* --- forms that have to be refused ------------------------------------------------------------ */
 
 enum { ANY_STATUS = 1 /* it is a plain request, so its answer may be a page */ };
 

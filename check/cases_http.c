@@ -300,7 +300,7 @@ static void add_sizes(struct suite *suite)
     suite_add(suite, &like, "http/field/nul-in-value");
 }
 
-/* --- one request after another -------------------------------------------------------------------- */
+/* --- one request after another ---------------------------------------------------------------- */
 
 static void build_keep_alive(struct script *s, const struct check_case *c)
 {

@@ -155,7 +155,7 @@ static void add_floods(struct suite *suite)
     }
 }
 
-/* --- lengths that are announced -------------------------------------------------------------------- */
+/* --- lengths that are announced --------------------------------------------------------------- */
 
 /* A header that claims 2^a bytes, and a few of them. The server may wait for more or refuse, but
  * has to go on for others. */

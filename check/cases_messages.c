@@ -115,7 +115,7 @@ static void add_cuts(struct suite *suite)
                   like.a >> 2 & 1);
 }
 
-/* --- control frames between fragments ----------------------------------------------------------- */
+/* --- control frames between fragments --------------------------------------------------------- */
 
 /* a: where the control frame stands, before fragment a; b: its opcode. */
 static void build_between(struct script *s, const struct check_case *c)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a client must not send, RFC 6455 §5: the server fails the connection, §7.1.7, with the status
- * that says why, and nothing that came with or behind the fault is handled. */
+ * What a client must not send, RFC 6455 §5: the server fails the connection, §7.1.7, with the
+ * status that says why, and nothing that came with or behind the fault is handled. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,7 +246,7 @@ static void add_control(struct suite *suite)
     }
 }
 
-/* --- the order of fragments -------------------------------------------------------------------- */
+/* --- the order of fragments ------------------------------------------------------------------- */
 
 /* Letters: T, B begin a message, t, b are whole ones, C continues, c ends, P is a Ping. */
 static void send_order(struct script *s, const char *order)
@@ -392,7 +392,7 @@ static void add_closes(struct suite *suite)
     suite_add(suite, &like, "strict/close/reason-cut-off");
 }
 
-/* --- with and behind a fault --------------------------------------------------------------------- */
+/* --- with and behind a fault ------------------------------------------------------------------ */
 
 /* Faulty frames, written out. */
 static const struct {

@@ -18,7 +18,7 @@ bool goes_on(const struct result *r, size_t i)
 
 bool may_have_gap(const struct result *r, size_t i)
 {
-    return r->event_count == EVENTS_KEPT && i == EVENTS_KEPT - 1;
+    return r->dropped > 0 && i == EVENTS_KEPT - 1;
 }
 
 size_t first_shown(const struct result *r, size_t *left_out)

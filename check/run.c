@@ -85,8 +85,11 @@ static uint64_t now_ms(void)
 static void note(struct job *job, bool sent, const void *data, size_t len)
 {
     struct result *r = job->result;
-    size_t at = r->event_count < EVENTS_KEPT ? r->event_count++ : EVENTS_KEPT - 1;
-    struct event *e = &r->events[at];
+    bool full = r->event_count == EVENTS_KEPT;
+    struct event *e = &r->events[full ? EVENTS_KEPT - 1 : r->event_count];
+
+    r->event_count += !full;
+    r->dropped += full;
 
     bytes_release(&e->bytes);
     *e = (struct event){.sent = sent, .http = !job->upgraded, .end = data == NULL, .total = len};
@@ -151,11 +154,14 @@ static void take_item(struct job *job, struct item *item)
 /* Answer a frame of the server's, as a client has to. */
 static void reply(struct job *job, unsigned opcode, const uint8_t *data, size_t len)
 {
+    size_t at = job->reply.len;
+
     if (job->closed_by_us)
         return;
     job->closed_by_us = opcode == OP_CLOSE;
     frame_write(&job->reply,
                 &(struct out_frame){.opcode = opcode, .fin = true, .payload = data, .len = len});
+    note(job, true, job->reply.data + at, job->reply.len - at);
 }
 
 /* Returns what is wrong with a Close frame of the server, or NULL. */
@@ -361,7 +367,7 @@ static bool take_head(struct job *job)
     return true;
 }
 
-/* --- steps: each returns whether it is over ------------------------------------------------------ */
+/* --- steps: each returns whether it is over --------------------------------------------------- */
 
 enum progress { MORE, OVER };
 
@@ -779,6 +785,15 @@ static void connected(const struct run *run, struct job *job)
     begin_step(run, job);
 }
 
+/* The timeout of a message is for silence, since a large one takes its time. */
+static void moved(const struct run *run, struct job *job)
+{
+    const struct step *step = &job->script.steps[job->step];
+
+    if (job->step < job->script.count && (step->kind == STEP_SEND || step->kind == STEP_MESSAGE))
+        job->due_ms = now_ms() + run->options->timeout_ms;
+}
+
 static void ready(struct run *run, struct job *job, uint32_t events)
 {
     if (job->connecting && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
@@ -787,6 +802,7 @@ static void ready(struct run *run, struct job *job, uint32_t events)
         return;
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
         read_input(run, job);
+    moved(run, job);
     play(run, job);
 }
 
@@ -843,6 +859,18 @@ static size_t end_those_that_are_over(struct run *run)
     return count;
 }
 
+/* A server that is slow with large messages has less time for each the more come at once. */
+enum { LIMITS_AT_ONCE = 4 };
+
+static bool must_wait(const struct run *run, const struct check_case *c)
+{
+    unsigned busy = 0;
+
+    for (unsigned i = 0; i < run->options->jobs; i++)
+        busy += run->jobs[i].fd >= 0 && run->jobs[i].result->of->level == LEVEL_LIMITS;
+    return c->level == LEVEL_LIMITS && busy >= LIMITS_AT_ONCE;
+}
+
 static int fill(struct run *run, const struct check_case *const *cases, size_t count, size_t *next,
                 struct result *results)
 {
@@ -851,6 +879,8 @@ static int fill(struct run *run, const struct check_case *const *cases, size_t c
 
         if (run->jobs[i].fd >= 0)
             continue;
+        if (must_wait(run, cases[*next]))
+            break;
         error = begin(run, &run->jobs[i], cases[*next], &results[*next]);
         if (error != 0)
             return error;

@@ -35,7 +35,8 @@ struct result {
     char reason[REASON_SIZE]; /* what was seen instead; "" for VERDICT_PASS */
     unsigned ms;
     struct event events[EVENTS_KEPT];
-    size_t event_count; /* more events than are kept are dropped, but the last one is kept */
+    size_t event_count;
+    size_t dropped; /* events before the last one, which is kept whatever their number */
 };
 
 struct target {

@@ -132,7 +132,7 @@ void send_upgrade_head(struct script *s);
 /* A whole handshake, and 101 as its answer. */
 void open_websocket(struct script *s);
 
-/* --- expecting: each returns its step, to be changed -------------------------------------------- */
+/* --- expecting: each returns its step, to be changed ------------------------------------------ */
 
 struct step *expect_status(struct script *s, int low, int high);
 struct step *expect_header(struct script *s, const char *name, enum match match, const char *text);

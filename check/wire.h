@@ -67,7 +67,8 @@ struct in_frame {
 };
 
 /* Read a frame from `data[0..len)`. Returns its whole length, 0 when more bytes are needed, or -1
- * with `*fault` set to a sentence for a header that no server may send. RFC 6455 §5.1, §5.2, §5.5 */
+ * with `*fault` set to a sentence for a header that no server may send. RFC 6455 §5.1, §5.2,
+ * §5.5 */
 ptrdiff_t frame_read(struct in_frame *f, const uint8_t *data, size_t len, const char **fault);
 
 /* Is this UTF-8, RFC 3629 §4? */

@@ -48,7 +48,7 @@ static void parse_fault(struct fault *f, const char *text)
         snprintf(f->value, sizeof f->value, "%s", text + len + 1);
 }
 
-/* --- a connection ------------------------------------------------------------------------------- */
+/* --- a connection ----------------------------------------------------------------------------- */
 
 /* The mistake: it looks for the end of the input first, and what came before it is lost. The pause
  * lets the end come, as it would to a busy server. */

@@ -6,7 +6,8 @@
  * mistake that a server could have; honest.py lists them all, with the cases that each must fail.
  * It sees the bytes that it receives and nothing else: no name of a case, no count of connections.
  *
- * One thread per connection, blocking, and of the code of wscheck it has only what writes frames. */
+ * One thread per connection, blocking, and of the code of wscheck only what writes frames and what
+ * computes the accept value. */
 #ifndef CHECK_TESTS_BROKEN_H
 #define CHECK_TESTS_BROKEN_H
 
@@ -23,7 +24,7 @@ bool fault_has(const struct fault *f, const char *name, const char *value);
 long fault_number(const struct fault *f, const char *name, long otherwise);
 bool fault_at(const struct fault *f, const char *name, long number);
 
-/* --- a connection, broken.c -------------------------------------------------------------------- */
+/* --- a connection, broken.c ------------------------------------------------------------------- */
 
 struct conn {
     int fd;
@@ -45,7 +46,7 @@ enum more conn_more(struct conn *c, int timeout_ms);
 void conn_take(struct conn *c, size_t len); /* that much is handled */
 void conn_flush(struct conn *c);
 
-/* --- HTTP, broken_http.c and broken_head.c ------------------------------------------------------- */
+/* --- HTTP, broken_http.c and broken_head.c ---------------------------------------------------- */
 
 /* Answer requests until one of them becomes a WebSocket: true, or the connection is over. */
 bool http_serve(struct conn *c);
@@ -65,8 +66,8 @@ struct request {
     bool chunked;
 };
 
-/* Parse a head: `head[0..len)` ends behind its empty line, is followed by a NUL, and is borrowed and
- * changed. Returns 0, or the status to refuse it with. Release `r` in either case. */
+/* Parse a head: `head[0..len)` ends behind its empty line, is followed by a NUL, is changed, and is
+ * borrowed until the release. Returns 0, or the status to refuse it with; release `r` anyway. */
 int request_parse(struct request *r, const struct fault *f, char *head, size_t len);
 void request_release(struct request *r);
 /* The value of the first field of that name, or NULL; and how many there are. */
@@ -74,16 +75,16 @@ const char *request_field(const struct request *r, const struct fault *f, const 
 size_t request_count(const struct request *r, const struct fault *f, const char *name);
 void trim_end(char *text);
 
-/* The handshake, broken_upgrade.c. Returns 101, 0 if it is none, or the status to refuse it with. */
+/* The handshake, broken_upgrade.c. Returns 101, 0 if it is none, or the status to refuse with. */
 int upgrade_check(const struct request *r, const struct fault *f);
 void upgrade_answer(struct bytes *out, const struct request *r, const struct fault *f);
 
-/* --- WebSocket, broken_ws.c -------------------------------------------------------------------- */
+/* --- WebSocket, broken_ws.c ------------------------------------------------------------------- */
 
 /* Echo messages until the connection is over. */
 void ws_serve(struct conn *c);
 
-/* --- UTF-8, broken_utf8.c ------------------------------------------------------------------------ */
+/* --- UTF-8, broken_utf8.c --------------------------------------------------------------------- */
 
 /* What RFC 3629 §4 says of each first byte; then the fault changes an entry. */
 struct utf8_rules {

@@ -236,7 +236,7 @@ size_t request_count(const struct request *r, const struct fault *f, const char 
     return count;
 }
 
-/* --- Host, RFC 9112 §3.2 ------------------------------------------------------------------------ */
+/* --- Host, RFC 9112 §3.2 ---------------------------------------------------------------------- */
 
 static bool is_host(const struct fault *f, const char *host)
 {
@@ -270,7 +270,7 @@ static int check_host(const struct request *r, const struct fault *f)
     return is_host(f, host) ? 0 : 400;
 }
 
-/* --- how long the body is, RFC 9112 §6.3 --------------------------------------------------------- */
+/* --- how long the body is, RFC 9112 §6.3 ------------------------------------------------------ */
 
 static int parse_length(struct request *r, const struct fault *f, const char *value)
 {
@@ -299,11 +299,9 @@ static int parse_length(struct request *r, const struct fault *f, const char *va
 
 static int check_coding(struct request *r, const struct fault *f, const char *coding)
 {
-    if (strcasecmp(coding, "chunked") == 0)
-        r->chunked = true;
-    else if (fault_has(f, "coding", "substring") && strstr(coding, "chunked") != NULL)
-        r->chunked = true;
-    else if (!fault_has(f, "coding", "unknown"))
+    r->chunked = strcasecmp(coding, "chunked") == 0 ||
+                 (fault_has(f, "coding", "substring") && strstr(coding, "chunked") != NULL);
+    if (!r->chunked && !fault_has(f, "coding", "unknown"))
         return 501;
     if (r->minor == 0 && !fault_has(f, "coding", "in-1.0"))
         return 400;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The opening handshake, RFC 6455 §4.2, with one check or one field that may be wrong; see broken.h.
+ * The opening handshake, RFC 6455 §4.2, with one check or one field that may be
+ * wrong; see broken.h.
  *
  * `--fault unchecked=X` leaves out a check. */
 #include "broken.h"

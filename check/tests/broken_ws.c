@@ -1,54 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The echo: frames, messages, control frames and the close, RFC 6455 §5 to §7; see broken.h. */
-#include "broken.h"
+ * Frames, RFC 6455 §5.2 to §5.5, and when a connection is over; see broken.h. */
+#include "broken_ws.h"
 
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum opcode_class { FIRST_CONTROL = 8 };
-enum { MESSAGE_MAX = 64 * 1024 * 1024, OUT_MAX = 256 * 1024 };
-enum status { NORMAL = 1000, PROTOCOL_ERROR = 1002, INVALID_DATA = 1007, TOO_BIG = 1009 };
-
-struct frame {
-    bool fin;
-    bool masked;
-    unsigned rsv;
-    unsigned opcode;
-    unsigned size; /* bytes of the extended length */
-    uint64_t len;
-    uint8_t key[4];
-    size_t header_len;
-};
-
-struct ws {
-    struct conn *c;
-    const struct fault *fault;
-    struct frame frame; /* the one that comes, with */
-    bool in_frame;      /* this: its header has come */
-    bool was_cut;       /* its first bytes came without the rest */
-    bool unchecked;     /* the mistake: its faults are overlooked */
-    bool ignored;       /* the mistake: a fault was told, but its input is not thrown away */
-    uint64_t got;       /* bytes of its payload */
-    uint64_t got_here;  /* those of the last recv() */
-    uint64_t begun_ms;
-    struct bytes control;
-    unsigned control_open; /* the mistake: opcode of a control frame in fragments, or 0 */
-    struct bytes message;
-    unsigned opcode;     /* of the message */
-    unsigned first_type; /* of the first one */
-    bool open;           /* a message has begun and not ended */
-    bool ever_open;
-    struct utf8 utf8;
-    struct bytes late; /* Pongs that are held back */
-    unsigned pings;
-    unsigned long frames;
-    unsigned long frames_here; /* since the last recv() */
-    bool closing;              /* Close was sent */
-    bool over;                 /* nothing more is handled */
-};
+enum { OUT_MAX = 256 * 1024, CLOSE_WAIT_MS = 50, GATHER_MS = 20, FORGOTTEN_MS = 3000 };
 
 static uint64_t now_ms(void)
 {
@@ -72,55 +31,12 @@ static const char *name_of(unsigned opcode)
 
 static bool is_control(unsigned opcode)
 {
-    return opcode >= FIRST_CONTROL;
+    return opcode >= OP_CLOSE;
 }
 
 static bool is_reserved(unsigned opcode)
 {
     return (opcode > OP_BINARY && opcode < OP_CLOSE) || opcode > OP_PONG;
-}
-
-/* --- sending ---------------------------------------------------------------------------------- */
-
-static void put_frame(struct ws *ws, unsigned opcode, const void *data, size_t len)
-{
-    frame_write(&ws->c->out,
-                &(struct out_frame){
-                    .opcode = opcode, .fin = true, .unmasked = true, .payload = data, .len = len});
-}
-
-/* A Close frame; then nothing more is handled. A status of 0: without one. */
-static void put_close(struct ws *ws, unsigned status)
-{
-    const char *reason = fault_is(ws->fault, "close-reason") ? "\xff\xfe" : "";
-    uint8_t payload[4] = {(uint8_t)(status >> 8), (uint8_t)status, (uint8_t)reason[0],
-                          (uint8_t)(reason[0] == '\0' ? 0 : reason[1])};
-    size_t len = status == 0 ? 0 : 2 + strlen(reason);
-
-    if (fault_is(ws->fault, "close-payload-of-1"))
-        len = 1;
-    if (fault_is(ws->fault, "close-drops-output"))
-        ws->c->out.len = 0;
-    if (!fault_is(ws->fault, "ends-without-close"))
-        put_frame(ws, OP_CLOSE, payload, len);
-    if (fault_is(ws->fault, "frame-after-close"))
-        put_frame(ws, OP_PING, "", 0);
-    ws->closing = true;
-}
-
-/* RFC 6455 §7.1.7: fail the connection, and throw away what else has come. */
-static void fail(struct ws *ws, unsigned status)
-{
-    if (fault_is(ws->fault, "fails-without-close"))
-        ws->closing = true;
-    else
-        put_close(ws, fault_is(ws->fault, "fails-with")
-                          ? (unsigned)fault_number(ws->fault, "fails-with", 0)
-                          : status);
-    if (fault_is(ws->fault, "goes-on-after-a-fault"))
-        ws->ignored = true;
-    else
-        ws->over = true;
 }
 
 /* --- the header ------------------------------------------------------------------------------- */
@@ -147,8 +63,6 @@ static bool read_header(struct frame *f, const struct fault *fault, const uint8_
         f->len = (f->len & 0xff) << 8 | f->len >> 8;
     if (fault_is(fault, "length-64-as-16") && f->size == 8)
         f->len &= 0xffff;
-    if (fault_has(fault, "long-form", "msb"))
-        f->len &= ~(UINT64_C(1) << 63);
     if (f->masked)
         memcpy(f->key, data + 2 + f->size, 4);
     if (fault_is(fault, "mask-lacks"))
@@ -223,288 +137,6 @@ static unsigned check_frame(const struct ws *ws)
     return 0;
 }
 
-/* --- messages --------------------------------------------------------------------------------- */
-
-/* Some servers begin a message with the first frame only. */
-static void begin_message(struct ws *ws)
-{
-    const struct frame *f = &ws->frame;
-
-    ws->opcode = f->opcode == OP_CONTINUATION ? OP_TEXT : f->opcode;
-    if (ws->first_type == 0)
-        ws->first_type = ws->opcode;
-    ws->open = ws->ever_open = true;
-    ws->message.len = 0;
-    ws->utf8 = (struct utf8){0};
-}
-
-static void put_message(struct ws *ws, unsigned opcode, const uint8_t *data, size_t len)
-{
-    const struct fault *fault = ws->fault;
-    struct out_frame f = {
-        .opcode = opcode, .fin = true, .unmasked = true, .payload = data, .len = len};
-
-    if (fault_has(fault, "echo", "masked"))
-        f.unmasked = false;
-    if (fault_has(fault, "echo", "rsv"))
-        f.rsv = 4;
-    if (fault_has(fault, "echo", "opcode"))
-        f.opcode = 3;
-    if (fault_has(fault, "echo", "long-form"))
-        f.form = len < 126 ? LENGTH_16 : LENGTH_64;
-    if (fault_has(fault, "echo", "not-final"))
-        f.fin = false;
-    if (fault_has(fault, "echo", "continuation"))
-        f.opcode = OP_CONTINUATION;
-    frame_write(&ws->c->out, &f);
-}
-
-/* No mistake: a server may cut its messages as it likes, and send Pings and Pongs between. */
-static void put_in_fragments(struct ws *ws, unsigned opcode, const uint8_t *data, size_t len)
-{
-    struct out_frame f = {.opcode = opcode, .unmasked = true, .payload = data, .len = len / 2};
-
-    frame_write(&ws->c->out, &f);
-    put_frame(ws, OP_PING, "between", 7);
-    f = (struct out_frame){.unmasked = true};
-    frame_write(&ws->c->out, &f);
-    put_frame(ws, OP_PONG, "", 0);
-    f = (struct out_frame){
-        .fin = true, .unmasked = true, .payload = data + len / 2, .len = len - len / 2};
-    frame_write(&ws->c->out, &f);
-}
-
-/* Mistakes with the bytes of an echo. Returns its length. */
-static size_t spoil(const struct ws *ws, uint8_t *data, size_t len)
-{
-    const struct fault *fault = ws->fault;
-
-    if (fault_at(fault, "echo-length", (long)len))
-        return len - 1;
-    if (len > (size_t)fault_number(fault, "echo-max", MESSAGE_MAX))
-        return (size_t)fault_number(fault, "echo-max", 0);
-    if (fault_is(fault, "nul-ends-text") && ws->opcode == OP_TEXT)
-        return strnlen((const char *)data, len);
-    if (fault_is(fault, "mark-dropped") && len >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) {
-        memmove(data, data + 3, len - 3);
-        return len - 3;
-    }
-    for (size_t i = 0; fault_is(fault, "crlf-to-lf") && i + 1 < len; i++)
-        if (data[i] == '\r')
-            data[i] = ' ';
-    return len;
-}
-
-static void echo(struct ws *ws)
-{
-    const struct fault *fault = ws->fault;
-    unsigned opcode = ws->opcode;
-    size_t len = ws->message.len;
-
-    if (len == 0 && (fault_is(fault, "empty-unanswered") || fault_at(fault, "echo-length", 0)))
-        return;
-    if (fault_is(fault, "echo-as"))
-        opcode = fault_has(fault, "echo-as", "text") ? OP_TEXT : OP_BINARY;
-    if (fault_is(fault, "type-of-first-message"))
-        opcode = ws->first_type;
-    if (fault_is(fault, "type-of-last-frame") && ws->frame.opcode == OP_CONTINUATION)
-        opcode = OP_BINARY;
-    len = spoil(ws, ws->message.data, len);
-    if (fault_is(fault, "legal-fragments"))
-        put_in_fragments(ws, opcode, ws->message.data, len);
-    else
-        put_message(ws, opcode, ws->message.data, len);
-}
-
-static void end_message(struct ws *ws)
-{
-    bool must_be_whole = ws->opcode == OP_TEXT && !ws->unchecked &&
-                         !fault_has(ws->fault, "utf8", "open-end") &&
-                         !(fault_has(ws->fault, "utf8", "continuations-unchecked") &&
-                           ws->frame.opcode == OP_CONTINUATION);
-
-    ws->open = false;
-    if (must_be_whole && !utf8_is_whole(&ws->utf8)) {
-        fail(ws, INVALID_DATA);
-        return;
-    }
-    echo(ws);
-    ws->message.len = 0;
-    bytes_add(&ws->c->out, ws->late.data, ws->late.len);
-    ws->late.len = 0;
-}
-
-/* Check text as soon as it is there, §8.1, or when the fault does. */
-static bool is_text_legal(struct ws *ws, const uint8_t *data, size_t len, bool frame_ends)
-{
-    const struct fault *fault = ws->fault;
-    bool ends = frame_ends && ws->frame.fin;
-
-    if ((ws->opcode != OP_TEXT && !fault_has(fault, "utf8", "binary-too")) || ws->unchecked)
-        return true;
-    if (fault_has(fault, "utf8", "unchecked") ||
-        (fault_has(fault, "utf8", "continuations-unchecked") && ws->frame.opcode == 0))
-        return true;
-    if (fault_has(fault, "utf8", "at-the-end") || fault_has(fault, "utf8", "at-end-of-frame")) {
-        if (!(fault_has(fault, "utf8", "at-the-end") ? ends : frame_ends))
-            return true;
-        ws->utf8 = (struct utf8){0};
-        data = ws->message.data;
-        len = ws->message.len;
-    }
-    if (!utf8_feed(&ws->utf8, ws->c->rules, data, len))
-        return false;
-    if (fault_has(fault, "utf8", "each-fragment") && frame_ends)
-        return utf8_is_whole(&ws->utf8);
-    if (fault_has(fault, "utf8", "each-recv"))
-        return utf8_is_whole(&ws->utf8);
-    if (fault_has(fault, "utf8", "binary-too") && ends)
-        return utf8_is_whole(&ws->utf8);
-    return true;
-}
-
-static void take_data(struct ws *ws, const uint8_t *data, size_t len)
-{
-    bool frame_ends = ws->got + len == ws->frame.len;
-
-    bytes_add(&ws->message, data, len);
-    if (!is_text_legal(ws, data, len, frame_ends))
-        fail(ws, INVALID_DATA);
-}
-
-static void end_data(struct ws *ws)
-{
-    const struct fault *fault = ws->fault;
-    bool fin = ws->frame.fin;
-
-    if (fault_is(fault, "empty-continuation-ignored") && ws->frame.opcode == OP_CONTINUATION &&
-        ws->frame.len == 0)
-        return;
-    if (fault_is(fault, "each-fragment-echoed"))
-        fin = true;
-    if (fin)
-        end_message(ws);
-    else if (fault_is(fault, "fragments-forgotten")) /* only the last one is left */
-        ws->message.len = 0;
-}
-
-/* --- control frames --------------------------------------------------------------------------- */
-
-static void answer_ping(struct ws *ws)
-{
-    const struct fault *fault = ws->fault;
-    size_t len = ws->control.len;
-
-    ws->pings++;
-    if (fault_has(fault, "pong", "never") || fault_at(fault, "pong-lacks", (long)len) ||
-        (fault_has(fault, "pong", "first-only") && ws->pings > 1) ||
-        (fault_has(fault, "pong", "not-in-message") && ws->open))
-        return;
-    if (fault_has(fault, "pong", "empty"))
-        len = 0;
-    if (fault_has(fault, "pong", "as-string") && len > 0)
-        len = strnlen((const char *)ws->control.data, len);
-    if (fault_has(fault, "pong", "ping"))
-        put_frame(ws, OP_PING, ws->control.data, len);
-    else if (fault_has(fault, "pong", "after-message") && ws->open)
-        frame_write(&ws->late, &(struct out_frame){.opcode = OP_PONG,
-                                                   .fin = true,
-                                                   .unmasked = true,
-                                                   .payload = ws->control.data,
-                                                   .len = len});
-    else
-        put_frame(ws, OP_PONG, ws->control.data, len);
-}
-
-/* The table of RFC 6455 §7.4. */
-static bool is_status_legal(const struct fault *fault, unsigned status)
-{
-    if (fault_at(fault, "status-taken", (long)status))
-        return true;
-    if (fault_at(fault, "status-lacks", (long)status))
-        return false;
-    if (fault_is(fault, "status-undefined-taken") && status >= 1000 && status < 3000)
-        return status != 1004 && status != 1005 && status != 1006 && status != 1015;
-    if (status >= 3000 && status < 5000)
-        return true;
-    return status >= 1000 && status <= 1014 && (status < 1004 || status > 1006);
-}
-
-static bool is_reason_legal(const struct ws *ws, const uint8_t *reason, size_t len)
-{
-    struct utf8 utf8 = {0};
-
-    if (fault_is(ws->fault, "reason-unchecked"))
-        return true;
-    for (size_t i = 0; fault_is(ws->fault, "reason-ascii") && i < len; i++)
-        if (reason[i] > 0x7f)
-            return false;
-    if (!utf8_feed(&utf8, ws->c->rules, reason, len))
-        return false;
-    return utf8_is_whole(&utf8) || fault_is(ws->fault, "reason-open-end");
-}
-
-/* Returns 0, or the status to fail the connection with. */
-static unsigned check_close(const struct ws *ws)
-{
-    const uint8_t *data = ws->control.data;
-    size_t len = ws->control.len;
-
-    if (len == 1)
-        return fault_is(ws->fault, "half-a-status") ? 0 : PROTOCOL_ERROR;
-    if (len == 0)
-        return fault_at(ws->fault, "status-lacks", 0) ? PROTOCOL_ERROR : 0;
-    if (!is_status_legal(ws->fault, (unsigned)data[0] << 8 | data[1]))
-        return PROTOCOL_ERROR;
-    if (len - 2 > (size_t)fault_number(ws->fault, "reason-max", 123))
-        return PROTOCOL_ERROR;
-    if (fault_is(ws->fault, "close-in-message") && ws->open)
-        return PROTOCOL_ERROR;
-    return is_reason_legal(ws, data + 2, len - 2) ? 0 : INVALID_DATA;
-}
-
-static void answer_close(struct ws *ws)
-{
-    const struct fault *fault = ws->fault;
-    unsigned status =
-        ws->control.len < 2 ? 0 : (unsigned)ws->control.data[0] << 8 | ws->control.data[1];
-    unsigned error = check_close(ws);
-
-    if (error != 0) {
-        fail(ws, error);
-        return;
-    }
-    if (fault_is(fault, "close-unanswered"))
-        ws->closing = true;
-    else
-        put_close(ws, fault_is(fault, "close-always-1000") ? NORMAL : status);
-    ws->over = !fault_is(fault, "goes-on-after-close");
-}
-
-static void end_control(struct ws *ws)
-{
-    unsigned opcode = ws->control_open != 0 ? ws->control_open : ws->frame.opcode;
-
-    if (!ws->frame.fin) { /* only by mistake */
-        ws->control_open = opcode;
-        return;
-    }
-    ws->control_open = 0;
-    if (opcode == OP_PING)
-        answer_ping(ws);
-    if (opcode == OP_CLOSE)
-        answer_close(ws);
-    if (opcode == OP_PONG && fault_is(ws->fault, "pong-echoed"))
-        put_message(ws, OP_BINARY, ws->control.data, ws->control.len);
-    if (fault_is(ws->fault, "control-ends-message"))
-        ws->open = false;
-    if (fault_is(ws->fault, "control-in-message"))
-        bytes_add(&ws->message, ws->control.data, ws->control.len);
-    if (fault_is(ws->fault, "control-resets-utf8"))
-        ws->utf8 = (struct utf8){0};
-    ws->control.len = 0;
-}
-
 /* --- frames ----------------------------------------------------------------------------------- */
 
 static bool is_of_control(const struct ws *ws)
@@ -528,31 +160,30 @@ static void begin_frame(struct ws *ws, size_t left)
     unsigned status;
 
     ws->in_frame = true;
-    ws->got = ws->got_here = 0;
+    ws->got = 0;
     ws->ignored = false;
     ws->unchecked = overlooks(ws, left);
     conn_take(ws->c, ws->frame.header_len);
     status = check_frame(ws);
     if (status != 0)
-        fail(ws, status);
+        ws_fail(ws, status);
     else if (!is_of_control(ws) && !is_reserved(ws->frame.opcode) &&
              (ws->frame.opcode != OP_CONTINUATION || !ws->open))
-        begin_message(ws);
+        ws_begin_message(ws);
 }
 
 static void end_frame(struct ws *ws)
 {
     ws->in_frame = ws->was_cut = false;
     ws->frames++;
-    ws->frames_here++;
     if (ws->ignored || is_reserved(ws->frame.opcode))
         return;
     if (is_of_control(ws))
-        end_control(ws);
+        ws_end_control(ws);
     else
-        end_data(ws);
+        ws_end_data(ws);
     if (ws->frames == (unsigned long)fault_number(ws->fault, "frames-max", 0))
-        fail(ws, 1011);
+        ws_fail(ws, 1011);
 }
 
 /* Byte i of the payload with byte i mod 4 of the key, §5.3. */
@@ -582,7 +213,7 @@ static void take_payload(struct ws *ws)
     if (!ws->ignored && is_of_control(ws))
         bytes_add(&ws->control, data, len);
     else if (!ws->ignored && !is_reserved(ws->frame.opcode))
-        take_data(ws, data, len);
+        ws_take_data(ws, data, len);
     ws->got += len;
     conn_take(c, len);
     if (ws->got == ws->frame.len && !ws->over)
@@ -635,7 +266,6 @@ static void lose_part(struct ws *ws)
 
 static void take_frames(struct ws *ws)
 {
-    ws->frames_here = 0;
     while (take_frame(ws)) {
         if (ws->c->out.len > OUT_MAX && !fault_is(ws->fault, "close-drops-output"))
             conn_flush(ws->c);
@@ -654,9 +284,9 @@ static int patience_ms(const struct ws *ws)
     if (fault_is(ws->fault, "idle-max-ms"))
         return (int)fault_number(ws->fault, "idle-max-ms", 0);
     if (ws->closing)
-        return 50; /* it goes on after its Close, but not for ever */
+        return CLOSE_WAIT_MS; /* it goes on after its Close, but not for ever */
     if (fault_is(ws->fault, "close-drops-output") && ws->c->out.len > 0)
-        return 20; /* it gathers its output */
+        return GATHER_MS; /* it gathers its output */
     return -1;
 }
 
@@ -685,11 +315,11 @@ static bool wait_for_more(struct ws *ws)
         return !took_too_long(ws);
     case MORE_END:
         if (overlooks_fin(ws))
-            poll(NULL, 0, 3000);
+            poll(NULL, 0, FORGOTTEN_MS);
         return false;
     case MORE_TIMEOUT:
         conn_flush(ws->c);
-        return timeout_ms == 20;
+        return timeout_ms == GATHER_MS;
     }
     return false;
 }
@@ -704,10 +334,9 @@ void ws_serve(struct conn *c)
             conn_flush(c);
     } while (!ws.over && wait_for_more(&ws));
     conn_flush(c);
-    if (ws.closing && fault_is(c->fault, "tcp-left-open"))
-        poll(NULL, 0, 3000);
-    if (ws.closing && ws.over && fault_is(c->fault, "tcp-left-open-after-failure"))
-        poll(NULL, 0, 3000);
+    if (ws.closing &&
+        fault_has(c->fault, "tcp-left-open", ws.failed ? "after-fault" : "after-close"))
+        poll(NULL, 0, FORGOTTEN_MS);
     bytes_release(&ws.control);
     bytes_release(&ws.message);
     bytes_release(&ws.late);

@@ -425,6 +425,7 @@ static void where_events_may_be_missing_a_line_says_so(void **state)
 
     while (m->results[2].event_count < EVENTS_KEPT)
         add_event(&m->results[2], true, false, "\x89\x80\0\0\0\0", 6);
+    m->results[2].dropped = 1;
     text = written(report_plain, &m->report, NULL);
     assert_int_equal(count_of(text, "... and whatever came before the last event"), 1);
     free(text);
