@@ -328,7 +328,7 @@ static void note_status(struct work *w, const uint8_t *data, size_t len, bool de
     } else if (len < 2) {
         mean(f, "half a status; it has 2 bytes");
         mark(w, f, "§5.5.1");
-    } else if (may_be_sent(code)) {
+    } else if (!is_forbidden_status(code)) {
         mean(f, "status %u, %s", code, status_name(code));
     } else {
         mean(f, "status %u, %s, must not be sent", code, status_name(code));

@@ -173,7 +173,7 @@ static const char *take_close(struct job *job, const struct in_frame *f)
     reply(job, OP_CLOSE, f->payload, f->len >= 2 ? 2 : 0);
     if (f->len == 1)
         return "the server's Close frame has a payload of one byte (RFC 6455 §5.5.1)";
-    if (f->len >= 2 && !may_be_sent(code))
+    if (f->len >= 2 && is_forbidden_status(code))
         return "the server's Close frame has a status that must not be sent (RFC 6455 §7.4)";
     if (f->len > 2 && !is_utf8(f->payload + 2, (size_t)f->len - 2))
         return "the reason in the server's Close frame is not UTF-8 (RFC 6455 §5.5.1)";

@@ -211,10 +211,9 @@ bool is_utf8(const uint8_t *data, size_t len)
     return true;
 }
 
-bool may_be_sent(unsigned code)
+bool is_forbidden_status(unsigned code)
 {
-    return (code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006) ||
-           (code >= 3000 && code <= 4999);
+    return code < 1000 || code == 1005 || code == 1006 || code == 1015 || code > 4999;
 }
 
 /* --- Sec-WebSocket-Accept --------------------------------------------------------------------- */

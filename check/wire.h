@@ -74,8 +74,9 @@ ptrdiff_t frame_read(struct in_frame *f, const uint8_t *data, size_t len, const 
 /* Is this UTF-8, RFC 3629 §4? */
 bool is_utf8(const uint8_t *data, size_t len);
 
-/* May an endpoint send this status in a Close frame? RFC 6455 §7.4 */
-bool may_be_sent(unsigned code);
+/* Must no endpoint send this status in a Close frame? Statuses of 1016 to 2999 are for later
+ * standards, and so are not forbidden. RFC 6455 §7.4 */
+bool is_forbidden_status(unsigned code);
 
 /* The value of Sec-WebSocket-Accept for a key, and a NUL. RFC 6455 §4.2.2 */
 enum { ACCEPT_SIZE = 29 };
