@@ -135,6 +135,14 @@ $(BUILD)/test/examples/%: $(BUILD)/test/examples/%.o $(CORE:%=$(BUILD)/test/%.o)
         $(SOCKETIO:%=$(BUILD)/test/%.o)
 	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^)
 
+# wscheck, and what it is tested on: a server that is broken on demand.
+$(BUILD)/test/wscheck: $(CHECK:%=$(BUILD)/test/%.o)
+	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^)
+
+BROKEN = $(patsubst %.c,%,$(wildcard check/tests/broken*.c))
+$(BUILD)/test/broken: $(BROKEN:%=$(BUILD)/test/%.o) $(BUILD)/test/check/wire.o
+	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^)
+
 # What the official test suites of Engine.IO and Socket.IO expect to find at their port.
 tests/e2e/suite_server: $(BUILD)/tests/e2e/suite_server.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^)
@@ -185,6 +193,10 @@ lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Ch
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
+
+test-wscheck: $(BUILD)/test/wscheck $(BUILD)/test/broken ## Show that each case of wscheck fails on a server that does it wrong
+	@sh tests/need.sh deps-e2e python3
+	@python3 check/tests/honest.py $^
 
 test-install: all ## Check that what is installed works, wherever it is
 	@MAKE="$(MAKE)" CC="$(CC)" sh tests/install.sh

@@ -153,8 +153,8 @@ def handshake_rows():
         ("version=from-13", f"{version}[458]"),
         ("version-400", f"{version}426"),
         ("426-without-version", f"{version}* -{version}426"),
-    )] + [Row("head-in-one-recv", "handshake/pieces-of/*", "handshake/long/* handshake/subprotocol/* "
-                   "http/size/*", HTTP)]
+    )] + [Row("head-in-one-recv", "handshake/pieces-of/*",
+              "handshake/long/* handshake/subprotocol/* http/size/*", HTTP)]
 
 
 def http_rows():
@@ -226,7 +226,8 @@ def http_rows():
         ("no-page", f"{refuse}*upgrade* {refuse}*connection* {refuse}post {refuse}put "
          f"{refuse}delete {refuse}method-in-lower-case {refuse}http-1.0 {line}plain "
          f"{line}unknown-method {line}http-1.0 http/size/target-4000 {sequence}*"),
-    )]
+    )] + [Row("body-unread", f"{body}chunk-size-*", f"{sequence}*looks-like* {sequence}*look-like*",
+              HTTP)]
 
 
 def length_rows(names):
