@@ -597,7 +597,9 @@ static void judge_end(struct job *job, const struct step *step)
 
 static enum progress step_end(struct job *job, const struct step *step)
 {
-    if (!job->ended)
+    bool answered = !step->may_answer && find_item(job, ITEM_MESSAGE) != NULL;
+
+    if (!job->ended && !answered)
         return MORE;
     judge_end(job, step);
     return OVER;
