@@ -165,6 +165,12 @@ static void begin_frame(struct ws *ws, size_t left)
     ws->unchecked = overlooks(ws, left);
     conn_take(ws->c, ws->frame.header_len);
     status = check_frame(ws);
+    if (status != 0 && ws->frame.opcode <= OP_BINARY &&
+        fault_is(ws->fault, "answers-before-it-fails")) {
+        ws->pending = status;
+        ws->unchecked = true;
+        status = 0;
+    }
     if (status != 0)
         ws_fail(ws, status);
     else if (!is_of_control(ws) && !is_reserved(ws->frame.opcode) &&
@@ -182,6 +188,8 @@ static void end_frame(struct ws *ws)
         ws_end_control(ws);
     else
         ws_end_data(ws);
+    if (ws->pending != 0)
+        ws_fail(ws, ws->pending);
     if (ws->frames == (unsigned long)fault_number(ws->fault, "frames-max", 0))
         ws_fail(ws, 1011);
 }

@@ -28,6 +28,7 @@ struct ws {
     bool in_frame;      /* this: its header has come */
     bool was_cut;       /* its first bytes came without the rest */
     bool unchecked;     /* the mistake: its faults are overlooked */
+    unsigned pending;   /* the mistake: it fails with this status when the frame is handled */
     bool ignored;       /* the mistake: a fault was told, but its input is not thrown away */
     uint64_t got;       /* bytes of its payload */
     uint64_t begun_ms;

@@ -462,6 +462,11 @@ def strict_rows():
         ("reason-open-end", f"{close}reason-cut-off"),
         ("goes-on-after-a-fault", f"strict/behind/* {control}*-fragments "
          f"{order}continues-nothing-twice {order}binary-begun-in-text"),
+        ("answers-before-it-fails", "strict/rsv/cont* strict/rsv/text-* strict/rsv/binary-* "
+         f"strict/unmasked/cont* strict/unmasked/text* strict/unmasked/binary* {length}text-* "
+         f"{length}binary-* {order}continues-nothing {order}continues-after-ping {order}*text-in-* "
+         f"{order}binary-in-* {order}text-after-* {anywhere('rsv')} {anywhere('unmasked')} "
+         f"{anywhere('continuation')} {anywhere('long-form')}"),
     )] + [
         Row("checks=whole-frames", "strict/pieces-of-1/* utf8/fail-fast/frame-* "
             f"{length}*2-to-the-63*", f"{length}*65535* {control}*-65536 {control}*-1000", "[su]*"),
