@@ -39,20 +39,20 @@ static const struct request requests[] = {
     {"line/lower-case-version", WANT_REFUSAL, HTTP "§2.3",
      "The name of the protocol is \"HTTP\", with regard to case.", NULL,
      "GET %1$s http/1.1\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
-    {"line/no-version", WANT_REFUSAL, HTTP "§3", "A request line has a version.", NULL,
+    {"line/no-version", WANT_SHOULD, HTTP "§3", "A request line has a version.", NULL,
      "GET %1$s\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
     {"line/version-2", WANT_REFUSAL, "RFC 9110 §15.6.6",
      "A major version that the server does not speak gets 505.", NULL,
      "GET %1$s HTTP/2.0\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
-    {"line/version-1.10", WANT_REFUSAL, HTTP "§2.3", "Each number of a version is one digit.", NULL,
+    {"line/version-1.10", WANT_SHOULD, HTTP "§2.3", "Each number of a version is one digit.", NULL,
      "GET %1$s HTTP/1.10\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
-    {"line/version-11", WANT_REFUSAL, HTTP "§2.3", "Each number of a version is one digit.", NULL,
+    {"line/version-11", WANT_SHOULD, HTTP "§2.3", "Each number of a version is one digit.", NULL,
      "GET %1$s HTTP/11.1\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
     {"line/two-spaces", WANT_SHOULD, HTTP "§3", "One space stands between the parts.", NULL,
      "GET  %1$s HTTP/1.1\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
     {"line/tab", WANT_SHOULD, HTTP "§3", "One space stands between the parts, no tab.", NULL,
      "GET\t%1$s HTTP/1.1\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
-    {"line/space-in-target", WANT_REFUSAL, HTTP "§3.2", "No white space is allowed in the target.",
+    {"line/space-in-target", WANT_SHOULD, HTTP "§3.2", "No white space is allowed in the target.",
      NULL, "GET %1$s with space HTTP/1.1\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
     {"line/space-at-end", WANT_SHOULD, HTTP "§3", "Nothing stands behind the version.", NULL,
      "GET %1$s HTTP/1.1 \r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
@@ -60,9 +60,9 @@ static const struct request requests[] = {
      " GET %1$s HTTP/1.1\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
     {"line/method-not-a-token", WANT_REFUSAL, "RFC 9110 §9.1", "A method is a token.", NULL,
      "G@T %1$s HTTP/1.1\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
-    {"line/no-method", WANT_REFUSAL, HTTP "§3", "A request line begins with a method.", NULL,
+    {"line/no-method", WANT_SHOULD, HTTP "§3", "A request line begins with a method.", NULL,
      "%1$s HTTP/1.1\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
-    {"line/no-target", WANT_REFUSAL, HTTP "§3", "A request line has a target.", NULL,
+    {"line/no-target", WANT_SHOULD, HTTP "§3", "A request line has a target.", NULL,
      "GET HTTP/1.1\r\nHost: %2$s\r\n" HANDSHAKE "\r\n"},
     {"line/target-without-slash", WANT_REFUSAL, HTTP "§3.2",
      "A target is a path, a whole URL, or *.", NULL,
@@ -107,29 +107,29 @@ static const struct request requests[] = {
     {"field/tab-before-colon", WANT_REFUSAL, HTTP "§5.1",
      "White space between a name and its colon gets 400.", NULL,
      GET "X-Field\t: 1\r\n" HANDSHAKE "\r\n"},
-    {"field/folded", WANT_REFUSAL, HTTP "§5.2",
+    {"field/folded", WANT_SHOULD, HTTP "§5.2",
      "A line that begins with white space is refused, or joined to the one before.", NULL,
      GET "X-Field: 1\r\n and more\r\n" HANDSHAKE "\r\n"},
     {"field/first-folded", WANT_REFUSAL, HTTP "§2.2",
      "White space before the first field is refused.", NULL,
      "GET %1$s HTTP/1.1\r\n Host: %2$s\r\n" HANDSHAKE "\r\n"},
-    {"field/no-colon", WANT_REFUSAL, HTTP "§5", "Each field has a colon.", NULL,
+    {"field/no-colon", WANT_SHOULD, HTTP "§5", "Each field has a colon.", NULL,
      GET "X-Field\r\n" HANDSHAKE "\r\n"},
-    {"field/empty-name", WANT_REFUSAL, HTTP "§5", "A field has a name.", NULL,
+    {"field/empty-name", WANT_SHOULD, HTTP "§5", "A field has a name.", NULL,
      GET ": 1\r\n" HANDSHAKE "\r\n"},
     {"field/space-in-name", WANT_REFUSAL, "RFC 9110 §5.1", "The name of a field is a token.", NULL,
      GET "X Field: 1\r\n" HANDSHAKE "\r\n"},
-    {"field/bracket-in-name", WANT_REFUSAL, "RFC 9110 §5.1", "The name of a field is a token.",
-     NULL, GET "X[0]: 1\r\n" HANDSHAKE "\r\n"},
-    {"field/non-ascii-name", WANT_REFUSAL, "RFC 9110 §5.1", "The name of a field is a token.", NULL,
+    {"field/bracket-in-name", WANT_SHOULD, "RFC 9110 §5.1", "The name of a field is a token.", NULL,
+     GET "X[0]: 1\r\n" HANDSHAKE "\r\n"},
+    {"field/non-ascii-name", WANT_SHOULD, "RFC 9110 §5.1", "The name of a field is a token.", NULL,
      GET "X-\xc3\xa9: 1\r\n" HANDSHAKE "\r\n"},
-    {"field/control-in-value", WANT_REFUSAL, "RFC 9110 §5.5",
+    {"field/control-in-value", WANT_SHOULD, "RFC 9110 §5.5",
      "A value with control characters is refused, or cleaned.", NULL,
      GET "X-Field: a\x01z\r\n" HANDSHAKE "\r\n"},
-    {"field/bare-cr-in-value", WANT_REFUSAL, "RFC 9110 §5.5, RFC 9112 §2.2",
+    {"field/bare-cr-in-value", WANT_SHOULD, "RFC 9110 §5.5, RFC 9112 §2.2",
      "A CR that stands alone is refused, or becomes a space.",
      "Some proxies end a line there; others do not.", GET "X-Field: a\rz\r\n" HANDSHAKE "\r\n"},
-    {"field/bare-cr-at-end", WANT_REFUSAL, HTTP "§2.2", "A line ends with CR and LF.", NULL,
+    {"field/bare-cr-at-end", WANT_SHOULD, HTTP "§2.2", "A line ends with CR and LF.", NULL,
      GET "X-Field: a\r\r\n" HANDSHAKE "\r\n"},
 
     /* where the body ends */
@@ -225,14 +225,16 @@ static void add_requests(struct suite *suite)
 
 /* --- a NUL ------------------------------------------------------------------------------------ */
 
-/* p: the field in front of whose value a NUL stands. */
 static void build_nul(struct script *s, const struct check_case *c)
 {
+    struct step *step;
+
     (void)c;
     send_request(s, GET "X-Field: a");
     send_bytes(s, "", 1);
     send_line(s, "z\r\n" HANDSHAKE);
-    expect_status(s, 400, 599)->or_end = true;
+    step = expect_status(s, 400, 599);
+    step->or_end = step->should = true;
 }
 
 /* --- sizes ------------------------------------------------------------------------------------ */
@@ -247,7 +249,7 @@ static void build_long_target(struct script *s, const struct check_case *c)
         bytes_add(&head, "a", 1);
     bytes_add_format(&head, " HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", s->host);
     send_bytes(s, head.data, head.len);
-    expect_status(s, 200, 599)->or_end = c->b != 0;
+    expect_status(s, c->b != 0 ? 400 : 200, 599)->or_end = c->b != 0;
     bytes_release(&head);
 }
 
@@ -339,21 +341,24 @@ static void build_close(struct script *s, const struct check_case *c)
     expect_end(s);
 }
 
-/* A body that looks like a request must not be taken for one. */
+/* A body that looks like a request must not be taken for one: one response is for the POST, one for
+ * the GET behind it, and no third one comes. */
 static void build_smuggled(struct script *s, const struct check_case *c)
 {
     static const char inner[] = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
     struct bytes all = {0};
 
-    bytes_add_format(&all, "POST %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", s->path,
-                     s->host);
+    bytes_add_format(&all, "POST %s HTTP/1.1\r\nHost: %s\r\n", s->path, s->host);
     if (c->a != 0)
         bytes_add_format(&all, "Transfer-Encoding: chunked\r\n\r\n%zx\r\n%s\r\n0\r\n\r\n",
                          sizeof inner - 1, inner);
     else
         bytes_add_format(&all, "Content-Length: %zu\r\n\r\n%s", sizeof inner - 1, inner);
+    bytes_add_format(&all, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", s->path,
+                     s->host);
     send_bytes(s, all.data, all.len);
     expect_status(s, 200, 599);
+    expect_status(s, 200, 599)->or_end = true; /* it may close after the first one */
     expect_end(s);
     bytes_release(&all);
 }

@@ -140,7 +140,7 @@ static void add_floods(struct suite *suite)
         {"empty-1000", FLOOD_EMPTY, 1000, "Empty messages are messages."},
         {"ping-1000", FLOOD_PING, 1000, "Many Pings do not disturb the messages behind them."},
         {"ping-20000", FLOOD_PING, 20000, "Many Pings do not disturb the messages behind them."},
-        {"pong-20000", FLOOD_PONG, 20000, "Many Pongs that nobody asked for are ignored."},
+        {"pong-20000", FLOOD_PONG, 20000, "Many Pongs that answer no Ping are ignored."},
         {"empty-fragments-500", FLOOD_EMPTY_FRAGMENTS, 500,
          "A message may have many empty fragments."},
         {"text-and-ping-1000", FLOOD_MIXED, 1000, "Messages and Pings may come in turns."},

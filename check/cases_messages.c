@@ -303,7 +303,7 @@ static void add_pings(struct suite *suite)
     suite_add(suite, &like, "messages/ping/10-at-once");
     like.build = build_pong;
     like.section = RFC "§5.5.3";
-    like.demand = "A Pong that nobody asked for is not answered, and changes nothing.";
+    like.demand = "A Pong that answers no Ping changes nothing.";
     like.hint = NULL;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         like.a = lengths[i];

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """What do the WebSocket servers that people use score?
 
-    check/peers.py [--failures] [NAME ...]
+    check/peers.py [--failures] [--strict] [NAME ...]
 
 Starts each server as an echo on 127.0.0.1, runs ./wscheck against it, and prints a Markdown table with the results for
-each level as passed/failed/warned/skipped. --failures also lists the cases that failed. `make check-peers` installs and
-builds what this needs.
+each level as passed/failed/warned/skipped. --failures also lists the cases that failed; --strict ends with status 1 when
+there is one, or a warning. `make check-peers` installs and builds what this needs.
 """
 import argparse
 import collections
@@ -15,6 +15,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -74,6 +75,7 @@ def version(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--failures", action="store_true")
+    parser.add_argument("--strict", action="store_true")
     parser.add_argument("name", nargs="*", default=list(SERVERS))
     options = parser.parse_args()
     reports = {name: run(name) for name in options.name}
@@ -91,6 +93,11 @@ def main():
             for case in report["cases"]:
                 if case["verdict"] in ("fail", "warn"):
                     print(f"  {case['verdict']} {case['name']}: {case.get('reason', '')}")
+    if options.strict:
+        verdicts = [case["verdict"] for report in reports.values() for case in report["cases"]]
+        passed = verdicts.count("pass") + verdicts.count("skip")
+        print(f"{passed} passed, {len(verdicts) - passed} failed")
+        sys.exit(passed < len(verdicts))
 
 
 if __name__ == "__main__":

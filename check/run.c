@@ -399,8 +399,7 @@ static enum progress step_send(struct job *job, const struct step *step)
     if (job->sent == 0) {
         note(job, true, step->bytes.len == 0 ? (const void *)"" : step->bytes.data,
              step->bytes.len);
-        if (job->upgraded && step->bytes.len > 0 && (step->bytes.data[0] & 15) == OP_CLOSE)
-            job->closed_by_us = true;
+        job->closed_by_us |= step->closes;
     }
     if (send_some(job, &step->bytes, &job->sent, step->chunk) == MORE)
         return MORE;

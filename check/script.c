@@ -80,9 +80,30 @@ void in_pieces(struct script *s, size_t len)
     s->chunk = len;
 }
 
+enum { APART = 8, APART_MS = 2 };
+
+/* Make the send that was added last several ones, with pauses between them. */
+static void set_apart(struct script *s)
+{
+    struct step whole = s->steps[s->count - 1];
+    size_t at = 0;
+
+    if (s->chunk == 0)
+        return;
+    s->count--;
+    for (int i = 0; i < APART && whole.bytes.len - at > s->chunk; i++, at += s->chunk) {
+        bytes_add(&add_send(s)->bytes, whole.bytes.data + at, s->chunk);
+        wait_ms(s, APART_MS);
+    }
+    bytes_add(&add_send(s)->bytes, whole.bytes.data + at, whole.bytes.len - at);
+    s->steps[s->count - 1].closes = whole.closes;
+    bytes_release(&whole.bytes);
+}
+
 void send_bytes(struct script *s, const void *data, size_t len)
 {
     bytes_add(&add_send(s)->bytes, data, len);
+    set_apart(s);
 }
 
 void send_line(struct script *s, const char *format, ...)
@@ -99,7 +120,11 @@ void send_line(struct script *s, const char *format, ...)
 
 void send_frame(struct script *s, const struct out_frame *f)
 {
-    frame_write(&add_send(s)->bytes, f);
+    struct step *step = add_send(s);
+
+    frame_write(&step->bytes, f);
+    step->closes = f->opcode == OP_CLOSE;
+    set_apart(s);
 }
 
 void send_message(struct script *s, unsigned opcode, const void *data, size_t len)

@@ -49,6 +49,7 @@ struct step {
     bool should;        /* where it does not go so, that is a warning */
     struct bytes bytes; /* STEP_SEND, STEP_MESSAGE, STEP_PONG; STEP_HEADER: a value and a NUL */
     size_t chunk;
+    bool closes; /* STEP_SEND: with it our Close frame is sent */
     unsigned ms;
     int low, high;    /* of a status */
     bool or_end;      /* STEP_RESPONSE: the end of the connection will do as well */
@@ -108,7 +109,7 @@ void script_release(struct script *s);
 /* --- sending ---------------------------------------------------------------------------------- */
 
 /* From here on what is sent is cut into pieces of `len` bytes, each a segment of its own; 0: it is
- * not cut. */
+ * not cut. The first ones are sent some ms apart, so that the server reads them one by one. */
 void in_pieces(struct script *s, size_t len);
 void send_bytes(struct script *s, const void *data, size_t len);
 void send_line(struct script *s, const char *format, ...) /* and CRLF */

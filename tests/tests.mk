@@ -194,6 +194,17 @@ lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Ch
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
 
+check-minnow: minnow wscheck ## Grade ./minnow with wscheck: all cases pass
+	@sh tests/need.sh deps-e2e python3
+	@python3 check/peers.py --strict --failures minnow
+
+check-peers: minnow wscheck deps-bench deps-e2e $(BUILD)/bench/lws ## Show what other servers score
+	@python3 check/peers.py
+
+test-learn: wscheck ## Show that each step of the course keeps its promise, and lacks what the next one adds
+	@sh tests/need.sh deps-e2e python3
+	@python3 learn/check.py --cc "$(CC)"
+
 test-wscheck: $(BUILD)/test/wscheck $(BUILD)/test/broken ## Show that each case of wscheck fails on a server that does it wrong
 	@sh tests/need.sh deps-e2e python3
 	@python3 check/tests/honest.py $^
