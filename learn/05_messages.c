@@ -335,13 +335,14 @@ static bool answer(struct client *c)
 /* The head, when it has come whole. Returns false when the connection is over. */
 static bool handle_head(struct client *c)
 {
+    size_t len = c->len < HEAD_MAX ? c->len : HEAD_MAX; /* frames may follow it */
     char *end;
     bool ok;
 
     c->in[c->len] = '\0';
-    end = memmem(c->in, c->len, "\r\n\r\n", 4);
+    end = memmem(c->in, len, "\r\n\r\n", 4);
     if (end == NULL)
-        return c->len < HEAD_MAX; /* more of the head is to come */
+        return len < HEAD_MAX; /* more of the head is to come */
     end[2] = '\0';
     ok = answer(c);
     c->len -= (size_t)(end + 4 - c->in);

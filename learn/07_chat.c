@@ -21,7 +21,6 @@
 enum {
     EVENTS = 64,
     HEAD_MAX = 8192,
-    ROOM_MAX = 64,
     IN_MAX = 128 * 1024,
     MESSAGE_MAX = 1024 * 1024,
     FRAME_MAX = IN_MAX - 14
@@ -31,7 +30,7 @@ enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 struct client {
     int fd;
     struct client *next; /* of all */
-    char room[ROOM_MAX]; /* the path of its request */
+    char room[HEAD_MAX]; /* the path of its request */
     bool gone;           /* freed when the events of this turn have been handled */
     bool open;           /* the handshake is over */
     bool closing; /* so is the connection: what comes is thrown away, until the client's FIN */
@@ -416,13 +415,14 @@ static bool answer(struct client *c)
 /* The head, when it has come whole. Returns false when the connection is over. */
 static bool handle_head(struct client *c)
 {
+    size_t len = c->len < HEAD_MAX ? c->len : HEAD_MAX; /* frames may follow it */
     char *end;
     bool ok;
 
     c->in[c->len] = '\0';
-    end = memmem(c->in, c->len, "\r\n\r\n", 4);
+    end = memmem(c->in, len, "\r\n\r\n", 4);
     if (end == NULL)
-        return c->len < HEAD_MAX; /* more of the head is to come */
+        return len < HEAD_MAX; /* more of the head is to come */
     end[2] = '\0';
     ok = answer(c);
     c->len -= (size_t)(end + 4 - c->in);

@@ -27,7 +27,6 @@ enum {
     CLOSE_MS = 5000,           /* for the client's FIN after our last byte was queued */
     OUT_HIGH = 64 * 1024,      /* bytes of output above which a client is not read */
     OUT_MAX = 4 * 1024 * 1024, /* and above which it is given up */
-    ROOM_MAX = 64,
     IN_MAX = 128 * 1024,
     MESSAGE_MAX = 1024 * 1024,
     FRAME_MAX = IN_MAX - 14
@@ -37,7 +36,7 @@ enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 struct client {
     int fd;
     struct client *next; /* of all */
-    char room[ROOM_MAX]; /* the path of its request */
+    char room[HEAD_MAX]; /* the path of its request */
     bool gone;           /* freed when the events of this turn have been handled */
     bool closing;        /* nothing is sent any more but `out`; what comes is thrown away */
     bool fin_sent;       /* and `out` has gone, too */
@@ -483,13 +482,14 @@ static bool answer(struct client *c)
 /* The head, when it has come whole. Returns false when the connection is over. */
 static bool handle_head(struct client *c)
 {
+    size_t len = c->len < HEAD_MAX ? c->len : HEAD_MAX; /* frames may follow it */
     char *end;
     bool ok;
 
     c->in[c->len] = '\0';
-    end = memmem(c->in, c->len, "\r\n\r\n", 4);
+    end = memmem(c->in, len, "\r\n\r\n", 4);
     if (end == NULL)
-        return c->len < HEAD_MAX; /* more of the head is to come */
+        return len < HEAD_MAX; /* more of the head is to come */
     end[2] = '\0';
     ok = answer(c);
     c->len -= (size_t)(end + 4 - c->in);

@@ -31,7 +31,6 @@ enum {
     CLOSE_MS = 5000,                /* for the client's FIN after our last byte was queued */
     OUT_HIGH = 64 * 1024,           /* bytes of output above which a client is not read */
     OUT_MAX = 4 * 1024 * 1024,      /* and above which it is given up */
-    ROOM_MAX = 64,
     IN_MAX = 128 * 1024,
     MESSAGE_MAX = 1024 * 1024,
     FRAME_MAX = IN_MAX - 14
@@ -42,7 +41,7 @@ struct server {
     int epoll;
     int spare;       /* a descriptor that is closed to have one when there is none left */
     int64_t ping_ms; /* of silence before a Ping */
-    size_t memory;   /* in use of MEMORY_MAX */
+    size_t memory;   /* of MEMORY_MAX: what make_room() gave out */
     unsigned client_count;
     struct client *clients;
 };
@@ -51,7 +50,7 @@ struct client {
     int fd;
     struct server *server;
     struct client *next; /* of all */
-    char room[ROOM_MAX]; /* the path of its request */
+    char room[HEAD_MAX]; /* the path of its request */
     bool gone;           /* freed when the events of this turn have been handled */
     bool closing;        /* nothing is sent any more but `out`; what comes is thrown away */
     bool fin_sent;       /* and `out` has gone, too */
@@ -286,10 +285,12 @@ static bool is_own_page(const char *origin, const char *host)
 }
 
 /* What to answer, RFC 6455 §4.2.1: 101, or why not. The key is left in `key`. */
-static int judge(const char *head, char key[64])
+static int judge(const char *head, size_t len, char key[64])
 {
     char host[256], value[256];
 
+    if (strlen(head) != len)
+        return 400; /* a NUL: we would not see what stands behind it */
     if (path_of(head) == NULL || !are_fields(strstr(head, "\r\n") + 2))
         return 400;
     if (field(head, "Host", host, sizeof host) != 1 || !is_host(host))
@@ -450,6 +451,15 @@ static void client_new(struct server *s, int fd)
         c->gone = true;
 }
 
+/* What make_room() gave out, used or not, counts until it comes back here. */
+static void give_back(struct server *s, uint8_t **data, size_t *cap)
+{
+    free(*data);
+    s->memory -= *cap;
+    *data = NULL;
+    *cap = 0;
+}
+
 /* A client may go while a message is sent to its room, so what is gone is only marked: an event of
  * the same turn may point to it. */
 static void free_those_that_are_gone(struct server *s)
@@ -463,17 +473,16 @@ static void free_those_that_are_gone(struct server *s)
         }
         *link = c->next;
         s->client_count--;
-        s->memory -= c->message_len + c->out_len;
         close(c->fd); /* epoll forgets a closed descriptor by itself */
-        free(c->message);
-        free(c->out);
+        give_back(s, &c->message, &c->message_cap);
+        give_back(s, &c->out, &c->out_cap);
         free(c);
     }
 }
 
 /* Room for `len` bytes in all. It doubles, so that bytes which come one by one are not copied each
  * time. */
-static bool make_room(uint8_t **data, size_t *cap, size_t len)
+static bool make_room(struct server *s, uint8_t **data, size_t *cap, size_t len)
 {
     size_t size = *cap == 0 ? 1024 : *cap;
     uint8_t *grown;
@@ -482,9 +491,12 @@ static bool make_room(uint8_t **data, size_t *cap, size_t len)
         size *= 2;
     if (size == *cap)
         return true;
+    if (size - *cap > MEMORY_MAX - s->memory)
+        return false;
     grown = realloc(*data, size);
     if (grown == NULL)
         return false;
+    s->memory += size - *cap;
     *data = grown;
     *cap = size;
     return true;
@@ -495,12 +507,11 @@ static bool send_all(struct client *c, const void *data, size_t len)
 {
     if (c->closing || c->gone)
         return false;
-    if (len > OUT_MAX - c->out_len || len > MEMORY_MAX - c->server->memory ||
-        !make_room(&c->out, &c->out_cap, c->out_len + len)) {
+    if (len > OUT_MAX - c->out_len ||
+        !make_room(c->server, &c->out, &c->out_cap, c->out_len + len)) {
         c->gone = true; /* it does not read, or there is no memory for it */
         return false;
     }
-    c->server->memory += len;
     if (len > 0)
         memcpy(c->out + c->out_len, data, len);
     c->out_len += len;
@@ -516,9 +527,10 @@ static void flush(struct client *c)
         c->gone = true;
     if (n > 0) {
         c->out_len -= (size_t)n;
-        c->server->memory -= (size_t)n;
         memmove(c->out, c->out + n, c->out_len);
     }
+    if (c->out_len == 0)
+        give_back(c->server, &c->out, &c->out_cap);
     if (c->closing && c->out_len == 0 && !c->fin_sent) {
         c->fin_sent = true;
         shutdown(c->fd, SHUT_WR);
@@ -540,11 +552,11 @@ static void watch(const struct server *s, struct client *c)
 }
 
 /* The whole head has come. Returns false when the connection is over. */
-static bool answer(struct client *c)
+static bool answer(struct client *c, size_t head_len)
 {
     char key[64], accept[29], head[256];
     const char *path;
-    int status = judge(c->in, key);
+    int status = judge(c->in, head_len, key);
 
     if (status != 101) {
         snprintf(head, sizeof head,
@@ -571,6 +583,7 @@ static bool answer(struct client *c)
 /* The head, when it has come whole. Returns false when the connection is over. */
 static bool handle_head(struct client *c)
 {
+    size_t len;
     char *end;
     bool ok;
 
@@ -579,12 +592,13 @@ static bool handle_head(struct client *c)
         c->len -= 2;
         memmove(c->in, c->in + 2, c->len);
     }
+    len = c->len < HEAD_MAX ? c->len : HEAD_MAX; /* frames may follow it */
     c->in[c->len] = '\0';
-    end = memmem(c->in, c->len, "\r\n\r\n", 4);
+    end = memmem(c->in, len, "\r\n\r\n", 4);
     if (end == NULL)
-        return c->len < HEAD_MAX; /* more of the head is to come */
+        return len < HEAD_MAX; /* more of the head is to come */
     end[2] = '\0';
-    ok = answer(c);
+    ok = answer(c, (size_t)(end + 2 - c->in));
     c->len -= (size_t)(end + 4 - c->in);
     memmove(c->in, end + 4, c->len);
     return ok;
@@ -630,23 +644,17 @@ static bool handle_data(struct server *s, struct client *c, const struct frame *
 {
     if (f->len > MESSAGE_MAX - c->message_len)
         return send_close(c, 1009); /* too big */
-    if (f->len > MEMORY_MAX - s->memory)
+    if (!make_room(s, &c->message, &c->message_cap, c->message_len + (size_t)f->len))
         return send_close(c, 1013); /* try again later */
-    if (!make_room(&c->message, &c->message_cap, c->message_len + (size_t)f->len))
-        return false;
     memcpy(c->message + c->message_len, f->payload, (size_t)f->len);
     c->message_len += (size_t)f->len;
-    s->memory += (size_t)f->len;
     if (f->opcode != CONTINUATION)
         c->opcode = f->opcode;
     if (c->opcode == TEXT && !is_text(c, f->fin))
         return send_close(c, 1007);
     if (f->fin) {
         publish(s, c, c->opcode, c->message, c->message_len);
-        s->memory -= c->message_len;
-        free(c->message); /* an idle client holds no memory */
-        c->message = NULL;
-        c->message_cap = 0;
+        give_back(s, &c->message, &c->message_cap); /* an idle client holds none */
         c->opcode = 0;
         c->message_len = c->checked = 0;
     }
