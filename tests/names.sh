@@ -28,9 +28,10 @@ wrong=$(
             [ -e "$(dirname "$doc")/$link" ] || echo "$doc: no file $link"
         done
     done
-    # tells DOC PATTERN: the files whose path fits
+    # tells DOC PATTERN: the files whose path fits, as seen from the document
     tells() {
         git ls-files '*.c' '*.h' | grep -vE '(^|/)(tests|bench)/' | grep -E "$2" | while read -r file; do
+            file=${file#learn/}
             [ "${file%.h}" != "$file" ] && [ -e "${file%.h}.c" ] && grep -q "\`${file%.h}.c\`" "$1" && continue
             grep -q "\`$file\`" "$1" || echo "$1: does not tell of $file"
         done
