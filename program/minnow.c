@@ -116,7 +116,7 @@ static void add_unless_ignored(sigset_t *set, int signal_number)
         sigaddset(set, signal_number);
 }
 
-/* Signals come as bytes to read, like all else: a handler would need a variable for all to see. */
+/* Signals come as bytes to read, like all else: a handler would need a variable at file scope. */
 static int watch_signals(struct minnow *minnow)
 {
     sigset_t set;
@@ -147,7 +147,7 @@ static bool complain(struct minnow *minnow, const char *what, int error)
     return false;
 }
 
-/* Everything up to the line that says that we are there. */
+/* The whole start, up to the first line on stdout. */
 static bool start(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;

@@ -74,7 +74,8 @@ static void *place_of(struct minnow_options *o, const struct row *row)
     return (char *)o + row->place;
 }
 
-/* Decimal digits, then whatever: `*end` is set to it. False without digits and on overflow. */
+/* Decimal digits; `*end` is set to the first byte behind them. False without digits and on
+ * overflow. */
 static bool parse_digits(const char *text, unsigned long long *n, char **end)
 {
     if (text[0] < '0' || text[0] > '9') /* strtoull would take " -1" */

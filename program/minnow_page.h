@@ -16,7 +16,8 @@ struct minnow_page {
 bool minnow_page_init(struct minnow_page *page, bool echo);
 void minnow_page_release(struct minnow_page *page);
 
-/* Answer a request that is no upgrade: the page, 304, or why not. */
+/* Answer a request that is no upgrade: the page, 304, 404 or 405; or, for
+ * OPTIONS, the methods that are allowed. */
 void minnow_page_respond(const struct minnow_page *page, struct ws_conn *c,
                          const struct ws_request *req);
 

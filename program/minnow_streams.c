@@ -19,7 +19,8 @@ static void retry_later(void *arg)
         streams->retrying = false;
 }
 
-/* Will it pass, without a new line that asks? What is gone stays so, and needs no clock. */
+/* Is it an error that may end without a new line, so that a timer should try again? EPIPE and EBADF
+ * do not end. */
 static bool is_for_now(int error)
 {
     return error == EAGAIN || error == ENOSPC || error == EDQUOT || error == EFBIG;

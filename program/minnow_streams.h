@@ -10,7 +10,7 @@
 
 struct minnow_streams {
     struct ws_server *server; /* whose timers try again; NULL while there is none */
-    bool retrying;            /* they will */
+    bool retrying;            /* a retry is posted, or its timer runs */
     struct minnow_log out;    /* stdout */
     struct minnow_log log;    /* stderr */
 };
@@ -20,11 +20,11 @@ void minnow_streams_init(struct minnow_streams *streams);
 /* Write what can be written, and forget the rest. The server is gone by then. */
 void minnow_streams_release(struct minnow_streams *streams);
 
-/* Write what is kept of both. May be called inside the log's callback of the server. */
+/* Write what is kept of both. May be called inside the log and the trace of the server. */
 void minnow_streams_flush(struct minnow_streams *streams);
 
 /* The line of `log` is complete. It is written now, or later, or dropped. May be called inside the
- * log's callback, too. */
+ * log and the trace, too. */
 void minnow_streams_end_line(struct minnow_streams *streams);
 
 #endif

@@ -15,11 +15,11 @@
  *   eio_host_sessions.c   how many sessions each host has
  *
  * A session is on one of two transports. On polling it has no connection of its own: it owns a
- * queue, and now and then a GET that is held until there is something to say, and a POST, which is
+ * queue, and now and then a GET that is held until a packet is queued, and a POST, which is
  * under way from its head on. Its body is not read while the client leaves much of the queue
  * unread; and where its packets are too much work for one turn, some of them wait for the next. On
- * a WebSocket it has that, and the queue is the connection's own. A client may move from the first
- * to the second:
+ * a WebSocket it has this connection, and the connection's queue is used. A client may move from
+ * the first to the second:
  *
  *   polling --> probe       a WebSocket has asked for the session
  *           --> upgrading   it has sent "2probe": we hold no request any more

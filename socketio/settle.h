@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A member of whatever is marked. All zero is not marked. */
+/* A member of the struct that is marked. All zero is not marked. */
 struct settle_item {
     struct settle_item *next; /* NULL: not marked; the last one of a list points to itself */
 };

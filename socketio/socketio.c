@@ -314,7 +314,7 @@ static void fill_options(struct sio_options *o)
     set_default(&o->max_acks, 1024);
 }
 
-/* The tables share one key: without knowing it a peer finds names that collide in none of them. */
+/* All tables share one key: a peer that does not know it cannot compute names that collide. */
 static bool tables_init(struct sio_server *io)
 {
     uint8_t key[WS_SIPHASH_KEY_SIZE];
