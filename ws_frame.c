@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "avx2.h"
+#include "unmask_avx2.h"
 
 enum { FIN = 0x80, RSV = 0x70, OPCODE = 0x0f, MASK = 0x80, LEN7 = 0x7f, LEN16 = 126, LEN64 = 127 };
 
@@ -101,94 +101,28 @@ size_t ws_frame_encode(uint8_t out[WS_FRAME_SERVER_HEADER_MAX], enum ws_opcode o
 
 /* --- unmasking -------------------------------------------------------------------------------- */
 
-/* Each of these unmasks `data[0..len)`, whose first byte has mask[0], and returns the bits that are
- * set in any of its words. */
-
-/* Fewer than 16 bytes. */
-static inline uint64_t unmask_short(uint8_t *data, size_t len, const uint8_t mask[4])
+/* RFC 6455 §5.3: byte i of the payload is combined with byte i mod 4 of the key. Returns the bits
+ * that are set in any byte. This is all of unmasking; unmask_avx2.h does the same to many bytes at
+ * once. */
+static inline uint64_t unmask_bytes(uint8_t *data, size_t len, const uint8_t mask[4],
+                                    uint64_t offset)
 {
-    uint32_t seen = 0, key, word;
-    size_t i = 0;
+    uint8_t seen = 0;
 
-    memcpy(&key, mask, sizeof key);
-    for (; len - i >= 4; i += 4) {
-        memcpy(&word, data + i, sizeof word);
-        word ^= key;
-        memcpy(data + i, &word, sizeof word);
-        seen |= word;
-    }
-    for (; i < len; i++) {
-        data[i] ^= mask[i % 4];
+    for (size_t i = 0; i < len; i++) {
+        data[i] ^= mask[(offset + i) % 4];
         seen |= data[i];
     }
     return seen;
 }
 
-/* A multiple of 4 bytes, 16 or more, in vectors that every 64-bit CPU has. The last 16 bytes are
- * read first, since the vector before them may overlap them. */
-static inline uint64_t unmask_vectors(uint8_t *data, size_t len, const uint8_t mask[4])
-{
-    typedef uint32_t vector __attribute__((vector_size(16)));
-    const size_t end = len - sizeof(vector);
-    vector a, last, seen;
-    uint64_t words[2];
-    uint32_t key;
-
-    memcpy(&key, mask, sizeof key);
-    memcpy(&last, data + end, sizeof last);
-    seen = last ^= key;
-    for (size_t i = 0; i < end; i += sizeof a) {
-        memcpy(&a, data + i, sizeof a);
-        a ^= key;
-        memcpy(data + i, &a, sizeof a);
-        seen |= a;
-    }
-    memcpy(data + end, &last, sizeof last);
-    memcpy(words, &seen, sizeof words);
-    return words[0] | words[1];
-}
-
-/* A multiple of 64 bytes. Twice as fast from some 300 bytes on: `make bench-codecs`. */
-USES_AVX2 static uint64_t unmask_wide(uint8_t *data, size_t len, const uint8_t mask[4])
-{
-    typedef uint32_t vector __attribute__((vector_size(32)));
-    vector a, b, seen = {0};
-    uint64_t words[4];
-    uint32_t key;
-
-    memcpy(&key, mask, sizeof key);
-    for (size_t i = 0; i < len; i += 64) {
-        memcpy(&a, data + i, 32);
-        memcpy(&b, data + i + 32, 32);
-        a ^= key;
-        b ^= key;
-        seen |= a | b;
-        memcpy(data + i, &a, 32);
-        memcpy(data + i + 32, &b, 32);
-    }
-    memcpy(words, &seen, sizeof words);
-    return words[0] | words[1] | words[2] | words[3];
-}
-
 bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t offset)
 {
-    uint64_t seen = 0;
-    size_t done = 0;
-
     /* Up to the next byte with mask[0]: no byte, unless the payload comes in pieces. */
-    for (; len > 0 && offset % 4 != 0; offset++, len--, data++) {
-        *data ^= mask[offset % 4];
-        seen |= *data;
-    }
-    if (len >= 128 && has_avx2()) {
-        done = (len - 16) / 64 * 64;
-        seen |= unmask_wide(data, done, mask);
-    }
-    if (len >= 16) {
-        seen |= unmask_vectors(data + done, (len - done) / 4 * 4, mask);
-        done = len - len % 4;
-    }
-    if (done < len)
-        seen |= unmask_short(data + done, len - done, mask);
+    size_t first = (size_t)(-offset % 4) < len ? (size_t)(-offset % 4) : len;
+    uint64_t seen = unmask_bytes(data, first, mask, offset);
+    size_t done = first + unmask_words(data + first, len - first, mask, &seen);
+
+    seen |= unmask_bytes(data + done, len - done, mask, 0);
     return (seen & 0x8080808080808080u) == 0;
 }
