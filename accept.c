@@ -133,7 +133,7 @@ static void refuse_client(struct ws_server *s, int fd, struct host *host)
         c = conn_new(s, fd, host);
         if (c == NULL)
             return;
-        c->life.refused = true;
+        c->req.refused = true;
         s->refused_count++;
         conn_refuse(c, 503, "all places are taken", "ws_options.max_clients");
         return;

@@ -94,7 +94,7 @@ void conn_stop(struct ws_conn *c)
  * that has acknowledged ours and is silent: the peer may leave its side open for long. */
 void conn_stop_waiting(struct ws_conn *c)
 {
-    if (c->state == CONN_LINGERING && c->life.fin_sent &&
+    if (c->state == CONN_LINGERING && c->out.fin_sent &&
         c->heard_ms + QUIET_MS <= c->server->now_ms && conn_all_taken(c))
         conn_lost(c);
 }
@@ -361,8 +361,8 @@ static void finish_lingering(struct ws_conn *c)
         return;
     if (c->life.eof) {
         conn_kill(c);
-    } else if (!c->life.fin_sent) {
-        c->life.fin_sent = true;
+    } else if (!c->out.fin_sent) {
+        c->out.fin_sent = true;
         socket_end_output(c->source.fd);
     }
 }

@@ -25,7 +25,7 @@ static int close_frame(struct ws_conn *c, unsigned code, const char *reason, siz
 
     memcpy(frame + header_len, payload, len);
     error = conn_append_last(c, frame, header_len + len);
-    if (error == 0 && server_tracing(c->server))
+    if (error == 0 && conn_is_traced(c))
         conn_trace_sent(c, WS_OP_CLOSE, payload, len);
     return error;
 }
@@ -69,7 +69,7 @@ void conn_overrun(struct ws_conn *c, const char *why)
     server_log(c->server, WS_LOG_ERROR,
                "#%llu %s closed with 1013: %s (ws_options.max_queue, ws_options.max_memory)",
                (unsigned long long)c->id, ws_conn_address(c, address), why);
-    c->life.overrun = true;
+    c->out.overrun = true;
     if (conn_start_close(c, WS_CLOSE_TRY_LATER, "reads too slowly") != 0)
         conn_kill(c);
 }
@@ -91,7 +91,7 @@ void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, siz
     if (!c->life.opened)
         return;
     c->life.opened = false;
-    if (code == WS_CLOSE_ABNORMAL && c->life.overrun)
+    if (code == WS_CLOSE_ABNORMAL && c->out.overrun)
         code = WS_CLOSE_TRY_LATER;
     if (c->endpoint->handlers.on_close != NULL)
         c->endpoint->handlers.on_close(c, code, reason, len);
@@ -152,7 +152,7 @@ void conn_free(struct ws_conn *c)
     input_release(&c->input, &c->account);
     conn_drop_output(c);
     assert(c->account.used == 0); /* all that was counted has been given back */
-    c->server->refused_count -= c->life.refused;
+    c->server->refused_count -= c->req.refused;
     conn_table_remove(&c->server->conns, c->id);
     host_release(&c->server->hosts, server_host_of(c));
     free(c);

@@ -12,6 +12,7 @@
 #include "conn_end.h"
 #include "conn_output.h"
 #include "conn_ws.h"
+#include "http_date.h"
 
 enum { ORIGIN_SHOWN = 280 /* bytes of an Origin in a refusal: more than the longest host */ };
 

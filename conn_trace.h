@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MIT
  *
- * The trace of frames: a line of the log for each frame that came or leaves.
- * The callers ask server_tracing() before. */
+ * The trace: ws_options.trace is called for each frame that comes or is sent. Costs a comparison
+ * where there is none. */
 #ifndef CONN_TRACE_H
 #define CONN_TRACE_H
 
 #include "server.h"
 
-/* A frame from the peer; `payload` is masked, as much of it as has come. */
+static inline bool conn_is_traced(const struct ws_conn *c)
+{
+    return c->server->options.trace != NULL;
+}
+
+/* A frame from the peer: `header_len` bytes of header at `wire`, and behind them `len` bytes of
+ * masked payload, which may be only the beginning of it. */
 COLD void conn_trace_received(const struct ws_conn *c, const struct ws_frame *f,
-                              const uint8_t *payload, size_t len);
-/* An illegal frame header, as far as it has come. */
-COLD void conn_trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len);
+                              const uint8_t *wire, size_t header_len, size_t len);
+/* A frame header of the peer that is illegal: `len` bytes, from its first on, have come. `fault`
+ * says why. */
+COLD void conn_trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len,
+                             const char *fault);
 /* A whole frame that the server sends. */
 COLD void conn_trace_sent(const struct ws_conn *c, enum ws_opcode opcode, const uint8_t *payload,
                           size_t len);

@@ -63,7 +63,7 @@ int conn_frame(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_
 {
     int error = frame_staged(c, opcode, data, len) ? 0 : frame_append(c, opcode, data, len);
 
-    if (error == 0 && server_tracing(c->server))
+    if (error == 0 && conn_is_traced(c))
         conn_trace_sent(c, opcode, data, len);
     return error;
 }
@@ -73,7 +73,7 @@ static int frame_shared(struct ws_conn *c, const struct output_slice *slice)
 {
     int error = conn_refer(c, slice);
 
-    if (error == 0 && server_tracing(c->server))
+    if (error == 0 && conn_is_traced(c))
         trace_shared(c, slice);
     return error;
 }
@@ -93,7 +93,7 @@ static void send_pong(struct ws_conn *c, const uint8_t *data, size_t len)
     if (len != 0)
         memcpy(frame + header_len, data, len);
     conn_defer(c, frame, header_len + len);
-    if (server_tracing(c->server))
+    if (conn_is_traced(c))
         conn_trace_sent(c, WS_OP_PONG, data, len);
 }
 
@@ -313,17 +313,19 @@ size_t conn_frames_feed(struct ws_conn *c, uint8_t *data, size_t len)
     if (header == WS_NEED_MORE)
         return 0;
     if (header < 0) {
-        if (server_tracing(c->server))
-            conn_trace_illegal(c, data, len);
-        conn_fail(c, (unsigned)-header, ws_frame_fault(data, len, 0), NULL);
+        const char *fault = ws_frame_fault(data, len, 0);
+
+        if (conn_is_traced(c))
+            conn_trace_illegal(c, data, len, fault);
+        conn_fail(c, (unsigned)-header, fault, NULL);
         return len;
     }
     data += header;
     len -= (size_t)header;
     if (ws_opcode_is_control(f.opcode) && f.len > len)
         return 0;
-    if (server_tracing(c->server))
-        conn_trace_received(c, &f, data, f.len < len ? (size_t)f.len : len);
+    if (conn_is_traced(c))
+        conn_trace_received(c, &f, data - header, (size_t)header, len);
     if (!ws_opcode_is_control(f.opcode))
         return (size_t)header + data_frame(c, &f, data, len);
     ws_frame_unmask(data, (size_t)f.len, f.mask, 0);

@@ -166,8 +166,4 @@ ptrdiff_t http_writer_end(struct http_writer *w);
 /* "Not Found" for 404; "Status" for a number without a registered phrase. */
 const char *http_status_phrase(int status);
 
-/* Write IMF-fixdate, RFC 9110 §5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT" and a NUL. */
-enum { HTTP_DATE_SIZE = 30 };
-void http_date(char out[HTTP_DATE_SIZE], int64_t unix_seconds);
-
 #endif

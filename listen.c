@@ -47,35 +47,35 @@ const char *listen_unix_path(const char *address)
 
 /* --- Unix sockets ----------------------------------------------------------------------------- */
 
-/* Checking the file and then acting on it takes several calls, and between them another server may
- * do the same: two servers that start would both find a dead server's socket, and the second would
- * unlink the socket of the first. So starts and stops lock the directory, which leaves no file
- * behind as a lock file would.
- *
- * Returns a descriptor for unlock_directory(), or -1 when there is no lock within `wait_ms`: the
- * directory may be unreadable, its file system may have no locks, or another process may hold the
- * lock for long. Then the caller goes on without. */
-static int lock_directory(const char *path, int wait_ms)
+/* Open the directory of `path`, and point `*name` at what follows it. One that may be searched but
+ * not read gives a descriptor that cannot be locked. */
+static int open_directory(const char *path, const char **name)
 {
     const char *slash = strrchr(path, '/');
     size_t len = slash == NULL ? 0 : (size_t)(slash - path);
-    char directory[sizeof((struct sockaddr_un *)0)->sun_path];
+    char directory[sizeof((struct sockaddr_un *)0)->sun_path] = ".";
     int fd;
 
-    if (slash == NULL)
-        strcpy(directory, ".");
-    else
+    *name = slash == NULL ? path : slash + 1;
+    if (slash != NULL)
         snprintf(directory, sizeof directory, "%.*s", len == 0 ? 1 : (int)len, path);
     fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK || wait_ms <= 0) {
-            close(fd);
-            return -1;
-        }
+    if (fd < 0 && errno == EACCES)
+        fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd;
+}
+
+/* Checking the file and then acting on it takes several calls, and between them another server may
+ * do the same: two servers that start would both find a dead server's socket, and the second would
+ * unlink the socket of the first. So starts and stops lock the directory, which leaves no file
+ * behind as a lock file would. Where there is no lock within `wait_ms` the caller goes on without:
+ * the file system may have no locks, or another process may hold the lock for long. */
+static void lock_directory(int fd, int wait_ms)
+{
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK && wait_ms > 0) {
         poll(NULL, 0, LOCK_STEP_MS);
         wait_ms -= LOCK_STEP_MS;
     }
-    return fd;
 }
 
 /* close() alone does not unlock: a forked child may have a duplicate of the descriptor. Keeps
@@ -84,38 +84,36 @@ static void unlock_directory(int fd)
 {
     int error = errno;
 
-    if (fd >= 0) {
-        flock(fd, LOCK_UN);
-        close(fd);
-    }
+    flock(fd, LOCK_UN);
     errno = error;
 }
 
 /* A server that was killed leaves its socket file, and connecting to that is refused. With any
  * other result of connect() the file stays, and bind() fails with EADDRINUSE: EAGAIN is a server
  * whose backlog is full, EACCES a file of another user, EPROTOTYPE a socket of another type. */
-static void remove_stale(const struct sockaddr_un *address)
+static void remove_stale(const struct sockaddr_un *address, int directory, const char *name)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct stat st;
 
-    if (fd >= 0 && lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+    if (fd >= 0 && fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISSOCK(st.st_mode) &&
         connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 &&
         errno == ECONNREFUSED)
-        unlink(address->sun_path);
+        unlinkat(directory, name, 0);
     if (fd >= 0)
         close(fd);
 }
 
 /* Note device and inode of the file that bind() has just made. */
-static bool identify(struct listen_file *file, const char *path)
+static bool identify(struct listen_file *file)
 {
     struct stat st;
 
-    if (lstat(path, &st) != 0)
+    if (fstatat(file->directory, file->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return false;
-    *file = (struct listen_file){.device = st.st_dev, .inode = st.st_ino};
-    strcpy(file->path, path);
+    file->device = st.st_dev;
+    file->inode = st.st_ino;
     return true;
 }
 
@@ -125,30 +123,32 @@ static void unlink_own(const struct listen_file *file)
     int error = errno;
     struct stat st;
 
-    if (lstat(file->path, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode)
-        unlink(file->path);
+    if (fstatat(file->directory, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_dev == file->device && st.st_ino == file->inode)
+        unlinkat(file->directory, file->name, 0);
     errno = error;
 }
 
 void listen_unlink(const struct listen_file *file)
 {
-    int lock;
-
-    if (file->path[0] == '\0')
+    if (file->name[0] == '\0')
         return;
-    lock = lock_directory(file->path, 0);
+    lock_directory(file->directory, 0);
     unlink_own(file);
-    unlock_directory(lock);
+    unlock_directory(file->directory);
+    close(file->directory);
 }
 
 /* The umask may have removed rights that were asked for. chmod() would follow a symbolic link that
  * another process puts in place of the file; AT_SYMLINK_NOFOLLOW needs Linux 6.6, or /proc. */
-static bool widen_rights(const char *path, unsigned mode)
+static bool widen_rights(const struct listen_file *file, unsigned mode)
 {
     struct stat st;
 
-    return mode == 0 || (lstat(path, &st) == 0 && (st.st_mode & LISTEN_MODE_MAX) == mode) ||
-           fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW) == 0;
+    return mode == 0 ||
+           (fstatat(file->directory, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            (st.st_mode & LISTEN_MODE_MAX) == mode) ||
+           fchmodat(file->directory, file->name, mode, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static int open_unix(const char *address, const struct sockaddr_un *un, unsigned mode,
@@ -165,14 +165,14 @@ static int open_unix(const char *address, const struct sockaddr_un *un, unsigned
         return failed(fd, "fchmod", address, why, size);
     if (bind(fd, (const struct sockaddr *)un, sizeof *un) != 0)
         return failed(fd, "bind", address, why, size);
-    if (!identify(file, un->sun_path)) {
+    if (!identify(file)) {
         int error = errno;
 
-        unlink(un->sun_path);
+        unlinkat(file->directory, file->name, 0);
         errno = error;
-        return failed(fd, "lstat", address, why, size);
+        return failed(fd, "fstatat", address, why, size);
     }
-    if (!widen_rights(un->sun_path, mode))
+    if (!widen_rights(file, mode))
         step = "chmod";
     else if (listen(fd, BACKLOG) != 0)
         step = "listen";
@@ -187,7 +187,8 @@ int listen_unix(const char *address, unsigned mode, struct listen_file *file, ch
 {
     const char *path = listen_unix_path(address);
     struct sockaddr_un un = {.sun_family = AF_UNIX};
-    int lock;
+    const char *name;
+    int directory;
     int fd;
 
     errno = path[0] == '\0' ? EINVAL : ENAMETOOLONG;
@@ -196,10 +197,21 @@ int listen_unix(const char *address, unsigned mode, struct listen_file *file, ch
     if (strlen(path) >= sizeof un.sun_path)
         return failed(-1, "path", address, why, size);
     strcpy(un.sun_path, path);
-    lock = lock_directory(path, LOCK_WAIT_MS);
-    remove_stale(&un);
+    directory = open_directory(path, &name);
+    if (directory < 0)
+        return failed(-1, "directory", address, why, size);
+    *file = (struct listen_file){.directory = directory};
+    strcpy(file->name, name);
+    lock_directory(directory, LOCK_WAIT_MS);
+    remove_stale(&un, directory, name);
     fd = open_unix(address, &un, mode, file, why, size); /* and listens, else it would look stale */
-    unlock_directory(lock);
+    unlock_directory(directory);
+    if (fd < 0) {
+        int error = errno;
+
+        close(directory);
+        errno = error;
+    }
     return fd;
 }
 

@@ -40,9 +40,11 @@ int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t po
 void listen_close(struct listen_set *set);
 
 /* The file of a Unix socket. The file is this server's as long as device and inode are the same: it
- * may have been removed, and another server may have made its own file in that place. */
+ * may have been removed, and another server may have made its own file in that place. The directory
+ * stays open, so that the file is found wherever the process, or the directory, has gone. */
 struct listen_file {
-    char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* "" for none */
+    int directory;
+    char name[sizeof((struct sockaddr_un *)0)->sun_path]; /* in the directory; "" for no file */
     dev_t device;
     ino_t inode;
 };
@@ -67,8 +69,9 @@ enum { LISTEN_MODE_MAX = 0777 };
 int listen_unix(const char *address, unsigned mode, struct listen_file *file, char *why,
                 size_t size);
 
-/* Remove the file, if device and inode are still the same. To be called before the descriptor is
- * closed: while it is open, no other file can get that inode number. */
+/* Remove the file, if device and inode are still the same, and close its directory. To be called
+ * once, and before the descriptor of the socket is closed: while that is open, no other file can
+ * get that inode number. It opens nothing: a server that may open no file any more can stop. */
 void listen_unlink(const struct listen_file *file);
 
 /* The path of a "unix:PATH" address, else NULL. */

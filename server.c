@@ -101,15 +101,12 @@ static void log_timer_fired(struct timer *t)
         timer_set(&s->timers, t, s->now_ms + LOG_SECOND_MS);
 }
 
-/* The lines of a trace are not limited. */
 static bool log_admits(struct ws_server *s, enum ws_log_level level, const char *format,
                        const char *line)
 {
     unsigned max = level == WS_LOG_ERROR ? LOG_ERRORS : LOG_LINES;
     uint64_t now_ms = server_now(s);
 
-    if (level >= WS_LOG_TRACE)
-        return true;
     log_sums(s, now_ms);
     if (log_limit_admit(&s->log_limit, format, (int)level, max, now_ms, line))
         return true;
@@ -148,11 +145,6 @@ void server_log(struct ws_server *s, enum ws_log_level level, const char *format
     }
     if (log_admits(s, level, format, line))
         s->options.log(s->options.log_arg, level, line);
-}
-
-bool server_tracing(const struct ws_server *s)
-{
-    return s->options.log_level >= WS_LOG_TRACE && s->options.log != NULL;
 }
 
 /* --- connections ------------------------------------------------------------------------------ */

@@ -106,9 +106,11 @@ struct conn_req {
     bool keep_alive : 1; /* after an answer now, another request may follow */
     bool http_1_0 : 1;   /* the version is HTTP/1.0 */
     bool served : 1;     /* a request has been answered before: this is not the first */
+    bool refused : 1;    /* accept.c, for good: it came over max_clients, and got 503 */
 };
 
-/* The state of output. Written by conn_output.c, and cleared by conn.c where noted. */
+/* The state of output. Set by conn_output.c and cleared by it or by conn.c, but where another file
+ * is named. */
 struct conn_out {
     bool blocked : 1;      /* the socket took only a part; cleared at EPOLLOUT */
     bool broken : 1;       /* bytes are lost: none may follow, and the next read ends it */
@@ -116,6 +118,8 @@ struct conn_out {
     bool drain_owed : 1;   /* a send returned WS_QUEUED; cleared before on_drain */
     bool behind : 1;       /* bytes were unacknowledged when output was last marked */
     bool wide : 1;         /* the socket takes as much as the kernel allows */
+    bool fin_sent : 1;     /* conn.c: our side is shut down */
+    bool overrun : 1;      /* conn_end.c: closed as a slow recipient: 1006 is reported as 1013 */
 };
 
 /* The life of the connection; each flag is set by the file that is named. */
@@ -127,13 +131,11 @@ struct conn_life {
     bool pinged : 1;      /* conn.c: nothing came since a ping: the timer waits for an answer */
     bool watched_in : 1;  /* conn.c: epoll watches for EPOLLIN */
     bool watched_out : 1; /* conn.c: epoll watches for EPOLLOUT */
-    bool fin_sent : 1;    /* conn.c */
     bool opened : 1;      /* conn_ws.c: before on_open; cleared by conn_end.c before on_close */
-    bool overrun : 1;     /* conn_end.c: closed as a slow recipient: 1006 is reported as 1013 */
-    bool refused : 1;     /* accept.c: over max_clients */
 };
 
-/* 136 bytes, since there may be a million of them; what a message touches comes first. */
+/* 136 bytes, since there may be a million of them: malloc() takes 144 for that, as it does for 128.
+ * What a message touches is in the first cache line. */
 struct ws_conn {
     struct source source;
     uint8_t state; /* enum conn_state */
@@ -155,6 +157,7 @@ struct ws_conn {
     void *data;
     uint64_t id;
 };
+_Static_assert(sizeof(struct ws_conn) <= 136, "a connection costs more than it needs to");
 
 struct endpoint {
     struct endpoint *next;       /* longest prefix first */
@@ -249,7 +252,6 @@ void server_log_end(struct ws_server *s); /* log how many lines were left out */
  * log_limit.h. `format` is a literal. */
 void server_log(struct ws_server *s, enum ws_log_level level, const char *format, ...)
     __attribute__((cold, format(printf, 3, 4)));
-bool server_tracing(const struct ws_server *s);
 
 /* --- the clock -------------------------------------------------------------------------------- */
 

@@ -33,8 +33,9 @@
 enum {
     EVENT_BATCH = 256,      /* events taken from epoll per turn */
     RESERVED_FDS = 32,      /* descriptors that are not for clients */
-    STOP_LOOK_MS = 10,      /* while stopping, until the first conn_stop_waiting() of all; later */
-    STOP_LOOK_MAX_MS = 500, /* intervals double while they are below this */
+    STOP_LOOK_MS = 10,      /* while stopping, until the first conn_stop_waiting() of all; then
+                               intervals double, */
+    STOP_LOOK_MAX_MS = 640, /* up to this */
     WIDE_MEMORY = 16 << 20  /* bytes of max_memory for each connection that may be wide: its socket
                               holds 4 MiB at most (sysctl net.ipv4.tcp_wmem) */
 };
@@ -619,6 +620,7 @@ static bool server_init(struct ws_server *s)
     output_pool_init(&s->pool, &s->budget.all);
     s->wide_max = s->options.max_memory / WIDE_MEMORY + 1;
     room_table_init(&s->rooms, &s->hosts, key);
+    tzset(); /* else the first gmtime_r() would open a file, see http_date.c */
     s->now_ms = server_clock(s);
     timer_wheel_init(&s->timers, s->now_ms);
     s->stop_timer.fire = stop_timer_fired;

@@ -14,8 +14,8 @@
  * Everything runs on the thread that calls ws_server_run() or ws_server_step(), callbacks too. Only
  * ws_post() and ws_server_stop() may be called from other threads, and from the log callback. Any
  * function but ws_server_run(), ws_server_step() and ws_server_free() may be called from any
- * callback but the log. None of them calls a callback other than the log, and none frees what
- * another callback still uses.
+ * callback but the log and the trace. None of them calls a callback other than these two, and none
+ * frees what another callback still uses.
  *
  * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; and around a
  * plain request from on_head or on_request until ws_respond() or on_abort. Functions return 0 or
@@ -58,7 +58,25 @@ const char *ws_strerror(int error);
 
 /* --- server ----------------------------------------------------------------------------------- */
 
-enum ws_log_level { WS_LOG_ERROR = 1, WS_LOG_INFO = 2, WS_LOG_TRACE = 3 };
+enum ws_log_level { WS_LOG_ERROR = 1, WS_LOG_INFO = 2 };
+
+/* A frame as it passes, RFC 6455 §5.2: what the fields of its header say, and its bytes. All is
+ * valid until ws_options.trace returns. */
+struct ws_trace {
+    const struct ws_conn *conn;
+    bool received;     /* else it is sent, or queued to be */
+    const char *fault; /* why the frame, from the peer, is refused; NULL: it is legal */
+    bool fin;
+    uint8_t rsv;    /* RSV1 is 4, RSV2 2, RSV3 1 */
+    uint8_t opcode; /* as in enum ws_opcode, or a reserved one */
+    bool masked;
+    uint8_t mask[4];
+    uint64_t len;          /* of the payload; 0 where there is a fault */
+    const uint8_t *header; /* of header_len bytes; where there is a fault, as many as have come */
+    size_t header_len;
+    const uint8_t *payload; /* as on the wire, so masked where `masked` says so */
+    size_t payload_len;     /* the part of it that has come: at most len */
+};
 
 /* All zero is a working, safe server: loopback, a free port, limits as noted. Borrowed until
  * ws_server_new() returns, except the lists and strings, which must live as long as the server.
@@ -110,8 +128,14 @@ struct ws_options {
     void (*log)(void *arg, enum ws_log_level level,
                 const char *line); /* no newline; NULL: no log. Of one kind at most 5 errors or 100
                                       other lines a second, then one line with the number of the
-                                      rest; traced frames have no such limit */
+                                      rest */
     void *log_arg;
+    void (*trace)(void *arg, const struct ws_trace *frame); /* every frame of each connection, in
+                                                               the order in which they come and are
+                                                               queued; may call nothing that takes
+                                                               the server or a connection, but
+                                                               ws_conn_id(). NULL: no trace */
+    void *trace_arg;
 };
 
 /* A listening server; ws_server_free() when done. `options` NULL: all zero. NULL with errno on
@@ -369,6 +393,9 @@ int ws_send_prepared(struct ws_conn *c, const struct ws_prepared *m);
 void ws_release_prepared(struct ws_prepared *m); /* NULL is allowed */
 
 /* --- services --------------------------------------------------------------------------------- */
+
+/* "TEXT", "CLOSE", ... for an opcode of RFC 6455 §5.2, "?" for a reserved one. */
+const char *ws_opcode_name(enum ws_opcode opcode);
 
 /* Functions of the core that protocols on top of it need as well. Base64 is RFC 4648 §4: encoding
  * writes WS_BASE64_SIZE(len) characters and no NUL; decoding is strict, writes at most len / 4 * 3

@@ -192,22 +192,3 @@ bool ws_frame_unmask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t 
         seen |= unmask_short(data + done, len - done, mask);
     return (seen & 0x8080808080808080u) == 0;
 }
-
-const char *ws_opcode_name(enum ws_opcode opcode)
-{
-    switch (opcode) {
-    case WS_OP_CONTINUATION:
-        return "CONTINUATION";
-    case WS_OP_TEXT:
-        return "TEXT";
-    case WS_OP_BINARY:
-        return "BINARY";
-    case WS_OP_CLOSE:
-        return "CLOSE";
-    case WS_OP_PING:
-        return "PING";
-    case WS_OP_PONG:
-        return "PONG";
-    }
-    return "?";
-}

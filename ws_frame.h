@@ -64,7 +64,4 @@ static inline bool ws_opcode_is_control(enum ws_opcode opcode)
     return (opcode & 0x8) != 0;
 }
 
-/* "TEXT", "CLOSE", ...: for traces and logs; never NULL. */
-const char *ws_opcode_name(enum ws_opcode opcode);
-
 #endif

@@ -7,10 +7,8 @@
 #include "ws_services.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "base64.h"
 #include "block.h"
@@ -34,6 +32,25 @@ const char *ws_strerror(int error)
     default:
         return error > 0 ? strerror(error) : "no error";
     }
+}
+
+const char *ws_opcode_name(enum ws_opcode opcode)
+{
+    switch (opcode) {
+    case WS_OP_CONTINUATION:
+        return "CONTINUATION";
+    case WS_OP_TEXT:
+        return "TEXT";
+    case WS_OP_BINARY:
+        return "BINARY";
+    case WS_OP_CLOSE:
+        return "CLOSE";
+    case WS_OP_PING:
+        return "PING";
+    case WS_OP_PONG:
+        return "PONG";
+    }
+    return "?";
 }
 
 size_t ws_base64_encode(char *out, const void *data, size_t len)
@@ -70,19 +87,6 @@ uint64_t ws_siphash(const uint8_t key[WS_SIPHASH_KEY_SIZE], const void *data, si
     return siphash(key, data, len);
 }
 
-/* For systems where getrandom() is missing (a kernel before 3.17) or not allowed (seccomp). */
-static bool read_urandom(uint8_t *out, size_t len)
-{
-    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, out, len);
-    int error = n < 0 ? errno : EIO;
-
-    if (fd >= 0)
-        close(fd);
-    errno = error;
-    return n == (ssize_t)len;
-}
-
 int ws_random(void *out, size_t len)
 {
     uint8_t *bytes = out;
@@ -93,7 +97,7 @@ int ws_random(void *out, size_t len)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return read_urandom(bytes, len) ? 0 : WS_ERR_SYSTEM;
+            return WS_ERR_SYSTEM;
         bytes += n;
         len -= (size_t)n;
     }

@@ -16,6 +16,7 @@
 
 #include "minnow_chat.h"
 #include "minnow_socketio.h"
+#include "minnow_trace.h"
 
 static bool is_wanted(const struct minnow *minnow, enum ws_log_level level)
 {
@@ -24,8 +25,6 @@ static bool is_wanted(const struct minnow *minnow, enum ws_log_level level)
         return minnow->options->verbosity > MINNOW_QUIET || !minnow->serving;
     case WS_LOG_INFO:
         return minnow->options->verbosity == MINNOW_VERBOSE;
-    case WS_LOG_TRACE:
-        return true; /* it comes only with --trace */
     }
     return true;
 }
@@ -225,6 +224,8 @@ int main(int argc, char **argv)
     minnow_options_parse(&options, argc, argv);
     options.server.log = log_line;
     options.server.log_arg = &minnow;
+    options.server.trace = options.trace ? minnow_trace : NULL;
+    options.server.trace_arg = &minnow.streams;
     minnow_streams_init(&minnow.streams);
     raise_descriptor_limit();
     status = serve(&minnow);

@@ -210,14 +210,6 @@ static void set_true(struct minnow_options *o, const struct row *row, const char
     *flag = true;
 }
 
-static void set_trace(struct minnow_options *o, const struct row *row, const char *value)
-{
-    enum ws_log_level *level = place_of(o, row);
-
-    (void)value;
-    *level = WS_LOG_TRACE;
-}
-
 static void set_quiet(struct minnow_options *o, const struct row *row, const char *value)
 {
     enum minnow_verbosity *verbosity = place_of(o, row);
@@ -278,7 +270,7 @@ static const struct row rows[] = {
     {0, "ping-timeout", "S", set_time, FIELD(ping_timeout_ms), "20"},
     {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
      "/socket.io/ is a path like any other"},
-    {0, "trace", NULL, set_trace, FIELD(log_level), "every frame, annotated, on stderr"},
+    {0, "trace", NULL, set_true, OWN(trace), NULL, "every frame, annotated, on stderr"},
     {'q', "quiet", NULL, set_quiet, OWN(verbosity), NULL, "no log"},
     {'v', "verbose", NULL, set_verbose, OWN(verbosity), NULL,
      "a line per connection opened and closed"},
@@ -433,7 +425,7 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
         o->bind.items[0] = "127.0.0.1";
     o->server.bind = o->bind.items;
     o->server.origins = o->origins.items;
-    if (o->verbosity == MINNOW_VERBOSE && o->server.log_level < WS_LOG_INFO)
+    if (o->verbosity == MINNOW_VERBOSE)
         o->server.log_level = WS_LOG_INFO;
 }
 

@@ -20,13 +20,14 @@ enum minnow_verbosity { MINNOW_QUIET, MINNOW_NORMAL, MINNOW_VERBOSE };
 
 /* In place; its pointers are to words of the command line. */
 struct minnow_options {
-    struct ws_options server; /* `log` is left to the caller */
+    struct ws_options server; /* `log` and `trace` are left to the caller */
     struct minnow_list bind;
     struct minnow_list origins;
     struct minnow_list subprotocols;
     bool mode_given;
     bool echo;
     bool no_socketio;
+    bool trace;
     const char *socket_mode; /* as given, for what is said of it; NULL: not given */
     enum minnow_verbosity verbosity;
 };

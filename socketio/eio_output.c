@@ -17,6 +17,8 @@
  * together. */
 #include "eio_output.h"
 
+#include <assert.h>
+
 #include "eio_codec.h"
 #include "eio_packet.h"
 
@@ -41,6 +43,7 @@ static int answer_pieces(struct eio_session *s, struct eio_asker *held, int stat
     struct eio_asker to = *held;
     int result;
 
+    assert(to.conn != NULL);
     *held = (struct eio_asker){.conn = NULL};
     ws_set_data(to.conn, NULL);
     result = eio_reply_pieces(&s->server->options, &to, status, type, pieces, count);
@@ -72,6 +75,7 @@ void eio_output_resume_post(struct eio_session *s)
 {
     if (!s->waiting)
         return;
+    assert(s->post.conn != NULL && s->uploading);
     s->waiting = false;
     ws_timer_stop(s->post_timer);
     ws_resume(s->post.conn);
@@ -159,8 +163,10 @@ static int queue_to_websocket(struct eio_session *s)
 
 int eio_output_flush(struct eio_session *s)
 {
-    int result = s->on_websocket ? queue_to_websocket(s) : queue_to_get(s);
+    int result;
 
+    assert(s->on_websocket ? s->ws != NULL : s->get.conn != NULL);
+    result = s->on_websocket ? queue_to_websocket(s) : queue_to_get(s);
     eio_output_drop(s);
     return result;
 }

@@ -4,6 +4,7 @@
  * in any state. eio_output.c sends. */
 #include "eio_session.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -133,6 +134,7 @@ void eio_session_free(struct eio_session *s)
 {
     struct ws_account *account = s->account;
 
+    assert(s->ended && !s->report_owed);
     count_form(s, false);
     eio_host_sessions_remove(&s->server->host_sessions, s->host);
     eio_server_remove(s);
@@ -146,6 +148,7 @@ void eio_session_report(struct eio_session *s)
 {
     if (!s->report_owed)
         return;
+    assert(s->ended);
     s->report_owed = false;
     s->server->open_count--;
     if (s->server->handlers.on_close != NULL)
@@ -184,12 +187,15 @@ static void settle_polling(struct eio_session *s)
 /* A callback that is called here may mark the session again; then it is not freed yet. */
 static void settle(struct eio_session *s)
 {
+    assert(s->server->marked.depth == 1);
     if (!s->on_websocket)
         settle_polling(s);
     if (s->ended)
         eio_session_report(s);
-    if (s->ended && !s->known && !settle_is_marked(&s->mark))
-        eio_session_free(s);
+    if (!s->ended || s->known || settle_is_marked(&s->mark))
+        return;
+    assert(s->ws == NULL && s->probe == NULL && s->get.conn == NULL && s->post.conn == NULL);
+    eio_session_free(s);
 }
 
 static struct eio_session *session_of(struct settle_item *mark)
@@ -215,6 +221,7 @@ void eio_leave(struct eio_server *e)
 
 static void ping(struct eio_session *s)
 {
+    assert(!s->ended && !s->pinged);
     s->pinged = true;
     s->extended = false;
     ws_timer_set(s->heartbeat, s->server->options.ping_timeout_ms);
@@ -328,6 +335,7 @@ void eio_session_binary(struct eio_session *s, const void *data, size_t len)
 
 void eio_session_hold(struct eio_session *s, struct eio_asker *place, const struct eio_asker *to)
 {
+    assert(place->conn == NULL);
     *place = *to;
     eio_asker_keep(place, s->account);
     ws_set_data(to->conn, s);
@@ -376,6 +384,7 @@ static void upgrade_timeout(void *arg)
  * WebSocket's own request counts. */
 bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct eio_request *r)
 {
+    assert(s->probe == NULL && !s->on_websocket && !s->ended);
     if (!start_timer(s, &s->upgrade_timer, s->server->options.upgrade_timeout_ms, upgrade_timeout))
         return false;
     s->probe = c;
@@ -391,6 +400,7 @@ static void take_over(struct eio_session *s)
 {
     int result;
 
+    assert(s->probe != NULL && s->ws == NULL && !s->on_websocket);
     s->ws = s->probe;
     s->probe = NULL;
     count_form(s, false);

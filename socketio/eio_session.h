@@ -7,8 +7,18 @@
 
 #include "eio_server.h"
 
-/* Called around every callback from ws.h. The outermost eio_leave() settles the marked sessions,
- * and may free some of them. */
+/* Around every callback from ws.h, and around every timer of a session. Calls may be nested: only
+ * the outermost eio_leave() settles, all sessions that are marked, also those that are marked
+ * meanwhile. For each of them, in this order:
+ *
+ *   1. on polling, what is queued answers the GET that is held
+ *   2. on polling, a POST that was paused goes on, if little is queued; it calls on_message later
+ *   3. on_drain, if it is owed and little is queued
+ *   4. on_close, if the session has ended
+ *   5. the session is freed, if it has ended, no request can find it, and it was not marked again
+ *
+ * So no pointer to a session is valid after eio_leave(), unless the session is known to be open.
+ * What is marked while no callback runs is settled by a ws_post() that does the same. */
 void eio_enter(struct eio_server *e);
 void eio_leave(struct eio_server *e);
 

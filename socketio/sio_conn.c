@@ -4,6 +4,7 @@
  * packet that waits for its attachments. */
 #include "sio_conn.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* --- making ----------------------------------------------------------------------------------- */
@@ -135,6 +136,7 @@ bool sio_pending_begin(struct sio_conn *c, struct ws_str text, unsigned attachme
     struct sio_server *io = c->server;
     struct sio_pending *p = ws_account_take(c->account, sizeof *p);
 
+    assert(c->pending == NULL && attachments > 0);
     if (p == NULL)
         return false;
     c->pending = p;
@@ -162,6 +164,7 @@ struct sio_pending *sio_pending_take(struct sio_conn *c)
 {
     struct sio_pending *p = c->pending;
 
+    assert(p != NULL);
     c->pending = NULL;
     ws_timer_cancel(p->deadline);
     p->deadline = NULL;

@@ -136,7 +136,18 @@ struct sio_socket {
     char id[EIO_ID_SIZE];
 };
 
-/* Around every callback. The outermost sio_callback_end() settles what was marked. */
+/* Around every callback from engineio.h, and around every timer. Calls may be nested: only the
+ * outermost sio_callback_end() settles. It calls `settle`, which is sio_sockets_settle(), and that
+ * takes the marked sockets one by one until the turn is used up; the rest waits for a ws_post().
+ * For each socket, in this order:
+ *
+ *   1. on_connect, if on_auth has accepted it and it has not ended since
+ *   2. if it has ended: the callbacks of its acknowledgements that will not come
+ *   3. on_disconnect or on_abort, whichever is owed
+ *   4. it is kept for recovery, or not; then it leaves its rooms and is freed, and with it its
+ *      connection and its namespace, if nothing else needs them
+ *
+ * So no pointer to a socket is valid after it, unless the socket is known to be connected. */
 void sio_callback_begin(struct sio_server *io);
 void sio_callback_end(struct sio_server *io);
 

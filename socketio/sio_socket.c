@@ -4,6 +4,7 @@
  * side ends it, and it is freed after on_disconnect or on_abort. */
 #include "sio_socket.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
@@ -127,6 +128,7 @@ static void send_connected(struct sio_socket *s)
  * socket with its next one. */
 static void let_in(struct sio_socket *s, struct ws_str auth)
 {
+    assert(s->state <= SIO_ACCEPTED && s->conn->engine != NULL);
     s->state = SIO_CONNECTED;
     s->turn = (uint32_t)ws_server_turn(s->nsp->server->ws);
     s->abort_owed = false;
@@ -142,6 +144,7 @@ static void let_in(struct sio_socket *s, struct ws_str auth)
 
 static void ask(struct sio_socket *s, struct ws_str auth)
 {
+    assert(s->state == SIO_NEW);
     s->state = SIO_WAITING;
     s->abort_owed = true;
     s->nsp->handlers.on_auth(s, auth);
@@ -269,6 +272,7 @@ static void socket_free(struct sio_socket *s)
     struct sio_namespace *n = s->nsp;
     struct sio_conn *c = s->conn;
 
+    assert(s->state == SIO_ENDED && s->waits == NULL && !settle_is_marked(&s->mark));
     sio_leave_rooms(s);
     unlink_socket(s);
     forget_auth(s);

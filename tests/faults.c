@@ -39,10 +39,10 @@ int __real_fchmod(int fd, mode_t mode);
 int __wrap_fchmod(int fd, mode_t mode);
 int __real_fchmodat(int directory, const char *path, mode_t mode, int flags);
 int __wrap_fchmodat(int directory, const char *path, mode_t mode, int flags);
-int __real_lstat(const char *path, struct stat *st);
-int __wrap_lstat(const char *path, struct stat *st);
-int __real_unlink(const char *path);
-int __wrap_unlink(const char *path);
+int __real_fstatat(int directory, const char *path, struct stat *st, int flags);
+int __wrap_fstatat(int directory, const char *path, struct stat *st, int flags);
+int __real_unlinkat(int directory, const char *path, int flags);
+int __wrap_unlinkat(int directory, const char *path, int flags);
 int __real_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                        struct addrinfo **list);
 int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
@@ -74,7 +74,7 @@ static struct fault socket_fault = {.left = -1};
 static struct fault bind_fault = {.left = -1};
 static struct fault listen_fault = {.left = -1};
 static struct fault chmod_fault = {.left = -1};
-static struct fault lstat_fault = {.left = -1};
+static struct fault fstatat_fault = {.left = -1};
 static struct fault accept4_fault = {.left = -1};
 static struct fault recv_fault = {.left = -1};
 static struct fault epoll_wait_fault = {.left = -1};
@@ -90,7 +90,7 @@ void faults_none(void)
 {
     send_fault.left = epoll_ctl_fault.left = -1;
     socket_fault.left = bind_fault.left = chmod_fault.left = listen_fault.left = -1;
-    lstat_fault.left = -1;
+    fstatat_fault.left = -1;
     accept4_calls = 0;
     accept4_fault.left = recv_fault.left = epoll_wait_fault.left = getrandom_fault.left = -1;
     delay_ms = 0;
@@ -139,9 +139,9 @@ void faults_chmod_error(long n, int error)
     chmod_fault = (struct fault){n, error, false};
 }
 
-void faults_lstat_error(long n, int error)
+void faults_fstatat_error(long n, int error)
 {
-    lstat_fault = (struct fault){n, error, false};
+    fstatat_fault = (struct fault){n, error, false};
 }
 
 void faults_listen_error(long n, int error)
@@ -251,7 +251,7 @@ int __wrap_bind(int fd, const struct sockaddr *address, socklen_t len)
     int result = fails(&bind_fault) ? -1 : __real_bind(fd, address, len);
 
     if (result == 0 && address->sa_family == AF_UNIX &&
-        __real_lstat(((const struct sockaddr_un *)address)->sun_path, &st) == 0)
+        lstat(((const struct sockaddr_un *)address)->sun_path, &st) == 0)
         bound_mode = st.st_mode & 07777;
     return result;
 }
@@ -277,15 +277,15 @@ int __wrap_fchmodat(int directory, const char *path, mode_t mode, int flags)
     return fails(&chmod_fault) ? -1 : __real_fchmodat(directory, path, mode, flags);
 }
 
-int __wrap_lstat(const char *path, struct stat *st)
+int __wrap_fstatat(int directory, const char *path, struct stat *st, int flags)
 {
-    return fails(&lstat_fault) ? -1 : __real_lstat(path, st);
+    return fails(&fstatat_fault) ? -1 : __real_fstatat(directory, path, st, flags);
 }
 
-int __wrap_unlink(const char *path)
+int __wrap_unlinkat(int directory, const char *path, int flags)
 {
     poll(NULL, 0, delay_ms);
-    return __real_unlink(path);
+    return __real_unlinkat(directory, path, flags);
 }
 
 int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)

@@ -21,7 +21,7 @@ void faults_socket_error(long n, int error);
 void faults_bind_error(long n, int error);
 void faults_listen_error(long n, int error);
 void faults_chmod_error(long n, int error); /* fchmod and fchmodat */
-void faults_lstat_error(long n, int error);
+void faults_fstatat_error(long n, int error);
 
 void faults_accept_error(long n, int error);
 void faults_recv_error(long n, int error); /* readv, too */

@@ -501,14 +501,20 @@ void raw_expect_upgraded(struct raw_client *c, struct raw_response *r)
         raw_fail(c, "wrong Sec-WebSocket-Accept: %s", r->head);
 }
 
+void raw_send_upgrade(struct raw_client *c, const char *path, const char *more)
+{
+    struct raw_bytes b = {0};
+
+    raw_bytes_upgrade(&b, path, more);
+    raw_send_bytes(c, &b);
+    raw_bytes_release(&b);
+}
+
 void raw_upgrade(struct raw_client *c, const char *path)
 {
     struct raw_response r;
-    struct raw_bytes b = {0};
 
-    raw_bytes_upgrade(&b, path, "");
-    raw_send_bytes(c, &b);
-    raw_bytes_release(&b);
+    raw_send_upgrade(c, path, "");
     raw_expect_upgraded(c, &r);
 }
 
@@ -573,6 +579,12 @@ void raw_expect_frame(struct raw_client *c, unsigned head, const void *payload, 
 void raw_expect_message(struct raw_client *c, const char *text)
 {
     raw_expect_frame(c, RAW_TEXT, text, strlen(text));
+}
+
+void raw_expect_echo(struct raw_client *c, const char *text)
+{
+    raw_send_message(c, text);
+    raw_expect_message(c, text);
 }
 
 void raw_expect_close(struct raw_client *c, unsigned code)

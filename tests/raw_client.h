@@ -104,7 +104,9 @@ void raw_send_frame(struct raw_client *c, unsigned head, const void *payload, si
 void raw_send_message(struct raw_client *c, const char *text);
 void raw_send_close(struct raw_client *c, unsigned code); /* 0: without a status */
 
-/* The opening handshake for `path`; anything but a right 101 fails. */
+/* The opening handshake for `path`, with more header lines or ""; the answer is still to come. */
+void raw_send_upgrade(struct raw_client *c, const char *path, const char *more);
+/* The same without more, and its answer; anything but a right 101 fails. */
 void raw_upgrade(struct raw_client *c, const char *path);
 void raw_read_response(struct raw_client *c, struct raw_response *r, bool head_only);
 void raw_expect_status(struct raw_client *c, struct raw_response *r, int status);
@@ -116,9 +118,10 @@ bool raw_header_is(const struct raw_response *r, const char *name, const char *v
 void raw_read_frame(struct raw_client *c, struct raw_frame *f);
 void raw_expect_frame(struct raw_client *c, unsigned head, const void *payload, size_t len);
 void raw_expect_message(struct raw_client *c, const char *text);
-void raw_expect_close(struct raw_client *c, unsigned code);  /* 0: a Close without a status */
-void raw_expect_closed(struct raw_client *c, unsigned code); /* the same, then EOF */
-void raw_expect_eof(struct raw_client *c);                   /* FIN, and nothing before it */
+void raw_expect_echo(struct raw_client *c, const char *text); /* send a message; it comes back */
+void raw_expect_close(struct raw_client *c, unsigned code);   /* 0: a Close without a status */
+void raw_expect_closed(struct raw_client *c, unsigned code);  /* the same, then EOF */
+void raw_expect_eof(struct raw_client *c);                    /* FIN, and nothing before it */
 /* Read and drop until the connection has ended in any way. False when it lives after
  * `timeout_ms`. */
 bool raw_gone_within(struct raw_client *c, int timeout_ms);

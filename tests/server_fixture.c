@@ -278,6 +278,26 @@ void start(struct fixture *f, struct ws_options options)
     run(f);
 }
 
+void start_serving(struct fixture *f, struct ws_options options, const char *prefix,
+                   struct ws_handlers h)
+{
+    create(f, options);
+    serve(f, prefix, h);
+    run(f);
+}
+
+struct raw_client *start_echo(struct fixture *f)
+{
+    start(f, (struct ws_options){0});
+    return upgraded(f, "/echo");
+}
+
+struct raw_client *start_with_client(struct fixture *f, const char *label)
+{
+    start(f, (struct ws_options){0});
+    return client(f, label);
+}
+
 /* Wait for ws_server_run() to return. */
 void join(struct fixture *f)
 {
@@ -310,11 +330,8 @@ int teardown(void **state)
 
     for (size_t i = 0; i < CLIENTS; i++)
         raw_close(&f->clients[i]);
-    if (f->running) {
-        ws_server_stop(f->server);
-        ws_server_stop(f->server); /* do not wait for anybody */
-        join(f);
-    }
+    if (f->running)
+        stop_now(f);
     ws_server_free(f->server);
     give_back_memory(f);
     raw_bytes_release(&f->out);
@@ -439,6 +456,13 @@ void stop_and_join(struct fixture *f)
     assert_int_equal(f->run_result, 0);
 }
 
+void stop_now(struct fixture *f)
+{
+    ws_server_stop(f->server);
+    ws_server_stop(f->server); /* do not wait for anybody */
+    join(f);
+}
+
 /* One turn after another as a foreign poll loop does it, until `c` has something to read. */
 void poll_until_readable(struct fixture *f, struct raw_client *c)
 {
@@ -518,12 +542,19 @@ struct raw_client *upgraded(struct fixture *f, const char *path)
     return c;
 }
 
-struct raw_client *slow_upgraded(struct fixture *f, const char *path)
+struct raw_client *slow_client(struct fixture *f, const char *label)
 {
     struct raw_client *c = unconnected(f);
 
     raw_connect_slow(c, f->port);
-    c->label = path;
+    c->label = label;
+    return c;
+}
+
+struct raw_client *slow_upgraded(struct fixture *f, const char *path)
+{
+    struct raw_client *c = slow_client(f, path);
+
     raw_upgrade(c, path);
     return c;
 }
@@ -533,8 +564,7 @@ void expect_well(struct fixture *f)
 {
     struct raw_client *c = upgraded(f, "/echo");
 
-    raw_send_message(c, "still there?");
-    raw_expect_message(c, "still there?");
+    raw_expect_echo(c, "still there?");
     raw_send_close(c, 1000);
     raw_expect_closed(c, 1000);
     raw_close(c);
@@ -562,6 +592,20 @@ void expect_body(struct raw_client *c, const char *body)
     raw_expect_status(c, &r, 200);
     if (r.body_len != strlen(body) || memcmp(r.body, body, r.body_len) != 0)
         raw_fail(c, "expected body %s, came %.*s", body, (int)r.body_len, (const char *)r.body);
+}
+
+void expect_last_response(struct raw_client *c, int status)
+{
+    struct raw_response r;
+
+    raw_expect_status(c, &r, status);
+    raw_expect_eof(c);
+}
+
+void expect_end(struct raw_client *c)
+{
+    if (!raw_gone_within(c, PATIENCE_MS))
+        raw_fail(c, "the connection stays open");
 }
 
 int count_descriptors(void)

@@ -101,6 +101,12 @@ void serve(struct fixture *f, const char *prefix, struct ws_handlers h);
 void create(struct fixture *f, struct ws_options options);
 void run(struct fixture *f);
 void start(struct fixture *f, struct ws_options options); /* both */
+/* All of it, and one endpoint more. */
+void start_serving(struct fixture *f, struct ws_options options, const char *prefix,
+                   struct ws_handlers h);
+/* With no options, and a client: a WebSocket at /echo, or one that has sent nothing. */
+struct raw_client *start_echo(struct fixture *f);
+struct raw_client *start_with_client(struct fixture *f, const char *label);
 /* Wait for ws_server_run() to return. */
 void join(struct fixture *f);
 int setup(void **state);
@@ -126,6 +132,7 @@ void wait_connections(struct fixture *f, size_t n);
 void hold_loop(struct fixture *f, struct hold *h);
 int64_t loop_cpu_ms(struct fixture *f);
 void stop_and_join(struct fixture *f);
+void stop_now(struct fixture *f); /* and wait for no connection */
 /* One turn after another as a foreign poll loop does it, until `c` has something to read. */
 void poll_until_readable(struct fixture *f, struct raw_client *c);
 
@@ -143,6 +150,7 @@ int dial(uint16_t port);
 /* A place for one more client, closed by teardown. */
 struct raw_client *unconnected(struct fixture *f);
 struct raw_client *client(struct fixture *f, const char *label);
+struct raw_client *slow_client(struct fixture *f, const char *label); /* small receive buffer */
 struct raw_client *upgraded(struct fixture *f, const char *path);
 struct raw_client *slow_upgraded(struct fixture *f, const char *path);
 /* The server is well: a new client gets its echo. */
@@ -150,6 +158,10 @@ void expect_well(struct fixture *f);
 /* Text that is not the same anywhere: position shows. The caller frees it. */
 uint8_t *make_payload(size_t len, bool text);
 void expect_body(struct raw_client *c, const char *body);
+/* A response with this status, and the end of the connection. */
+void expect_last_response(struct raw_client *c, int status);
+/* The connection ends in any way, whatever comes before. */
+void expect_end(struct raw_client *c);
 int count_descriptors(void);
 /* One of a thousand: nothing sent, half a head, a handshake, a handshake and half a message. */
 int open_one(uint16_t port, const struct raw_bytes *wire, size_t head, size_t i);

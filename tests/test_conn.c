@@ -31,8 +31,7 @@ static void half_closed_client_gets_its_echoes(void **state)
     raw_expect_message(c, "owed");
     raw_expect_frame(c, RAW_BINARY, payload, 4 * MIB);
     raw_expect_message(c, "last");
-    if (!raw_gone_within(c, PATIENCE_MS))
-        raw_fail(c, "the connection stays open after FIN");
+    expect_end(c);
     raw_close(c);
     expect_on_close(f, 1, WS_CLOSE_ABNORMAL);
     assert_int_equal(f->seen.messages, 3);
@@ -76,20 +75,17 @@ static void half_closed_slow_reader_gets_every_answer(void **state)
         raw_bytes_frame(&f->out, RAW_BINARY, "?", 1);
     raw_send_bytes(c, &f->out);
     raw_half_close(c);
-    if (!raw_gone_within(c, PATIENCE_MS))
-        raw_fail(c, "the connection stays open after FIN");
+    expect_end(c);
     assert_int_equal(f->seen.messages, ASKED);
     assert_true(c->came.total > ASKED * 64 * KIB);
 
-    c = unconnected(f);
-    raw_connect_slow(c, f->port);
+    c = slow_client(f, NULL);
     f->out.len = 0;
     for (int i = 0; i < ASKED; i++)
         raw_bytes_text(&f->out, "GET /get HTTP/1.1\r\n" HOST "\r\n");
     raw_send_bytes(c, &f->out);
     raw_half_close(c);
-    if (!raw_gone_within(c, PATIENCE_MS))
-        raw_fail(c, "the connection stays open after FIN");
+    expect_end(c);
     assert_int_equal(f->seen.requests, ASKED);
     assert_true(c->came.total > ASKED * 60 * KIB);
 }
@@ -118,8 +114,7 @@ static void half_closed_slow_reader_gets_the_answers_behind_a_late_one(void **st
     serve(f, "/late", (struct ws_handlers){.on_request = keep_waiting});
     serve(f, "/get", (struct ws_handlers){.on_request = respond_at_length});
     run(f);
-    c = unconnected(f);
-    raw_connect_slow(c, f->port);
+    c = slow_client(f, NULL);
     raw_bytes_text(&f->out, "GET /late HTTP/1.1\r\n" HOST "\r\n");
     for (int i = 0; i < BEHIND; i++)
         raw_bytes_text(&f->out, "GET /get HTTP/1.1\r\n" HOST "\r\n");
@@ -129,8 +124,7 @@ static void half_closed_slow_reader_gets_the_answers_behind_a_late_one(void **st
     stats(f);
     stats(f); /* turns in which it has seen the FIN */
     on_loop(f, respond_to_waiting, NULL);
-    if (!raw_gone_within(c, PATIENCE_MS))
-        raw_fail(c, "the connection stays open after FIN");
+    expect_end(c);
     assert_int_equal(f->seen.requests, 2 + BEHIND); /* the late one counts twice */
 }
 
@@ -242,9 +236,8 @@ static void what_came_before_the_end_is_delivered(void **state)
     const char *const addresses[] = {"127.0.0.1", bind_unix, NULL};
 
     snprintf(bind_unix, sizeof bind_unix, "unix:/tmp/minnow-test-%d.sock", (int)getpid());
-    create(f, (struct ws_options){.bind = addresses});
-    serve(f, "/block", (struct ws_handlers){.on_message = send_block});
-    run(f);
+    start_serving(f, (struct ws_options){.bind = addresses}, "/block",
+                  (struct ws_handlers){.on_message = send_block});
     for (int i = 0; i < 2; i++) {
         struct raw_client *c = unconnected(f);
 
@@ -294,8 +287,7 @@ static void slow_reader_is_slowed_and_loses_nothing(void **state)
         raw_expect_frame(c, RAW_BINARY, payload + i, SIZE);
     assert_int_equal(stats(f).buffered, 0);
     assert_int_equal(f->seen.messages, MESSAGES);
-    raw_send_message(c, "on we go");
-    raw_expect_message(c, "on we go");
+    raw_expect_echo(c, "on we go");
     free(payload);
 }
 
@@ -384,9 +376,8 @@ static void sender_is_told_when_the_queue_is_full_and_when_it_drained(void **sta
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.max_queue = 1 * MIB});
-    serve(f, "/fill", (struct ws_handlers){.on_message = fill_until_full, .on_drain = count_drain});
-    run(f);
+    start_serving(f, (struct ws_options){.max_queue = 1 * MIB}, "/fill",
+                  (struct ws_handlers){.on_message = fill_until_full, .on_drain = count_drain});
     c = slow_upgraded(f, "/fill");
     raw_send_message(c, "go");
     wait_until(f, &f->seen.messages, 1, "messages");
@@ -444,9 +435,8 @@ static void stream_that_refills_itself_starves_nobody(void **state)
     struct raw_client *greedy;
     pthread_t reader;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/stream", (struct ws_handlers){.on_message = begin_stream, .on_drain = send_more});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/stream",
+                  (struct ws_handlers){.on_message = begin_stream, .on_drain = send_more});
     greedy = upgraded(f, "/stream");
     assert_int_equal(pthread_create(&reader, NULL, read_for_ever, greedy), 0);
     raw_send_message(greedy, "go");
@@ -481,9 +471,8 @@ static void slow_recipient_is_closed_with_1013_and_the_others_lose_nothing(void 
     struct raw_frame frame;
     int after = 0;
 
-    create(f, (struct ws_options){.max_queue = 512 * KIB});
-    serve(f, "/room", (struct ws_handlers){.on_open = join_room});
-    run(f);
+    start_serving(f, (struct ws_options){.max_queue = 512 * KIB}, "/room",
+                  (struct ws_handlers){.on_open = join_room});
     good[0] = upgraded(f, "/room");
     slow = slow_upgraded(f, "/room");
     good[1] = upgraded(f, "/room");
@@ -516,9 +505,8 @@ static void slow_recipient_may_have_the_last_word(void **state)
     uint8_t *payload = make_payload(256 * KIB, false);
     struct publication p = {.room = ws_str("room"), .data = payload, .len = 256 * KIB};
 
-    create(f, (struct ws_options){.max_queue = 512 * KIB});
-    serve(f, "/room", (struct ws_handlers){.on_open = join_room});
-    run(f);
+    start_serving(f, (struct ws_options){.max_queue = 512 * KIB}, "/room",
+                  (struct ws_handlers){.on_open = join_room});
     for (int i = 1; i <= 2; i++) {
         struct raw_client *slow = slow_upgraded(f, "/room");
 
@@ -656,16 +644,14 @@ static void exhausted_memory_does_not_undo_what_was_sent(void **state)
     size_t max_memory = 256 * KIB;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.max_memory = max_memory});
-    serve(f, "/both",
-          (struct ws_handlers){
-              .on_open = prepare_something, .on_message = send_both, .on_close = release_it});
-    run(f);
+    start_serving(f, (struct ws_options){.max_memory = max_memory}, "/both",
+                  (struct ws_handlers){.on_open = prepare_something,
+                                       .on_message = send_both,
+                                       .on_close = release_it});
     c = upgraded(f, "/both");
     on_loop(f, leave_little_memory, &max_memory);
     for (int i = 0; i < 3; i++) {
-        raw_send_message(c, "reply");
-        raw_expect_message(c, "reply");
+        raw_expect_echo(c, "reply");
         raw_expect_message(c, "ready!");
     }
     assert_int_equal(f->seen.result[0], WS_SENT);
@@ -873,8 +859,7 @@ static void dripping_request_ends_at_the_handshake_timeout(void **state)
     raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 900\r\n\r\n");
     expect_drip_ends(c, "body", begun);
     c = client(f, "nothing at all");
-    if (!raw_gone_within(c, PATIENCE_MS))
-        raw_fail(c, "still open");
+    expect_end(c);
     wait_connections(f, 0);
 }
 
@@ -941,8 +926,7 @@ static void silent_peer_is_pinged_and_dropped(void **state)
     start(f, (struct ws_options){.ping_interval_ms = 50, .ping_timeout_ms = 50});
     c = upgraded(f, "/echo");
     raw_expect_frame(c, RAW_PING, "", 0);
-    if (!raw_gone_within(c, PATIENCE_MS))
-        raw_fail(c, "still open");
+    expect_end(c);
     expect_on_close(f, 1, WS_CLOSE_ABNORMAL);
     wait_connections(f, 0);
 }
@@ -978,8 +962,7 @@ static bool talk(struct raw_client *c, int interval_ms)
         if (raw_now_ms() - last > interval_ms / 2)
             return false;
         last = raw_now_ms();
-        raw_send_message(c, "x");
-        raw_expect_message(c, "x"); /* and no ping */
+        raw_expect_echo(c, "x"); /* and no ping */
         sleep_ms(5);
     }
     return true;
@@ -1032,9 +1015,8 @@ static void response_goes_out_as_long_as_the_client_takes_it(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.handshake_timeout_ms = 500, .close_timeout_ms = 500});
-    serve(f, "/big", (struct ws_handlers){.on_request = respond_big});
-    run(f);
+    start_serving(f, (struct ws_options){.handshake_timeout_ms = 500, .close_timeout_ms = 500},
+                  "/big", (struct ws_handlers){.on_request = respond_big});
     for (size_t i = 0; i < COUNT(requests); i++) {
         int rcvbuf = 64 * KIB;
 
@@ -1043,8 +1025,7 @@ static void response_goes_out_as_long_as_the_client_takes_it(void **state)
         raw_send_text(c, requests[i]);
         expect_slowly(c, 8 * MIB, 64 * KIB, 10); /* the head makes it a little more */
     }
-    c = unconnected(f);
-    raw_connect_slow(c, f->port);
+    c = slow_client(f, NULL);
     raw_send_text(c, requests[0]); /* and this one takes nothing at all */
     raw_close(&f->clients[0]);
     raw_close(&f->clients[1]);
@@ -1068,9 +1049,8 @@ static void what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it(v
     int rcvbuf = 64 * KIB;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.close_timeout_ms = 500});
-    serve(f, "/big", (struct ws_handlers){.on_message = send_big_and_close});
-    run(f);
+    start_serving(f, (struct ws_options){.close_timeout_ms = 500}, "/big",
+                  (struct ws_handlers){.on_message = send_big_and_close});
     c = upgraded(f, "/big");
     setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof rcvbuf);
     raw_send_frame(c, RAW_BINARY, "go", 2);
@@ -1081,6 +1061,19 @@ static void what_was_sent_before_a_close_goes_out_as_long_as_the_peer_takes_it(v
     raw_close(&f->clients[0]);
     wait_connections(f, 0);
     assert_int_equal(stats(f).buffered, 0);
+}
+
+/* A server, and a slow reader that has said something to /block: when it is "" a block comes. */
+static struct raw_client *start_block(struct fixture *f, struct ws_options options,
+                                      const char *said)
+{
+    struct raw_client *c;
+
+    start_serving(f, options, "/block", (struct ws_handlers){.on_message = send_block});
+    c = slow_upgraded(f, "/block");
+    raw_send_frame(c, RAW_BINARY, said, strlen(said));
+    wait_until(f, &f->seen.messages, 1, "messages");
+    return c;
 }
 
 enum { BLOCKS = 8 };
@@ -1100,12 +1093,7 @@ static void closes_that_cross_lose_no_data(void **state)
     struct raw_client *c;
 
     assert_non_null(zeros);
-    create(f, (struct ws_options){0});
-    serve(f, "/block", (struct ws_handlers){.on_message = send_block});
-    run(f);
-    c = slow_upgraded(f, "/block");
-    raw_send_frame(c, RAW_BINARY, "hello", 5);
-    wait_until(f, &f->seen.messages, 1, "messages");
+    c = start_block(f, (struct ws_options){0}, "hello");
     on_loop(f, send_blocks_and_close, zeros);
     assert_int_equal(f->seen.result[0], 0);
     raw_send_frame(c, RAW_BINARY_PART, "too late", 8);
@@ -1123,12 +1111,7 @@ static void answer_of_who_reads_all_before_it_counts(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.close_timeout_ms = 2000});
-    serve(f, "/block", (struct ws_handlers){.on_message = send_block});
-    run(f);
-    c = slow_upgraded(f, "/block");
-    raw_send_frame(c, RAW_BINARY, "", 0);
-    wait_until(f, &f->seen.messages, 1, "messages");
+    c = start_block(f, (struct ws_options){.close_timeout_ms = 2000}, "");
     on_loop(f, close_conn, &(unsigned){1000});
     expect_slowly(c, 10 + MIB, 16 * KIB, 60); /* all of it is in the socket */
     raw_expect_close(c, 1000);
@@ -1144,11 +1127,9 @@ static void trickle_buys_no_time_for_last_words(void **state)
     int64_t begun;
     char sink[KIB];
 
-    create(f, (struct ws_options){.close_timeout_ms = 1000});
-    serve(f, "/big", (struct ws_handlers){.on_request = respond_big});
-    run(f);
-    c = unconnected(f);
-    raw_connect_slow(c, f->port);
+    start_serving(f, (struct ws_options){.close_timeout_ms = 1000}, "/big",
+                  (struct ws_handlers){.on_request = respond_big});
+    c = slow_client(f, NULL);
     raw_send_text(c, "GET /big HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
     begun = raw_now_ms();
     if (!raw_readable_within(c, PATIENCE_MS))
@@ -1191,12 +1172,7 @@ static void peer_that_empties_a_socket_buffer_is_not_taken_for_a_silent_one(void
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.ping_interval_ms = 200, .ping_timeout_ms = 2000});
-    serve(f, "/block", (struct ws_handlers){.on_message = send_block});
-    run(f);
-    c = slow_upgraded(f, "/block");
-    raw_send_frame(c, RAW_BINARY, "", 0);
-    wait_until(f, &f->seen.messages, 1, "messages");
+    c = start_block(f, (struct ws_options){.ping_interval_ms = 200, .ping_timeout_ms = 2000}, "");
     on_loop(f, note_queued, NULL);
     if (f->seen.result[0] != 0)
         print_message("%d bytes are not in the socket\n", f->seen.result[0]);
@@ -1212,9 +1188,8 @@ static void hung_peer_is_dropped_though_others_speak_to_it(void **state)
         .room = ws_str("room"), .data = (const uint8_t *)"news", .len = 4, .recipients = 1};
     int64_t begun = raw_now_ms();
 
-    create(f, (struct ws_options){.ping_interval_ms = 50, .ping_timeout_ms = 50});
-    serve(f, "/room", (struct ws_handlers){.on_open = join_room});
-    run(f);
+    start_serving(f, (struct ws_options){.ping_interval_ms = 50, .ping_timeout_ms = 50}, "/room",
+                  (struct ws_handlers){.on_open = join_room});
     upgraded(f, "/room");
     wait_until(f, &f->seen.opened, 1, "calls of on_open");
     while (p.recipients == 1) {

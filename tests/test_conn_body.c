@@ -62,14 +62,12 @@ static void see_abort(struct ws_conn *c)
 
 static void start_door(struct fixture *f, struct ws_options options)
 {
-    create(f, options);
-    serve(f, "/door",
-          (struct ws_handlers){.on_head = see_head,
-                               .on_request = see_request,
-                               .on_refuse = see_refusal,
-                               .on_abort = see_abort,
-                               .max_message = 1000});
-    run(f);
+    start_serving(f, options, "/door",
+                  (struct ws_handlers){.on_head = see_head,
+                                       .on_request = see_request,
+                                       .on_refuse = see_refusal,
+                                       .on_abort = see_abort,
+                                       .max_message = 1000});
 }
 
 /* Wait until the words in seen.text are these, and begin anew. */
@@ -88,6 +86,17 @@ static void expect_calls(struct fixture *f, const char *label, const char *words
     lock(f);
     f->seen.text[0] = '\0';
     unlock(f);
+}
+
+/* A response with this header, and the end of the connection. */
+static void expect_last_answer(struct raw_client *c, int status, const char *name,
+                               const char *value)
+{
+    struct raw_response r;
+
+    raw_expect_status(c, &r, status);
+    assert_true(raw_header_is(&r, name, value));
+    raw_expect_eof(c);
 }
 
 static void head_is_told_before_the_body_comes(void **state)
@@ -193,23 +202,18 @@ static void answer_to_a_head_without_a_body_to_come_is_one_of_many(void **state)
 static void answer_to_a_head_obeys_connection_close(void **state)
 {
     struct fixture *f = *state;
-    struct raw_response r;
     struct raw_client *c;
 
     start_door(f, (struct ws_options){0});
     c = client(f, "close");
     raw_send_text(c, "GET /door?no HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
-    raw_expect_status(c, &r, 403);
-    assert_true(raw_header_is(&r, "Connection", "close"));
-    raw_expect_eof(c);
+    expect_last_answer(c, 403, "Connection", "close");
     expect_calls(f, "close", "head ");
     c = client(f, "close, with a body");
     raw_send_text(c, POST_DOOR("") "Connection: close\r\nContent-Length: 4\r\n\r\n");
     expect_calls(f, "close, with a body", "head ");
     raw_send_text(c, "body");
-    raw_expect_status(c, &r, 200);
-    assert_true(raw_header_is(&r, "Connection", "close"));
-    raw_expect_eof(c);
+    expect_last_answer(c, 200, "Connection", "close");
 }
 
 /* A client that sends all before it reads: it gets its answer, and no RST overtakes that. */
@@ -217,7 +221,6 @@ static void upload_that_nobody_wants_is_discarded(void **state)
 {
     struct fixture *f = *state;
     uint8_t *body = make_payload(8 * MIB, false);
-    struct raw_response r;
     struct raw_client *c;
 
     start_door(f, (struct ws_options){0});
@@ -225,8 +228,7 @@ static void upload_that_nobody_wants_is_discarded(void **state)
     raw_send_text(c, POST_DOOR("?no") "Content-Length: 8388608\r\n\r\n");
     raw_send(c, body, 8 * MIB);
     assert_int_equal(stats(f).buffered, 0);
-    raw_expect_status(c, &r, 403);
-    raw_expect_eof(c);
+    expect_last_response(c, 403);
     expect_calls(f, "8 MiB", "head ");
     free(body);
 }
@@ -261,7 +263,6 @@ static void request_may_be_answered_while_its_body_comes(void **state)
         POST_DOOR("") CHUNKED "a\r\nbody",
     };
     struct fixture *f = *state;
-    struct raw_response r;
 
     start_door(f, (struct ws_options){0});
     for (size_t i = 0; i < COUNT(requests); i++) {
@@ -271,9 +272,7 @@ static void request_may_be_answered_while_its_body_comes(void **state)
         expect_calls(f, requests[i], "head ");
         on_loop(f, respond_now, NULL);
         raw_send_text(c, "behind");
-        raw_expect_status(c, &r, 409);
-        assert_true(raw_header_is(&r, "Connection", "close"));
-        raw_expect_eof(c);
+        expect_last_answer(c, 409, "Connection", "close");
         assert_int_equal(f->seen.result[3], WS_ERR_CLOSED);
         raw_close(c);
         wait_connections(f, 0);
@@ -401,15 +400,12 @@ static void refusal_that_nobody_words_is_a_line_of_text(void **state)
 static void body_that_never_comes_is_refused_with_408(void **state)
 {
     struct fixture *f = *state;
-    struct raw_response r;
     struct raw_client *c;
 
     start_door(f, (struct ws_options){.message_timeout_ms = 1000});
     c = client(f, "half a body");
     raw_send_text(c, POST_DOOR("?own") "Content-Length: 4\r\n\r\nbo");
-    raw_expect_status(c, &r, 408);
-    assert_true(raw_header_is(&r, "X-Mark", "1"));
-    raw_expect_eof(c);
+    expect_last_answer(c, 408, "X-Mark", "1");
     expect_calls(f, "half a body", "head refuse-408 ");
 }
 
@@ -445,22 +441,17 @@ static void body_without_memory_is_refused_with_503(void **state)
 {
     struct fixture *f = *state;
     uint8_t *body = make_payload(1 * MIB, false);
-    struct raw_response r;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.max_memory = 256 * KIB});
-    serve(f, "/door",
-          (struct ws_handlers){.on_head = see_head,
-                               .on_request = see_request,
-                               .on_refuse = see_refusal,
-                               .on_abort = see_abort});
-    run(f);
+    start_serving(f, (struct ws_options){.max_memory = 256 * KIB}, "/door",
+                  (struct ws_handlers){.on_head = see_head,
+                                       .on_request = see_request,
+                                       .on_refuse = see_refusal,
+                                       .on_abort = see_abort});
     c = client(f, "1 MiB");
     raw_send_text(c, POST_DOOR("?own") "Content-Length: 1048576\r\n\r\n");
     raw_send(c, body, 1 * MIB);
-    raw_expect_status(c, &r, 503);
-    assert_true(raw_header_is(&r, "X-Mark", "1"));
-    raw_expect_eof(c);
+    expect_last_answer(c, 503, "X-Mark", "1");
     expect_calls(f, "1 MiB", "head refuse-503 ");
     raw_close(c);
     wait_connections(f, 0);
@@ -475,18 +466,15 @@ static void head_may_be_all_that_an_endpoint_answers_to(void **state)
     struct raw_response r;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(
-        f, "/door",
+    start_serving(
+        f, (struct ws_options){0}, "/door",
         (struct ws_handlers){.on_head = see_head, .on_refuse = see_refusal, .on_abort = see_abort});
-    run(f);
     c = client(f, "answered");
     raw_send_text(c, "GET /door?no HTTP/1.1\r\n" HOST "\r\n");
     raw_expect_status(c, &r, 403);
     expect_calls(f, "answered", "head ");
     raw_send_text(c, POST_DOOR("") "Content-Length: 4\r\n\r\n");
-    raw_expect_status(c, &r, 426);
-    raw_expect_eof(c);
+    expect_last_response(c, 426);
     expect_calls(f, "left", "head refuse-426 abort ");
     c = client(f, "left, without a body");
     raw_send_text(c, "GET /door?own HTTP/1.1\r\n" HOST "\r\n");

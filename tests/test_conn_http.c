@@ -142,7 +142,6 @@ static void refused_handshake_gets_its_status_and_is_closed(void **state)
 static void nothing_behind_a_refused_request_is_answered(void **state)
 {
     struct fixture *f = *state;
-    struct raw_response r;
 
     start(f, (struct ws_options){0});
     for (size_t i = 0; i < COUNT(refusals); i++) {
@@ -152,8 +151,7 @@ static void nothing_behind_a_refused_request_is_answered(void **state)
         raw_bytes_text(&f->out, refusals[i].request);
         raw_bytes_text(&f->out, "GET /http HTTP/1.1\r\n" HOST "\r\n");
         raw_send_bytes(c, &f->out);
-        raw_expect_status(c, &r, refusals[i].status);
-        raw_expect_eof(c);
+        expect_last_response(c, refusals[i].status);
         raw_close(c);
     }
     assert_int_equal(f->seen.requests, 0);
@@ -182,10 +180,8 @@ static void plain_get_of_a_websocket_path_gets_426(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "plain GET");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "plain GET");
     raw_send_text(c, GET HOST "\r\n");
     raw_expect_status(c, &r, 426);
     assert_true(raw_header_is(&r, "Upgrade", "websocket"));
@@ -204,7 +200,6 @@ static void heads_over_the_limits_are_refused(void **state)
 {
     struct fixture *f = *state;
     struct raw_client *c;
-    struct raw_response r;
     char *big = (char *)make_payload(20000, true);
     static const struct {
         const char *label, *before;
@@ -226,8 +221,7 @@ static void heads_over_the_limits_are_refused(void **state)
         raw_bytes_text(&f->out, rows[i].after);
         c = client(f, rows[i].label);
         raw_send_bytes(c, &f->out);
-        raw_expect_status(c, &r, rows[i].status);
-        raw_expect_eof(c);
+        expect_last_response(c, rows[i].status);
         raw_close(c);
     }
     free(big);
@@ -238,8 +232,7 @@ static void heads_over_the_limits_are_refused(void **state)
     raw_bytes_text(&f->out, UPGRADE KEY VERSION "\r\n");
     c = client(f, "2000 fields");
     raw_send_bytes(c, &f->out);
-    raw_expect_status(c, &r, 431);
-    raw_expect_eof(c);
+    expect_last_response(c, 431);
 }
 
 struct origin {
@@ -360,9 +353,7 @@ static void endpoint_may_let_local_files_in(void **state)
 {
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/echo", (struct ws_handlers){.local_files = true});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/echo", (struct ws_handlers){.local_files = true});
     try_origin(f, &(struct origin){"example.com", "file://", 101});
     try_origin(f, &(struct origin){"example.com", "null", 403});
 }
@@ -405,8 +396,7 @@ static void legal_handshakes_of_any_form_are_accepted(void **state)
             raw_fail(c, "an extension was accepted: %s", r.head);
         if (raw_header(&r, "Sec-WebSocket-Protocol", value, sizeof value))
             raw_fail(c, "a subprotocol was chosen: %s", r.head);
-        raw_send_message(c, "hi");
-        raw_expect_message(c, "hi");
+        raw_expect_echo(c, "hi");
         raw_close(c);
     }
 }
@@ -459,9 +449,7 @@ static void subprotocol_is_our_first_that_was_offered(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct raw_client *c = client(f, rows[i].offer);
 
-        f->out.len = 0;
-        raw_bytes_upgrade(&f->out, "/chat", rows[i].offer);
-        raw_send_bytes(c, &f->out);
+        raw_send_upgrade(c, "/chat", rows[i].offer);
         raw_expect_upgraded(c, &r);
         if (!raw_header(&r, "Sec-WebSocket-Protocol", found, sizeof found))
             found[0] = '\0';
@@ -521,8 +509,7 @@ static void frames_in_the_segment_of_the_handshake_are_served(void **state)
     raw_bytes_frame(&f->out, RAW_TEXT, "early", 5);
     c = client(f, "frames behind a refused handshake");
     raw_send_bytes(c, &f->out);
-    raw_expect_status(c, &r, 404);
-    raw_expect_eof(c);
+    expect_last_response(c, 404);
 }
 
 static void refuse_strangers(struct ws_conn *c, const struct ws_request *req)
@@ -547,23 +534,19 @@ static void application_accepts_and_refuses_upgrades(void **state)
     struct raw_response r;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/door",
-          (struct ws_handlers){
-              .on_upgrade = refuse_strangers, .on_message = echo, .subprotocols = chat_versions});
-    run(f);
-    raw_bytes_upgrade(&f->out, "/door?token=stranger", "");
+    start_serving(f, (struct ws_options){0}, "/door",
+                  (struct ws_handlers){.on_upgrade = refuse_strangers,
+                                       .on_message = echo,
+                                       .subprotocols = chat_versions});
     c = client(f, "a stranger");
-    raw_send_bytes(c, &f->out);
+    raw_send_upgrade(c, "/door?token=stranger", "");
     raw_expect_status(c, &r, 401);
     assert_true(raw_header_is(&r, "WWW-Authenticate", "Bearer"));
     assert_int_equal(r.body_len, 11);
     raw_expect_eof(c);
 
-    f->out.len = 0;
-    raw_bytes_upgrade(&f->out, "/door?token=friend", offer);
     c = client(f, "a friend");
-    raw_send_bytes(c, &f->out);
+    raw_send_upgrade(c, "/door?token=friend", offer);
     raw_expect_upgraded(c, &r);
     assert_true(raw_header_is(&r, "X-Mark", "1"));
     assert_true(raw_header_is(&r, "Sec-WebSocket-Protocol", "chat.v1"));
@@ -572,10 +555,8 @@ static void application_accepts_and_refuses_upgrades(void **state)
     assert_int_equal(f->seen.result[1], WS_ERR_INVALID);
     assert_int_equal(f->seen.result[2], 0);
 
-    f->out.len = 0;
-    raw_bytes_upgrade(&f->out, "/door", offer);
     c = client(f, "on the server's terms");
-    raw_send_bytes(c, &f->out);
+    raw_send_upgrade(c, "/door", offer);
     raw_expect_upgraded(c, &r);
     assert_true(raw_header_is(&r, "Sec-WebSocket-Protocol", "chat.v2"));
 }
@@ -600,19 +581,14 @@ static void refusal_with_a_mistake_is_still_a_refusal(void **state)
         int status;
     } rows[] = {{"/door?header", 500}, {"/door?status", 500}, {"/door?again", 401}};
     struct fixture *f = *state;
-    struct raw_response r;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/door", (struct ws_handlers){.on_upgrade = refuse_badly});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/door",
+                  (struct ws_handlers){.on_upgrade = refuse_badly});
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct raw_client *c = client(f, rows[i].target);
 
-        f->out.len = 0;
-        raw_bytes_upgrade(&f->out, rows[i].target, "");
-        raw_send_bytes(c, &f->out);
-        raw_expect_status(c, &r, rows[i].status);
-        raw_expect_eof(c);
+        raw_send_upgrade(c, rows[i].target, "");
+        expect_last_response(c, rows[i].status);
         assert_int_equal(f->seen.result[0], WS_ERR_INVALID);
         raw_close(c);
     }
@@ -644,8 +620,7 @@ static void handshake_needs_no_queue(void **state)
     start(f, (struct ws_options){.max_queue = 10, .max_memory = max_memory});
     on_loop(f, leave_no_memory, &max_memory);
     c = upgraded(f, "/echo");
-    raw_send_message(c, "more than ten bytes");
-    raw_expect_message(c, "more than ten bytes");
+    raw_expect_echo(c, "more than ten bytes");
 }
 
 static void connection_may_be_closed_in_on_upgrade(void **state)
@@ -654,9 +629,8 @@ static void connection_may_be_closed_in_on_upgrade(void **state)
     struct raw_response r;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/brief", (struct ws_handlers){.on_upgrade = accept_and_close});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/brief",
+                  (struct ws_handlers){.on_upgrade = accept_and_close});
     c = client(f, "brief");
     raw_bytes_upgrade(&f->out, "/brief", "");
     raw_bytes_frame(&f->out, RAW_TEXT, "early", 5);
@@ -709,9 +683,8 @@ static void open_sees_the_request_of_its_endpoint(void **state)
     assert_int_equal(ws_server_handle(f->server, "nowhere", &(struct ws_handlers){0}),
                      WS_ERR_INVALID);
     run(f);
-    raw_bytes_upgrade(&f->out, "/echo/deep/%20x?a=1&b", "User-Agent: me\r\n");
     c = client(f, "the longest prefix");
-    raw_send_bytes(c, &f->out);
+    raw_send_upgrade(c, "/echo/deep/%20x?a=1&b", "User-Agent: me\r\n");
     raw_expect_upgraded(c, &r);
     wait_until(f, &f->seen.opened, 1, "calls of on_open");
     assert_string_equal(f->seen.text, "/echo/deep/%20x|a=1&b|me|127.0.0.1:");
@@ -748,11 +721,9 @@ static void request_body_up_to_the_limit_is_taken(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
     uint8_t *body = make_payload(1000, true);
+    struct raw_client *c = start_with_client(f, "a body of 1000 bytes");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "a body of 1000 bytes");
     raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n");
     raw_send(c, body, 1000);
     raw_expect_status(c, &r, 200);
@@ -765,10 +736,8 @@ static void requests_share_a_connection(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "keep-alive");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "keep-alive");
     for (int i = 0; i < 3; i++) {
         raw_send_text(c, "GET /http/a?b=c HTTP/1.1\r\n" HOST "\r\n");
         expect_body(c, "GET /http/a?b=c []");
@@ -783,8 +752,7 @@ static void requests_share_a_connection(void **state)
     raw_send_bytes(c, &f->out);
     expect_body(c, "GET /http? []");
     raw_expect_upgraded(c, &r);
-    raw_send_message(c, "hi");
-    raw_expect_message(c, "hi");
+    raw_expect_echo(c, "hi");
 }
 
 /* RFC 9110 §9.3.7. A body that came with it is not taken for the next request. */
@@ -799,10 +767,8 @@ static void options_of_the_server_itself_get_204(void **state)
     };
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "OPTIONS *, kept alive");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "OPTIONS *, kept alive");
     raw_send_text(c, "OPTIONS * HTTP/1.1\r\n" HOST "\r\n"
                      "OPTIONS * HTTP/1.1\r\n" HOST UPGRADE KEY VERSION "\r\n"
                      "GET /http HTTP/1.1\r\n" HOST "\r\n");
@@ -838,10 +804,8 @@ static void head_gets_the_head_alone(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "HEAD");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "HEAD");
     raw_send_text(c, "HEAD /http HTTP/1.1\r\n" HOST "\r\nGET /http HTTP/1.1\r\n" HOST "\r\n");
     raw_read_response(c, &r, true);
     assert_int_equal(r.status, 200);
@@ -876,15 +840,11 @@ static void connection_ends_when_the_client_says_so(void **state)
 static void nothing_behind_connection_close_is_answered(void **state)
 {
     struct fixture *f = *state;
-    struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "close, then another");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "close, then another");
     raw_send_text(c, "GET /http?1 HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n"
                      "GET /http?2 HTTP/1.1\r\n" HOST "\r\n");
-    raw_expect_status(c, &r, 200);
-    raw_expect_eof(c);
+    expect_last_response(c, 200);
     assert_int_equal(f->seen.requests, 1);
 }
 
@@ -892,10 +852,8 @@ static void http_1_0_client_may_ask_for_keep_alive(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "HTTP/1.0");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "HTTP/1.0");
     for (int i = 0; i < 3; i++) {
         raw_send_text(c, "GET /http HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
         raw_expect_status(c, &r, 200);
@@ -977,10 +935,8 @@ static void body_of_known_length_is_the_same_however_it_comes(void **state)
                                   "POST /http HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nno"
                                   "GET /http HTTP/1.1\r\n" HOST "\r\n";
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "bodies");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "bodies");
     for (size_t piece = sizeof request - 1; piece != 0; piece--) {
         raw_send_chunks(c, request, sizeof request - 1, piece);
         expect_body(c, "POST /http? [body]");
@@ -994,16 +950,12 @@ static void whole_body_over_the_limit_is_refused(void **state)
 {
     struct fixture *f = *state;
     uint8_t *body = make_payload(5000, true);
-    struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "5000 bytes");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "5000 bytes");
     raw_bytes_text(&f->out, "POST /http HTTP/1.1\r\n" HOST "Content-Length: 5000\r\n\r\n");
     raw_bytes_add(&f->out, body, 5000);
     raw_send_bytes(c, &f->out);
-    raw_expect_status(c, &r, 413);
-    raw_expect_eof(c);
+    expect_last_response(c, 413);
     free(body);
 }
 
@@ -1011,10 +963,8 @@ static void expectation_gets_100_continue_or_a_refusal(void **state)
 {
     struct fixture *f = *state;
     struct raw_response r;
-    struct raw_client *c;
+    struct raw_client *c = start_with_client(f, "Expect");
 
-    start(f, (struct ws_options){0});
-    c = client(f, "Expect");
     raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST
                      "Content-Length: 4\r\nExpect: 100-continue\r\n\r\n");
     raw_expect_status(c, &r, 100);
@@ -1022,8 +972,14 @@ static void expectation_gets_100_continue_or_a_refusal(void **state)
     expect_body(c, "POST /http? [body]");
     raw_send_text(c, "POST /http HTTP/1.1\r\n" HOST
                      "Content-Length: 5000\r\nExpect: 100-continue\r\n\r\n");
-    raw_expect_status(c, &r, 413);
-    raw_expect_eof(c);
+    expect_last_response(c, 413);
+}
+
+/* /late answers after "?<milliseconds>". */
+static void start_late(struct fixture *f, struct ws_options options)
+{
+    start_serving(f, options, "/late",
+                  (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
 }
 
 static void pipelined_requests_are_answered_in_order_also_late_ones(void **state)
@@ -1031,9 +987,7 @@ static void pipelined_requests_are_answered_in_order_also_late_ones(void **state
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_late(f, (struct ws_options){0});
     c = client(f, "pipelined");
     raw_send_text(c, "GET /late?60 HTTP/1.1\r\n" HOST "\r\n"
                      "GET /http HTTP/1.1\r\n" HOST "\r\n"
@@ -1078,9 +1032,8 @@ static void long_polls_answered_in_one_turn_need_no_queues(void **state)
     struct fixture *f = *state;
     struct raw_client *polls[POLLS];
 
-    create(f, (struct ws_options){0});
-    serve(f, "/poll", (struct ws_handlers){.on_request = answer_all_at_once});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/poll",
+                  (struct ws_handlers){.on_request = answer_all_at_once});
     for (int i = 0; i < POLLS; i++) {
         polls[i] = client(f, "long poll");
         raw_send_text(polls[i], i < POLLS - 1 ? "GET /poll HTTP/1.1\r\n" HOST "\r\n"
@@ -1100,9 +1053,7 @@ static void requests_behind_a_late_one_are_not_piled_up(void **state)
     struct raw_client *c;
     size_t sent;
 
-    create(f, (struct ws_options){.max_memory = 4 * MIB});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_late(f, (struct ws_options){.max_memory = 4 * MIB});
     c = client(f, "many behind a late one");
     raw_bytes_text(&f->out, "GET /late?500 HTTP/1.1\r\n" HOST "\r\n");
     for (int i = 0; i < REQUESTS; i++)
@@ -1124,9 +1075,7 @@ static void bytes_behind_the_last_request_are_not_piled_up(void **state)
     struct raw_client *c;
     uint8_t *more = make_payload(8 * MIB, false);
 
-    create(f, (struct ws_options){0});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_late(f, (struct ws_options){0});
     c = client(f, "goes on behind Connection: close");
     raw_send_text(c, "GET /late?50 HTTP/1.1\r\n" HOST "Connection: close\r\n\r\nand more");
     expect_body(c, "50");
@@ -1143,9 +1092,7 @@ static void body_of_a_late_request_is_not_kept(void **state)
     struct raw_client *c;
     uint8_t *body = make_payload(1 * MIB, false);
 
-    create(f, (struct ws_options){0});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_late(f, (struct ws_options){0});
     c = client(f, "late, with a body");
     raw_send_text(c, "POST /late?60000 HTTP/1.1\r\n" HOST "Content-Length: 1048576\r\n\r\n");
     raw_send(c, body, 1 * MIB);
@@ -1159,9 +1106,7 @@ static void late_answer_has_no_handshake_deadline(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){.handshake_timeout_ms = 500});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_late(f, (struct ws_options){.handshake_timeout_ms = 500});
     c = client(f, "late");
     raw_send_text(c, "GET /late?700 HTTP/1.1\r\n" HOST "\r\n");
     expect_body(c, "700");
@@ -1173,9 +1118,7 @@ static void client_that_leaves_a_late_request_aborts_it(void **state)
     struct raw_client *c;
     int64_t before;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_late(f, (struct ws_options){0});
     for (int i = 1; i <= 3; i++) {
         c = client(f, "leaves");
         raw_send_text(c, "GET /late?60000 HTTP/1.1\r\n" HOST "\r\n");
@@ -1210,9 +1153,7 @@ static void request_dropped_for_lack_of_memory_is_aborted(void **state)
     struct raw_response r;
     uint8_t *payload = make_payload(100 * KIB, false);
 
-    create(f, (struct ws_options){.max_memory = max_memory});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_late(f, (struct ws_options){.max_memory = max_memory});
     late = client(f, "late");
     raw_send_text(late, "GET /late?100000 HTTP/1.1\r\n" HOST "\r\n");
     wait_until(f, &f->seen.requests, 1, "requests");
@@ -1231,9 +1172,8 @@ static void half_closed_client_gets_its_late_answer(void **state)
     struct raw_client *c;
     int64_t before;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/late",
+                  (struct ws_handlers){.on_request = take_late});
     c = client(f, "half-closed");
     raw_send_text(c, "GET /late?150 HTTP/1.1\r\n" HOST "\r\n");
     raw_half_close(c);
@@ -1283,9 +1223,8 @@ static void response_headers_cannot_be_injected(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/inject", (struct ws_handlers){.on_request = respond_with_injections});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/inject",
+                  (struct ws_handlers){.on_request = respond_with_injections});
     c = client(f, "inject");
     raw_send_text(c, "GET /inject HTTP/1.1\r\n" HOST "\r\n");
     expect_body(c, "clean");
@@ -1308,9 +1247,8 @@ static void not_modified_has_no_body(void **state)
     struct raw_response r;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/304", (struct ws_handlers){.on_request = respond_not_modified});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/304",
+                  (struct ws_handlers){.on_request = respond_not_modified});
     c = client(f, "304");
     raw_send_text(c, "GET /304 HTTP/1.1\r\n" HOST "\r\nGET /http HTTP/1.1\r\n" HOST "\r\n");
     raw_expect_status(c, &r, 304);
@@ -1339,9 +1277,8 @@ static void upgrade_that_the_application_requires_is_named_in_connection(void **
     struct raw_response r;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/426", (struct ws_handlers){.on_request = require_upgrade});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/426",
+                  (struct ws_handlers){.on_request = require_upgrade});
     c = client(f, "426");
     for (size_t i = 0; i < COUNT(rows); i++) {
         raw_send_text(c, rows[i].request);

@@ -32,10 +32,8 @@ static void messages_of_all_sizes_come_back(void **state)
                                    127,   128,    1000,        65534,   65535,        65536,
                                    65537, 100000, 1 * MIB - 1, 1 * MIB, 16 * MIB - 1, 16 * MIB};
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     for (size_t i = 0; i < COUNT(sizes); i++) {
         expect_echo_of_size(c, &f->out, sizes[i], true);
         expect_echo_of_size(c, &f->out, sizes[i], false);
@@ -53,10 +51,8 @@ static void every_masking_key_is_applied(void **state)
     static const uint8_t zero_key[] = {0x81, 0x82, 0, 0, 0, 0, 'h', 'i'};
     static const uint8_t other_key[] = {0x81, 0x82, 0xff, 0x01, 0x80, 0x7f, 'h' ^ 0xff, 'i' ^ 0x01};
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_send(c, zero_key, sizeof zero_key);
     raw_expect_message(c, "hi");
     raw_send(c, other_key, sizeof other_key);
@@ -132,9 +128,8 @@ static void protocol_violation_fails_the_connection(void **state)
 {
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/sink", (struct ws_handlers){.on_message = count_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/sink",
+                  (struct ws_handlers){.on_message = count_message});
     for (size_t i = 0; i < COUNT(violations); i++)
         try_attack(f, &violations[i]);
     expect_well(f);
@@ -170,9 +165,8 @@ static void bad_utf8_fails_at_the_first_impossible_byte(void **state)
 {
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/sink", (struct ws_handlers){.on_message = count_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/sink",
+                  (struct ws_handlers){.on_message = count_message});
     for (size_t i = 0; i < COUNT(bad_texts); i++)
         try_attack(f, &bad_texts[i]);
     assert_int_equal(f->seen.messages, 0);
@@ -187,9 +181,8 @@ static void violations_are_seen_byte_by_byte(void **state)
     } tables[] = {{violations, COUNT(violations)}, {bad_texts, COUNT(bad_texts)}};
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/sink", (struct ws_handlers){.on_message = count_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/sink",
+                  (struct ws_handlers){.on_message = count_message});
     for (size_t t = 0; t < COUNT(tables); t++) {
         for (size_t i = 0; i < tables[t].count; i++) {
             const struct attack *a = &tables[t].rows[i];
@@ -208,10 +201,8 @@ static void characters_may_be_split_between_fragments(void **state)
 {
     static const char text[] = "\xce\xba\xe1\xbd\xb9\xf0\x9f\x90\x9f\xf4\x8f\xbf\xbf\xee\x80\x80";
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     for (size_t i = 0; i < sizeof text - 1; i++)
         raw_bytes_frame(&f->out, i == 0 ? RAW_TEXT_PART : RAW_CONTINUATION_PART, text + i, 1);
     raw_bytes_frame(&f->out, RAW_CONTINUATION, "", 0);
@@ -268,10 +259,8 @@ static void announced_bytes_take_no_memory(void **state)
 static void fragments_may_have_control_frames_between_them(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_frame(&f->out, RAW_TEXT_PART, "frag", 4);
     raw_bytes_frame(&f->out, RAW_PING, "one", 3);
     raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "", 0);
@@ -297,11 +286,9 @@ static void fragments_may_have_control_frames_between_them(void **state)
 static void message_of_65536_fragments_comes_back(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
     uint8_t *payload = make_payload(65536, false);
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_frame(&f->out, RAW_BINARY_PART, payload, 1);
     for (size_t i = 1; i < 65535; i++)
         raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, payload + i, 1);
@@ -324,9 +311,8 @@ static void empty_message_has_data_also_in_fragments(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/empty", (struct ws_handlers){.on_message = note_whether_there_is_data});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/empty",
+                  (struct ws_handlers){.on_message = note_whether_there_is_data});
     c = upgraded(f, "/empty");
     raw_send_frame(c, RAW_TEXT_PART, "", 0);
     raw_send_frame(c, RAW_CONTINUATION, "", 0);
@@ -337,10 +323,8 @@ static void empty_message_has_data_also_in_fragments(void **state)
 static void empty_fragments_without_end_are_cut_off(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_frame(&f->out, RAW_TEXT_PART, "", 0);
     for (int i = 0; i < 60000; i++)
         raw_bytes_frame(&f->out, RAW_CONTINUATION_PART, "", 0);
@@ -436,9 +420,8 @@ static void message_may_end_anywhere_in_the_space_it_is_received_into(void **sta
     struct fixture *f = *state;
     uint8_t *text = make_payload(1 * MIB, true);
 
-    create(f, (struct ws_options){0});
-    serve(f, "/close", (struct ws_handlers){.on_message = close_at_a_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/close",
+                  (struct ws_handlers){.on_message = close_at_a_message});
     for (size_t i = 0; i < 3 * COUNT(lengths); i++) {
         size_t len = lengths[i / 3];
         size_t first =
@@ -467,11 +450,9 @@ static void message_may_end_anywhere_in_the_space_it_is_received_into(void **sta
 static void pipelined_messages_come_back_in_order(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
     char text[32];
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     for (int i = 0; i < 1000; i++) {
         snprintf(text, sizeof text, "message %d", i);
         raw_bytes_frame(&f->out, RAW_TEXT, text, strlen(text));
@@ -553,9 +534,8 @@ static void burst_of_one_callback_is_no_sign_of_a_slow_reader(void **state)
     struct fixture *f = *state;
     uint8_t text[BURST_SIZE];
 
-    create(f, (struct ws_options){.max_queue = 10000});
-    serve(f, "/burst", (struct ws_handlers){.on_open = join_room, .on_message = send_burst});
-    run(f);
+    start_serving(f, (struct ws_options){.max_queue = 10000}, "/burst",
+                  (struct ws_handlers){.on_open = join_room, .on_message = send_burst});
     for (size_t way = 0; way < COUNT(ways); way++) {
         struct raw_client *c = upgraded(f, "/burst");
         struct raw_frame last;
@@ -630,19 +610,16 @@ static void ping_is_answered_with_its_own_payload(void **state)
 {
     static const size_t sizes[] = {0, 1, 124, 125};
     struct fixture *f = *state;
-    struct raw_client *c;
     uint8_t *payload = make_payload(125, false);
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     for (size_t i = 0; i < COUNT(sizes); i++) {
         raw_send_frame(c, RAW_PING, payload, sizes[i]);
         raw_expect_frame(c, RAW_PONG, payload, sizes[i]);
     }
     free(payload);
     raw_send_frame(c, RAW_PONG, "unsolicited", 11);
-    raw_send_message(c, "fine");
-    raw_expect_message(c, "fine");
+    raw_expect_echo(c, "fine");
 }
 
 static void echo_or_close(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
@@ -660,9 +637,8 @@ static void pong_that_waits_leaves_before_a_close(void **state)
     uint8_t *payload = make_payload(8 * MIB, false);
     struct raw_client *c;
 
-    create(f, (struct ws_options){.high_water = 16 * MIB});
-    serve(f, "/till", (struct ws_handlers){.on_message = echo_or_close});
-    run(f);
+    start_serving(f, (struct ws_options){.high_water = 16 * MIB}, "/till",
+                  (struct ws_handlers){.on_message = echo_or_close});
     c = slow_upgraded(f, "/till");
     raw_send_frame(c, RAW_BINARY, payload, 8 * MIB);
     raw_send_frame(c, RAW_PING, "still there?", 12);
@@ -706,10 +682,8 @@ static void close_code_is_echoed_when_it_is_valid(void **state)
 static void close_of_code_zero_is_a_violation(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_send_frame(c, RAW_CLOSE, "\0\0", 2);
     raw_expect_closed(c, 1002);
 }
@@ -717,10 +691,8 @@ static void close_of_code_zero_is_a_violation(void **state)
 static void empty_close_is_answered_by_an_empty_close(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_send_close(c, 0);
     raw_expect_closed(c, 0);
     expect_on_close(f, 1, WS_CLOSE_NO_STATUS);
@@ -732,11 +704,9 @@ static void close_reason_reaches_the_application_and_is_echoed(void **state)
     static const char euro[] = "\x0f\xa1"
                                "enough \xe2\x82\xac"; /* 4001 */
     struct fixture *f = *state;
-    struct raw_client *c;
     char longest[126] = "\x03\xe8"; /* 1000 */
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_send_frame(c, RAW_CLOSE, euro, sizeof euro - 1);
     raw_expect_frame(c, RAW_CLOSE, euro, sizeof euro - 1);
     raw_expect_eof(c);
@@ -756,10 +726,8 @@ static void close_reason_reaches_the_application_and_is_echoed(void **state)
 static void data_after_close_is_ignored(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_frame(&f->out, RAW_TEXT, "before", 6);
     raw_bytes_close(&f->out, 1000, "");
     raw_bytes_frame(&f->out, RAW_TEXT, "after", 5);
@@ -776,10 +744,8 @@ static void data_after_close_is_ignored(void **state)
 static void data_after_a_violation_is_ignored(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     raw_bytes_add(&f->out, "\x83\x80" MASK, 6);
     for (int i = 0; i < 1000; i++)
         raw_bytes_frame(&f->out, RAW_TEXT, "after", 5);
@@ -812,9 +778,8 @@ static void server_closes_with_the_code_of_the_application(void **state)
     struct raw_client *c;
     struct raw_frame frame;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/close", (struct ws_handlers){.on_message = close_by_order});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/close",
+                  (struct ws_handlers){.on_message = close_by_order});
     c = upgraded(f, "/close");
     raw_bytes_frame(&f->out, RAW_TEXT, "4000", 4);
     raw_bytes_frame(&f->out, RAW_TEXT, "4000", 4); /* discarded: the close has begun */
@@ -868,9 +833,8 @@ static void illegal_arguments_are_refused(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/bad", (struct ws_handlers){.on_open = try_bad_arguments});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/bad",
+                  (struct ws_handlers){.on_open = try_bad_arguments});
     c = upgraded(f, "/bad");
     raw_expect_frame(c, RAW_PING, zeros, 125);
     raw_expect_message(c, "");
@@ -928,9 +892,8 @@ static void rooms_reach_their_members_and_nobody_else(void **state)
     struct fixture *f = *state;
     struct raw_client *a, *b, *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
     a = upgraded(f, "/rooms");
     b = upgraded(f, "/rooms");
     c = upgraded(f, "/echo"); /* another endpoint, the same server */
@@ -966,9 +929,8 @@ static void rooms_without_end_are_refused(void **state)
     char name[201];
     int i = 0;
 
-    create(f, (struct ws_options){.max_memory = 512 * KIB});
-    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
-    run(f);
+    start_serving(f, (struct ws_options){.max_memory = 512 * KIB}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
     c = upgraded(f, "/rooms");
     do
         snprintf(name, sizeof name, "j%0199d", i++);
@@ -1013,9 +975,8 @@ static void closing_member_gets_no_more_of_its_room(void **state)
     struct fixture *f = *state;
     struct raw_client *closing, *other;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
     closing = upgraded(f, "/rooms");
     other = upgraded(f, "/rooms");
     order(f, closing, "jroom");
@@ -1043,9 +1004,8 @@ static void slow_member_sees_nothing_of_another_room(void **state)
     struct raw_client *slow, *other;
     uint8_t *big = make_payload(BIG, false);
 
-    create(f, (struct ws_options){0});
-    serve(f, "/rooms", (struct ws_handlers){.on_message = room_orders});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
     slow = slow_upgraded(f, "/rooms");
     other = upgraded(f, "/rooms");
     order(f, slow, "jslow");
@@ -1091,9 +1051,8 @@ static void prepared_message_reaches_each_it_is_sent_to(void **state)
     static const size_t sizes[] = {0, 5, 20000};
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/prepared", (struct ws_handlers){.on_message = prepare_and_send});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/prepared",
+                  (struct ws_handlers){.on_message = prepare_and_send});
     for (size_t i = 0; i < COUNT(sizes); i++) {
         struct raw_client *a = upgraded(f, "/prepared");
         struct raw_client *b = upgraded(f, "/prepared");
@@ -1112,6 +1071,91 @@ static void prepared_message_reaches_each_it_is_sent_to(void **state)
     assert_int_equal(f->seen.result[0], WS_SENT);
     assert_int_equal(f->seen.result[1], WS_ERR_CLOSED);
     assert_int_equal(f->seen.result[2], true);
+}
+
+/* --- the trace -------------------------------------------------------------------------------- */
+
+struct traced {
+    struct raw_bytes wire[2]; /* sent, received: header and payload of each frame */
+    char text[256];           /* a word for each frame */
+    char fault[64];
+};
+
+static void note_frame(void *arg, const struct ws_trace *t)
+{
+    struct traced *traced = arg;
+    size_t used = strlen(traced->text);
+
+    raw_bytes_add(&traced->wire[t->received], t->header, t->header_len);
+    raw_bytes_add(&traced->wire[t->received], t->payload, t->payload_len);
+    snprintf(traced->text + used, sizeof traced->text - used, "%s#%u %s%s%s%u/%llu ",
+             t->received ? "<" : ">", (unsigned)ws_conn_id(t->conn),
+             ws_opcode_name((enum ws_opcode)t->opcode), t->fin ? "" : "...", t->masked ? "*" : "",
+             t->rsv, (unsigned long long)t->len);
+    if (t->fault != NULL)
+        snprintf(traced->fault, sizeof traced->fault, "%s", t->fault);
+}
+
+static void join_and_greet(struct ws_conn *c, const struct ws_request *req)
+{
+    join_room(c, req);
+    ws_publish(ws_conn_server(c), ws_str("room"), NULL, WS_OP_TEXT, "room", 4);
+}
+
+static void expect_wire(const struct raw_bytes *wire, const void *wanted, size_t len)
+{
+    assert_int_equal(wire->len, len);
+    assert_memory_equal(wire->data, wanted, len);
+}
+
+/* Each frame is one event, whose bytes are those of the wire, whether it goes to one client or to a
+ * room, and also where it is illegal. */
+static void trace_gets_each_frame_with_its_bytes(void **state)
+{
+    static const uint8_t in[] = "\x01\x82\1\2\3\4\x69\x6b" /* "hi", not the last fragment */
+                                "\x89\x81\1\2\3\4\x3e"     /* a Ping, "?" */
+                                "\x80\x81\1\2\3\4\x20"     /* "!", the last fragment */
+                                "\xc1\x80\1\2\3\4";        /* RSV1 */
+    static const uint8_t out[] = "\x81\x04room"
+                                 "\x8a\x01?"
+                                 "\x81\x03hi!"
+                                 "\x88\x2c\x03\xea"; /* and the fault, of 42 bytes */
+    struct fixture *f = *state;
+    struct traced traced = {0};
+    struct raw_client *c;
+
+    create(f, (struct ws_options){.trace = note_frame, .trace_arg = &traced});
+    serve(f, "/room", (struct ws_handlers){.on_open = join_and_greet, .on_message = echo});
+    run(f);
+    c = upgraded(f, "/room");
+    raw_expect_message(c, "room");
+    raw_send(c, in, sizeof in - 1);
+    raw_expect_frame(c, RAW_PONG, "?", 1);
+    raw_expect_message(c, "hi!");
+    raw_expect_closed(c, 1002);
+    expect_on_close(f, 1, 1002);
+    stop_and_join(f);
+    assert_string_equal(traced.text, ">#1 TEXT0/4 <#1 TEXT...*0/2 <#1 PING*0/1 >#1 PONG0/1 "
+                                     "<#1 CONTINUATION*0/1 >#1 TEXT0/3 <#1 TEXT*4/0 "
+                                     ">#1 CLOSE0/44 ");
+    f->out.len = 0;
+    raw_bytes_add(&f->out, out, sizeof out - 1);
+    raw_bytes_text(&f->out, traced.fault);
+    expect_wire(&traced.wire[0], f->out.data, f->out.len);
+    expect_wire(&traced.wire[1], in, sizeof in - 1);
+    raw_bytes_release(&traced.wire[0]);
+    raw_bytes_release(&traced.wire[1]);
+}
+
+static void opcodes_have_names(void **state)
+{
+    static const char *const names[16] = {
+        "CONTINUATION", "TEXT", "BINARY", [8] = "CLOSE", "PING", "PONG"};
+
+    (void)state;
+    for (unsigned opcode = 0; opcode < 16; opcode++)
+        assert_string_equal(ws_opcode_name((enum ws_opcode)opcode),
+                            names[opcode] != NULL ? names[opcode] : "?");
 }
 
 #include "tests/test_conn_ws.list"

@@ -80,8 +80,7 @@ static void echo_answers_with_what_it_got(void **state)
 
     start(f, "echo");
     c = join(f, 0, "/");
-    raw_send_message(c, "hello");
-    raw_expect_message(c, "hello");
+    raw_expect_echo(c, "hello");
     raw_send_frame(c, RAW_BINARY, binary, sizeof binary);
     raw_expect_frame(c, RAW_BINARY, binary, sizeof binary);
     raw_send_close(c, 1000);

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,15 +20,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../server.h"
 #include "faults.h"
 #include "oom.h"
 
-enum { ACTORS = 8, RUNS_MAX = 2000, BIG = 200 * KIB };
+enum { ACTORS = 8, RUNS_MAX = 2000, BIG = 200 * KIB, NOTE_SIZE = 128 };
 
 struct play {
     struct fixture *f;
@@ -385,6 +390,68 @@ static void any_system_call_may_fail(void **state)
         run_play(*state, recv_fails, n);
         run_play(*state, accept_fails, n);
     }
+}
+
+/* A server on a Unix socket, where what was written is there to be read at once; with TCP it may
+ * take the kernel a moment. */
+static void create_unix(struct fixture *f, struct ws_options options)
+{
+    static char path[64];
+    static const char *const addresses[] = {path, NULL};
+
+    snprintf(path, sizeof path, "unix:/tmp/minnow-test-%d.sock", (int)getpid());
+    options.bind = addresses;
+    create(f, options);
+}
+
+/* From now on any call that opens or removes a file ends the process, but for removing a file of a
+ * directory that is open: that is how a server that stops removes its Unix socket. */
+static void forbid_files(long n)
+{
+    static const unsigned calls[] = {
+#ifdef SYS_open
+        SYS_open,   SYS_creat,  SYS_unlink, SYS_stat, SYS_lstat,
+#endif
+        SYS_openat, SYS_openat2};
+    struct sock_filter code[2 * COUNT(calls) + 2] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
+    struct sock_fprog filter = {.len = COUNT(code), .filter = code};
+
+    (void)n;
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        code[1 + 2 * i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i], 0, 1);
+        code[2 + 2 * i] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    }
+    code[COUNT(code) - 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+/* So it can be confined once it has started. */
+static void running_server_opens_no_file_and_stops_without(void **state)
+{
+    struct fixture *f = *state;
+    struct ws_server *s;
+    char path[64];
+    int status;
+    pid_t pid;
+
+    create_unix(f, (struct ws_options){0});
+    s = f->server;
+    f->server = NULL;
+    snprintf(path, sizeof path, "/tmp/minnow-test-%d.sock", (int)getpid());
+    assert_int_equal(access(path, F_OK), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        run_play(f, forbid_files, 0);
+        ws_server_free(s);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(access(path, F_OK), -1);
+    ws_server_free(s);
 }
 
 /* A server with one upgraded client in p->bystander. */
@@ -880,18 +947,6 @@ enum {
     PAUSE = 60   /* seconds; longer than all deadlines but close_timeout_ms, see pausable() */
 };
 
-/* A server on a Unix socket, where what was written is there to be read at once; with TCP it may
- * take the kernel a moment. */
-static void create_unix(struct fixture *f, struct ws_options options)
-{
-    static char path[64];
-    static const char *const addresses[] = {path, NULL};
-
-    snprintf(path, sizeof path, "unix:/tmp/minnow-test-%d.sock", (int)getpid());
-    options.bind = addresses;
-    create(f, options);
-}
-
 /* One whose deadlines have all passed after a pause. */
 static void pausable(struct fixture *f, struct ws_handlers h)
 {
@@ -933,9 +988,9 @@ static void connect_crowd(struct fixture *f, int *fds, const char *text)
     }
 }
 
-static void close_crowd(struct fixture *f, const int *fds)
+static void close_all(struct fixture *f, const int *fds, size_t count)
 {
-    for (size_t i = 0; i < CROWD; i++)
+    for (size_t i = 0; i < count; i++)
         close(fds[i]);
     let_serve(f);
 }
@@ -974,7 +1029,7 @@ static void requests_that_came_in_time_are_answered_after_a_pause(void **state)
         assert_int_equal(recv(fds[i], came, sizeof answer - 1, MSG_DONTWAIT), sizeof answer - 1);
         assert_string_equal(came, answer);
     }
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 static void late_requests_are_refused_after_a_pause(void **state)
@@ -992,7 +1047,7 @@ static void late_requests_are_refused_after_a_pause(void **state)
         assert_int_equal(recv(fds[i], came, sizeof answer - 1, MSG_DONTWAIT), sizeof answer - 1);
         assert_string_equal(came, answer);
     }
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 static void messages_that_were_finished_in_time_are_taken_after_a_pause(void **state)
@@ -1009,7 +1064,7 @@ static void messages_that_were_finished_in_time_are_taken_after_a_pause(void **s
     send_during_pause(f, fds, "\x80\x83" MASK "ppe", 9);
     assert_int_equal(f->seen.messages, CROWD);
     assert_int_equal(f->seen.closed, 0);
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 static void count_going_away(struct ws_conn *c, unsigned code, const char *reason, size_t len)
@@ -1032,7 +1087,7 @@ static void closes_that_were_answered_in_time_are_clean_after_a_pause(void **sta
     send_during_pause(f, fds, "\x88\x82" MASK "\x03\xe9", 8);
     assert_int_equal(f->seen.closed, CROWD);
     assert_int_equal(f->seen.aborted, 0);
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 /* The timeouts of pings have passed, though their answers are there. */
@@ -1055,7 +1110,7 @@ static void peers_that_answered_their_pings_stay_after_a_pause(void **state)
         assert_int_equal(recv(fds[i], came, sizeof came, MSG_DONTWAIT), 2); /* the ping */
     send_during_pause(f, fds, "\x8a\x80" MASK, 6);
     assert_int_equal(f->seen.closed, 0);
-    close_crowd(f, fds);
+    close_all(f, fds, CROWD);
 }
 
 /* One read does not take what a socket holds. */
@@ -1137,9 +1192,7 @@ static void stop_in_a_full_batch_is_heeded_in_the_next_turn_of_a_foreign_loop(vo
     assert_int_equal(ws_server_step(f->server, 0), 1);
     assert_int_equal(read(fds[0], head, sizeof head), sizeof head);
     assert_int_equal(head[0], RAW_CLOSE);
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 /* --- memory that peers cause ------------------------------------------------------------------ */
@@ -1257,6 +1310,15 @@ static void seconds_later(struct fixture *f)
     let_serve(f);
 }
 
+/* The only client is served when it is tried again. */
+static void expect_accepted(struct fixture *f, int fd)
+{
+    seconds_later(f);
+    assert_int_equal(ws_server_stats(f->server).connections, 1);
+    close(fd);
+    let_serve(f);
+}
+
 /* Said once, and no turn of the loop is spent on it; then it works again. */
 static void clients_wait_where_accept_fails(void **state)
 {
@@ -1277,10 +1339,7 @@ static void clients_wait_where_accept_fails(void **state)
         assert_non_null(strstr(f->seen.log, strerror(errors[i])));
         assert_int_equal(ws_server_stats(f->server).connections, 0);
         faults_accept_errors(0);
-        seconds_later(f);
-        assert_int_equal(ws_server_stats(f->server).connections, 1);
-        close(fd);
-        let_serve(f);
+        expect_accepted(f, fd);
     }
 }
 
@@ -1341,9 +1400,7 @@ static void client_that_cannot_even_be_refused_is_dropped(void **state)
         disarm();
         assert_in_range(ws_server_stats(f->server).connections, 1, 1);
     }
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
     assert_int_equal(ws_server_stats(f->server).connections, 0);
     assert_int_equal(ws_server_stats(f->server).buffered, 0);
 }
@@ -1360,9 +1417,7 @@ static void client_that_has_gone_delays_nobody(void **state)
     ws_server_step(f->server, 0);
     assert_int_equal(ws_server_stats(f->server).connections, 2);
     assert_int_equal(f->seen.errors, 0);
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 static void clients_wait_no_longer_where_epoll_refuses_at_first(void **state)
@@ -1377,10 +1432,7 @@ static void clients_wait_no_longer_where_epoll_refuses_at_first(void **state)
     faults_accept_errors(0);
     faults_epoll_ctl_error(0, EPERM);
     seconds_later(f);
-    seconds_later(f);
-    assert_int_equal(ws_server_stats(f->server).connections, 1);
-    close(fd);
-    let_serve(f);
+    expect_accepted(f, fd);
 }
 
 /* epoll goes on to report the client then, in each turn. How many pauses fit into the time that the
@@ -1412,10 +1464,7 @@ static void accepting_pauses_though_epoll_refuses_to_look_away(void **state)
     faults_epoll_ctl_errors(0);
     assert_in_range(calls, first, first * (1 + pauses));
     assert_int_equal(f->seen.errors, 1);
-    seconds_later(f);
-    assert_int_equal(ws_server_stats(f->server).connections, 1);
-    close(fd);
-    let_serve(f);
+    expect_accepted(f, fd);
 }
 
 static void loop_that_cannot_wait_says_why(void **state)
@@ -1431,45 +1480,32 @@ static void loop_that_cannot_wait_says_why(void **state)
     assert_int_equal(ws_server_step(f->server, 0), 1);
 }
 
-static void random_bytes_come_from_a_file_where_the_call_fails(void **state)
+static void note_line(void *arg, enum ws_log_level level, const char *line)
 {
-    static const int errors[] = {ENOSYS, EPERM};
-    struct fixture *f = *state;
-    uint8_t bytes[16], others[16];
-
-    for (size_t i = 0; i < COUNT(errors); i++) {
-        faults_getrandom_errors(errors[i]);
-        create(f, (struct ws_options){0});
-        assert_int_equal(ws_random(bytes, sizeof bytes), 0);
-        assert_int_equal(ws_random(others, sizeof others), 0);
-        assert_memory_not_equal(bytes, others, sizeof bytes);
-        faults_none();
-        ws_server_free(f->server);
-        f->server = NULL;
-    }
+    (void)level;
+    snprintf(arg, NOTE_SIZE, "%s", line);
 }
 
 /* What was never opened is not closed: number 0 is somebody's. */
-static void server_without_random_bytes_closes_nothing_else(void **state)
+static void server_without_random_bytes_says_so_and_closes_nothing_else(void **state)
 {
-    struct rlimit limit, none;
-    struct ws_server *s;
-    int error;
+    static const int errors[] = {ENOSYS, EPERM};
+    uint8_t bytes[16];
 
     (void)state;
     assert_true(fcntl(0, F_GETFD) >= 0 || dup2(1, 0) == 0);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    none = limit;
-    none.rlim_cur = 0; /* so that no file gives any, either */
-    faults_getrandom_errors(ENOSYS);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    s = ws_server_new(NULL);
-    error = errno;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    faults_none();
-    assert_null(s);
-    assert_int_equal(error, EMFILE);
-    assert_true(fcntl(0, F_GETFD) >= 0);
+    for (size_t i = 0; i < COUNT(errors); i++) {
+        char log[NOTE_SIZE] = "";
+
+        faults_getrandom_errors(errors[i]);
+        assert_int_equal(ws_random(bytes, sizeof bytes), WS_ERR_SYSTEM);
+        errno = 0;
+        assert_null(ws_server_new(&(struct ws_options){.log = note_line, .log_arg = log}));
+        assert_int_equal(errno, errors[i]);
+        faults_none();
+        assert_memory_equal(log, "no random bytes: ", 17);
+        assert_true(fcntl(0, F_GETFD) >= 0);
+    }
 }
 
 /* --- a log that any peer can write ------------------------------------------------------------ */
@@ -1536,9 +1572,7 @@ static void what_is_left_out_after_a_sum_has_a_sum_of_its_own(void **state)
     assert_int_equal(f->seen.errors, 5 + 1 + 5 + 1);
     assert_non_null(strstr(f->seen.log, "15 more like this were left out: #40 "));
     assert_false(wants_a_turn(f));
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 /* The log may end up on a terminal: whatever a peer has sent, it gets no control characters, no
@@ -1630,9 +1664,7 @@ static void many_messages_of_one_keep_nobody_waiting(void **state)
     other = strchr(f->seen.text, '!');
     assert_non_null(other);
     assert_in_range(other - f->seen.text, 0, MANY / 2);
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 /* Each answer takes a second, too. */
@@ -1674,9 +1706,7 @@ static void many_requests_of_one_keep_nobody_waiting(void **state)
         discard(fds[0]);
         assert_int_equal(ws_server_step(f->server, 1), 1);
     }
-    for (size_t i = 0; i < COUNT(fds); i++)
-        close(fds[i]);
-    let_serve(f);
+    close_all(f, fds, COUNT(fds));
 }
 
 /* The peer said all and left, while most of that was waiting for its turn. */
@@ -1738,6 +1768,13 @@ static void pause_on_bar(struct ws_conn *c, enum ws_opcode op, const void *data,
         ws_pause(c);
 }
 
+/* A connection whose letters are heard until it is paused. */
+static int start_pausing(struct fixture *f)
+{
+    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
+    return dial_upgraded(f);
+}
+
 static void send_letters(int fd, const char *letters)
 {
     char frame[] = "\x81\x81" MASK "?";
@@ -1761,8 +1798,7 @@ static void paused_connection_hands_over_nothing_until_it_is_resumed(void **stat
     struct fixture *f = *state;
     int fd;
 
-    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
-    fd = dial_upgraded(f);
+    fd = start_pausing(f);
     send_letters(fd, "a|b|");
     let_serve(f);
     send_letters(fd, "c");
@@ -1785,8 +1821,7 @@ static void paused_connection_has_no_deadline(void **state)
     struct fixture *f = *state;
     int fd;
 
-    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
-    fd = dial_upgraded(f);
+    fd = start_pausing(f);
     send_letters(fd, "|");
     assert_int_equal(write(fd, "\x01\x82" MASK "x", 7), 7); /* and never the rest */
     let_serve(f);
@@ -1809,8 +1844,7 @@ static void paused_connection_ends_with_its_peer(void **state)
     struct fixture *f = *state;
     int fd;
 
-    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
-    fd = dial_upgraded(f);
+    fd = start_pausing(f);
     send_letters(fd, "a|bc");
     let_serve(f);
     close(fd);
@@ -1826,8 +1860,7 @@ static void paused_connection_can_be_closed(void **state)
     char came[4];
     int fd;
 
-    pausable(f, (struct ws_handlers){.on_message = pause_on_bar});
-    fd = dial_upgraded(f);
+    fd = start_pausing(f);
     send_letters(fd, "|");
     let_serve(f);
     ws_close(f->conn, 1000, NULL);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -445,6 +446,35 @@ static void what_the_system_forbids_is_said_with_status_1(void **state)
     assert_int_equal(process_wait(&f->process), 1);
 }
 
+/* The first gmtime_r() of a process opens the file that TZ names. A server that is confined once it
+ * has started could not: it must have happened before. */
+static void no_file_is_opened_for_the_date_of_a_response(void **state)
+{
+    char zone[] = "/tmp/minnow-test-XXXXXX";
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    int watcher = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    struct raw_response r;
+    char date[64];
+    char event[512];
+
+    assert_true(watcher >= 0);
+    close(mkstemp(zone));
+    setenv("TZ", zone, 1);
+    serve(f, ARGS("-p", "0"));
+    unsetenv("TZ");
+    assert_true(inotify_add_watch(watcher, zone, IN_OPEN) >= 0);
+    raw_connect(c, f->port);
+    raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_expect_status(c, &r, 404);
+    assert_true(raw_header(&r, "Date", date, sizeof date));
+    assert_int_equal(read(watcher, event, sizeof event), -1);
+    assert_int_equal(errno, EAGAIN);
+    expect_clean_end(f);
+    close(watcher);
+    unlink(zone);
+}
+
 static void memory_that_is_too_little_for_socketio_is_said_with_status_1(void **state)
 {
     struct fixture *f = *state;
@@ -695,14 +725,20 @@ static void chat_reaches_everybody_on_the_same_path_and_nobody_else(void **state
     join(f, 0, "/tea");
     join(f, 1, "/tea?name=x"); /* the query is not part of the path */
     join(f, 2, "/teapot");
-    raw_send_message(&f->clients[0], "milk?");
-    raw_expect_message(&f->clients[0], "milk?");
+    raw_expect_echo(&f->clients[0], "milk?");
     raw_expect_message(&f->clients[1], "milk?");
     raw_send_frame(&f->clients[1], RAW_BINARY, binary, sizeof binary);
     raw_expect_frame(&f->clients[0], RAW_BINARY, binary, sizeof binary);
     raw_expect_frame(&f->clients[1], RAW_BINARY, binary, sizeof binary);
-    raw_send_message(&f->clients[2], "short and stout");
-    raw_expect_message(&f->clients[2], "short and stout");
+    raw_expect_echo(&f->clients[2], "short and stout");
+}
+
+/* "/aaa...", which fills `size` bytes with its NUL. */
+static void make_path(char *path, size_t size)
+{
+    memset(path, 'a', size);
+    path[0] = '/';
+    path[size - 1] = '\0';
 }
 
 static void rooms_with_the_longest_names_are_kept_apart(void **state)
@@ -710,19 +746,15 @@ static void rooms_with_the_longest_names_are_kept_apart(void **state)
     struct fixture *f = *state;
     char path[8192 + 1]; /* the longest target that HTTP accepts here */
 
-    memset(path, 'a', sizeof path);
-    path[0] = '/';
-    path[sizeof path - 1] = '\0';
+    make_path(path, sizeof path);
     serve(f, ARGS("-p", "0"));
     join(f, 0, path);
     join(f, 1, path);
     path[sizeof path - 2] = 'b';
     join(f, 2, path);
-    raw_send_message(&f->clients[0], "to a");
-    raw_expect_message(&f->clients[0], "to a");
+    raw_expect_echo(&f->clients[0], "to a");
     raw_expect_message(&f->clients[1], "to a");
-    raw_send_message(&f->clients[2], "to b");
-    raw_expect_message(&f->clients[2], "to b");
+    raw_expect_echo(&f->clients[2], "to b");
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */
@@ -745,27 +777,40 @@ static void expect_visit(struct fixture *f, unsigned id, unsigned port, const ch
     process_expect_line(&f->process, &f->process.err, expected);
 }
 
+/* Connect a client, whose number is one more than its index, and expect its line. Returns its
+ * port. */
+static unsigned visit(struct fixture *f, size_t index, const char *path, const char *opened)
+{
+    unsigned port = local_port(join(f, index, path));
+
+    expect_visit(f, (unsigned)index + 1, port, opened);
+    return port;
+}
+
+static void send_close(struct raw_client *c, unsigned code, const char *reason)
+{
+    struct raw_bytes bye = {0};
+
+    raw_bytes_close(&bye, code, reason);
+    raw_send_bytes(c, &bye);
+    raw_bytes_release(&bye);
+}
+
 static void verbose_logs_each_connection_at_both_ends(void **state)
 {
     struct fixture *f = *state;
-    struct raw_bytes bye = {0};
-    struct raw_client *c;
+    struct raw_client *c = &f->clients[0];
     unsigned port;
 
     serve(f, ARGS("-v", "-p", "0"));
-    c = join(f, 0, "/room?name=x");
-    port = local_port(c);
-    expect_visit(f, 1, port, "opened /room");
+    port = visit(f, 0, "/room?name=x", "opened /room");
     raw_send_message(c, "four");
     raw_send_message(c, "five!");
-    raw_bytes_close(&bye, 1000, "that's all");
-    raw_send_bytes(c, &bye);
-    raw_bytes_release(&bye);
+    send_close(c, 1000, "that's all");
     expect_visit(f, 1, port, "closed /room: 1000 \"that's all\", 2 messages, 9 bytes received");
 
-    c = join(f, 1, "/");
-    port = local_port(c);
-    expect_visit(f, 2, port, "opened /");
+    c = &f->clients[1];
+    port = visit(f, 1, "/", "opened /");
     raw_send_message(c, "1");
     raw_send_close(c, 0);
     expect_visit(f, 2, port, "closed /: 1005 \"\", 1 message, 1 byte received");
@@ -776,13 +821,11 @@ static void verbose_logs_each_connection_at_both_ends(void **state)
 static void verbose_logs_a_lost_connection_with_its_address(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
+    struct raw_client *c = &f->clients[0];
     unsigned port;
 
     serve(f, ARGS("--verbose", "echo", "-p", "0"));
-    c = join(f, 0, "/lost");
-    port = local_port(c);
-    expect_visit(f, 1, port, "opened /lost");
+    port = visit(f, 0, "/lost", "opened /lost");
     raw_reset(c);
     expect_visit(f, 1, port, "closed /lost: 1006 \"\", 0 messages, 0 bytes received");
     expect_clean_end(f);
@@ -791,17 +834,12 @@ static void verbose_logs_a_lost_connection_with_its_address(void **state)
 static void a_peer_cannot_drive_the_terminal_or_forge_a_line(void **state)
 {
     struct fixture *f = *state;
-    struct raw_bytes bye = {0};
-    struct raw_client *c;
+    struct raw_client *c = &f->clients[0];
     unsigned port;
 
     serve(f, ARGS("-v", "-p", "0"));
-    c = join(f, 0, "/");
-    port = local_port(c);
-    expect_visit(f, 1, port, "opened /");
-    raw_bytes_close(&bye, 3000, "\x1b[31m\nminnow: \x7f\xc2\x9b \xe9\xb1\xbc");
-    raw_send_bytes(c, &bye);
-    raw_bytes_release(&bye);
+    port = visit(f, 0, "/", "opened /");
+    send_close(c, 3000, "\x1b[31m\nminnow: \x7f\xc2\x9b \xe9\xb1\xbc");
     expect_visit(f, 1, port,
                  "closed /: 3000 \"?[31m?minnow: ?? \xe9\xb1\xbc\", 0 messages, "
                  "0 bytes received");
@@ -813,9 +851,7 @@ static void a_long_path_is_cut_in_the_log(void **state)
     char path[1001];
     char rest[256];
 
-    memset(path, 'a', sizeof path);
-    path[0] = '/';
-    path[sizeof path - 1] = '\0';
+    make_path(path, sizeof path);
     serve(f, ARGS("-v", "-p", "0"));
     join(f, 0, path);
     snprintf(rest, sizeof rest, "opened %.200s...", path);
@@ -833,8 +869,7 @@ static void without_verbose_an_orderly_connection_leaves_no_line(void **state)
 
     serve(f, ARGS("-p", "0"));
     c = join(f, 0, "/");
-    raw_send_message(c, "hello");
-    raw_expect_message(c, "hello");
+    raw_expect_echo(c, "hello");
     raw_send_close(c, 1000);
     raw_expect_closed(c, 1000);
     raw_reset(join(f, 1, "/"));
@@ -900,7 +935,6 @@ static void expect_log(struct fixture *f, const char *line)
 static void trace_shows_each_frame_in_both_directions_even_when_quiet(void **state)
 {
     struct fixture *f = *state;
-    struct raw_bytes bye = {0};
     struct raw_client *c;
 
     serve(f, ARGS("echo", "--trace", "-q", "-p", "0"));
@@ -913,9 +947,7 @@ static void trace_shows_each_frame_in_both_directions_even_when_quiet(void **sta
     raw_send_frame(c, RAW_PING, "?", 1);
     expect_log(f, "minnow: #1 <- PING fin=1 rsv=0 opcode=9 masked=1 len=1 \"?\"");
     expect_log(f, "minnow: #1 -> PONG fin=1 rsv=0 opcode=10 masked=0 len=1 \"?\"");
-    raw_bytes_close(&bye, 3001, "bye");
-    raw_send_bytes(c, &bye);
-    raw_bytes_release(&bye);
+    send_close(c, 3001, "bye");
     expect_log(f, "minnow: #1 <- CLOSE fin=1 rsv=0 opcode=8 masked=1 len=5 code=3001 \"bye\"");
     expect_log(f, "minnow: #1 -> CLOSE fin=1 rsv=0 opcode=8 masked=0 len=5 code=3001 \"bye\"");
     expect_clean_end(f);
@@ -964,8 +996,7 @@ static void a_log_that_nobody_reads_any_more_ends_nothing(void **state)
     close(p->err.fd);
     p->err.fd = -1;
     join(f, 0, "/");
-    raw_send_message(&f->clients[0], "still there?");
-    raw_expect_message(&f->clients[0], "still there?");
+    raw_expect_echo(&f->clients[0], "still there?");
     raw_close(&f->clients[0]);
     process_signal(p, SIGTERM);
     assert_int_equal(process_wait(p), 0);
@@ -979,9 +1010,7 @@ static void log_much(struct fixture *f)
 {
     char path[300];
 
-    memset(path, 'a', sizeof path);
-    path[0] = '/';
-    path[sizeof path - 1] = '\0';
+    make_path(path, sizeof path);
     for (int i = 0; i < LOUD_CONNECTIONS; i++) {
         join(f, 0, path);
         raw_close(&f->clients[0]);
@@ -992,8 +1021,7 @@ static void expect_answer(struct fixture *f, size_t index)
 {
     struct raw_client *c = join(f, index, "/");
 
-    raw_send_message(c, "still there?");
-    raw_expect_message(c, "still there?");
+    raw_expect_echo(c, "still there?");
     raw_close(c);
 }
 
@@ -1175,8 +1203,7 @@ static void a_stdout_that_nobody_reads_yet_does_not_delay_the_service(void **sta
     wait_for_socket(f);
     connect_to_socket(f, 0);
     raw_upgrade(c, "/here");
-    raw_send_message(c, "still there?");
-    raw_expect_message(c, "still there?");
+    raw_expect_echo(c, "still there?");
     do
         line = process_line(p, &p->out);
     while (line[0] == 'x');
@@ -1331,8 +1358,7 @@ static void a_subprotocol_given_is_agreed_on(void **state)
             assert_string_equal(choice, rows[i].choice != NULL ? rows[i].choice : "none");
         else
             assert_null(rows[i].choice);
-        raw_send_message(c, "still here");
-        raw_expect_message(c, "still here");
+        raw_expect_echo(c, "still here");
         raw_close(c);
     }
     raw_bytes_release(&b);
@@ -1349,8 +1375,7 @@ static void a_message_over_max_message_is_closed_with_1009(void **state)
     text[1024] = '\0';
     serve(f, ARGS("echo", "-p", "0", "--max-message", "1K"));
     c = join(f, 0, "/");
-    raw_send_message(c, text);
-    raw_expect_message(c, text);
+    raw_expect_echo(c, text);
     text[1024] = 'a';
     text[1025] = '\0';
     raw_send_message(c, text);
@@ -1404,8 +1429,7 @@ static void what_cannot_be_queued_for_its_sender_is_closed_with_1013(void **stat
         expect_overload(&f->clients[0]);
         raw_close(&f->clients[0]);
         join(f, 1, "/");
-        raw_send_message(&f->clients[1], "hello");
-        raw_expect_message(&f->clients[1], "hello");
+        raw_expect_echo(&f->clients[1], "hello");
         process_signal(&f->process, SIGTERM);
         raw_close(&f->clients[1]);
         assert_int_equal(process_wait(&f->process), 0);
@@ -1419,15 +1443,12 @@ static void a_room_whose_name_does_not_fit_the_memory_is_closed_with_1013(void *
     struct fixture *f = *state;
     char path[4096];
 
-    memset(path, 'a', sizeof path);
-    path[0] = '/';
-    path[sizeof path - 1] = '\0';
+    make_path(path, sizeof path);
     serve(f, ARGS("-p", "0", "--max-memory", "8K"));
     join(f, 0, path);
     raw_expect_close(&f->clients[0], 1013);
     join(f, 1, "/short");
-    raw_send_message(&f->clients[1], "hello");
-    raw_expect_message(&f->clients[1], "hello");
+    raw_expect_echo(&f->clients[1], "hello");
     expect_clean_end(f);
 }
 
@@ -1441,8 +1462,7 @@ static void a_message_larger_than_the_queue_comes_back_to_who_reads(void **state
     text[sizeof text - 1] = '\0';
     serve(f, ARGS("echo", "-p", "0", "--max-queue", "64K"));
     c = join(f, 0, "/");
-    raw_send_message(c, text);
-    raw_expect_message(c, text);
+    raw_expect_echo(c, text);
 }
 
 static void a_client_over_max_clients_is_refused_and_logged(void **state)
@@ -1477,6 +1497,15 @@ static void the_times_given_are_kept(void **state)
 
 /* --- the page --------------------------------------------------------------------------------- */
 
+/* Connect, and ask for what is there. */
+static void ask(struct fixture *f, struct raw_client *c, const char *request,
+                struct raw_response *r)
+{
+    raw_connect(c, f->port);
+    raw_send_text(c, request);
+    raw_expect_status(c, r, 200);
+}
+
 static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
 {
     static const char *const modes[] = {"chat", "echo"};
@@ -1486,9 +1515,7 @@ static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
 
     for (size_t i = 0; i < 2; i++) {
         serve(f, ARGS(modes[i], "-p", "0"));
-        raw_connect(c, f->port);
-        raw_send_text(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        raw_expect_status(c, &r, 200);
+        ask(f, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", &r);
         assert_true(raw_header_is(&r, "Content-Type", "text/html; charset=utf-8"));
         raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
         raw_expect_status(c, &r, 404);
@@ -1552,9 +1579,7 @@ static void the_page_that_a_client_has_is_not_sent_again(void **state)
     char etag[64];
 
     serve(f, ARGS("-p", "0"));
-    raw_connect(c, f->port);
-    raw_send_text(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    raw_expect_status(c, &r, 200);
+    ask(f, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", &r);
     assert_true(raw_header(&r, "ETag", etag, sizeof etag));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char fields[256];
@@ -1637,8 +1662,7 @@ static void a_signal_that_was_ignored_at_the_start_stays_ignored(void **state)
         serve(f, ARGS("echo", "-p", "0"));
         c = join(f, 0, "/");
         process_signal(&f->process, rows[i].ignored);
-        raw_send_message(c, "still there?");
-        raw_expect_message(c, "still there?"); /* by now the signal would have been heeded */
+        raw_expect_echo(c, "still there?"); /* by now the signal would have been heeded */
         join(f, 1, "/");
         process_signal(&f->process, rows[i].heeded);
         raw_expect_close(c, 1001);
@@ -1677,8 +1701,7 @@ static void socketio_events_come_back_in_echo_mode(void **state)
     raw_send_message(a, "42/any,7[\"x\",{\"y\":1}]");
     raw_expect_message(a, "42/any,[\"x\",{\"y\":1}]");
     raw_expect_message(a, "43/any,7[{\"y\":1}]");
-    raw_send_message(b, "42/any,[\"own\"]");
-    raw_expect_message(b, "42/any,[\"own\"]"); /* the first that it gets */
+    raw_expect_echo(b, "42/any,[\"own\"]"); /* the first that it gets */
     expect_clean_end(f);
 }
 
@@ -1699,8 +1722,7 @@ static void socketio_events_reach_the_namespace_in_chat_mode(void **state)
     raw_expect_frame(a, RAW_BINARY, "\1\2", 2);
     raw_expect_message(b, "451-[\"x\",{\"_placeholder\":true,\"num\":0}]");
     raw_expect_frame(b, RAW_BINARY, "\1\2", 2);
-    raw_send_message(c, "42/other,[\"own\"]");
-    raw_expect_message(c, "42/other,[\"own\"]");
+    raw_expect_echo(c, "42/other,[\"own\"]");
     expect_clean_end(f);
 }
 
@@ -1714,17 +1736,13 @@ static void socketio_is_served_to_the_origins_given(void **state)
     char value[64];
 
     serve(f, ARGS("-p", "0"));
-    raw_connect(c, f->port);
-    raw_send_text(c, get);
-    raw_expect_status(c, &r, 200);
+    ask(f, c, get, &r);
     assert_false(raw_header(&r, "Access-Control-Allow-Origin", value, sizeof value));
     raw_close(c);
     process_release(&f->process);
 
     serve(f, ARGS("-p", "0", "--origin", "https://a.example"));
-    raw_connect(c, f->port);
-    raw_send_text(c, get);
-    raw_expect_status(c, &r, 200);
+    ask(f, c, get, &r);
     assert_true(raw_header_is(&r, "Access-Control-Allow-Origin", "https://a.example"));
 }
 
@@ -1753,8 +1771,7 @@ static void without_socketio_its_path_is_like_any_other(void **state)
 
     serve(f, ARGS("-p", "0", "--no-socketio"));
     c = join(f, 0, "/socket.io/?EIO=4&transport=websocket");
-    raw_send_message(c, "hello");
-    raw_expect_message(c, "hello");
+    raw_expect_echo(c, "hello");
     c = &f->clients[1];
     raw_connect(c, f->port);
     raw_send_text(c, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n");

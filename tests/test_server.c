@@ -47,9 +47,8 @@ static void connection_closed_by_another_of_the_same_batch_hears_no_more(void **
     struct hold hold;
     int killers = 0;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/kill", (struct ws_handlers){.on_message = close_the_other});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/kill",
+                  (struct ws_handlers){.on_message = close_the_other});
     for (size_t i = 0; i < COUNT(c); i++)
         c[i] = upgraded(f, "/kill");
     wait_until(f, &f->seen.opened, 4, "calls of on_open");
@@ -89,9 +88,8 @@ static void connection_that_closes_itself_hears_no_more(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/self", (struct ws_handlers){.on_open = join_room, .on_message = close_itself});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/self",
+                  (struct ws_handlers){.on_open = join_room, .on_message = close_itself});
     c = upgraded(f, "/self");
     for (int i = 0; i < 100; i++)
         raw_bytes_frame(&f->out, RAW_TEXT, "enough?", 7);
@@ -117,9 +115,8 @@ static void connection_may_be_closed_in_on_open(void **state)
     struct raw_response r;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/brief", (struct ws_handlers){.on_open = close_at_once, .on_message = count_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/brief",
+                  (struct ws_handlers){.on_open = close_at_once, .on_message = count_message});
     raw_bytes_upgrade(&f->out, "/brief", "");
     raw_bytes_frame(&f->out, RAW_TEXT, "early", 5);
     c = client(f, "brief");
@@ -152,10 +149,8 @@ static void on_close_may_speak_to_the_room(void **state)
     struct fixture *f = *state;
     struct raw_client *stays, *leaves;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/room",
-          (struct ws_handlers){.on_open = join_room, .on_close = on_close_tells_the_room});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/room",
+                  (struct ws_handlers){.on_open = join_room, .on_close = on_close_tells_the_room});
     stays = upgraded(f, "/room");
     leaves = upgraded(f, "/room");
     wait_until(f, &f->seen.opened, 2, "calls of on_open");
@@ -180,12 +175,10 @@ static void server_may_be_stopped_from_a_callback(void **state)
     struct fixture *f = *state;
     struct raw_client *c;
 
-    create(f, (struct ws_options){0});
-    serve(f, "/stop", (struct ws_handlers){.on_message = stop_from_message});
-    run(f);
+    start_serving(f, (struct ws_options){0}, "/stop",
+                  (struct ws_handlers){.on_message = stop_from_message});
     c = upgraded(f, "/stop");
-    raw_send_message(c, "last words");
-    raw_expect_message(c, "last words");
+    raw_expect_echo(c, "last words");
     raw_expect_close(c, 1001);
     raw_send_close(c, 1001);
     raw_expect_eof(c);
@@ -584,20 +577,27 @@ static void listener_is_not_reported_after_a_stop_though_a_child_has_it(void **s
     end_child(child);
 }
 
+/* A WebSocket to a server whose turns are ours. */
+static struct raw_client *upgraded_in_turns(struct fixture *f, const char *label)
+{
+    struct raw_client *c = client(f, label);
+    struct raw_response r;
+
+    raw_send_upgrade(c, "/echo", "");
+    poll_until_readable(f, c);
+    raw_expect_upgraded(c, &r);
+    return c;
+}
+
 static void server_runs_inside_a_foreign_loop(void **state)
 {
     struct fixture *f = *state;
     struct alarm_clock a = {.name = "ring", .delay_ms = 50, .fixture = f};
     struct pollfd p;
     struct raw_client *c;
-    struct raw_response r;
 
     create(f, (struct ws_options){.close_timeout_ms = 50});
-    c = client(f, "foreign loop");
-    raw_bytes_upgrade(&f->out, "/echo", "");
-    raw_send_bytes(c, &f->out);
-    poll_until_readable(f, c);
-    raw_expect_upgraded(c, &r);
+    c = upgraded_in_turns(f, "foreign loop");
     raw_send_message(c, "hi");
     poll_until_readable(f, c);
     raw_expect_message(c, "hi");
@@ -624,14 +624,9 @@ static void deadline_set_between_turns_runs_from_then(void **state)
 {
     struct fixture *f = *state;
     struct raw_client *c;
-    struct raw_response r;
 
     create(f, (struct ws_options){.close_timeout_ms = 1500});
-    c = client(f, "foreign loop");
-    raw_bytes_upgrade(&f->out, "/echo", "");
-    raw_send_bytes(c, &f->out);
-    poll_until_readable(f, c);
-    raw_expect_upgraded(c, &r);
+    c = upgraded_in_turns(f, "foreign loop");
     sleep_ms(1600);
     assert_int_equal(ws_close(f->conn, 4000, ""), 0);
     for (int i = 0; i < 3; i++)
@@ -643,15 +638,9 @@ static void deadline_set_between_turns_runs_from_then(void **state)
 static void idle_foreign_loop_does_not_spin(void **state)
 {
     struct fixture *f = *state;
-    struct raw_client *c;
-    struct raw_response r;
 
     create(f, (struct ws_options){0});
-    c = client(f, "idle");
-    raw_bytes_upgrade(&f->out, "/echo", "");
-    raw_send_bytes(c, &f->out);
-    poll_until_readable(f, c);
-    raw_expect_upgraded(c, &r);
+    upgraded_in_turns(f, "idle");
     assert_in_range(count_turns(f, 150), 0, 20);
 }
 
@@ -684,9 +673,8 @@ static void stop_says_1001_to_everybody_and_returns(void **state)
     struct raw_client *open[3], *half, *late;
     struct raw_client probe;
 
-    create(f, (struct ws_options){.close_timeout_ms = 200});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_serving(f, (struct ws_options){.close_timeout_ms = 200}, "/late",
+                  (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
     for (size_t i = 0; i < COUNT(open); i++)
         open[i] = upgraded(f, "/echo");
     half = client(f, "half a request");
@@ -701,10 +689,8 @@ static void stop_says_1001_to_everybody_and_returns(void **state)
         raw_expect_eof(open[i]);
         raw_close(open[i]);
     }
-    if (!raw_gone_within(half, PATIENCE_MS))
-        raw_fail(half, "still open");
-    if (!raw_gone_within(late, PATIENCE_MS))
-        raw_fail(late, "still open");
+    expect_end(half);
+    expect_end(late);
     raw_close(half);
     raw_close(late);
     join(f);
@@ -797,9 +783,8 @@ static void stop_waits_for_requests_that_have_begun(void **state)
     struct raw_client *half, *body, *late, *open;
     struct raw_response r;
 
-    create(f, (struct ws_options){.close_timeout_ms = 10 * PATIENCE_MS});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_serving(f, (struct ws_options){.close_timeout_ms = 10 * PATIENCE_MS}, "/late",
+                  (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
     half = client(f, "half a head");
     body = client(f, "half a body");
     late = client(f, "late");
@@ -829,7 +814,6 @@ static void upgrade_to_a_server_that_stops_is_refused(void **state)
 {
     struct fixture *f = *state;
     struct raw_client *c, *open;
-    struct raw_response r;
 
     start(f, (struct ws_options){.close_timeout_ms = 10 * PATIENCE_MS});
     c = client(f, "half a handshake");
@@ -840,8 +824,7 @@ static void upgrade_to_a_server_that_stops_is_refused(void **state)
     raw_expect_close(open, 1001); /* so it has begun to stop */
     raw_send_close(open, 1001);
     raw_send_text(c, KEY VERSION "\r\n");
-    raw_expect_status(c, &r, 503);
-    raw_expect_eof(c);
+    expect_last_response(c, 503);
     join(f);
     assert_int_equal(f->seen.opened, 1);
 }
@@ -852,9 +835,8 @@ static void request_that_takes_too_long_for_a_stop_gets_503(void **state)
     struct raw_client *c;
     struct raw_response r;
 
-    create(f, (struct ws_options){.close_timeout_ms = 50});
-    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    run(f);
+    start_serving(f, (struct ws_options){.close_timeout_ms = 50}, "/late",
+                  (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
     c = client(f, "late");
     raw_send_text(c, "GET /late?1000000 HTTP/1.1\r\n" HOST "\r\n");
     wait_until(f, &f->seen.requests, 1, "requests");
@@ -903,10 +885,8 @@ static void server_may_be_stopped_from_a_signal_handler(void **state)
     struct fixture *f = *state;
     struct sigaction act = {.sa_handler = stop_signalled_server};
     struct sigaction old;
-    struct raw_client *c;
+    struct raw_client *c = start_echo(f);
 
-    start(f, (struct ws_options){0});
-    c = upgraded(f, "/echo");
     signalled_server = f->server;
     sigaction(SIGUSR1, &act, &old);
     pthread_kill(f->thread, SIGUSR1); /* interrupts epoll_wait too */
@@ -924,15 +904,10 @@ static void free_closes_what_is_open(void **state)
 {
     struct fixture *f = *state;
     struct raw_client *c, *late;
-    struct raw_response r;
 
     create(f, (struct ws_options){0});
     serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
-    c = client(f, "open");
-    raw_bytes_upgrade(&f->out, "/echo", "");
-    raw_send_bytes(c, &f->out);
-    poll_until_readable(f, c);
-    raw_expect_upgraded(c, &r);
+    c = upgraded_in_turns(f, "open");
     late = client(f, "waits");
     raw_send_text(late, "GET /late?100000 HTTP/1.1\r\n" HOST "\r\n");
     for (int i = 0; i < 100 && f->seen.requests == 0; i++)
@@ -957,8 +932,7 @@ static void check_echo_at(struct fixture *f, const struct sockaddr *address, soc
 
     raw_connect_to(c, address, len, 0);
     raw_upgrade(c, "/echo");
-    raw_send_message(c, "hello");
-    raw_expect_message(c, "hello");
+    raw_expect_echo(c, "hello");
     raw_close(c);
 }
 
@@ -1037,9 +1011,8 @@ static void peer_has_the_address_that_it_came_from(void **state)
 
     snprintf(bind_unix, sizeof bind_unix, "unix:/tmp/minnow-test-%d.sock", (int)getpid());
     snprintf(un.sun_path, sizeof un.sun_path, "%s", bind_unix + strlen("unix:"));
-    create(f, (struct ws_options){.bind = addresses});
-    serve(f, "/note", (struct ws_handlers){.on_open = note_address});
-    run(f);
+    start_serving(f, (struct ws_options){.bind = addresses}, "/note",
+                  (struct ws_handlers){.on_open = note_address});
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     in.sin_port = in6.sin6_port = htons(f->port);
     check_address_at(f, (struct sockaddr *)&in, sizeof in, "127.0.0.1");
@@ -1061,6 +1034,15 @@ static void server_without_options_listens_on_loopback(void **state)
     check_echo_at(f, (struct sockaddr *)&a, sizeof a);
 }
 
+static void expect_no_server(struct fixture *f, const struct ws_options *options,
+                             const char *logged)
+{
+    errno = 0;
+    assert_null(ws_server_new(options));
+    assert_int_equal(errno, EINVAL);
+    assert_non_null(strstr(f->seen.log, logged));
+}
+
 static void option_that_makes_no_sense_is_named(void **state)
 {
     static const char *const origins[] = {"null", "https://a.example/", NULL};
@@ -1068,24 +1050,15 @@ static void option_that_makes_no_sense_is_named(void **state)
     struct fixture *f = *state;
     struct ws_options options = {.scheme = "ftp", .log = keep_log, .log_arg = f};
 
-    errno = 0;
-    assert_null(ws_server_new(&options));
-    assert_int_equal(errno, EINVAL);
-    assert_non_null(strstr(f->seen.log, "scheme 'ftp'"));
+    expect_no_server(f, &options, "scheme 'ftp'");
 
     options.scheme = "http";
     options.unix_mode = 01777;
-    errno = 0;
-    assert_null(ws_server_new(&options));
-    assert_int_equal(errno, EINVAL);
-    assert_non_null(strstr(f->seen.log, "rights 01777"));
+    expect_no_server(f, &options, "rights 01777");
 
     options.unix_mode = 0;
     options.origins = origins;
-    errno = 0;
-    assert_null(ws_server_new(&options));
-    assert_int_equal(errno, EINVAL);
-    assert_non_null(strstr(f->seen.log, "origin 'https://a.example/'"));
+    expect_no_server(f, &options, "origin 'https://a.example/'");
     assert_non_null(strstr(f->seen.log, ws_origin_fault(origins[1])));
 
     create(f, (struct ws_options){0});
@@ -1216,10 +1189,8 @@ static void clients_over_max_clients_are_not_served_until_one_leaves(void **stat
     raw_reset(c[0]);
     wait_connections(f, 2);
     extra = upgraded(f, "/echo");
-    raw_send_message(extra, "at last");
-    raw_expect_message(extra, "at last");
-    raw_send_message(c[1], "undisturbed");
-    raw_expect_message(c[1], "undisturbed");
+    raw_expect_echo(extra, "at last");
+    raw_expect_echo(c[1], "undisturbed");
 }
 
 /* Whatever it sends: to close before that is read would be a reset. */
@@ -1229,7 +1200,6 @@ static void client_that_is_refused_sees_why_though_it_sends_much(void **state)
     static const uint8_t zeros[64 * KIB];
     struct fixture *f = *state;
     struct raw_client *c;
-    struct raw_response r;
 
     start(f, (struct ws_options){.max_clients = 1});
     upgraded(f, "/echo");
@@ -1239,8 +1209,7 @@ static void client_that_is_refused_sees_why_though_it_sends_much(void **state)
         for (int sent = 0; sent < SIZE; sent += 64 * KIB)
             raw_bytes_add(&f->out, zeros, sizeof zeros);
         raw_send_bytes(c, &f->out);
-        raw_expect_status(c, &r, 503);
-        raw_expect_eof(c);
+        expect_last_response(c, 503);
         raw_close(c);
     }
 }
@@ -1518,8 +1487,7 @@ static void an_account_outlives_its_connection_and_its_server(void **state)
 
     create(f, (struct ws_options){0});
     c = client(f, "short");
-    raw_bytes_upgrade(&f->out, "/echo", "");
-    raw_send_bytes(c, &f->out);
+    raw_send_upgrade(c, "/echo", "");
     poll_until_readable(f, c);
     a = ws_account_new(f->server, f->conn);
     assert_non_null(a);

@@ -14,8 +14,8 @@ LINK_test_utf8 = utf8
 LINK_test_ws_frame = ws_frame
 LINK_test_ws_message = ws_message ws_frame utf8
 LINK_test_ws_str = ws_str
-LINK_test_ws_str = ws_str
 LINK_test_http = http ws_str
+LINK_test_http_date = http_date
 LINK_test_http_upgrade = http_upgrade http ws_str sha1 base64
 MEMORY = account block
 LINK_test_block =
@@ -73,8 +73,8 @@ FUZZ_SECONDS ?= 20
 OOM_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 FAULTS_WRAP = -Wl,--wrap=accept4,--wrap=recv,--wrap=readv,--wrap=epoll_wait,--wrap=getrandom \
     -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl,--wrap=clock_gettime \
-    -Wl,--wrap=socket,--wrap=bind,--wrap=listen,--wrap=unlink,--wrap=fchmod,--wrap=fchmodat \
-    -Wl,--wrap=lstat,--wrap=getaddrinfo,--wrap=freeaddrinfo
+    -Wl,--wrap=socket,--wrap=bind,--wrap=listen,--wrap=unlinkat,--wrap=fchmod,--wrap=fchmodat \
+    -Wl,--wrap=fstatat,--wrap=getaddrinfo,--wrap=freeaddrinfo
 
 test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
 	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)

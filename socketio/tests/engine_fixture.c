@@ -94,11 +94,8 @@ int engine_teardown(void **state)
 
     for (size_t i = 0; i < CLIENTS; i++)
         raw_close(&e->f->clients[i]);
-    if (e->f->running) {
-        ws_server_stop(e->f->server);
-        ws_server_stop(e->f->server); /* do not wait for anybody */
-        join(e->f);
-    }
+    if (e->f->running)
+        stop_now(e->f);
     ws_server_free(e->f->server);
     e->f->server = NULL;
     eio_server_free(e->server);
@@ -130,9 +127,26 @@ void engine_start(struct engine *e, struct eio_options options, struct eio_handl
     run(e->f);
 }
 
+void engine_handle(struct engine *e, struct eio_handlers handlers)
+{
+    engine_start(e, (struct eio_options){0}, handlers, (struct ws_options){0});
+}
+
 void engine_echo(struct engine *e, struct eio_options options)
 {
     engine_start(e, options, (struct eio_handlers){0}, (struct ws_options){0});
+}
+
+struct raw_client *start_polling(struct engine *e, char sid[EIO_ID_SIZE])
+{
+    engine_echo(e, (struct eio_options){0});
+    return open_polling(e, sid);
+}
+
+struct raw_client *start_websocket(struct engine *e)
+{
+    engine_echo(e, (struct eio_options){0});
+    return open_websocket(e, "");
 }
 
 void expect_reason(struct engine *e, int n, enum eio_reason reason)
@@ -205,25 +219,24 @@ void ask(struct raw_client *c, const char *method, const char *query, const char
     raw_bytes_release(&b);
 }
 
-static const char *polling_query(char out[64], const char *sid)
+void ask_session(struct raw_client *c, const char *method, const char *sid, const char *more,
+                 const void *body, size_t len)
 {
-    snprintf(out, 64, "EIO=4&transport=polling&sid=%s", sid);
-    return out;
+    char query[64];
+
+    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+    ask(c, method, query, more, body, len);
 }
 
 void get(struct raw_client *c, const char *sid)
 {
-    char query[64];
-
-    ask(c, "GET", polling_query(query, sid), "", NULL, 0);
+    ask_session(c, "GET", sid, "", NULL, 0);
 }
 
 void post(struct raw_client *c, const char *sid, const char *payload)
 {
-    char query[64];
-
-    ask(c, "POST", polling_query(query, sid), "Content-Type: text/plain;charset=UTF-8\r\n", payload,
-        strlen(payload));
+    ask_session(c, "POST", sid, "Content-Type: text/plain;charset=UTF-8\r\n", payload,
+                strlen(payload));
 }
 
 void expect(struct raw_client *c, int status, const char *body)
@@ -234,6 +247,30 @@ void expect(struct raw_client *c, int status, const char *body)
     if (r.body_len != strlen(body) || (r.body_len != 0 && memcmp(r.body, body, r.body_len) != 0))
         raw_fail(c, "expected the body '%s', came '%.*s'", body, (int)r.body_len,
                  (const char *)r.body);
+}
+
+void expect_last(struct raw_client *c, int status, const char *body)
+{
+    expect(c, status, body);
+    raw_expect_eof(c);
+}
+
+void expect_poll(struct raw_client *c, const char *sid, const char *payload)
+{
+    get(c, sid);
+    expect(c, 200, payload);
+}
+
+void expect_post(struct raw_client *c, const char *sid, const char *payload)
+{
+    post(c, sid, payload);
+    expect(c, 200, "ok");
+}
+
+void expect_gone(struct raw_client *c, const char *sid)
+{
+    get(c, sid);
+    expect(c, 400, UNKNOWN_SID);
 }
 
 static void read_writable(struct engine *e, void *arg)
@@ -265,7 +302,15 @@ static void read_sid(const char *open_packet, char sid[EIO_ID_SIZE])
     assert_int_equal(open_packet[9 + EIO_ID_LEN], '"');
 }
 
-void open_polling(struct raw_client *c, char sid[EIO_ID_SIZE])
+struct raw_client *open_polling(struct engine *e, char sid[EIO_ID_SIZE])
+{
+    struct raw_client *c = client(e->f, "polling");
+
+    open_polling_on(c, sid);
+    return c;
+}
+
+void open_polling_on(struct raw_client *c, char sid[EIO_ID_SIZE])
 {
     struct raw_response r;
 
@@ -301,12 +346,19 @@ struct raw_client *open_probe(struct engine *e, const char *sid)
     return c;
 }
 
-struct raw_client *upgrade(struct engine *e, const char *sid)
+struct raw_client *answered_probe(struct engine *e, const char *sid)
 {
     struct raw_client *c = open_probe(e, sid);
 
     raw_send_message(c, "2probe");
     raw_expect_message(c, "3probe");
+    return c;
+}
+
+struct raw_client *upgrade(struct engine *e, const char *sid)
+{
+    struct raw_client *c = answered_probe(e, sid);
+
     raw_send_message(c, "5");
     return c;
 }

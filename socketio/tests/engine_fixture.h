@@ -11,7 +11,12 @@
 
 #define RS "\x1e" /* between the packets of a payload */
 
-#define ENGINE_TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
+#define UNKNOWN_SID "{\"code\":1,\"message\":\"Session ID unknown\"}"
+#define BAD_REQUEST "{\"code\":3,\"message\":\"Bad request\"}"
+
+/* A test that starts no server leaves the fixture empty. */
+#undef TEST
+#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 
 struct engine {
     struct fixture *f;
@@ -29,7 +34,11 @@ void engine_create(struct engine *e, struct eio_options options, struct eio_hand
 /* Make it and start it. */
 void engine_start(struct engine *e, struct eio_options options, struct eio_handlers handlers,
                   struct ws_options ws);
-void engine_echo(struct engine *e, struct eio_options options); /* with nothing special */
+void engine_handle(struct engine *e, struct eio_handlers handlers); /* with no options */
+void engine_echo(struct engine *e, struct eio_options options);     /* with nothing special */
+/* An echo with no options, and a client that has opened a session in it. */
+struct raw_client *start_polling(struct engine *e, char sid[EIO_ID_SIZE]);
+struct raw_client *start_websocket(struct engine *e);
 
 struct engine *engine_of(const struct eio_session *s);
 void engine_count_open(struct eio_session *s, const struct eio_handshake *h);
@@ -54,19 +63,33 @@ void engine_count_message(struct eio_session *s, enum ws_opcode opcode, const vo
 /* Send a request for /engine.io/?<query>, with more header lines ("A: b\r\n") or "". */
 void ask(struct raw_client *c, const char *method, const char *query, const char *more,
          const void *body, size_t len);
+/* The same, to session `sid` on polling. */
+void ask_session(struct raw_client *c, const char *method, const char *sid, const char *more,
+                 const void *body, size_t len);
 void get(struct raw_client *c, const char *sid);
 void post(struct raw_client *c, const char *sid, const char *payload);
 void expect(struct raw_client *c, int status, const char *body);
+/* The answer, and the end of the connection. */
+void expect_last(struct raw_client *c, int status, const char *body);
+/* A GET that is answered with `payload`. */
+void expect_poll(struct raw_client *c, const char *sid, const char *payload);
+/* A POST that is taken. */
+void expect_post(struct raw_client *c, const char *sid, const char *payload);
+/* A GET that finds no such session. */
+void expect_gone(struct raw_client *c, const char *sid);
 /* Wait until a GET of the session that opened last is held; or send it, too. */
 void wait_for_get(struct engine *e);
 void get_held(struct engine *e, struct raw_client *c, const char *sid);
 
-/* A new session on polling. */
-void open_polling(struct raw_client *c, char sid[EIO_ID_SIZE]);
+/* A new session on polling, of a new client or of one that is connected. */
+struct raw_client *open_polling(struct engine *e, char sid[EIO_ID_SIZE]);
+void open_polling_on(struct raw_client *c, char sid[EIO_ID_SIZE]);
 /* A new session on a WebSocket, with more parameters ("&b64=1") or "". */
 struct raw_client *open_websocket(struct engine *e, const char *more);
 /* A WebSocket that asks for session `sid`; it has not spoken yet. */
 struct raw_client *open_probe(struct engine *e, const char *sid);
+/* The same, and its probe has been answered. */
+struct raw_client *answered_probe(struct engine *e, const char *sid);
 /* Both handshakes of an upgrade, to the end. */
 struct raw_client *upgrade(struct engine *e, const char *sid);
 

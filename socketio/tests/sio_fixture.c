@@ -140,6 +140,14 @@ static void clients_leave_nothing(struct sio_fixture *x)
     assert_int_equal(stats(x->f).buffered, x->memory);
 }
 
+void sio_free_servers(struct sio_fixture *x)
+{
+    ws_server_free(x->f->server);
+    x->f->server = NULL;
+    sio_server_free(x->io);
+    x->io = NULL;
+}
+
 int sio_teardown(void **state)
 {
     struct sio_fixture *x = *state;
@@ -150,13 +158,9 @@ int sio_teardown(void **state)
         raw_close(&x->f->clients[i]);
     if (x->f->running) {
         clients_leave_nothing(x);
-        ws_server_stop(x->f->server);
-        ws_server_stop(x->f->server); /* do not wait for anybody */
-        join(x->f);
+        stop_now(x->f);
     }
-    ws_server_free(x->f->server);
-    x->f->server = NULL;
-    sio_server_free(x->io);
+    sio_free_servers(x);
     result = engine_teardown(&e);
     free(x);
     return result;
@@ -186,6 +190,25 @@ void sio_start(struct sio_fixture *x, struct sio_options options, struct sio_han
 {
     sio_create(x, options, handlers);
     run(x->f);
+}
+
+void start_plain(struct sio_fixture *x)
+{
+    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
+}
+
+struct raw_client *start_client(struct sio_fixture *x)
+{
+    start_plain(x);
+    return sio_client(x, NULL);
+}
+
+struct raw_client *start_in_both(struct sio_fixture *x)
+{
+    struct raw_client *c = start_client(x);
+
+    sio_enter(c, "/custom", "", NULL);
+    return c;
 }
 
 struct sio_call {
@@ -263,6 +286,22 @@ struct raw_client *sio_client(struct sio_fixture *x, char *id)
 
     sio_enter(c, "/", "", id);
     return c;
+}
+
+struct raw_client *sio_polling_client(struct sio_fixture *x, char sid[EIO_ID_SIZE])
+{
+    struct raw_client *c = client(x->f, "polling");
+
+    sio_enter_polling(c, sid);
+    return c;
+}
+
+void sio_enter_polling(struct raw_client *c, char sid[EIO_ID_SIZE])
+{
+    open_polling_on(c, sid);
+    expect_post(c, sid, "40");
+    get(c, sid);
+    raw_expect_status(c, &(struct raw_response){0}, 200);
 }
 
 void expect_silence(struct raw_client *c)

@@ -9,7 +9,8 @@
 #include "../sio.h"
 #include "engine_fixture.h"
 
-#define SIO_TEST(name) cmocka_unit_test_setup_teardown(name, sio_setup, sio_teardown)
+#undef TEST
+#define TEST(name) cmocka_unit_test_setup_teardown(name, sio_setup, sio_teardown)
 
 struct sio_fixture {
     struct fixture *f;
@@ -30,8 +31,16 @@ int sio_teardown(void **state); /* checks too that nothing is left of the client
  * none. */
 void sio_start(struct sio_fixture *x, struct sio_options options, struct sio_handlers handlers);
 
-/* The same, but nobody runs its loop. */
+void start_plain(struct sio_fixture *x); /* with no options */
+/* With no options, and a client that is in "/", or in "/" and "/custom". */
+struct raw_client *start_client(struct sio_fixture *x);
+struct raw_client *start_in_both(struct sio_fixture *x);
+
+/* The same as sio_start(), but nobody runs its loop. */
 void sio_create(struct sio_fixture *x, struct sio_options options, struct sio_handlers handlers);
+
+/* When its loop has ended: free both servers, that of Socket.IO last. */
+void sio_free_servers(struct sio_fixture *x);
 
 struct sio_fixture *fixture_of(const struct sio_socket *s);
 
@@ -53,6 +62,10 @@ struct raw_client *sio_open(struct sio_fixture *x);
 void sio_enter(struct raw_client *c, const char *nsp, const char *auth, char *id);
 /* Both, for "/". */
 struct raw_client *sio_client(struct sio_fixture *x, char *id);
+
+/* The same on polling, of a new client or of one that is connected. */
+struct raw_client *sio_polling_client(struct sio_fixture *x, char sid[EIO_ID_SIZE]);
+void sio_enter_polling(struct raw_client *c, char sid[EIO_ID_SIZE]);
 
 /* Nothing has come that was not taken: the next thing is the echo of an event in "/". */
 void expect_silence(struct raw_client *c);

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Packets and payloads of Engine.IO, each on a heap copy of exactly its size. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "../../tests/unit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -229,19 +224,9 @@ static void text_is_encoded_behind_its_type(void **state)
     free(packet);
 }
 
+#include "socketio/tests/test_eio_codec.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type_is_its_digit),
-        cmocka_unit_test(a_packet_may_have_no_data),
-        cmocka_unit_test(b_is_a_binary_message),
-        cmocka_unit_test(every_other_first_byte_is_refused),
-        cmocka_unit_test(a_payload_is_split_at_each_separator),
-        cmocka_unit_test(every_prefix_splits_into_the_same_packets),
-        cmocka_unit_test(base64_is_read_as_the_reference_reads_it),
-        cmocka_unit_test(base64_of_our_own_may_be_decoded_in_place),
-        cmocka_unit_test(text_is_encoded_behind_its_type),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

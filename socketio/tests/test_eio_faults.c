@@ -276,7 +276,7 @@ static void client_that_comes_too_late_for_the_last_words_is_told_so(void **stat
     c = dialled(e, "too late");
     get(c, sid);
     poll_until_readable(e->f, c);
-    expect(c, 400, "{\"code\":1,\"message\":\"Session ID unknown\"}");
+    expect(c, 400, UNKNOWN_SID);
     expect_all_given_back(e);
 }
 
@@ -571,20 +571,10 @@ static void any_system_call_may_fail(void **state)
     }
 }
 
+#include "socketio/tests/test_eio_faults.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(whole_script_is_played_when_nothing_fails),
-        ENGINE_TEST(any_single_allocation_may_fail),
-        ENGINE_TEST(memory_may_run_out_at_any_time),
-        ENGINE_TEST(any_system_call_may_fail),
-        ENGINE_TEST(session_whose_websocket_cannot_be_accepted_is_undone),
-        ENGINE_TEST(session_whose_probe_cannot_be_accepted_goes_on_by_polling),
-        ENGINE_TEST(websocket_without_memory_gets_503),
-        ENGINE_TEST(last_words_that_nobody_fetches_are_dropped_in_the_end),
-        ENGINE_TEST(client_that_comes_too_late_for_the_last_words_is_told_so),
-    };
-
     signal(SIGPIPE, SIG_IGN); /* write() to what the server has ended */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Sessions by host. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "../../tests/unit.h"
 
 #include "../eio_host_sessions.h"
 #include "counted.h"
@@ -64,12 +59,9 @@ static void host_without_sessions_is_forgotten(void **state)
     counted_end(&counted);
 }
 
+#include "socketio/tests/test_eio_host_sessions.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(host_may_have_so_many_and_no_more),
-        cmocka_unit_test(host_without_sessions_is_forgotten),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,8 +132,7 @@ static void answers_are_not_stored_and_say_their_type(void **state)
     expect_header(&r, "X-XSS-Protection", NULL);
     expect_header(&r, "Access-Control-Allow-Origin", NULL);
     expect_header(&r, "Vary", NULL);
-    c = client(e->f, "types");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     post(c, sid, "4x");
     raw_expect_status(c, &r, 200);
     expect_header(&r, "Content-Type", "text/html");
@@ -238,8 +237,7 @@ static void text_of_a_refusal_is_cut_between_characters(void **state)
     char body[400];
 
     memset(filler, 'x', sizeof filler);
-    engine_start(e, (struct eio_options){0},
-                 (struct eio_handlers){.on_handshake = refuse_with_text}, (struct ws_options){0});
+    engine_handle(e, (struct eio_handlers){.on_handshake = refuse_with_text});
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct raw_client *c = client(e->f, cases[i].character);
         int before = (int)cases[i].before;
@@ -354,18 +352,16 @@ static void held_request_remembers_an_origin_that_fits_a_rule(void **state)
     struct raw_client *held;
     struct raw_response r;
     char sid[EIO_ID_SIZE];
-    char query[64];
 
     engine_echo(e, (struct eio_options){.origins = rules});
     c = client(e->f, "posts");
     held = client(e->f, "held");
-    open_polling(c, sid);
-    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+    open_polling_on(c, sid);
     for (int i = 0; i < 3; i++) {
-        ask(held, "GET", query, "Origin: https://one.a.example\r\n", NULL, 0);
+        ask_session(held, "GET", sid, "Origin: https://one.a.example\r\n", NULL, 0);
         wait_for_get(e); /* the last POST ends the session */
-        ask(c, "POST", query, "Origin: https://two.two.a.example\r\n", i < 2 ? "4x" : "1",
-            i < 2 ? 2 : 1);
+        ask_session(c, "POST", sid, "Origin: https://two.two.a.example\r\n", i < 2 ? "4x" : "1",
+                    i < 2 ? 2 : 1);
         raw_expect_status(c, &r, 200);
         expect_header(&r, "Access-Control-Allow-Origin", "https://two.two.a.example");
         raw_expect_status(held, &r, 200);
@@ -381,19 +377,17 @@ static void request_that_is_left_leaves_no_origin_behind(void **state)
     static const char *const rules[] = {"https://*.a.example", NULL};
     struct engine *e = *state;
     char sid[EIO_ID_SIZE];
-    char query[64];
 
     engine_echo(e, (struct eio_options){.origins = rules});
     for (int i = 0; i < 2; i++) {
         struct raw_client *c = client(e->f, i == 0 ? "GET" : "POST");
 
-        open_polling(c, sid);
-        snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+        open_polling_on(c, sid);
         if (i == 0)
-            ask(c, "GET", query, "Origin: https://one.a.example\r\n", NULL, 0);
+            ask_session(c, "GET", sid, "Origin: https://one.a.example\r\n", NULL, 0);
         else
-            ask(c, "POST", query, "Origin: https://one.a.example\r\nContent-Length: 9\r\n", NULL,
-                0);
+            ask_session(c, "POST", sid, "Origin: https://one.a.example\r\nContent-Length: 9\r\n",
+                        NULL, 0);
         raw_close(c);
         expect_reason(e, i + 1, EIO_TRANSPORT_ERROR);
     }
@@ -407,23 +401,20 @@ static void every_answer_has_its_cors_headers(void **state)
     struct raw_client *held;
     struct raw_response r;
     char sid[EIO_ID_SIZE];
-    char query[64];
 
     engine_echo(e, (struct eio_options){.origins = friends, .cors_exposed_headers = "X-One,X-Two"});
-    c = client(e->f, "cors");
-    open_polling(c, sid);
-    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+    c = open_polling(e, sid);
     ask(c, "GET", "transport=polling", ORIGIN_A, NULL, 0);
     raw_expect_status(c, &r, 400);
     expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
     expect_header(&r, "Access-Control-Expose-Headers", "X-One,X-Two");
-    ask(c, "PUT", query, ORIGIN_A, NULL, 0);
+    ask_session(c, "PUT", sid, ORIGIN_A, NULL, 0);
     raw_expect_status(c, &r, 500);
     expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
     /* A held GET is answered long after its request is gone. */
     held = client(e->f, "held");
-    ask(held, "GET", query, ORIGIN_A, NULL, 0);
-    ask(c, "POST", query, ORIGIN_A, "4x", 2);
+    ask_session(held, "GET", sid, ORIGIN_A, NULL, 0);
+    ask_session(c, "POST", sid, ORIGIN_A, "4x", 2);
     raw_expect_status(c, &r, 200);
     expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
     raw_expect_status(held, &r, 200);
@@ -448,18 +439,16 @@ static void refusal_of_a_body_has_its_cors_headers(void **state)
     struct raw_client *refused;
     struct raw_response r;
     char sid[EIO_ID_SIZE];
-    char query[64];
     char headers[128];
 
     engine_echo(
         e, (struct eio_options){.origins = friends, .cors_credentials = true, .max_payload = 1000});
     c = client(e->f, "polling");
     for (size_t i = 0; i < COUNT(cases); i++) {
-        open_polling(c, sid);
-        snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
+        open_polling_on(c, sid);
         refused = client(e->f, cases[i].headers);
         snprintf(headers, sizeof headers, ORIGIN_A "%s", cases[i].headers);
-        ask(refused, "POST", query, headers, NULL, 0);
+        ask_session(refused, "POST", sid, headers, NULL, 0);
         raw_send_text(refused, cases[i].body);
         raw_expect_status(refused, &r, cases[i].status);
         expect_header(&r, "Access-Control-Allow-Origin", "https://a.example");
@@ -582,34 +571,9 @@ static void options_without_cors_is_a_bad_method(void **state)
     expect(c, 400, "{\"code\":2,\"message\":\"Bad handshake method\"}");
 }
 
+#include "socketio/tests/test_eio_http.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(query_is_taken_apart),
-        cmocka_unit_test(parameters_are_decoded),
-        cmocka_unit_test(parameter_is_cut_to_its_place),
-        cmocka_unit_test(last_parameter_of_a_name_wins),
-        ENGINE_TEST(answers_are_not_stored_and_say_their_type),
-        ENGINE_TEST(old_browsers_are_told_not_to_filter),
-        ENGINE_TEST(cookie_holds_the_session_id),
-        ENGINE_TEST(cookie_may_have_other_attributes),
-        ENGINE_TEST(illegal_header_of_the_application_is_a_500),
-        ENGINE_TEST(text_of_a_refusal_is_cut_between_characters),
-        ENGINE_TEST(any_origin_is_a_star),
-        ENGINE_TEST(listed_origins_are_echoed_and_others_get_nothing),
-        ENGINE_TEST(origin_that_fits_a_rule_is_echoed_as_it_was_sent),
-        ENGINE_TEST(star_anywhere_in_the_list_is_the_answer),
-        ENGINE_TEST(held_request_remembers_an_origin_that_fits_a_rule),
-        ENGINE_TEST(request_that_is_left_leaves_no_origin_behind),
-        ENGINE_TEST(every_answer_has_its_cors_headers),
-        ENGINE_TEST(refusal_of_a_body_has_its_cors_headers),
-        ENGINE_TEST(websocket_of_a_listed_origin_alone_is_accepted),
-        ENGINE_TEST(websocket_of_a_local_file_is_accepted_until_origins_are_named),
-        ENGINE_TEST(preflight_is_answered_whatever_it_asks_for),
-        ENGINE_TEST(preflight_tells_what_is_configured),
-        ENGINE_TEST(no_origin_is_allowed_until_one_is_named),
-        ENGINE_TEST(options_without_cors_is_a_bad_method),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,8 +71,7 @@ static void output_of_a_polling_session_is_bounded(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.max_output = 210, .high_water = 150});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     fill_output(e);
     assert_int_equal(e->f->seen.result[0], WS_SENT);
     assert_int_equal(e->f->seen.result[1], WS_QUEUED);
@@ -113,8 +112,7 @@ static void burst_of_one_callback_is_no_sign_of_a_slow_reader(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.max_output = 10000});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     on_engine(e, send_burst, NULL);
     assert_int_equal(e->f->seen.result[0], 0);
     get(c, sid);
@@ -143,13 +141,11 @@ static void queue_that_overflowed_is_dropped_with_its_session(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.max_output = 210});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     fill_output(e);
     on_engine(e, close_session, NULL);
     expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
-    get(c, sid);
-    expect(c, 400, "{\"code\":1,\"message\":\"Session ID unknown\"}");
+    expect_gone(c, sid);
 }
 
 static void queue_that_was_fetched_is_as_good_as_before(void **state)
@@ -159,32 +155,26 @@ static void queue_that_was_fetched_is_as_good_as_before(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.max_output = 210});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     fill_output(e);
     get(c, sid);
     raw_expect_status(c, &(struct raw_response){0}, 200);
     on_engine(e, engine_send_text, "last words");
     on_engine(e, close_session, NULL);
-    get(c, sid);
-    expect(c, 200, "4last words");
+    expect_poll(c, sid, "4last words");
 }
 
 static void queued_output_counts_in_max_memory(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    char sid[EIO_ID_SIZE];
     size_t before;
+    char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
     before = stats(e->f).buffered;
     fill_output(e);
     assert_in_range(stats(e->f).buffered - before, 300, 2000);
-    post(c, sid, "1");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "1");
     expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
     assert_true(stats(e->f).buffered < before);
 }
@@ -204,8 +194,7 @@ static void full_output_has_room_for_a_ping(void **state)
 
     engine_start(e, (struct eio_options){.ping_interval_ms = 200, .max_output = 5},
                  (struct eio_handlers){0}, (struct ws_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     on_engine(e, engine_send_text, "full");
     on_engine(e, send_one, &place);
     began = raw_now_ms();
@@ -214,8 +203,7 @@ static void full_output_has_room_for_a_ping(void **state)
     while (e->f->seen.result[2] == 5 && raw_now_ms() - began < PATIENCE_MS);
     assert_int_equal(e->f->seen.result[0], WS_SENT);
     assert_int_equal(e->f->seen.result[1], WS_ERR_FULL);
-    get(c, sid);
-    expect(c, 200, "4full" RS "2");
+    expect_poll(c, sid, "4full" RS "2");
 }
 
 /* An echo client that does not read is slowed by TCP, as on a plain WebSocket. */
@@ -223,12 +211,10 @@ static void slow_reader_on_a_websocket_loses_nothing(void **state)
 {
     enum { MESSAGES = 200, SIZE = 20000 };
     struct engine *e = *state;
-    struct raw_client *ws;
     struct raw_bytes b = {0};
     uint8_t *text = make_payload(SIZE, true);
+    struct raw_client *ws = start_websocket(e);
 
-    engine_echo(e, (struct eio_options){0});
-    ws = open_websocket(e, "");
     text[0] = '4';
     for (int i = 0; i < MESSAGES; i++)
         raw_bytes_frame(&b, RAW_TEXT, text, SIZE);
@@ -255,12 +241,9 @@ static void who_waits_for_a_slow_websocket_is_told_when_it_has_read(void **state
 {
     struct engine *e = *state;
     struct raw_frame frame;
-    struct raw_client *ws;
+    struct raw_client *ws = start_websocket(e);
 
-    engine_echo(e, (struct eio_options){0});
-    ws = open_websocket(e, "");
-    raw_send_message(ws, "4nobody waits");
-    raw_expect_message(ws, "4nobody waits");
+    raw_expect_echo(ws, "4nobody waits");
     assert_int_equal(read_counter(e->f, &e->f->seen.drained), 0);
     on_engine(e, send_three_large, NULL);
     assert_int_equal(e->f->seen.result[2], WS_QUEUED);
@@ -269,8 +252,7 @@ static void who_waits_for_a_slow_websocket_is_told_when_it_has_read(void **state
         assert_int_equal(frame.len, 1 + 40 * KIB);
     }
     wait_until(e->f, &e->f->seen.drained, 1, "calls of on_drain");
-    raw_send_message(ws, "4and once");
-    raw_expect_message(ws, "4and once");
+    raw_expect_echo(ws, "4and once");
     assert_int_equal(read_counter(e->f, &e->f->seen.drained), 1);
 }
 
@@ -288,19 +270,15 @@ static void send_without_memory(struct engine *e, void *arg)
 static void message_without_memory_is_not_taken(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
     on_engine(e, send_without_memory, NULL);
     assert_int_equal(e->f->seen.result[0], WS_ERR_NOMEM);
     assert_int_equal(e->f->seen.result[1], 1);
     assert_int_equal(e->f->seen.result[2], 0);
     assert_int_equal(e->f->seen.result[3], WS_SENT);
-    get(c, sid);
-    expect(c, 200, "4kept");
+    expect_poll(c, sid, "4kept");
 }
 
 /* --- volatile messages ------------------------------------------------------------------------ */
@@ -315,13 +293,10 @@ static void send_volatile(struct engine *e, void *arg)
 static void volatile_message_is_dropped_when_nobody_waits(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
     on_engine(e, send_volatile, "lost");
     assert_int_equal(e->f->seen.result[0], EIO_DROPPED);
     get_held(e, c, sid);
@@ -343,13 +318,10 @@ static void send_both(struct engine *e, void *arg)
 static void volatile_message_right_after_another_is_dropped(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
     get_held(e, c, sid);
     on_engine(e, send_both, "second");
     assert_int_equal(e->f->seen.result[0], EIO_DROPPED);
@@ -359,8 +331,7 @@ static void volatile_message_right_after_another_is_dropped(void **state)
     on_engine(e, send_both, "second");
     assert_int_equal(e->f->seen.result[0], EIO_DROPPED);
     raw_expect_message(ws, "4first");
-    raw_send_message(ws, "4echo");
-    raw_expect_message(ws, "4echo");
+    raw_expect_echo(ws, "4echo");
 }
 
 /* --- broadcasts ------------------------------------------------------------------------------- */
@@ -392,11 +363,9 @@ static void packet_reaches_sessions_of_every_kind(void **state)
     struct raw_client *base64;
     char sids[2][EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){0});
-    polling = client(e->f, "polling");
-    open_polling(polling, sids[0]);
-    held = client(e->f, "held");
-    open_polling(held, sids[1]);
+    polling = start_polling(e, sids[0]);
+    held = open_polling(e, sids[1]);
+    held->label = "held";
     get_held(e, held, sids[1]);
     ws[0] = open_websocket(e, "");
     ws[1] = open_websocket(e, "");
@@ -404,8 +373,7 @@ static void packet_reaches_sessions_of_every_kind(void **state)
     on_engine(e, broadcast, NULL);
     assert_int_equal(e->f->seen.result[0], EIO_DROPPED);
     expect(held, 200, "4all" RS "bAQID");
-    get(polling, sids[0]);
-    expect(polling, 200, "4all" RS "bAQID");
+    expect_poll(polling, sids[0], "4all" RS "bAQID");
     for (size_t i = 0; i < COUNT(ws); i++) {
         raw_expect_message(ws[i], "4all");
         raw_expect_frame(ws[i], RAW_BINARY, "\1\2\3", 3);
@@ -414,23 +382,9 @@ static void packet_reaches_sessions_of_every_kind(void **state)
     raw_expect_message(base64, "bAQID");
 }
 
+#include "socketio/tests/test_eio_output.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(separator_in_a_text_is_refused),
-        ENGINE_TEST(output_of_a_polling_session_is_bounded),
-        ENGINE_TEST(burst_of_one_callback_is_no_sign_of_a_slow_reader),
-        ENGINE_TEST(queue_that_overflowed_is_dropped_with_its_session),
-        ENGINE_TEST(queue_that_was_fetched_is_as_good_as_before),
-        ENGINE_TEST(queued_output_counts_in_max_memory),
-        ENGINE_TEST(full_output_has_room_for_a_ping),
-        ENGINE_TEST(volatile_message_is_dropped_when_nobody_waits),
-        ENGINE_TEST(volatile_message_right_after_another_is_dropped),
-        ENGINE_TEST(packet_reaches_sessions_of_every_kind),
-        ENGINE_TEST(slow_reader_on_a_websocket_loses_nothing),
-        ENGINE_TEST(who_waits_for_a_slow_websocket_is_told_when_it_has_read),
-        ENGINE_TEST(message_without_memory_is_not_taken),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UNKNOWN_SID "{\"code\":1,\"message\":\"Session ID unknown\"}"
-#define BAD_REQUEST "{\"code\":3,\"message\":\"Bad request\"}"
-
 /* --- polling: messages ------------------------------------------------------------------------ */
 
 static void messages_of_a_post_come_back_in_one_poll(void **state)
@@ -21,44 +18,31 @@ static void messages_of_a_post_come_back_in_one_poll(void **state)
         "4hello" RS "bAQIDBA==" RS "4\xe2\x82\xac" RS "b",
     };
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "echo");
-    open_polling(c, sid);
     for (size_t i = 0; i < COUNT(payloads); i++) {
-        post(c, sid, payloads[i]);
-        expect(c, 200, "ok");
-        get(c, sid);
-        expect(c, 200, payloads[i]);
+        expect_post(c, sid, payloads[i]);
+        expect_poll(c, sid, payloads[i]);
     }
 }
 
 static void packets_without_meaning_are_ignored(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "echo");
-    open_polling(c, sid);
-    post(c, sid, "0{}" RS "3" RS "5" RS "6" RS "4x");
-    expect(c, 200, "ok");
-    get(c, sid);
-    expect(c, 200, "4x");
+    expect_post(c, sid, "0{}" RS "3" RS "5" RS "6" RS "4x");
+    expect_poll(c, sid, "4x");
 }
 
 static void get_is_held_until_there_is_something_to_say(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *held;
     char sid[EIO_ID_SIZE];
+    struct raw_client *held = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    held = client(e->f, "held");
-    open_polling(held, sid);
     for (int i = 0; i < 3; i++) {
         get_held(e, held, sid);
         assert_false(raw_readable_within(held, 5));
@@ -70,12 +54,9 @@ static void get_is_held_until_there_is_something_to_say(void **state)
 static void all_that_one_callback_sends_leaves_together(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *held;
     char sid[EIO_ID_SIZE];
+    struct raw_client *held = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    held = client(e->f, "held");
-    open_polling(held, sid);
     get_held(e, held, sid);
     on_engine(e, engine_send_three, NULL);
     expect(held, 200, "4one" RS "bAQI=" RS "4");
@@ -84,21 +65,17 @@ static void all_that_one_callback_sends_leaves_together(void **state)
 static void body_may_come_in_chunks(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    char sid[EIO_ID_SIZE];
     char head[256];
+    char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "chunked");
-    open_polling(c, sid);
     snprintf(head, sizeof head,
              "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\n" HOST
              "Transfer-Encoding: chunked\r\n\r\n2\r\n4a\r\n1\r\n" RS "\r\n2\r\n4b\r\n0\r\n\r\n",
              sid);
     raw_send_chunks(c, head, strlen(head), 1);
     expect(c, 200, "ok");
-    get(c, sid);
-    expect(c, 200, "4a" RS "4b");
+    expect_poll(c, sid, "4a" RS "4b");
 }
 
 static void post_of_max_payload_is_taken_and_one_more_ends_the_session(void **state)
@@ -111,14 +88,11 @@ static void post_of_max_payload_is_taken_and_one_more_ends_the_session(void **st
     char payload[MAX + 2];
 
     engine_echo(e, (struct eio_options){.max_payload = MAX});
-    c = client(e->f, "large");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     memset(payload, '4', sizeof payload);
     payload[MAX] = '\0';
-    post(c, sid, payload);
-    expect(c, 200, "ok");
-    get(c, sid);
-    expect(c, 200, payload);
+    expect_post(c, sid, payload);
+    expect_poll(c, sid, payload);
     payload[MAX] = '4';
     payload[MAX + 1] = '\0';
     post(c, sid, payload);
@@ -127,7 +101,7 @@ static void post_of_max_payload_is_taken_and_one_more_ends_the_session(void **st
     raw_close(c);
     c = client(e->f, "after");
     post(c, sid, "4x");
-    expect(c, 400, "{\"code\":1,\"message\":\"Session ID unknown\"}");
+    expect(c, 400, UNKNOWN_SID);
 }
 
 /* CVE-2020-36048: a body of nothing but small packets. */
@@ -146,13 +120,10 @@ static void post_of_half_a_million_packets_is_cheap(void **state)
         payload[2 * i + 1] = RS[0];
     }
     payload[2 * PACKETS - 1] = '\0';
-    engine_start(e, (struct eio_options){0},
-                 (struct eio_handlers){.on_message = engine_count_message}, (struct ws_options){0});
-    c = client(e->f, "packets");
-    open_polling(c, sid);
+    engine_handle(e, (struct eio_handlers){.on_message = engine_count_message});
+    c = open_polling(e, sid);
     began = raw_now_ms();
-    post(c, sid, payload);
-    expect(c, 200, "ok");
+    expect_post(c, sid, payload);
     free(payload);
     assert_int_equal(read_counter(e->f, &e->f->seen.messages), PACKETS);
     assert_true(raw_now_ms() - began < PATIENCE_MS);
@@ -169,7 +140,7 @@ static void text_of_a_post_must_be_utf8(void **state)
     engine_echo(e, (struct eio_options){0});
     c = client(e->f, "utf8");
     for (size_t i = 0; i < COUNT(bad); i++) {
-        open_polling(c, sid);
+        open_polling_on(c, sid);
         post(c, sid, bad[i]);
         expect(c, 400, "");
         expect_reason(e, (int)i + 1, EIO_PARSE_ERROR);
@@ -181,21 +152,16 @@ static void text_of_a_post_must_be_utf8(void **state)
 static void second_get_ends_the_session(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *first;
-    struct raw_client *second;
     char sid[EIO_ID_SIZE];
+    struct raw_client *first = start_polling(e, sid);
+    struct raw_client *second = client(e->f, "second");
 
-    engine_echo(e, (struct eio_options){0});
-    first = client(e->f, "first");
-    second = client(e->f, "second");
-    open_polling(first, sid);
     get_held(e, first, sid);
     get(second, sid);
     expect(second, 400, "");
     expect(first, 200, "1");
     expect_reason(e, 1, EIO_TRANSPORT_ERROR);
-    get(second, sid);
-    expect(second, 400, UNKNOWN_SID);
+    expect_gone(second, sid);
     expect_nothing_left(e);
 }
 
@@ -207,8 +173,7 @@ static void client_that_leaves_its_get_ends_the_session(void **state)
 
     engine_echo(e, (struct eio_options){0});
     for (int i = 1; i <= 2; i++) {
-        held = client(e->f, "held");
-        open_polling(held, sid);
+        held = open_polling(e, sid);
         get_held(e, held, sid);
         (i == 1 ? raw_close : raw_reset)(held);
         expect_reason(e, i, EIO_TRANSPORT_ERROR);
@@ -220,15 +185,10 @@ static void client_that_leaves_its_get_ends_the_session(void **state)
 static void octet_stream_ends_the_session(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
-    char query[64];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "octets");
-    open_polling(c, sid);
-    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
-    ask(c, "POST", query, "Content-Type: application/octet-stream\r\n", "4x", 2);
+    ask_session(c, "POST", sid, "Content-Type: application/octet-stream\r\n", "4x", 2);
     expect(c, 400, "");
     expect_reason(e, 1, EIO_TRANSPORT_ERROR);
 }
@@ -244,16 +204,11 @@ static void any_other_content_type_is_text(void **state)
         "Content-Type: application/octet-streams\r\n",
     };
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
-    char query[64];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "types");
-    open_polling(c, sid);
-    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
     for (size_t i = 0; i < COUNT(types); i++) {
-        ask(c, "POST", query, types[i], "4x", 2);
+        ask_session(c, "POST", sid, types[i], "4x", 2);
         expect(c, 200, "ok");
     }
 }
@@ -275,13 +230,12 @@ static void bad_packet_ends_the_session_after_the_good_ones(void **state)
     char sid[EIO_ID_SIZE];
     int messages = 0;
 
-    engine_start(e, (struct eio_options){0},
-                 (struct eio_handlers){.on_message = engine_count_message}, (struct ws_options){0});
+    engine_handle(e, (struct eio_handlers){.on_message = engine_count_message});
     held = client(e->f, "held");
     c = client(e->f, "post");
     for (size_t i = 0; i < COUNT(cases); i++) {
         c->label = cases[i].payload;
-        open_polling(held, sid);
+        open_polling_on(held, sid);
         get_held(e, held, sid);
         post(c, sid, cases[i].payload);
         expect(c, 400, "");
@@ -289,22 +243,17 @@ static void bad_packet_ends_the_session_after_the_good_ones(void **state)
         expect_reason(e, (int)i + 1, EIO_PARSE_ERROR);
         messages += cases[i].messages;
         assert_int_equal(read_counter(e->f, &e->f->seen.messages), messages);
-        get(c, sid);
-        expect(c, 400, UNKNOWN_SID);
+        expect_gone(c, sid);
     }
 }
 
 static void ping_of_the_client_ends_the_session(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "ping");
-    open_polling(c, sid);
-    post(c, sid, "2" RS "4x");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "2" RS "4x");
     expect_reason(e, 1, EIO_TRANSPORT_ERROR);
     assert_int_equal(read_counter(e->f, &e->f->seen.messages), 0);
 }
@@ -312,22 +261,16 @@ static void ping_of_the_client_ends_the_session(void **state)
 static void close_packet_ends_the_session_and_the_held_get(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *held;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *held = start_polling(e, sid);
+    struct raw_client *c = client(e->f, "post");
 
-    engine_echo(e, (struct eio_options){0});
-    held = client(e->f, "held");
-    c = client(e->f, "post");
-    open_polling(held, sid);
     get_held(e, held, sid);
-    post(c, sid, "1" RS "4x");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "1" RS "4x");
     expect(held, 200, "6");
     expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
     assert_int_equal(read_counter(e->f, &e->f->seen.messages), 0);
-    get(c, sid);
-    expect(c, 400, UNKNOWN_SID);
+    expect_gone(c, sid);
     expect_nothing_left(e);
 }
 
@@ -335,36 +278,26 @@ static void other_methods_leave_the_session_alone(void **state)
 {
     static const char *const methods[] = {"PUT", "DELETE", "PATCH", "OPTIONS"};
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
-    char query[64];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "methods");
-    open_polling(c, sid);
-    snprintf(query, sizeof query, "EIO=4&transport=polling&sid=%s", sid);
     for (size_t i = 0; i < COUNT(methods); i++) {
-        ask(c, methods[i], query, "", NULL, 0);
+        ask_session(c, methods[i], sid, "", NULL, 0);
         expect(c, 500, "");
     }
-    post(c, sid, "4x");
-    expect(c, 200, "ok");
-    get(c, sid);
-    expect(c, 200, "4x");
+    expect_post(c, sid, "4x");
+    expect_poll(c, sid, "4x");
 }
 
 /* CVE-2026-59725's neighbour: the protocol may not change within a session. */
 static void another_protocol_version_is_refused_in_a_session(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_client *ws;
-    char sid[EIO_ID_SIZE];
     char query[80];
+    char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "EIO=3");
-    open_polling(c, sid);
     snprintf(query, sizeof query, "EIO=3&transport=polling&sid=%s", sid);
     ask(c, "GET", query, "", NULL, 0);
     expect(c, 400, BAD_REQUEST);
@@ -374,25 +307,18 @@ static void another_protocol_version_is_refused_in_a_session(void **state)
     snprintf(query, sizeof query, "EIO=3&transport=websocket&sid=%s", sid);
     ask(ws, "GET", query, UPGRADE KEY VERSION, NULL, 0);
     expect(ws, 400, "Bad request");
-    post(c, sid, "4x");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "4x");
 }
 
 /* --- polling: before the body of a POST ------------------------------------------------------- */
 
 #define EXPECT "Expect: 100-continue\r\n"
 
-/* Send the head of a request for `query`, which announces a body with more header lines. */
-static void send_head(struct raw_client *c, const char *method, const char *query,
+/* Send the head of a request to a session; its header lines announce a body. */
+static void send_head(struct raw_client *c, const char *method, const char *sid,
                       const char *body_headers)
 {
-    ask(c, method, query, body_headers, NULL, 0);
-}
-
-static const char *polling(char out[64], const char *sid)
-{
-    snprintf(out, 64, "EIO=4&transport=polling&sid=%s", sid);
-    return out;
+    ask_session(c, method, sid, body_headers, NULL, 0);
 }
 
 /* A POST of 8 bytes whose head is known to have come, and its first bytes with it. */
@@ -400,9 +326,8 @@ static struct raw_client *begin_post(struct engine *e, const char *sid)
 {
     struct raw_client *c = client(e->f, "uploading");
     struct raw_response r;
-    char query[64];
 
-    send_head(c, "POST", polling(query, sid), EXPECT "Content-Length: 8\r\n");
+    send_head(c, "POST", sid, EXPECT "Content-Length: 8\r\n");
     raw_expect_status(c, &r, 100);
     raw_send_text(c, "4first");
     return c;
@@ -411,46 +336,32 @@ static struct raw_client *begin_post(struct engine *e, const char *sid)
 static void post_is_read_when_its_head_is_in_order(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    struct raw_client *uploading;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
+    struct raw_client *uploading = begin_post(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    uploading = begin_post(e, sid);
     assert_false(raw_readable_within(uploading, 5));
     get_held(e, c, sid); /* as it does not wait for the POST */
     raw_send_text(uploading, "!!");
     expect(uploading, 200, "ok");
     expect(c, 200, "4first!!");
-    post(uploading, sid, "4more");
-    expect(uploading, 200, "ok");
+    expect_post(uploading, sid, "4more");
 }
 
 /* By its head: nobody waits for a body to find that out. */
 static void second_post_ends_the_session_while_the_first_is_uploading(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    struct raw_client *first;
     char sid[EIO_ID_SIZE];
-    char query[64];
+    struct raw_client *c = start_polling(e, sid);
+    struct raw_client *first = begin_post(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "second");
-    open_polling(c, sid);
-    first = begin_post(e, sid);
-    send_head(c, "POST", polling(query, sid), "Content-Length: 8\r\n");
-    expect(c, 400, "");
-    raw_expect_eof(c);
-    expect(first, 400, "");
-    raw_expect_eof(first);
+    send_head(c, "POST", sid, "Content-Length: 8\r\n");
+    expect_last(c, 400, "");
+    expect_last(first, 400, "");
     expect_reason(e, 1, EIO_TRANSPORT_ERROR);
     assert_int_equal(read_counter(e->f, &e->f->seen.messages), 0);
-    c = client(e->f, "after");
-    get(c, sid);
-    expect(c, 400, UNKNOWN_SID);
+    expect_gone(client(e->f, "after"), sid);
     expect_nothing_left(e);
 }
 
@@ -481,9 +392,8 @@ static void post_that_will_not_do_is_refused_before_its_body(void **state)
         struct raw_client *c = client(e->f, bodies[i % COUNT(bodies)]);
         size_t k = i / COUNT(bodies);
 
-        send_head(c, cases[k].method, cases[k].query, bodies[i % COUNT(bodies)]);
-        expect(c, cases[k].status, cases[k].body);
-        raw_expect_eof(c);
+        ask(c, cases[k].method, cases[k].query, bodies[i % COUNT(bodies)], NULL, 0);
+        expect_last(c, cases[k].status, cases[k].body);
         raw_close(c);
     }
     expect_nothing_left(e);
@@ -502,23 +412,16 @@ static void rules_of_a_session_hold_before_the_body(void **state)
         {"POST", "Content-Length: 8\r\nContent-Type: application/octet-stream\r\n", 400, true},
     };
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
-    char query[64];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "session");
-    open_polling(c, sid);
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct raw_client *other = client(e->f, cases[i].headers);
 
-        send_head(other, cases[i].method, polling(query, sid), cases[i].headers);
-        expect(other, cases[i].status, "");
-        raw_expect_eof(other);
-        if (!cases[i].ends) {
-            post(c, sid, "4x");
-            expect(c, 200, "ok");
-        }
+        send_head(other, cases[i].method, sid, cases[i].headers);
+        expect_last(other, cases[i].status, "");
+        if (!cases[i].ends)
+            expect_post(c, sid, "4x");
     }
     expect_reason(e, 1, EIO_TRANSPORT_ERROR);
     expect_nothing_left(e);
@@ -533,12 +436,10 @@ static void client_that_leaves_its_upload_ends_the_session(void **state)
 
     engine_echo(e, (struct eio_options){0});
     for (size_t i = 0; i < COUNT(leave); i++) {
-        c = client(e->f, "opening");
-        open_polling(c, sid);
+        c = open_polling(e, sid);
         leave[i](begin_post(e, sid));
         expect_reason(e, (int)i + 1, EIO_TRANSPORT_ERROR);
-        get(c, sid);
-        expect(c, 400, UNKNOWN_SID);
+        expect_gone(c, sid);
         raw_close(c);
     }
     expect_nothing_left(e);
@@ -560,20 +461,18 @@ static void session_ends_with_an_upload_that_fails(void **state)
     uint8_t *large = make_payload(1000000, true);
     struct raw_client *c;
     char sid[EIO_ID_SIZE];
-    char query[64];
 
     engine_start(e, (struct eio_options){0}, (struct eio_handlers){0},
                  (struct ws_options){.message_timeout_ms = 2000, .max_memory = 256 * KIB});
     for (size_t i = 0; i < COUNT(cases); i++) {
         c = client(e->f, cases[i].headers);
-        open_polling(c, sid);
-        send_head(c, "POST", polling(query, sid), cases[i].headers);
+        open_polling_on(c, sid);
+        send_head(c, "POST", sid, cases[i].headers);
         if (cases[i].body != NULL)
             raw_send_text(c, cases[i].body);
         else
             raw_send(c, large, 1000000);
-        expect(c, cases[i].status, "");
-        raw_expect_eof(c);
+        expect_last(c, cases[i].status, "");
         raw_close(c);
         expect_reason(e, (int)i + 1, EIO_TRANSPORT_ERROR);
     }
@@ -585,17 +484,14 @@ static void session_ends_with_an_upload_that_fails(void **state)
 static void upload_of_a_session_that_ends_is_refused(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_client *uploading;
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.ping_interval_ms = 1000, .ping_timeout_ms = 1000});
-    c = client(e->f, "silent");
-    open_polling(c, sid);
+    open_polling(e, sid);
     uploading = begin_post(e, sid);
     expect_reason(e, 1, EIO_PING_TIMEOUT);
-    expect(uploading, 400, "");
-    raw_expect_eof(uploading);
+    expect_last(uploading, 400, "");
     expect_nothing_left(e);
 }
 
@@ -608,20 +504,14 @@ static void close_opened(struct engine *e, void *arg)
 static void upload_of_a_session_that_is_closed_is_refused(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    struct raw_client *uploading;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
+    struct raw_client *uploading = begin_post(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    uploading = begin_post(e, sid);
     on_engine(e, close_opened, NULL);
-    expect(uploading, 400, "");
-    raw_expect_eof(uploading);
+    expect_last(uploading, 400, "");
     expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "6" RS "1");
     expect_nothing_left(e);
 }
 
@@ -629,20 +519,15 @@ static void upload_of_a_session_that_is_closed_is_refused(void **state)
 static void upload_is_dropped_when_a_websocket_takes_over(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_client *uploading;
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    start_polling(e, sid);
     uploading = begin_post(e, sid);
     ws = upgrade(e, sid);
-    expect(uploading, 400, "");
-    raw_expect_eof(uploading);
-    raw_send_message(ws, "4still here");
-    raw_expect_message(ws, "4still here");
+    expect_last(uploading, 400, "");
+    raw_expect_echo(ws, "4still here");
     assert_int_equal(read_counter(e->f, &e->f->seen.messages), 1);
 }
 
@@ -655,49 +540,19 @@ static void upload_to_a_server_that_stops_is_refused(void **state)
 
     engine_start(e, (struct eio_options){0}, (struct eio_handlers){0},
                  (struct ws_options){.close_timeout_ms = 50});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     raw_close(c);
     uploading = begin_post(e, sid);
     ws_server_stop(e->f->server);
-    expect(uploading, 503, "");
-    raw_expect_eof(uploading);
+    expect_last(uploading, 503, "");
     raw_close(uploading);
     join(e->f);
     expect_reason(e, 1, EIO_TRANSPORT_ERROR);
 }
 
+#include "socketio/tests/test_eio_polling.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(messages_of_a_post_come_back_in_one_poll),
-        ENGINE_TEST(packets_without_meaning_are_ignored),
-        ENGINE_TEST(get_is_held_until_there_is_something_to_say),
-        ENGINE_TEST(all_that_one_callback_sends_leaves_together),
-        ENGINE_TEST(body_may_come_in_chunks),
-        ENGINE_TEST(post_of_max_payload_is_taken_and_one_more_ends_the_session),
-        ENGINE_TEST(post_of_half_a_million_packets_is_cheap),
-        ENGINE_TEST(text_of_a_post_must_be_utf8),
-        ENGINE_TEST(second_get_ends_the_session),
-        ENGINE_TEST(client_that_leaves_its_get_ends_the_session),
-        ENGINE_TEST(octet_stream_ends_the_session),
-        ENGINE_TEST(any_other_content_type_is_text),
-        ENGINE_TEST(bad_packet_ends_the_session_after_the_good_ones),
-        ENGINE_TEST(ping_of_the_client_ends_the_session),
-        ENGINE_TEST(close_packet_ends_the_session_and_the_held_get),
-        ENGINE_TEST(other_methods_leave_the_session_alone),
-        ENGINE_TEST(another_protocol_version_is_refused_in_a_session),
-        ENGINE_TEST(post_is_read_when_its_head_is_in_order),
-        ENGINE_TEST(second_post_ends_the_session_while_the_first_is_uploading),
-        ENGINE_TEST(post_that_will_not_do_is_refused_before_its_body),
-        ENGINE_TEST(rules_of_a_session_hold_before_the_body),
-        ENGINE_TEST(client_that_leaves_its_upload_ends_the_session),
-        ENGINE_TEST(session_ends_with_an_upload_that_fails),
-        ENGINE_TEST(upload_of_a_session_that_ends_is_refused),
-        ENGINE_TEST(upload_of_a_session_that_is_closed_is_refused),
-        ENGINE_TEST(upload_is_dropped_when_a_websocket_takes_over),
-        ENGINE_TEST(upload_to_a_server_that_stops_is_refused),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,10 +35,15 @@ static void take_long(struct eio_session *s, enum ws_opcode opcode, const void *
     nanosleep(&(struct timespec){.tv_nsec = WORK_NS}, NULL);
 }
 
-static void start_slow(struct engine *e, struct eio_options options)
+static void make_gate(void)
 {
     sem_init(&gate.held, 0, 0);
     sem_init(&gate.go, 0, 0);
+}
+
+static void start_slow(struct engine *e, struct eio_options options)
+{
+    make_gate();
     engine_start(e, options, (struct eio_handlers){.on_message = take_long},
                  (struct ws_options){0});
 }
@@ -71,6 +76,26 @@ static const char *make_packets(char out[SIZE + 1], const char *odd, int at)
     return out;
 }
 
+/* Post them, and wait until message SOME is in front of the gate. */
+static void post_to_gate(struct raw_client *c, const char *sid, const char *odd, int at)
+{
+    char packets[SIZE + 1];
+
+    post(c, sid, make_packets(packets, odd, at));
+    wait_at_gate();
+}
+
+/* A new server and a client of it whose POST is at the gate. */
+static struct raw_client *start_at_gate(struct engine *e, char sid[EIO_ID_SIZE])
+{
+    struct raw_client *c;
+
+    start_slow(e, (struct eio_options){0});
+    c = open_polling(e, sid);
+    post_to_gate(c, sid, NULL, 0);
+    return c;
+}
+
 /* The texts of the first `n` have come in order. */
 static void expect_in_order(struct engine *e, int n)
 {
@@ -84,17 +109,14 @@ static void packets_of_one_post_keep_nobody_waiting(void **state)
     struct engine *e = *state;
     struct raw_client *first;
     struct raw_client *second;
-    char packets[SIZE + 1];
     char sids[2][EIO_ID_SIZE];
     const char *other;
 
     start_slow(e, (struct eio_options){0});
-    first = client(e->f, "first");
-    second = client(e->f, "second");
-    open_polling(first, sids[0]);
-    open_polling(second, sids[1]);
-    post(first, sids[0], make_packets(packets, NULL, 0));
-    wait_at_gate();
+    first = open_polling(e, sids[0]);
+    second = open_polling(e, sids[1]);
+    second->label = "second";
+    post_to_gate(first, sids[0], NULL, 0);
     post(second, sids[1], "4!");
     open_gate();
     expect(second, 200, "ok");
@@ -116,7 +138,6 @@ static void packets_behind_the_end_of_the_session_are_dropped(void **state)
         enum eio_reason reason;
     } ends[] = {{"1", 200, "ok", EIO_TRANSPORT_CLOSE}, {"x", 400, "", EIO_PARSE_ERROR}};
     struct engine *e = *state;
-    char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
 
     start_slow(e, (struct eio_options){0});
@@ -125,9 +146,8 @@ static void packets_behind_the_end_of_the_session_are_dropped(void **state)
 
         e->f->seen.messages = 0;
         e->f->seen.text[0] = '\0';
-        open_polling(c, sid);
-        post(c, sid, make_packets(packets, ends[i].packet, SOME + 100));
-        wait_at_gate();
+        open_polling_on(c, sid);
+        post_to_gate(c, sid, ends[i].packet, SOME + 100);
         open_gate();
         expect(c, ends[i].status, ends[i].body);
         expect_reason(e, i + 1, ends[i].reason);
@@ -139,15 +159,9 @@ static void packets_behind_the_end_of_the_session_are_dropped(void **state)
 static void packets_of_a_client_that_left_its_post_are_heard(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_at_gate(e, sid);
 
-    start_slow(e, (struct eio_options){0});
-    c = client(e->f, "client");
-    open_polling(c, sid);
-    post(c, sid, make_packets(packets, NULL, 0));
-    wait_at_gate();
     raw_reset(c);
     open_gate();
     expect_reason(e, 1, EIO_TRANSPORT_ERROR);
@@ -158,17 +172,10 @@ static void packets_of_a_client_that_left_its_post_are_heard(void **state)
 static void second_post_ends_the_session(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *first;
-    struct raw_client *second;
-    char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
+    struct raw_client *first = start_at_gate(e, sid);
+    struct raw_client *second = client(e->f, "second");
 
-    start_slow(e, (struct eio_options){0});
-    first = client(e->f, "first");
-    second = client(e->f, "second");
-    open_polling(first, sid);
-    post(first, sid, make_packets(packets, NULL, 0));
-    wait_at_gate();
     post(second, sid, "4x");
     open_gate();
     expect(second, 400, "");
@@ -182,17 +189,10 @@ static void second_post_ends_the_session(void **state)
 static void post_after_one_that_was_left_ends_the_session(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *first;
-    struct raw_client *second;
-    char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
+    struct raw_client *first = start_at_gate(e, sid);
+    struct raw_client *second = client(e->f, "second");
 
-    start_slow(e, (struct eio_options){0});
-    first = client(e->f, "first");
-    second = client(e->f, "second");
-    open_polling(first, sid);
-    post(first, sid, make_packets(packets, NULL, 0));
-    wait_at_gate();
     raw_reset(first);
     sleep_ms(10);
     post(second, sid, "4x");
@@ -212,21 +212,14 @@ static void close_session(struct engine *e, void *arg)
 static void packets_that_wait_are_dropped_when_the_server_closes_the_session(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_at_gate(e, sid);
 
-    start_slow(e, (struct eio_options){0});
-    c = client(e->f, "client");
-    open_polling(c, sid);
-    post(c, sid, make_packets(packets, NULL, 0));
-    wait_at_gate();
     open_gate();
     on_engine(e, close_session, NULL);
     expect(c, 200, "ok");
     assert_in_range(read_counter(e->f, &e->f->seen.messages), SOME, PACKETS - 1);
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "6" RS "1");
     expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
     expect_nothing_left(e);
 }
@@ -244,37 +237,25 @@ static void session_may_be_closed_by_a_packet_that_waited(void **state)
 {
     struct engine *e = *state;
     struct raw_client *c;
-    char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
 
-    sem_init(&gate.held, 0, 0);
-    sem_init(&gate.go, 0, 0);
-    engine_start(e, (struct eio_options){0}, (struct eio_handlers){.on_message = close_own_session},
-                 (struct ws_options){0});
-    c = client(e->f, "client");
-    open_polling(c, sid);
-    post(c, sid, make_packets(packets, NULL, 0));
-    wait_at_gate();
+    make_gate();
+    engine_handle(e, (struct eio_handlers){.on_message = close_own_session});
+    c = open_polling(e, sid);
+    post_to_gate(c, sid, NULL, 0);
     open_gate();
     expect(c, 200, "ok");
     expect_in_order(e, SOME + 1);
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "6" RS "1");
     expect_nothing_left(e);
 }
 
 static void server_may_be_freed_while_packets_wait(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
 
-    start_slow(e, (struct eio_options){0});
-    c = client(e->f, "client");
-    open_polling(c, sid);
-    post(c, sid, make_packets(packets, NULL, 0));
-    wait_at_gate();
+    start_at_gate(e, sid);
     ws_server_stop(e->f->server);
     ws_server_stop(e->f->server);
     open_gate();
@@ -288,17 +269,12 @@ static void messages_of_a_websocket_wait_for_the_packets_of_a_post(void **state)
     struct engine *e = *state;
     struct raw_client *c;
     struct raw_client *ws;
-    char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
 
     start_slow(e, (struct eio_options){0});
-    c = client(e->f, "client");
-    open_polling(c, sid);
-    ws = open_probe(e, sid);
-    raw_send_message(ws, "2probe");
-    raw_expect_message(ws, "3probe");
-    post(c, sid, make_packets(packets, NULL, 0));
-    wait_at_gate();
+    c = open_polling(e, sid);
+    ws = answered_probe(e, sid);
+    post_to_gate(c, sid, NULL, 0);
     raw_send_message(ws, "5");
     raw_send_message(ws, "4!");
     open_gate();
@@ -314,14 +290,11 @@ static void pong_that_waits_for_its_turn_is_in_time(void **state)
 {
     struct engine *e = *state;
     struct raw_client *c;
-    char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
 
     start_slow(e, (struct eio_options){.ping_interval_ms = 10, .ping_timeout_ms = 10});
-    c = client(e->f, "client");
-    open_polling(c, sid);
-    post(c, sid, make_packets(packets, "3", PACKETS - 1));
-    wait_at_gate();
+    c = open_polling(e, sid);
+    post_to_gate(c, sid, "3", PACKETS - 1);
     sleep_ms(30);
     open_gate();
     expect(c, 200, "ok");
@@ -352,12 +325,9 @@ static void without_memory_no_packet_waits(void **state)
     char packets[SIZE + 1];
     char sid[EIO_ID_SIZE];
 
-    engine_start(e, (struct eio_options){0}, (struct eio_handlers){.on_message = lack_memory},
-                 (struct ws_options){0});
-    c = client(e->f, "client");
-    open_polling(c, sid);
-    post(c, sid, make_packets(packets, NULL, 0));
-    expect(c, 200, "ok");
+    engine_handle(e, (struct eio_handlers){.on_message = lack_memory});
+    c = open_polling(e, sid);
+    expect_post(c, sid, make_packets(packets, NULL, 0));
     assert_true(e->f->seen.result[0]);
     expect_in_order(e, PACKETS);
 }
@@ -371,12 +341,9 @@ static void post_is_answered_before_its_echo_is_read(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.high_water = 8});
-    c = client(e->f, "one connection");
-    open_polling(c, sid);
-    post(c, sid, "4more than eight");
-    expect(c, 200, "ok");
-    get(c, sid);
-    expect(c, 200, "4more than eight");
+    c = open_polling(e, sid);
+    expect_post(c, sid, "4more than eight");
+    expect_poll(c, sid, "4more than eight");
     wait_until(e->f, &e->f->seen.drained, 1, "calls of on_drain");
 }
 
@@ -391,18 +358,14 @@ static void next_post_is_read_when_the_client_has_polled(void **state)
     engine_echo(e, (struct eio_options){.high_water = 8});
     posting = client(e->f, "posting");
     polling = client(e->f, "polling");
-    open_polling(posting, sid);
-    post(posting, sid, "4more than eight");
-    expect(posting, 200, "ok");
+    open_polling_on(posting, sid);
+    expect_post(posting, sid, "4more than eight");
     post(posting, sid, "4second");
     assert_false(raw_readable_within(posting, 5));
-    get(polling, sid);
-    expect(polling, 200, "4more than eight");
+    expect_poll(polling, sid, "4more than eight");
     expect(posting, 200, "ok");
-    get(polling, sid);
-    expect(polling, 200, "4second");
-    post(posting, sid, "4more than eight"); /* and nothing of the pause is left */
-    expect(posting, 200, "ok");
+    expect_poll(polling, sid, "4second");
+    expect_post(posting, sid, "4more than eight"); /* and nothing of the pause is left */
 }
 
 static void next_post_waits_for_a_poll_no_longer_than_a_second(void **state)
@@ -413,16 +376,12 @@ static void next_post_waits_for_a_poll_no_longer_than_a_second(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.high_water = 8});
-    c = client(e->f, "one connection");
-    open_polling(c, sid);
-    post(c, sid, "4more than eight");
-    expect(c, 200, "ok");
+    c = open_polling(e, sid);
+    expect_post(c, sid, "4more than eight");
     begun = raw_now_ms();
-    post(c, sid, "4second");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "4second");
     assert_in_range(raw_now_ms() - begun, 1000, PATIENCE_MS);
-    get(c, sid);
-    expect(c, 200, "4more than eight" RS "4second");
+    expect_poll(c, sid, "4more than eight" RS "4second");
 }
 
 /* A POST that is not read, of a session with one message queued. */
@@ -431,10 +390,8 @@ static struct raw_client *post_that_waits(struct engine *e, char sid[EIO_ID_SIZE
     struct raw_client *c;
 
     engine_echo(e, (struct eio_options){.high_water = 8});
-    c = client(e->f, "waiting");
-    open_polling(c, sid);
-    post(c, sid, "4more than eight");
-    expect(c, 200, "ok");
+    c = open_polling(e, sid);
+    expect_post(c, sid, "4more than eight");
     post(c, sid, "4second");
     return c;
 }
@@ -452,8 +409,7 @@ static void post_that_waits_is_heard_though_its_client_leaves(void **state)
     raw_reset(c);
     wait_until(e->f, &e->f->seen.messages, 2, "messages");
     polling = client(e->f, "polling");
-    get(polling, sid);
-    expect(polling, 200, "4more than eight" RS "4second");
+    expect_poll(polling, sid, "4more than eight" RS "4second");
 }
 
 static void post_that_waits_is_refused_when_the_session_closes(void **state)
@@ -468,10 +424,8 @@ static void post_that_waits_is_refused_when_the_session_closes(void **state)
     on_engine(e, close_session, NULL);
     expect(c, 400, "");
     polling = client(e->f, "polling");
-    get(polling, sid);
-    expect(polling, 200, "4more than eight");
-    get(polling, sid);
-    expect(polling, 200, "6" RS "1");
+    expect_poll(polling, sid, "4more than eight");
+    expect_poll(polling, sid, "6" RS "1");
     expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
     expect_nothing_left(e);
 }
@@ -484,36 +438,16 @@ static void post_that_waits_is_read_when_the_client_moves_to_a_websocket(void **
     char sid[EIO_ID_SIZE];
 
     c = post_that_waits(e, sid);
-    ws = open_probe(e, sid);
-    raw_send_message(ws, "2probe");
-    raw_expect_message(ws, "3probe");
+    ws = answered_probe(e, sid);
     expect(c, 200, "ok");
     raw_send_message(ws, "5");
     raw_expect_message(ws, "4more than eight");
     raw_expect_message(ws, "4second");
 }
 
+#include "socketio/tests/test_eio_post.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(packets_of_one_post_keep_nobody_waiting),
-        ENGINE_TEST(packets_behind_the_end_of_the_session_are_dropped),
-        ENGINE_TEST(packets_of_a_client_that_left_its_post_are_heard),
-        ENGINE_TEST(second_post_ends_the_session),
-        ENGINE_TEST(post_after_one_that_was_left_ends_the_session),
-        ENGINE_TEST(packets_that_wait_are_dropped_when_the_server_closes_the_session),
-        ENGINE_TEST(session_may_be_closed_by_a_packet_that_waited),
-        ENGINE_TEST(server_may_be_freed_while_packets_wait),
-        ENGINE_TEST(messages_of_a_websocket_wait_for_the_packets_of_a_post),
-        ENGINE_TEST(pong_that_waits_for_its_turn_is_in_time),
-        ENGINE_TEST(without_memory_no_packet_waits),
-        ENGINE_TEST(post_is_answered_before_its_echo_is_read),
-        ENGINE_TEST(next_post_is_read_when_the_client_has_polled),
-        ENGINE_TEST(next_post_waits_for_a_poll_no_longer_than_a_second),
-        ENGINE_TEST(post_that_waits_is_heard_though_its_client_leaves),
-        ENGINE_TEST(post_that_waits_is_refused_when_the_session_closes),
-        ENGINE_TEST(post_that_waits_is_read_when_the_client_moves_to_a_websocket),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "../../tests/unit.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "../../tests/oom.h"
 #include "../eio_queue.h"
@@ -218,16 +214,9 @@ static void out_of_memory_changes_nothing(void **state)
     teardown(&f);
 }
 
+#include "socketio/tests/test_eio_queue.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_empty_queue_has_no_piece),
-        cmocka_unit_test(packets_lie_in_their_order_whatever_is_shared),
-        cmocka_unit_test(a_shared_packet_is_held_once),
-        cmocka_unit_test(a_short_packet_is_copied),
-        cmocka_unit_test(a_queue_grows_by_what_is_needed_when_there_is_no_more),
-        cmocka_unit_test(out_of_memory_changes_nothing),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,8 +9,6 @@
 
 #include "../../tests/oom.h"
 
-#define UNKNOWN_SID "{\"code\":1,\"message\":\"Session ID unknown\"}"
-
 /* --- what tests do on the loop ---------------------------------------------------------------- */
 
 static void close_session(struct engine *e, void *arg)
@@ -42,14 +40,12 @@ static void pings_come_one_interval_after_the_pong(void **state)
     engine_echo(e, (struct eio_options){.ping_interval_ms = INTERVAL_MS});
     c = client(e->f, "polling");
     began = raw_now_ms();
-    open_polling(c, sid);
+    open_polling_on(c, sid);
     for (int i = 0; i < 3; i++) {
-        get(c, sid);
-        expect(c, 200, "2");
+        expect_poll(c, sid, "2");
         assert_true(raw_now_ms() - began >= INTERVAL_MS);
         began = raw_now_ms();
-        post(c, sid, "3");
-        expect(c, 200, "ok");
+        expect_post(c, sid, "3");
     }
     ws = client(e->f, "websocket");
     began = raw_now_ms();
@@ -76,17 +72,13 @@ static void silence_after_a_ping_ends_the_session(void **state)
     raw_expect_message(ws, "2");
     raw_expect_close(ws, 0);
     expect_reason(e, 1, EIO_PING_TIMEOUT);
-    away = client(e->f, "between polls");
-    open_polling(away, sid);
+    away = open_polling(e, sid);
     expect_reason(e, 2, EIO_PING_TIMEOUT);
-    get(away, sid);
-    expect(away, 400, UNKNOWN_SID);
-    held = client(e->f, "held");
-    open_polling(held, sid);
-    get(held, sid);
-    expect(held, 200, "2");
-    get(held, sid);
-    expect(held, 200, "1");
+    expect_gone(away, sid);
+    held = open_polling(e, sid);
+    held->label = "held";
+    expect_poll(held, sid, "2");
+    expect_poll(held, sid, "1");
     expect_reason(e, 3, EIO_PING_TIMEOUT);
     expect_nothing_left(e);
 }
@@ -118,13 +110,11 @@ static void another_packet_restarts_the_timeout_once(void **state)
 static void heartbeat_goes_on_after_an_upgrade(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.ping_interval_ms = 50});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    open_polling(e, sid);
     ws = upgrade(e, sid);
     raw_expect_message(ws, "2");
     raw_send_message(ws, "3");
@@ -141,10 +131,8 @@ static void pong_that_never_comes_ends_an_upgraded_session(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.ping_interval_ms = 20, .ping_timeout_ms = 1000});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    get(c, sid);
-    expect(c, 200, "2");
+    c = open_polling(e, sid);
+    expect_poll(c, sid, "2");
     ws = upgrade(e, sid);
     raw_expect_close(ws, 0);
     expect_reason(e, 1, EIO_PING_TIMEOUT);
@@ -155,10 +143,8 @@ static void pong_that_never_comes_ends_an_upgraded_session(void **state)
 static void closing_a_websocket_delivers_and_closes(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *ws;
+    struct raw_client *ws = start_websocket(e);
 
-    engine_echo(e, (struct eio_options){0});
-    ws = open_websocket(e, "");
     on_engine(e, engine_send_text, "last");
     on_engine(e, close_session, NULL);
     raw_expect_message(ws, "4last");
@@ -172,38 +158,28 @@ static void closing_a_websocket_delivers_and_closes(void **state)
 static void closing_answers_the_held_get(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "held");
-    open_polling(c, sid);
     get_held(e, c, sid);
     on_engine(e, close_session, NULL);
     expect(c, 200, "1");
     expect_reason(e, 1, EIO_FORCED_CLOSE);
-    get(c, sid);
-    expect(c, 400, UNKNOWN_SID);
+    expect_gone(c, sid);
     expect_nothing_left(e);
 }
 
 static void closing_between_polls_is_told_by_the_next_one(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "between polls");
-    open_polling(c, sid);
     on_engine(e, close_session, NULL);
     expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
-    post(c, sid, "4dropped");
-    expect(c, 200, "ok");
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
-    get(c, sid);
-    expect(c, 400, UNKNOWN_SID);
+    expect_post(c, sid, "4dropped");
+    expect_poll(c, sid, "6" RS "1");
+    expect_gone(c, sid);
     assert_int_equal(read_counter(e->f, &e->f->seen.messages), 0);
     expect_nothing_left(e);
 }
@@ -217,27 +193,20 @@ static void send_and_close(struct engine *e, void *arg)
 static void what_was_sent_before_closing_is_delivered(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "held");
-    open_polling(c, sid);
     get_held(e, c, sid);
     on_engine(e, send_and_close, NULL);
     expect(c, 200, "4last words");
     expect_reason(e, 1, EIO_FORCED_CLOSE);
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
-    open_polling(c, sid);
+    expect_poll(c, sid, "6" RS "1");
+    open_polling_on(c, sid);
     on_engine(e, send_and_close, NULL);
     expect_reason(e, 2, EIO_FORCED_SERVER_CLOSE);
-    get(c, sid);
-    expect(c, 200, "4last words");
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
-    get(c, sid);
-    expect(c, 400, UNKNOWN_SID);
+    expect_poll(c, sid, "4last words");
+    expect_poll(c, sid, "6" RS "1");
+    expect_gone(c, sid);
     expect_nothing_left(e);
 }
 
@@ -256,17 +225,12 @@ static void session_that_closes_itself_hears_no_more(void **state)
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
 
-    engine_start(e, (struct eio_options){0}, (struct eio_handlers){.on_message = close_on_message},
-                 (struct ws_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    post(c, sid, "4a" RS "4b" RS "x");
-    expect(c, 200, "ok");
+    engine_handle(e, (struct eio_handlers){.on_message = close_on_message});
+    c = open_polling(e, sid);
+    expect_post(c, sid, "4a" RS "4b" RS "x");
     expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
-    get(c, sid);
-    expect(c, 200, "4bye");
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "4bye");
+    expect_poll(c, sid, "6" RS "1");
     ws = open_websocket(e, "");
     raw_send_message(ws, "4a");
     raw_send_message(ws, "4b");
@@ -289,12 +253,9 @@ static void session_may_be_closed_in_on_open(void **state)
     struct raw_client *c;
     char sid[EIO_ID_SIZE];
 
-    engine_start(e, (struct eio_options){0}, (struct eio_handlers){.on_open = close_on_open},
-                 (struct ws_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    engine_handle(e, (struct eio_handlers){.on_open = close_on_open});
+    c = open_polling(e, sid);
+    expect_poll(c, sid, "6" RS "1");
     raw_expect_close(open_websocket(e, ""), 0);
     wait_until(e->f, &e->f->seen.closed, 2, "ended sessions");
     expect_nothing_left(e);
@@ -317,17 +278,14 @@ static void session_may_close_all_others(void **state)
     struct raw_client *c;
     char sid[EIO_ID_SIZE];
 
-    engine_start(e, (struct eio_options){0}, (struct eio_handlers){.on_message = close_all},
-                 (struct ws_options){0});
+    engine_handle(e, (struct eio_handlers){.on_message = close_all});
     for (size_t i = 0; i < COUNT(ws); i++)
         ws[i] = open_websocket(e, "");
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     raw_send_message(ws[1], "4now");
     for (size_t i = 0; i < COUNT(ws); i++)
         raw_expect_close(ws[i], 0);
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "6" RS "1");
     wait_until(e->f, &e->f->seen.closed, 4, "ended sessions");
     assert_int_equal(e->f->seen.result[0], 1);
     expect_nothing_left(e);
@@ -340,11 +298,8 @@ static void what_was_sent_before_closing_is_delivered_by_an_upgrade(void **state
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){0});
-    open_polling(client(e->f, "polling"), sid);
-    ws = open_probe(e, sid);
-    raw_send_message(ws, "2probe");
-    raw_expect_message(ws, "3probe");
+    start_polling(e, sid);
+    ws = answered_probe(e, sid);
     on_engine(e, send_and_close, NULL);
     expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
     raw_send_message(ws, "5");
@@ -357,22 +312,14 @@ static void what_was_sent_before_closing_is_delivered_by_an_upgrade(void **state
 static void what_was_sent_before_closing_is_delivered_without_the_upgrade(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *ws;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
+    struct raw_client *ws = answered_probe(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    ws = open_probe(e, sid);
-    raw_send_message(ws, "2probe");
-    raw_expect_message(ws, "3probe");
     on_engine(e, send_and_close, NULL);
     raw_reset(ws);
-    get(c, sid);
-    expect(c, 200, "4last words");
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "4last words");
+    expect_poll(c, sid, "6" RS "1");
     expect_nothing_left(e);
 }
 
@@ -382,8 +329,7 @@ static void closing_a_session_closes_its_probe(void **state)
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){0});
-    open_polling(client(e->f, "polling"), sid);
+    start_polling(e, sid);
     ws = open_probe(e, sid);
     on_engine(e, close_session, NULL);
     raw_expect_close(ws, 0);
@@ -399,11 +345,9 @@ static void session_that_is_not_kept_ends_at_the_connect_timeout(void **state)
     engine_echo(e, (struct eio_options){.connect_timeout_ms = 20});
     raw_expect_close(open_websocket(e, ""), 0);
     expect_reason(e, 1, EIO_FORCED_CLOSE);
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     expect_reason(e, 2, EIO_FORCED_SERVER_CLOSE);
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "6" RS "1");
 }
 
 static void session_that_is_kept_has_no_connect_timeout(void **state)
@@ -415,8 +359,7 @@ static void session_that_is_kept_has_no_connect_timeout(void **state)
     ws = open_websocket(e, "");
     on_engine(e, keep_session, NULL);
     assert_false(raw_readable_within(ws, 2100));
-    raw_send_message(ws, "4x");
-    raw_expect_message(ws, "4x");
+    raw_expect_echo(ws, "4x");
 }
 
 /* --- out of memory ---------------------------------------------------------------------------- */
@@ -447,9 +390,8 @@ static void handshake_without_memory_gets_503_and_leaves_nothing(void **state)
         ask(c, "GET", query, "", NULL, 0);
         expect(c, 503, "");
     }
-    open_polling(c, sid);
-    post(c, sid, "1");
-    expect(c, 200, "ok");
+    open_polling_on(c, sid);
+    expect_post(c, sid, "1");
     expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
     expect_nothing_left(e);
 }
@@ -466,15 +408,11 @@ static void close_without_memory(struct engine *e, void *arg)
 static void session_that_closes_without_memory_still_has_last_words(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
     on_engine(e, close_without_memory, NULL);
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "6" RS "1");
     expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
     expect_nothing_left(e);
 }
@@ -510,8 +448,7 @@ static void held_request_without_memory_for_its_origin_is_answered_without_it(vo
 
     engine_start(e, (struct eio_options){.origins = rules},
                  (struct eio_handlers){.on_message = lack_the_next}, (struct ws_options){0});
-    c = client(e->f, "POST and GET");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     snprintf(requests, sizeof requests,
              "POST /engine.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\n" HOST
              "Content-Length: 2\r\n\r\n4x"
@@ -525,8 +462,7 @@ static void held_request_without_memory_for_its_origin_is_answered_without_it(vo
     assert_true(oom_came());
     assert_null(strstr(r.head, "Access-Control-Allow-Origin"));
     assert_true(raw_header_is(&r, "Vary", "Origin"));
-    post(c, sid, "1");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "1");
     expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
     expect_nothing_left(e);
 }
@@ -540,10 +476,8 @@ static void session_keeps_its_heartbeat_without_memory(void **state)
 
     engine_start(e, (struct eio_options){.ping_interval_ms = 50, .ping_timeout_ms = 50},
                  (struct eio_handlers){.on_message = run_out_of_memory}, (struct ws_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    post(c, sid, "4x" RS "3" RS "4y");
-    expect(c, 200, "ok");
+    c = open_polling(e, sid);
+    expect_post(c, sid, "4x" RS "3" RS "4y");
     assert_int_equal(read_counter(e->f, &e->f->seen.messages), 2);
     expect_reason(e, 1, EIO_PING_TIMEOUT);
 }
@@ -560,8 +494,7 @@ static void reset_at_any_stage_disturbs_nobody(void **state)
 
     engine_echo(e, (struct eio_options){.ping_interval_ms = 50, .ping_timeout_ms = 50});
     for (int stage = 0; stage < 6; stage++) {
-        c = client(e->f, "polling");
-        open_polling(c, sid);
+        c = open_polling(e, sid);
         if (stage == 1)
             get_held(e, c, sid);
         ws = stage >= 2 ? open_probe(e, sid) : NULL;
@@ -579,32 +512,9 @@ static void reset_at_any_stage_disturbs_nobody(void **state)
     expect_nothing_left(e);
 }
 
+#include "socketio/tests/test_eio_session.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(pings_come_one_interval_after_the_pong),
-        ENGINE_TEST(silence_after_a_ping_ends_the_session),
-        ENGINE_TEST(another_packet_restarts_the_timeout_once),
-        ENGINE_TEST(heartbeat_goes_on_after_an_upgrade),
-        ENGINE_TEST(pong_that_never_comes_ends_an_upgraded_session),
-        ENGINE_TEST(closing_a_websocket_delivers_and_closes),
-        ENGINE_TEST(closing_answers_the_held_get),
-        ENGINE_TEST(closing_between_polls_is_told_by_the_next_one),
-        ENGINE_TEST(what_was_sent_before_closing_is_delivered),
-        ENGINE_TEST(session_that_closes_itself_hears_no_more),
-        ENGINE_TEST(session_may_be_closed_in_on_open),
-        ENGINE_TEST(session_may_close_all_others),
-        ENGINE_TEST(what_was_sent_before_closing_is_delivered_by_an_upgrade),
-        ENGINE_TEST(what_was_sent_before_closing_is_delivered_without_the_upgrade),
-        ENGINE_TEST(closing_a_session_closes_its_probe),
-        ENGINE_TEST(session_that_is_not_kept_ends_at_the_connect_timeout),
-        ENGINE_TEST(session_that_is_kept_has_no_connect_timeout),
-        ENGINE_TEST(handshake_without_memory_gets_503_and_leaves_nothing),
-        ENGINE_TEST(session_that_closes_without_memory_still_has_last_words),
-        ENGINE_TEST(held_request_without_memory_for_its_origin_is_answered_without_it),
-        ENGINE_TEST(session_keeps_its_heartbeat_without_memory),
-        ENGINE_TEST(reset_at_any_stage_disturbs_nobody),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

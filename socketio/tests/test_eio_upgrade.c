@@ -7,21 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BAD_REQUEST "{\"code\":3,\"message\":\"Bad request\"}"
-
 /* --- WebSocket -------------------------------------------------------------------------------- */
 
 static void messages_come_back_on_a_websocket(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_websocket(e);
 
-    engine_echo(e, (struct eio_options){0});
-    c = open_websocket(e, "");
-    raw_send_message(c, "4hello");
-    raw_expect_message(c, "4hello");
-    raw_send_message(c, "4");
-    raw_expect_message(c, "4");
+    raw_expect_echo(c, "4hello");
+    raw_expect_echo(c, "4");
     raw_send_frame(c, RAW_BINARY, "\1\2\3", 3);
     raw_expect_frame(c, RAW_BINARY, "\1\2\3", 3);
     raw_send_message(c, "bAQIDBA");
@@ -30,8 +24,7 @@ static void messages_come_back_on_a_websocket(void **state)
     raw_send_message(c, "3");
     raw_send_message(c, "5");
     raw_send_message(c, "6");
-    raw_send_message(c, "4after");
-    raw_expect_message(c, "4after");
+    raw_expect_echo(c, "4after");
 }
 
 /* b64 in the query: the client cannot take binary messages. */
@@ -82,11 +75,9 @@ static void base64_is_asked_for_by_the_request_of_the_websocket(void **state)
 static void large_text_comes_back_on_a_websocket(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     uint8_t *text = make_payload(100000, true);
+    struct raw_client *c = start_websocket(e);
 
-    engine_echo(e, (struct eio_options){0});
-    c = open_websocket(e, "");
     text[0] = '4';
     raw_send_frame(c, RAW_TEXT, text, 100000);
     raw_expect_frame(c, RAW_TEXT, text, 100000);
@@ -120,10 +111,8 @@ static void bad_packet_closes_the_websocket_without_status(void **state)
 static void end_of_a_websocket_is_the_end_of_its_session(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_websocket(e);
 
-    engine_echo(e, (struct eio_options){0});
-    c = open_websocket(e, "");
     raw_send_close(c, 1001);
     raw_expect_close(c, 1001);
     expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
@@ -165,28 +154,21 @@ static void websocket_message_over_max_payload_is_1009(void **state)
 static void session_moves_to_a_websocket(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
     get_held(e, c, sid);
     ws = open_probe(e, sid);
     assert_false(raw_readable_within(c, 5)); /* nothing has happened yet */
     raw_send_message(ws, "2probe");
     raw_expect_message(ws, "3probe");
     expect(c, 200, "6");
-    get(c, sid); /* not held any more */
-    expect(c, 200, "6");
-    post(c, sid, "4by post");
-    expect(c, 200, "ok");
-    get(c, sid);
-    expect(c, 200, "4by post");
+    expect_poll(c, sid, "6"); /* not held any more */
+    expect_post(c, sid, "4by post");
+    expect_poll(c, sid, "4by post");
     raw_send_message(ws, "5");
-    raw_send_message(ws, "4hello");
-    raw_expect_message(ws, "4hello");
+    raw_expect_echo(ws, "4hello");
     get(c, sid);
     expect(c, 400, BAD_REQUEST);
     post(c, sid, "4lost");
@@ -203,16 +185,14 @@ static void probe_may_be_repeated(void **state)
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){0});
-    open_polling(client(e->f, "polling"), sid);
+    start_polling(e, sid);
     ws = open_probe(e, sid);
     for (int i = 0; i < 3; i++) {
         raw_send_message(ws, "2probe");
         raw_expect_message(ws, "3probe");
     }
     raw_send_message(ws, "5");
-    raw_send_message(ws, "4x");
-    raw_expect_message(ws, "4x");
+    raw_expect_echo(ws, "4x");
 }
 
 static void what_is_queued_moves_along_in_order(void **state)
@@ -221,11 +201,8 @@ static void what_is_queued_moves_along_in_order(void **state)
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){0});
-    open_polling(client(e->f, "polling"), sid);
-    ws = open_probe(e, sid);
-    raw_send_message(ws, "2probe");
-    raw_expect_message(ws, "3probe");
+    start_polling(e, sid);
+    ws = answered_probe(e, sid);
     on_engine(e, engine_send_three, NULL);
     on_engine(e, engine_send_text, "four");
     raw_send_message(ws, "5");
@@ -244,7 +221,7 @@ static void upgrade_drains_what_was_queued(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.high_water = 2});
-    open_polling(client(e->f, "polling"), sid);
+    open_polling(e, sid);
     on_engine(e, engine_send_text, "long");
     assert_int_equal(e->f->seen.result[0], WS_QUEUED);
     ws = upgrade(e, sid);
@@ -255,49 +232,45 @@ static void upgrade_drains_what_was_queued(void **state)
 static void upgrade_without_a_probe_is_taken(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
     get_held(e, c, sid);
     ws = open_probe(e, sid);
     raw_send_message(ws, "5");
     expect(c, 200, "1");
-    raw_send_message(ws, "4x");
-    raw_expect_message(ws, "4x");
+    raw_expect_echo(ws, "4x");
+}
+
+/* A GET is held, and answered with what the server sends. */
+static void expect_on_polling(struct engine *e, struct raw_client *c, const char *sid)
+{
+    get_held(e, c, sid);
+    on_engine(e, engine_send_text, "still here");
+    expect(c, 200, "4still here");
 }
 
 static void bad_probe_leaves_the_session_on_polling(void **state)
 {
     static const char *const bad[] = {"2", "2other", "4x", "", "3probe", "x"};
     struct engine *e = *state;
-    struct raw_client *c;
     struct raw_client *ws;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
     for (size_t i = 0; i < COUNT(bad); i++) {
-        ws = open_probe(e, sid);
+        ws = answered_probe(e, sid);
         ws->label = bad[i];
-        raw_send_message(ws, "2probe");
-        raw_expect_message(ws, "3probe");
         raw_send_message(ws, bad[i]);
         raw_expect_close(ws, 0);
-        get_held(e, c, sid); /* held again */
-        on_engine(e, engine_send_text, "still here");
-        expect(c, 200, "4still here");
+        expect_on_polling(e, c, sid);
     }
     ws = open_probe(e, sid);
     raw_send_frame(ws, RAW_BINARY, "5", 1);
     raw_expect_close(ws, 0);
     ws = upgrade(e, sid);
-    raw_send_message(ws, "4x");
-    raw_expect_message(ws, "4x");
+    raw_expect_echo(ws, "4x");
 }
 
 static void second_websocket_is_sent_away(void **state)
@@ -306,18 +279,13 @@ static void second_websocket_is_sent_away(void **state)
     struct raw_client *first;
     char sid[EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){0});
-    open_polling(client(e->f, "polling"), sid);
-    first = open_probe(e, sid);
-    raw_send_message(first, "2probe");
-    raw_expect_message(first, "3probe");
+    start_polling(e, sid);
+    first = answered_probe(e, sid);
     raw_expect_close(open_probe(e, sid), 0); /* while upgrading */
     raw_send_message(first, "5");
-    raw_send_message(first, "4x");
-    raw_expect_message(first, "4x");
+    raw_expect_echo(first, "4x");
     raw_expect_close(open_probe(e, sid), 0); /* and after that */
-    raw_send_message(first, "4y");
-    raw_expect_message(first, "4y");
+    raw_expect_echo(first, "4y");
 }
 
 static void read_sid_of(struct engine *e, void *arg)
@@ -329,19 +297,16 @@ static void read_sid_of(struct engine *e, void *arg)
 static void session_of_a_websocket_is_not_taken_over(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *ws;
     struct raw_client *c;
     char sid[EIO_ID_SIZE];
+    struct raw_client *ws = start_websocket(e);
 
-    engine_echo(e, (struct eio_options){0});
-    ws = open_websocket(e, "");
     on_engine(e, read_sid_of, sid);
     raw_expect_close(open_probe(e, sid), 0);
     c = client(e->f, "polling");
     get(c, sid);
     expect(c, 400, BAD_REQUEST);
-    raw_send_message(ws, "4x");
-    raw_expect_message(ws, "4x");
+    raw_expect_echo(ws, "4x");
 }
 
 static void upgrade_that_stalls_is_dropped_alone(void **state)
@@ -352,53 +317,33 @@ static void upgrade_that_stalls_is_dropped_alone(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.upgrade_timeout_ms = 20});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    ws = open_probe(e, sid);
-    raw_send_message(ws, "2probe");
-    raw_expect_message(ws, "3probe");
+    c = open_polling(e, sid);
+    ws = answered_probe(e, sid);
     raw_expect_close(ws, 0);
-    get_held(e, c, sid);
-    on_engine(e, engine_send_text, "x");
-    expect(c, 200, "4x");
+    expect_on_polling(e, c, sid);
 }
 
 static void probe_that_is_cut_leaves_the_session_on_polling(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    struct raw_client *ws;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
+    struct raw_client *ws = answered_probe(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    ws = open_probe(e, sid);
-    raw_send_message(ws, "2probe");
-    raw_expect_message(ws, "3probe");
     raw_reset(ws);
     wait_connections(e->f, 1);
-    get_held(e, c, sid);
-    on_engine(e, engine_send_text, "x");
-    expect(c, 200, "4x");
+    expect_on_polling(e, c, sid);
     assert_int_equal(read_counter(e->f, &e->f->seen.closed), 0);
 }
 
 static void probe_ends_with_its_session(void **state)
 {
     struct engine *e = *state;
-    struct raw_client *c;
-    struct raw_client *ws;
     char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
+    struct raw_client *ws = answered_probe(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    ws = open_probe(e, sid);
-    raw_send_message(ws, "2probe");
-    raw_expect_message(ws, "3probe");
-    post(c, sid, "1");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "1");
     raw_expect_close(ws, 0);
     expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
     expect_nothing_left(e);
@@ -412,7 +357,7 @@ static void upgrade_may_be_forbidden(void **state)
     char query[80];
 
     engine_echo(e, (struct eio_options){.no_upgrade = true});
-    open_polling(client(e->f, "polling"), sid);
+    open_polling(e, sid);
     ws = client(e->f, "upgrade");
     snprintf(query, sizeof query, "EIO=4&transport=websocket&sid=%s", sid);
     ask(ws, "GET", query, UPGRADE KEY VERSION, NULL, 0);
@@ -479,15 +424,12 @@ static void no_message_is_lost_or_reordered_by_an_upgrade(void **state)
 {
     struct engine *e = *state;
     struct stream stream = {.e = e, .end = 3000};
-    struct raw_client *c;
     struct raw_client *ws;
     struct raw_frame frame;
-    char sid[EIO_ID_SIZE];
     int next = 0;
+    char sid[EIO_ID_SIZE];
+    struct raw_client *c = start_polling(e, sid);
 
-    engine_echo(e, (struct eio_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
     on_engine(e, start_stream, &stream);
     while (next < 500)
         poll_numbers(c, sid, &next);
@@ -515,46 +457,20 @@ static void posts_are_not_held_while_upgrading(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.high_water = 8});
-    posting = client(e->f, "posting");
-    open_polling(posting, sid);
+    posting = open_polling(e, sid);
     post(posting, sid, "4more than eight");
     wait_until(e->f, &e->f->seen.messages, 1, "messages");
-    ws = open_probe(e, sid);
-    raw_send_message(ws, "2probe");
-    raw_expect_message(ws, "3probe");
+    ws = answered_probe(e, sid);
     expect(posting, 200, "ok");
-    post(posting, sid, "4and again");
-    expect(posting, 200, "ok");
+    expect_post(posting, sid, "4and again");
     raw_send_message(ws, "5");
     raw_expect_message(ws, "4more than eight");
     raw_expect_message(ws, "4and again");
 }
 
+#include "socketio/tests/test_eio_upgrade.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(posts_are_not_held_while_upgrading),
-        ENGINE_TEST(messages_come_back_on_a_websocket),
-        ENGINE_TEST(binary_is_base64_for_a_client_that_asks_for_it),
-        ENGINE_TEST(base64_is_asked_for_by_the_request_of_the_websocket),
-        ENGINE_TEST(large_text_comes_back_on_a_websocket),
-        ENGINE_TEST(bad_packet_closes_the_websocket_without_status),
-        ENGINE_TEST(end_of_a_websocket_is_the_end_of_its_session),
-        ENGINE_TEST(websocket_message_over_max_payload_is_1009),
-        ENGINE_TEST(session_moves_to_a_websocket),
-        ENGINE_TEST(probe_may_be_repeated),
-        ENGINE_TEST(what_is_queued_moves_along_in_order),
-        ENGINE_TEST(upgrade_drains_what_was_queued),
-        ENGINE_TEST(upgrade_without_a_probe_is_taken),
-        ENGINE_TEST(bad_probe_leaves_the_session_on_polling),
-        ENGINE_TEST(second_websocket_is_sent_away),
-        ENGINE_TEST(session_of_a_websocket_is_not_taken_over),
-        ENGINE_TEST(upgrade_that_stalls_is_dropped_alone),
-        ENGINE_TEST(probe_that_is_cut_leaves_the_session_on_polling),
-        ENGINE_TEST(probe_ends_with_its_session),
-        ENGINE_TEST(upgrade_may_be_forbidden),
-        ENGINE_TEST(no_message_is_lost_or_reordered_by_an_upgrade),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,7 @@
 #include <string.h>
 
 #define UNKNOWN_TRANSPORT "{\"code\":0,\"message\":\"Transport unknown\"}"
-#define UNKNOWN_SID       "{\"code\":1,\"message\":\"Session ID unknown\"}"
 #define BAD_METHOD        "{\"code\":2,\"message\":\"Bad handshake method\"}"
-#define BAD_REQUEST       "{\"code\":3,\"message\":\"Bad request\"}"
 #define UNSUPPORTED       "{\"code\":5,\"message\":\"Unsupported protocol version\"}"
 
 /* --- the open packet -------------------------------------------------------------------------- */
@@ -86,12 +84,9 @@ static void what_on_open_sends_comes_right_after(void **state)
     struct raw_client *c;
     char sid[EIO_ID_SIZE];
 
-    engine_start(e, (struct eio_options){0}, (struct eio_handlers){.on_open = send_hello},
-                 (struct ws_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    get(c, sid);
-    expect(c, 200, "4hello");
+    engine_handle(e, (struct eio_handlers){.on_open = send_hello});
+    c = open_polling(e, sid);
+    expect_poll(c, sid, "4hello");
     raw_expect_message(open_websocket(e, ""), "4hello");
 }
 
@@ -115,8 +110,7 @@ static void on_open_sees_the_request(void **state)
     struct raw_client *c;
     struct raw_response r;
 
-    engine_start(e, (struct eio_options){0}, (struct eio_handlers){.on_open = note_handshake},
-                 (struct ws_options){0});
+    engine_handle(e, (struct eio_handlers){.on_open = note_handshake});
     c = client(e->f, "polling");
     ask(c, "GET", "EIO=4&transport=polling&token=a%20b", "X-Who: me\r\n", NULL, 0);
     raw_expect_status(c, &r, 200);
@@ -243,7 +237,7 @@ static void reset_during_a_refused_upgrade_disturbs_nobody(void **state)
             UPGRADE KEY VERSION, NULL, 0);
         raw_reset(c);
     }
-    open_polling(client(e->f, "well"), sid);
+    open_polling_on(client(e->f, "well"), sid);
 }
 
 /* CVE-2022-21676: bytes that are no frame, in the segment of a handshake that is refused or not. */
@@ -268,7 +262,7 @@ static void garbage_behind_a_handshake_disturbs_nobody(void **state)
         raw_bytes_release(&b);
         assert_true(raw_gone_within(c, PATIENCE_MS));
     }
-    open_polling(client(e->f, "well"), sid);
+    open_polling_on(client(e->f, "well"), sid);
 }
 
 static const char *refuse(struct eio_server *server, const struct eio_handshake *h)
@@ -287,14 +281,13 @@ static void application_refuses_clients(void **state)
     struct raw_client *c;
     char sid[EIO_ID_SIZE];
 
-    engine_start(e, (struct eio_options){0}, (struct eio_handlers){.on_handshake = refuse},
-                 (struct ws_options){0});
+    engine_handle(e, (struct eio_handlers){.on_handshake = refuse});
     c = client(e->f, "refused");
     ask(c, "GET", "EIO=4&transport=polling&why=", "", NULL, 0);
     expect(c, 403, "{\"code\":4,\"message\":\"Forbidden\"}");
     ask(c, "GET", "EIO=9&transport=polling&why=1", "", NULL, 0);
     expect(c, 403, "{\"code\":4,\"message\":\"say \\\"no\\\"\\u000a\\\\\"}");
-    open_polling(c, sid);
+    open_polling_on(c, sid);
     c = client(e->f, "refused upgrade");
     ask(c, "GET", "EIO=4&transport=websocket&why=", UPGRADE KEY VERSION, NULL, 0);
     expect(c, 400, "Forbidden");
@@ -408,20 +401,17 @@ static void every_one_of_many_sessions_is_found(void **state)
     engine_echo(e, (struct eio_options){0});
     c = client(e->f, "many");
     for (size_t i = 0; i < COUNT(sids); i++)
-        open_polling(c, sids[i]);
+        open_polling_on(c, sids[i]);
     on_engine(e, read_id, id);
     assert_string_equal(id, sids[COUNT(sids) - 1]);
     for (size_t i = 0; i < COUNT(sids); i++) {
         snprintf(text, sizeof text, "4%zu", i);
-        post(c, sids[i], text);
-        expect(c, 200, "ok");
+        expect_post(c, sids[i], text);
     }
     for (size_t i = COUNT(sids); i-- > 0;) {
         snprintf(text, sizeof text, "4%zu", i);
-        get(c, sids[i]);
-        expect(c, 200, text);
-        post(c, sids[i], "1");
-        expect(c, 200, "ok");
+        expect_poll(c, sids[i], text);
+        expect_post(c, sids[i], "1");
     }
     expect_reason(e, COUNT(sids), EIO_TRANSPORT_CLOSE);
     expect_nothing_left(e);
@@ -435,8 +425,7 @@ static void handshakes_over_max_sessions_get_503(void **state)
     char sid[EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.max_sessions = 2, .max_sessions_per_host = 2});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
+    c = open_polling(e, sid);
     ws = open_websocket(e, "");
     ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
     expect(c, 503, "");
@@ -445,7 +434,7 @@ static void handshakes_over_max_sessions_get_503(void **state)
     expect(&e->f->clients[2], 503, "");
     raw_close(ws);
     expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
-    open_polling(c, sid);
+    open_polling_on(c, sid);
 }
 
 static void one_host_has_so_many_sessions(void **state)
@@ -456,23 +445,21 @@ static void one_host_has_so_many_sessions(void **state)
     char sids[2][EIO_ID_SIZE];
 
     engine_echo(e, (struct eio_options){.max_sessions_per_host = 3});
-    c = client(e->f, "polling");
-    open_polling(c, sids[0]);
-    open_polling(c, sids[1]);
+    c = open_polling(e, sids[0]);
+    open_polling_on(c, sids[1]);
     ws = open_websocket(e, "");
     ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
     expect(c, 503, "");
     raw_close(upgrade(e, sids[0]));
     expect_reason(e, 1, EIO_TRANSPORT_CLOSE);
-    open_polling(c, sids[0]);
+    open_polling_on(c, sids[0]);
     ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
     expect(c, 503, "");
     raw_close(ws);
     expect_reason(e, 2, EIO_TRANSPORT_CLOSE);
-    post(c, sids[1], "1");
-    expect(c, 200, "ok");
-    open_polling(c, sids[1]);
-    open_polling(c, sids[1]);
+    expect_post(c, sids[1], "1");
+    open_polling_on(c, sids[1]);
+    open_polling_on(c, sids[1]);
 }
 
 /* A connection from another address of the loopback network. */
@@ -518,7 +505,7 @@ static void hosts_leave_sessions_to_others(void **state)
         before = got;
     }
     assert_true(eio_session_count(e->server) < MAX * 3 / 4 + HOSTS);
-    open_polling(client_from(e, "127.0.0.99"), sid);
+    open_polling_on(client_from(e, "127.0.0.99"), sid);
     open_websocket(e, "");
 }
 
@@ -583,19 +570,16 @@ static void closing_the_server_tells_every_client(void **state)
     struct raw_client *ws;
     char sids[2][EIO_ID_SIZE];
 
-    engine_echo(e, (struct eio_options){0});
-    away = client(e->f, "between polls");
-    open_polling(away, sids[0]);
+    away = start_polling(e, sids[0]);
     ws = open_websocket(e, "");
-    held = client(e->f, "held");
-    open_polling(held, sids[1]);
+    held = open_polling(e, sids[1]);
+    held->label = "held";
     get_held(e, held, sids[1]);
     on_engine(e, close_server, NULL);
     expect_reason(e, 3, EIO_SHUTTING_DOWN);
     expect(held, 200, "1");
     raw_expect_close(ws, 0);
-    get(away, sids[0]);
-    expect(away, 400, UNKNOWN_SID);
+    expect_gone(away, sids[0]);
     ask(away, "GET", "EIO=4&transport=polling", "", NULL, 0);
     expect(away, 503, "");
     expect_nothing_left(e);
@@ -616,17 +600,13 @@ static void freeing_the_server_reports_each_session_once(void **state)
 
     engine_start(e, (struct eio_options){.connect_timeout_ms = 100000},
                  (struct eio_handlers){.on_open = keep_open}, (struct ws_options){0});
-    c = client(e->f, "polling");
-    open_polling(c, sid);
-    open_polling(c, sid);
+    c = open_polling(e, sid);
+    open_polling_on(c, sid);
     open_websocket(e, "");
-    get(c, sid);
-    expect(c, 200, "4queued");
+    expect_poll(c, sid, "4queued");
     get_held(e, c, sid);
     wait_until(e->f, &e->f->seen.opened, 3, "sessions");
-    ws_server_stop(e->f->server);
-    ws_server_stop(e->f->server);
-    join(e->f);
+    stop_now(e->f);
     ws_server_free(e->f->server);
     e->f->server = NULL;
     eio_server_free(e->server);
@@ -634,35 +614,9 @@ static void freeing_the_server_reports_each_session_once(void **state)
     assert_int_equal(e->f->seen.closed, 3);
 }
 
+#include "socketio/tests/test_engineio.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        ENGINE_TEST(handshake_on_polling_is_answered_by_the_open_packet),
-        ENGINE_TEST(websocket_begins_with_the_open_packet),
-        ENGINE_TEST(open_packet_offers_no_upgrade_that_is_not_to_be_had),
-        ENGINE_TEST(what_on_open_sends_comes_right_after),
-        ENGINE_TEST(on_open_sees_the_request),
-        ENGINE_TEST(requests_are_checked_in_the_order_of_the_reference),
-        ENGINE_TEST(names_of_object_members_are_no_transports),
-        ENGINE_TEST(refused_upgrade_gets_the_message_and_is_closed),
-        ENGINE_TEST(reset_during_a_refused_upgrade_disturbs_nobody),
-        ENGINE_TEST(garbage_behind_a_handshake_disturbs_nobody),
-        ENGINE_TEST(application_refuses_clients),
-        ENGINE_TEST(transports_may_be_left_out),
-        ENGINE_TEST(any_path_under_the_prefix_is_served),
-        ENGINE_TEST(origin_with_a_control_character_is_refused),
-        ENGINE_TEST(first_subprotocol_is_echoed),
-        cmocka_unit_test(ids_are_20_characters_and_never_the_same),
-        ENGINE_TEST(every_one_of_many_sessions_is_found),
-        ENGINE_TEST(handshakes_over_max_sessions_get_503),
-        ENGINE_TEST(one_host_has_so_many_sessions),
-        ENGINE_TEST(hosts_leave_sessions_to_others),
-        ENGINE_TEST(handshakes_stop_at_max_memory),
-        ENGINE_TEST(arguments_of_a_server_are_checked),
-        cmocka_unit_test(reasons_and_transports_have_names),
-        ENGINE_TEST(closing_the_server_tells_every_client),
-        ENGINE_TEST(freeing_the_server_reports_each_session_once),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,18 +2,14 @@
  *
  * The cases of the conformance tables are named as in nst/JSONTestSuite ("y" must be accepted, "n"
  * must be rejected, "i" is left to the implementation); their inputs are written anew here. */
+#include "../../tests/unit.h"
+
 #include <float.h>
 #include <locale.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "../../tests/exact.h"
 #include "../../tests/oom.h"
@@ -945,34 +941,9 @@ static void doubles_read_back_as_they_were(void **state)
     }
 }
 
+#include "socketio/tests/test_json.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_must_be_accepted_is),
-        cmocka_unit_test(what_must_be_rejected_is),
-        cmocka_unit_test(strings_end_alike_at_every_place),
-        cmocka_unit_test(no_value_ends_before_its_end),
-        cmocka_unit_test(white_space_around_a_value_is_cut_off),
-        cmocka_unit_test(nesting_ends_at_the_limit),
-        cmocka_unit_test(a_list_gives_its_values_in_order),
-        cmocka_unit_test(lists_are_told_from_what_is_none),
-        cmocka_unit_test(members_are_found_by_name_however_it_is_escaped),
-        cmocka_unit_test(every_type_is_told),
-        cmocka_unit_test(bools_are_read),
-        cmocka_unit_test(numbers_are_read),
-        cmocka_unit_test(integers_are_read_where_doubles_are_exact),
-        cmocka_unit_test(strings_are_unescaped_into_exactly_enough_room),
-        cmocka_unit_test(what_is_no_string_is_not_unescaped),
-        cmocka_unit_test(strings_are_compared_by_what_they_mean),
-        cmocka_unit_test(commas_come_by_themselves),
-        cmocka_unit_test(a_writer_without_memory_says_so),
-        cmocka_unit_test(strings_are_escaped_as_json_stringify_does),
-        cmocka_unit_test(lone_surrogates_are_escaped_and_broken_bytes_replaced),
-        cmocka_unit_test(what_was_written_reads_back_the_same),
-        cmocka_unit_test(numbers_are_written_as_javascript_does),
-        cmocka_unit_test(numbers_do_not_depend_on_the_locale),
-        cmocka_unit_test(doubles_read_back_as_they_were),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

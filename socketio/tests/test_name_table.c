@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "../../tests/unit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include <cmocka.h>
 
 #include "../../tests/exact.h"
 #include "../name_table.h"
@@ -16,12 +12,38 @@
 
 struct thing {
     struct name_entry entry;
-    char name[16];
+    char name[32];
 };
 
 static struct ws_str text(const char *s)
 {
     return (struct ws_str){s, strlen(s)};
+}
+
+/* A table whose memory is counted. */
+static void setup(struct name_table *t, struct counted *counted)
+{
+    counted_begin(counted, 0);
+    name_table_init(t, counted->account, (const uint8_t *)"a secret of ours");
+}
+
+static void teardown(struct name_table *t, struct counted *counted)
+{
+    name_table_release(t);
+    counted_end(counted);
+}
+
+/* `count` new things in the table, "thing 0" and so on. The caller frees them. */
+static struct thing *add_things(struct name_table *t, size_t count)
+{
+    struct thing *things = calloc(count, sizeof *things);
+
+    assert_non_null(things);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(things[i].name, sizeof things[i].name, "thing %zu", i);
+        assert_true(name_table_add(t, &things[i].entry, text(things[i].name)));
+    }
+    return things;
 }
 
 static void an_empty_table_has_nothing(void **state)
@@ -30,12 +52,10 @@ static void an_empty_table_has_nothing(void **state)
     struct counted counted;
 
     (void)state;
-    counted_begin(&counted, 0);
-    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
+    setup(&t, &counted);
     assert_null(name_table_find(&t, text("a")));
     assert_null(name_table_find(&t, (struct ws_str){NULL, 0}));
-    name_table_release(&t);
-    counted_end(&counted);
+    teardown(&t, &counted);
 }
 
 static void entries_are_found_while_they_are_in_the_table(void **state)
@@ -43,15 +63,11 @@ static void entries_are_found_while_they_are_in_the_table(void **state)
     enum { COUNT = 1000 };
     struct name_table t;
     struct counted counted;
-    struct thing *things = calloc(COUNT, sizeof *things);
+    struct thing *things;
 
     (void)state;
-    counted_begin(&counted, 0);
-    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
-    for (size_t i = 0; i < COUNT; i++) {
-        snprintf(things[i].name, sizeof things[i].name, "thing %zu", i);
-        assert_true(name_table_add(&t, &things[i].entry, text(things[i].name)));
-    }
+    setup(&t, &counted);
+    things = add_things(&t, COUNT);
     assert_int_equal(t.count, COUNT);
     for (size_t i = 0; i < COUNT; i += 2)
         name_table_remove(&t, &things[i].entry);
@@ -60,8 +76,7 @@ static void entries_are_found_while_they_are_in_the_table(void **state)
         assert_ptr_equal(name_table_find(&t, text(things[i].name)),
                          i % 2 == 0 ? NULL : &things[i].entry);
     free(things);
-    name_table_release(&t);
-    counted_end(&counted);
+    teardown(&t, &counted);
 }
 
 /* A peer could otherwise leave a large table behind for ever. */
@@ -70,15 +85,11 @@ static void a_table_shrinks_with_its_entries(void **state)
     enum { COUNT = 1000 };
     struct name_table t;
     struct counted counted;
-    struct thing *things = calloc(COUNT, sizeof *things);
+    struct thing *things;
 
     (void)state;
-    counted_begin(&counted, 0);
-    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
-    for (size_t i = 0; i < COUNT; i++) {
-        snprintf(things[i].name, sizeof things[i].name, "thing %zu", i);
-        assert_true(name_table_add(&t, &things[i].entry, text(things[i].name)));
-    }
+    setup(&t, &counted);
+    things = add_things(&t, COUNT);
     for (size_t i = 0; i < COUNT - 2; i++) {
         name_table_remove(&t, &things[i].entry);
         assert_true(t.size <= 4 * t.count || t.size == 8);
@@ -87,8 +98,7 @@ static void a_table_shrinks_with_its_entries(void **state)
     assert_ptr_equal(name_table_find(&t, text("thing 998")), &things[998].entry);
     assert_ptr_equal(name_table_find(&t, text("thing 999")), &things[999].entry);
     free(things);
-    name_table_release(&t);
-    counted_end(&counted);
+    teardown(&t, &counted);
 }
 
 /* These halves, put together in any way, have one hash in FNV-1a, wherever it starts with a lowest
@@ -104,8 +114,7 @@ static void names_that_collide_in_other_hashes_are_spread(void **state)
     size_t longest = 0;
 
     (void)state;
-    counted_begin(&counted, 0);
-    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
+    setup(&t, &counted);
     for (size_t i = 0; i < COUNT; i++) {
         for (size_t k = 0; k < HALVES; k++)
             memcpy(names[i] + k * 19, halves[i >> k & 1], 19);
@@ -120,8 +129,7 @@ static void names_that_collide_in_other_hashes_are_spread(void **state)
     }
     assert_in_range(longest, 1, 12);
     free(entries);
-    name_table_release(&t);
-    counted_end(&counted);
+    teardown(&t, &counted);
 }
 
 /* One scan of the buckets for each entry would take minutes. */
@@ -130,17 +138,13 @@ static void entries_are_taken_out_in_one_pass(void **state)
     enum { COUNT = 400000 };
     struct name_table t;
     struct counted counted;
-    struct thing *things = calloc(COUNT, sizeof *things);
+    struct thing *things;
     clock_t begin;
     size_t from = 0;
 
     (void)state;
-    counted_begin(&counted, 0);
-    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
-    for (size_t i = 0; i < COUNT; i++) {
-        snprintf(things[i].name, sizeof things[i].name, "thing %zu", i);
-        assert_true(name_table_add(&t, &things[i].entry, text(things[i].name)));
-    }
+    setup(&t, &counted);
+    things = add_things(&t, COUNT);
     begin = clock();
     for (size_t i = 0; i < COUNT; i++)
         assert_non_null(name_table_pop(&t, &from));
@@ -148,8 +152,7 @@ static void entries_are_taken_out_in_one_pass(void **state)
     assert_int_equal(t.count, 0);
     assert_true((clock() - begin) / CLOCKS_PER_SEC < 8);
     free(things);
-    name_table_release(&t);
-    counted_end(&counted);
+    teardown(&t, &counted);
 }
 
 static void names_are_compared_whole(void **state)
@@ -162,8 +165,7 @@ static void names_are_compared_whole(void **state)
     char *other = exact_copy("a\0b", 3);
 
     (void)state;
-    counted_begin(&counted, 0);
-    name_table_init(&t, counted.account, (const uint8_t *)"a secret of ours");
+    setup(&t, &counted);
     assert_true(name_table_add(&t, &empty.entry, (struct ws_str){"", 0}));
     assert_true(name_table_add(&t, &ab.entry, (struct ws_str){name, 2}));
     assert_ptr_equal(name_table_find(&t, (struct ws_str){NULL, 0}), &empty.entry);
@@ -171,22 +173,14 @@ static void names_are_compared_whole(void **state)
     assert_null(name_table_find(&t, text("a")));
     assert_null(name_table_find(&t, text("abc")));
     assert_null(name_table_find(&t, (struct ws_str){other, 3}));
-    name_table_release(&t);
-    counted_end(&counted);
+    teardown(&t, &counted);
     free(name);
     free(other);
 }
 
+#include "socketio/tests/test_name_table.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_empty_table_has_nothing),
-        cmocka_unit_test(entries_are_found_while_they_are_in_the_table),
-        cmocka_unit_test(entries_are_taken_out_in_one_pass),
-        cmocka_unit_test(a_table_shrinks_with_its_entries),
-        cmocka_unit_test(names_that_collide_in_other_hashes_are_spread),
-        cmocka_unit_test(names_are_compared_whole),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * What is marked is settled once, in order, by the outermost callback. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
+#include "../../tests/unit.h"
 
-#include <cmocka.h>
+#include <stdlib.h>
 
 #include "../settle.h"
 
@@ -121,15 +117,9 @@ static void outside_of_callbacks_a_mark_asks_for_one_call(void **state)
     assert_null(settle_next(&b.list));
 }
 
+#include "socketio/tests/test_settle.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(marked_items_are_settled_in_order_and_once),
-        cmocka_unit_test(item_is_marked_until_it_is_taken),
-        cmocka_unit_test(item_may_be_marked_while_it_is_settled),
-        cmocka_unit_test(only_the_outermost_callback_settles),
-        cmocka_unit_test(outside_of_callbacks_a_mark_asks_for_one_call),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void start_plain(struct sio_fixture *x)
-{
-    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
-}
-
 /* --- emitting --------------------------------------------------------------------------------- */
 
 static void emit_all_forms(struct sio_fixture *x, void *arg)
@@ -39,10 +34,8 @@ static void emit_all_forms(struct sio_fixture *x, void *arg)
 static void events_are_written_as_the_reference_does(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     on_sio(x, emit_all_forms, NULL);
     raw_expect_message(c, "42[\"none\"]");
     raw_expect_message(c, "42[\"\\\"quoted\\\"\\n\"]");
@@ -88,11 +81,9 @@ static void emit_what_is_not_legal(struct sio_fixture *x, void *arg)
 static void what_clients_could_not_read_is_not_sent(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     int result[15];
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     on_sio(x, emit_what_is_not_legal, result);
     for (size_t i = 0; i < 14; i++)
         if (result[i] != WS_ERR_INVALID)
@@ -149,11 +140,9 @@ static void volatile_events_are_dropped_while_others_wait(void **state)
 {
     static const int expected[] = {WS_SENT, EIO_DROPPED, WS_SENT, EIO_DROPPED, 0};
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     int result[5];
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     for (int round = 0; round < 2; round++) { /* after a turn of the loop it is as before */
         on_sio(x, emit_volatile, result);
         for (size_t i = 0; i < COUNT(expected); i++)
@@ -176,11 +165,9 @@ static void emit_binary_volatile(struct sio_fixture *x, void *arg)
 static void parts_of_a_volatile_event_stay_together(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     int result;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     on_sio(x, emit_binary_volatile, &result);
     assert_int_equal(result, WS_SENT);
     raw_expect_message(c, "452-[\"v\"]");
@@ -197,19 +184,9 @@ static void emit_3000(struct sio_fixture *x, void *arg)
     *(int *)arg = sio_emit(x->socket, "a", sio_args(list));
 }
 
-static void enter_polling(struct raw_client *c, char sid[EIO_ID_SIZE])
-{
-    open_polling(c, sid);
-    post(c, sid, "40");
-    expect(c, 200, "ok");
-    get(c, sid);
-    raw_expect_status(c, &(struct raw_response){0}, 200);
-}
-
 static void leave_polling(struct raw_client *c, const char *sid)
 {
-    post(c, sid, "1");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "1");
 }
 
 static void count_socket_drain(struct sio_socket *s)
@@ -263,22 +240,18 @@ static void who_waits_for_a_slow_client_is_told_when_it_has_read(void **state)
 
     sio_start(x, (struct sio_options){.engine.high_water = 100},
               (struct sio_handlers){.on_drain = count_socket_drain});
-    c = client(x->f, "polling");
-    enter_polling(c, sid);
+    c = sio_polling_client(x, sid);
     on_sio(x, emit_event, &result);
     assert_int_equal(result, WS_SENT);
-    get(c, sid);
-    expect(c, 200, "42[\"event\"," NUMBER_OF_10 "]");
+    expect_poll(c, sid, "42[\"event\"," NUMBER_OF_10 "]");
     expect_drained(x, 0); /* nobody waited */
     on_sio(x, emit_long_event, &result);
     assert_int_equal(result, WS_QUEUED);
     expect_drained(x, 0); /* it has not read */
-    get(c, sid);
-    expect(c, 200, "42[\"long\"," NUMBER_OF_100 "]");
+    expect_poll(c, sid, "42[\"long\"," NUMBER_OF_100 "]");
     wait_until(x->f, &x->f->seen.drained, 1, "calls of on_drain");
     on_sio(x, emit_event, &result);
-    get(c, sid);
-    expect(c, 200, "42[\"event\"," NUMBER_OF_10 "]");
+    expect_poll(c, sid, "42[\"event\"," NUMBER_OF_10 "]");
     expect_drained(x, 1); /* once */
     leave_polling(c, sid);
 }
@@ -301,9 +274,8 @@ static void all_connected_sockets_of_a_slow_client_are_told(void **state)
         char sid[EIO_ID_SIZE];
         int result;
 
-        enter_polling(c, sid);
-        post(c, sid, cases[i].enter);
-        expect(c, 200, "ok");
+        sio_enter_polling(c, sid);
+        expect_post(c, sid, cases[i].enter);
         if (cases[i].answer != NULL) {
             get(c, sid);
             raw_expect_status(c, &r, 200);
@@ -329,8 +301,7 @@ static void output_of_a_client_that_does_not_read_is_bounded(void **state)
     int result;
 
     sio_start(x, (struct sio_options){.engine.max_output = 10000}, (struct sio_handlers){0});
-    c = client(x->f, "polling");
-    enter_polling(c, sid);
+    c = sio_polling_client(x, sid);
     for (int i = 0; i < 4; i++) /* in turns of their own */
         on_sio(x, emit_3000, &result);
     assert_int_equal(result, WS_ERR_FULL);
@@ -356,8 +327,7 @@ static void a_broadcast_does_not_wait_for_a_client_that_does_not_read(void **sta
     int result[4];
 
     sio_start(x, (struct sio_options){.engine.max_output = 10000}, (struct sio_handlers){0});
-    slow = client(x->f, "polling");
-    enter_polling(slow, sid);
+    slow = sio_polling_client(x, sid);
     for (int i = 0; i < 4; i++)
         on_sio(x, flood_all, &result[i]);
     assert_int_equal(result[2], 1);
@@ -392,7 +362,7 @@ static void a_broadcast_is_held_once_for_all_who_poll_late(void **state)
     start_plain(x);
     c = client(x->f, "polling");
     for (size_t i = 0; i < SESSIONS; i++)
-        enter_polling(c, sids[i]);
+        sio_enter_polling(c, sids[i]);
     before = stats(x->f).buffered;
     for (int i = 0; i < 3; i++) {
         on_sio(x, emit_43000_to_all, &result);
@@ -431,8 +401,7 @@ static void an_event_without_memory_ends_no_recipient(void **state)
 
     x->max_memory = 1 * MIB;
     start_plain(x);
-    polling = client(x->f, "polling");
-    enter_polling(polling, sid);
+    polling = sio_polling_client(x, sid);
     c = sio_client(x, NULL);
     on_sio(x, emit_without_memory, NULL);
     assert_int_equal(x->f->seen.result[0], WS_ERR_NOMEM);
@@ -456,8 +425,7 @@ static void broadcasts_reach_every_transport(void **state)
     char sid[EIO_ID_SIZE];
 
     start_plain(x);
-    polling = client(x->f, "polling");
-    enter_polling(polling, sid);
+    polling = sio_polling_client(x, sid);
     text = open_websocket(x->e, "&b64=1");
     sio_enter(text, "/", "", NULL);
     c = sio_client(x, NULL);
@@ -467,8 +435,7 @@ static void broadcasts_reach_every_transport(void **state)
     expect_binary(c, "\1\2\3\4", 4);
     raw_expect_message(text, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]");
     raw_expect_message(text, "bAQIDBA==");
-    get(polling, sid);
-    expect(polling, 200, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==");
+    expect_poll(polling, sid, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==");
     leave_polling(polling, sid);
 }
 
@@ -485,11 +452,9 @@ static void answer_twice(struct sio_fixture *x, void *arg)
 static void an_event_may_be_acknowledged_later_and_once(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     int result[2];
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "4299[\"later\"]");
     expect_silence(c);
     on_sio(x, answer_twice, result);
@@ -502,11 +467,9 @@ static void an_event_may_be_acknowledged_later_and_once(void **state)
 static void an_acknowledgement_for_a_socket_that_ended_goes_nowhere(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     int result[2];
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "4299[\"later\"]");
     raw_send_message(c, "41");
     sio_enter(c, "/", "", NULL);
@@ -551,11 +514,9 @@ static void expect_replies(struct sio_fixture *x, int n, const char *text)
 static void clients_acknowledge(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     int result;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     on_sio(x, request_whenever, &result);
     on_sio(x, request_whenever, &result);
     assert_int_equal(result, WS_SENT);
@@ -574,11 +535,9 @@ static void clients_acknowledge(void **state)
 static void an_acknowledgement_may_be_missing_in_time(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     int result;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     on_sio(x, request_soon, &result);
     raw_expect_message(c, "420[\"ask\",1]");
     expect_replies(x, 1, "-16 socket  0/1 0;");
@@ -590,11 +549,9 @@ static void an_acknowledgement_may_be_missing_in_time(void **state)
 static void who_waits_for_a_socket_that_ends_is_told(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     int result;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     on_sio(x, request_whenever, &result);
     raw_send_message(c, "41");
     expect_replies(x, 1, "-1 socket  0/1 0;");
@@ -634,13 +591,10 @@ static void request_all_soon(struct sio_fixture *x, void *arg)
 static void a_broadcast_gathers_acknowledgements(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *a;
-    struct raw_client *b;
     int result;
+    struct raw_client *a = start_client(x);
+    struct raw_client *b = sio_client(x, NULL);
 
-    start_plain(x);
-    a = sio_client(x, NULL);
-    b = sio_client(x, NULL);
     on_sio(x, request_all, &result);
     assert_int_equal(result, 2);
     raw_expect_message(a, "420[\"ask\"]"); /* one id for all */
@@ -654,11 +608,9 @@ static void a_broadcast_gathers_acknowledgements(void **state)
 static void a_gathering_broadcast_ends_in_time(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *a;
     int result;
+    struct raw_client *a = start_client(x);
 
-    start_plain(x);
-    a = sio_client(x, NULL);
     sio_client(x, NULL);
     raw_reset(sio_client(x, NULL));
     expect_disconnect(x, 1, "transport close");
@@ -672,13 +624,10 @@ static void a_gathering_broadcast_ends_in_time(void **state)
 static void a_gathering_broadcast_ends_when_nobody_is_left_to_answer(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *a;
-    struct raw_client *b;
     int result;
+    struct raw_client *a = start_client(x);
+    struct raw_client *b = sio_client(x, NULL);
 
-    start_plain(x);
-    a = sio_client(x, NULL);
-    b = sio_client(x, NULL);
     on_sio(x, request_all, &result);
     raw_expect_message(a, "420[\"ask\"]");
     raw_send_message(b, "41");
@@ -703,47 +652,17 @@ static void a_server_may_be_freed_while_it_gathers(void **state)
     struct sio_fixture *x = *state;
     int result;
 
-    start_plain(x);
-    sio_client(x, NULL);
+    start_client(x);
     on_sio(x, request_whenever, &result);
     on_sio(x, request_all, &result);
-    ws_server_stop(x->f->server);
-    ws_server_stop(x->f->server);
-    join(x->f);
-    ws_server_free(x->f->server);
-    x->f->server = NULL;
-    sio_server_free(x->io);
-    x->io = NULL;
+    stop_now(x->f);
+    sio_free_servers(x);
     assert_string_equal(x->f->seen.text, "-1 end  0/1 0;-1 socket  0/1 0;");
 }
 
+#include "socketio/tests/test_sio_emit.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        SIO_TEST(events_are_written_as_the_reference_does),
-        SIO_TEST(what_clients_could_not_read_is_not_sent),
-        SIO_TEST(parts_of_what_came_are_checked_like_all_else),
-        SIO_TEST(volatile_events_are_dropped_while_others_wait),
-        SIO_TEST(parts_of_a_volatile_event_stay_together),
-        SIO_TEST(who_waits_for_a_slow_client_is_told_when_it_has_read),
-        SIO_TEST(all_connected_sockets_of_a_slow_client_are_told),
-        SIO_TEST(output_of_a_client_that_does_not_read_is_bounded),
-        SIO_TEST(a_broadcast_does_not_wait_for_a_client_that_does_not_read),
-        SIO_TEST(a_broadcast_is_held_once_for_all_who_poll_late),
-        SIO_TEST(an_event_without_memory_ends_no_recipient),
-        SIO_TEST(broadcasts_reach_every_transport),
-        SIO_TEST(an_event_may_be_acknowledged_later_and_once),
-        SIO_TEST(an_acknowledgement_for_a_socket_that_ended_goes_nowhere),
-        SIO_TEST(clients_acknowledge),
-        SIO_TEST(an_acknowledgement_may_be_missing_in_time),
-        SIO_TEST(who_waits_for_a_socket_that_ends_is_told),
-        SIO_TEST(acknowledgements_owed_are_bounded),
-        SIO_TEST(a_broadcast_gathers_acknowledgements),
-        SIO_TEST(a_gathering_broadcast_ends_in_time),
-        SIO_TEST(a_gathering_broadcast_ends_when_nobody_is_left_to_answer),
-        SIO_TEST(a_broadcast_to_nobody_ends_at_once),
-        SIO_TEST(a_server_may_be_freed_while_it_gathers),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

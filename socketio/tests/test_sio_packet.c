@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "../../tests/unit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "../../tests/exact.h"
 #include "../sio_packet.h"
@@ -184,7 +180,6 @@ static const struct {
 
 static void what_is_no_packet_is_refused_for_its_reason(void **state)
 {
-
     (void)state;
     for (size_t i = 0; i < COUNT(not_packets); i++) {
         struct sio_packet p;
@@ -429,24 +424,9 @@ static void attachments_are_collected_in_order(void **state)
     counted_end(&counted);
 }
 
+#include "socketio/tests/test_sio_packet.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_form_of_packet_is_read),
-        cmocka_unit_test(packets_cut_at_every_place_are_read_or_refused),
-        cmocka_unit_test(what_is_no_packet_is_refused_for_its_reason),
-        cmocka_unit_test(cve_2022_2421_placeholder_num_is_no_index),
-        cmocka_unit_test(cve_2023_32695_event_name_is_an_object),
-        cmocka_unit_test(cve_2026_33151_attachments_without_end),
-        cmocka_unit_test(cve_2024_38355_event_named_error_is_an_event),
-        cmocka_unit_test(deep_json_is_refused),
-        cmocka_unit_test(names_are_bounded),
-        cmocka_unit_test(placeholders_are_found_at_any_depth),
-        cmocka_unit_test(a_value_tells_which_attachment_it_stands_for),
-        cmocka_unit_test(packets_are_written_as_they_are_read),
-        cmocka_unit_test(the_comma_is_written_behind_every_other_namespace),
-        cmocka_unit_test(attachments_are_collected_in_order),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

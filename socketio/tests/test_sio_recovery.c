@@ -82,10 +82,28 @@ static void expect_event(struct raw_client *c, const char *event, char offset[32
     assert_true(json_string(value, offset, 32) > 0);
 }
 
+/* Send an event that comes back with an offset. */
+static void send_logged(struct raw_client *c, const char *event, char offset[32])
+{
+    char expected[64];
+
+    raw_send_message(c, event);
+    snprintf(expected, sizeof expected, "%.*s", (int)strlen(event) - 1, event); /* without "]" */
+    expect_event(c, expected, offset);
+}
+
 static void cut(struct sio_fixture *x, struct client *who, int n)
 {
     raw_reset(who->c);
     wait_until(x->f, &x->f->seen.closed, n, "disconnected sockets");
+}
+
+/* A client that has seen one event, whose offset goes to `offset`, and is cut off. */
+static void enter_and_cut(struct sio_fixture *x, struct client *who, char offset[32])
+{
+    enter(x, who);
+    send_logged(who->c, "42[\"echo\"]", offset);
+    cut(x, who, 1);
 }
 
 static void a_client_that_was_cut_off_gets_what_it_missed(void **state)
@@ -97,13 +115,11 @@ static void a_client_that_was_cut_off_gets_what_it_missed(void **state)
     start_recovery(x, (struct sio_options){0});
     enter(x, &a);
     enter(x, &b);
-    raw_send_message(a.c, "42[\"all\",1]");
-    expect_event(a.c, "42[\"all\",1", first);
+    send_logged(a.c, "42[\"all\",1]", first);
     expect_event(b.c, "42[\"all\",1", ignored);
     assert_string_equal(first, ignored); /* encoded once */
     cut(x, &a, 1);
-    raw_send_message(b.c, "42[\"all\",2]");
-    expect_event(b.c, "42[\"all\",2", second);
+    send_logged(b.c, "42[\"all\",2]", second);
     assert_string_not_equal(first, second);
     raw_send_message(b.c, "451-[\"all\",{\"_placeholder\":true,\"num\":0}]");
     raw_send_frame(b.c, RAW_BINARY, "xyz", 3);
@@ -114,8 +130,7 @@ static void a_client_that_was_cut_off_gets_what_it_missed(void **state)
     expect_event(again.c, "451-[\"all\",{\"_placeholder\":true,\"num\":0}", ignored);
     expect_binary(again.c, "xyz", 3);
     expect_recovered(&again, &a);
-    raw_send_message(again.c, "42[\"echo\",\"on\"]");
-    expect_event(again.c, "42[\"echo\",\"on\"", ignored);
+    send_logged(again.c, "42[\"echo\",\"on\"]", ignored);
 }
 
 static void only_what_was_meant_for_it_is_replayed(void **state)
@@ -129,8 +144,7 @@ static void only_what_was_meant_for_it_is_replayed(void **state)
     enter(x, &a);
     enter(x, &b);
     raw_send_message(a.c, "42[\"join\",\"mine\"]");
-    raw_send_message(a.c, "42[\"echo\"]");
-    expect_event(a.c, "42[\"echo\"", offset);
+    send_logged(a.c, "42[\"echo\"]", offset);
     cut(x, &a, 1);
     raw_send_message(b.c, "42[\"to\",\"mine\",1]");
     raw_send_message(b.c, "42[\"to\",\"other\",2]");
@@ -158,13 +172,11 @@ static void a_recovered_client_may_be_recovered_again(void **state)
 
     start_recovery(x, (struct sio_options){0});
     enter(x, &a);
-    raw_send_message(a.c, "42[\"all\",1]");
-    expect_event(a.c, "42[\"all\",1", offset);
+    send_logged(a.c, "42[\"all\",1]", offset);
     cut(x, &a, 1);
     come_back(x, &again, &a, offset);
     expect_recovered(&again, &a);
-    raw_send_message(again.c, "42[\"all\",2]");
-    expect_event(again.c, "42[\"all\",2", ignored);
+    send_logged(again.c, "42[\"all\",2]", ignored);
     cut(x, &again, 2);
     come_back(x, &third, &again, offset);
     expect_event(third.c, "42[\"all\",2", ignored);
@@ -179,10 +191,7 @@ static void a_pid_is_good_for_one_return(void **state)
     char offset[32];
 
     start_recovery(x, (struct sio_options){0});
-    enter(x, &a);
-    raw_send_message(a.c, "42[\"echo\"]");
-    expect_event(a.c, "42[\"echo\"", offset);
-    cut(x, &a, 1);
+    enter_and_cut(x, &a, offset);
     come_back(x, &again, &a, offset);
     expect_recovered(&again, &a);
     come_back(x, &second, &a, offset);
@@ -198,8 +207,7 @@ static void strangers_begin_anew(void **state)
 
     start_recovery(x, (struct sio_options){0});
     enter(x, &a);
-    raw_send_message(a.c, "42[\"all\",1]");
-    expect_event(a.c, "42[\"all\",1", offset);
+    send_logged(a.c, "42[\"all\",1]", offset);
     assert_string_equal(offset, "0");
     come_back(x, &now, &a, offset); /* while the old connection is still there */
     expect_new(&now, &a);
@@ -230,8 +238,7 @@ static void who_leaves_or_is_sent_away_does_not_come_back(void **state)
         char offset[32];
 
         enter(x, &a);
-        raw_send_message(a.c, "42[\"echo\"]");
-        expect_event(a.c, "42[\"echo\"", offset);
+        send_logged(a.c, "42[\"echo\"]", offset);
         raw_send_message(a.c, ends[i]);
         wait_until(x->f, &x->f->seen.closed, (int)i + 1, "disconnected sockets");
         come_back(x, &now, &a, offset);
@@ -273,14 +280,11 @@ static void the_log_is_bounded_in_bytes(void **state)
     start_recovery(x, (struct sio_options){.recovery_bytes = 5000});
     enter(x, &a);
     enter(x, &b);
-    raw_send_message(a.c, "42[\"all\",0]");
-    expect_event(a.c, "42[\"all\",0", first);
+    send_logged(a.c, "42[\"all\",0]", first);
     expect_event(b.c, "42[\"all\",0", offset);
     cut(x, &a, 1);
-    for (int i = 0; i < 50; i++) {
-        raw_send_message(b.c, "42[\"echo\"]");
-        expect_event(b.c, "42[\"echo\"", offset);
-    }
+    for (int i = 0; i < 50; i++)
+        send_logged(b.c, "42[\"echo\"]", offset);
     come_back(x, &now, &a, first);
     expect_new(&now, &a);
 }
@@ -292,10 +296,7 @@ static void sessions_are_bounded_in_bytes(void **state)
     char offset[32];
 
     start_recovery(x, (struct sio_options){.recovery_bytes = 2000});
-    enter(x, &a);
-    raw_send_message(a.c, "42[\"echo\"]");
-    expect_event(a.c, "42[\"echo\"", offset);
-    cut(x, &a, 1);
+    enter_and_cut(x, &a, offset);
     for (int i = 0; i < 20; i++) {
         struct client other;
 
@@ -331,10 +332,7 @@ static void data_comes_back_with_its_client(void **state)
 
     sio_start(x, (struct sio_options){.recovery_ms = LONG_MS},
               (struct sio_handlers){.on_connect = keep_data, .on_forget = forget_it});
-    enter(x, &a);
-    raw_send_message(a.c, "42[\"echo\"]");
-    expect_event(a.c, "42[\"echo\"", offset);
-    cut(x, &a, 1);
+    enter_and_cut(x, &a, offset);
     come_back(x, &now, &a, offset);
     expect_recovered(&now, &a);
     expect_event(now.c, "42[\"data\",\"kept\"", offset);
@@ -492,8 +490,7 @@ static void a_long_recovery_uses_up_the_share_of_a_turn(void **state)
     sio_start(x, (struct sio_options){.recovery_ms = LONG_MS, .recovery_bytes = 64 << 20},
               (struct sio_handlers){.on_connect = note_recovery, .on_event = note_turn});
     enter(x, &a);
-    raw_send_message(a.c, "42[\"echo\"]");
-    expect_event(a.c, "42[\"echo\"", offset);
+    send_logged(a.c, "42[\"echo\"]", offset);
     enter_custom(&a, pid_2, offset_2);
     cut(x, &a, 2);
     on_sio(x, fill_logs, NULL);
@@ -529,10 +526,7 @@ static void recover_with_on_auth(struct sio_fixture *x, bool asks, struct client
 
     sio_start(x, (struct sio_options){.recovery_ms = LONG_MS, .recovery_asks = asks},
               (struct sio_handlers){.on_auth = refuse_all});
-    enter(x, a);
-    raw_send_message(a->c, "42[\"echo\"]");
-    expect_event(a->c, "42[\"echo\"", offset);
-    cut(x, a, 1);
+    enter_and_cut(x, a, offset);
     come_back(x, now, a, offset);
 }
 
@@ -584,15 +578,12 @@ static void a_client_that_waits_too_long_for_on_auth_begins_anew(void **state)
         (struct sio_handlers){.on_auth = keep_waiting});
     enter(x, &a);
     enter(x, &b);
-    raw_send_message(a.c, "42[\"echo\"]");
-    expect_event(a.c, "42[\"echo\"", offset);
+    send_logged(a.c, "42[\"echo\"]", offset);
     cut(x, &a, 1);
     come_back(x, &now, &a, offset);
     wait_until(x->f, &x->f->seen.ran, 1, "sockets that wait");
-    for (int i = 0; i < 50; i++) {
-        raw_send_message(b.c, "42[\"echo\"]");
-        expect_event(b.c, "42[\"echo\"", ignored);
-    }
+    for (int i = 0; i < 50; i++)
+        send_logged(b.c, "42[\"echo\"]", ignored);
     on_sio(x, accept_it, NULL);
     expect_closed(now.c);
     wait_until(x->f, &x->f->seen.closed, 2, "disconnected sockets");
@@ -707,28 +698,9 @@ static void who_comes_back_without_memory_misses_nothing_unawares(void **state)
     assert_in_range(n, 8, 200);
 }
 
+#include "socketio/tests/test_sio_recovery.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        SIO_TEST(who_comes_back_without_memory_misses_nothing_unawares),
-        SIO_TEST(a_client_that_was_cut_off_gets_what_it_missed),
-        SIO_TEST(only_what_was_meant_for_it_is_replayed),
-        SIO_TEST(a_recovered_client_may_be_recovered_again),
-        SIO_TEST(a_pid_is_good_for_one_return),
-        SIO_TEST(strangers_begin_anew),
-        SIO_TEST(who_leaves_or_is_sent_away_does_not_come_back),
-        SIO_TEST(volatile_events_and_requests_have_no_offset),
-        SIO_TEST(the_log_is_bounded_in_bytes),
-        SIO_TEST(sessions_are_bounded_in_bytes),
-        SIO_TEST(data_comes_back_with_its_client),
-        SIO_TEST(the_log_ends_with_a_namespace_that_nobody_comes_back_to),
-        SIO_TEST(namespaces_of_clients_are_bounded_together),
-        SIO_TEST(data_of_those_who_stay_away_is_freed_in_time),
-        SIO_TEST(a_long_recovery_uses_up_the_share_of_a_turn),
-        SIO_TEST(recovered_clients_are_not_asked_again),
-        SIO_TEST(recovered_clients_may_be_asked_again),
-        SIO_TEST(a_client_that_waits_too_long_for_on_auth_begins_anew),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

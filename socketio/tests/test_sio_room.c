@@ -222,8 +222,7 @@ static void rooms_may_be_left_in_any_order(void **state)
 {
     struct sio_fixture *x = *state;
 
-    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
-    sio_client(x, NULL);
+    start_client(x);
     on_sio(x, leave_in_every_order, NULL);
 }
 
@@ -261,19 +260,9 @@ static void targets_may_be_listed_and_moved(void **state)
         assert_int_equal(result[i], expected[i]);
 }
 
+#include "socketio/tests/test_sio_room.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        SIO_TEST(events_to_a_room_reach_its_members_once),
-        SIO_TEST(events_leave_out_the_sender_and_the_excepted),
-        SIO_TEST(each_socket_is_in_a_room_of_its_own),
-        SIO_TEST(rooms_are_left_one_by_one_and_at_the_end),
-        SIO_TEST(rooms_of_one_namespace_are_not_those_of_another),
-        SIO_TEST(rooms_are_bounded_in_number_and_name),
-        SIO_TEST(a_room_of_many_is_found_as_fast_as_one_of_few),
-        SIO_TEST(rooms_may_be_left_in_any_order),
-        SIO_TEST(targets_may_be_listed_and_moved),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,11 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void start_plain(struct sio_fixture *x)
-{
-    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
-}
-
 /* --- on_auth ---------------------------------------------------------------------------------- */
 
 /* {"answer":"yes"}, "no", "no data", "odd" (data that is not JSON), or nothing yet. */
@@ -60,13 +55,44 @@ static void accept_it(struct sio_fixture *x, void *arg)
     results[1] = sio_accept(x->socket);
 }
 
+static struct raw_client *start_judging(struct sio_fixture *x)
+{
+    sio_start(x, (struct sio_options){0}, judging);
+    return sio_open(x);
+}
+
+/* Send a CONNECT, and wait until the application has been asked `n` times. */
+static void ask_to_connect(struct sio_fixture *x, struct raw_client *c, const char *packet, int n)
+{
+    raw_send_message(c, packet);
+    wait_until(x->f, &x->f->seen.requests, n, "requests to connect");
+}
+
+/* Let in who asked last. */
+static void let_in(struct sio_fixture *x)
+{
+    int results[2];
+
+    on_sio(x, accept_it, results);
+    assert_int_equal(results[0], 0);
+    assert_int_equal(results[1], WS_ERR_CLOSED);
+}
+
+/* The answer to a CONNECT with `auth`, and the event of on_connect. */
+static void expect_let_in(struct raw_client *c, const char *auth)
+{
+    char text[64];
+
+    raw_read_frame(c, &(struct raw_frame){0});
+    snprintf(text, sizeof text, "42[\"auth\",%s]", auth);
+    raw_expect_message(c, text);
+}
+
 static void a_socket_may_be_let_in_at_once(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_judging(x);
 
-    sio_start(x, (struct sio_options){0}, judging);
-    c = sio_open(x);
     sio_enter(c, "/", "{\"answer\":\"yes\"}", NULL);
     raw_expect_message(c, "42[\"auth\",{\"answer\":\"yes\"}]");
     assert_int_equal(x->f->seen.result[1], WS_ERR_CLOSED); /* no events before it is let in */
@@ -78,18 +104,11 @@ static void a_socket_may_be_let_in_at_once(void **state)
 static void a_socket_may_be_let_in_later(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
-    int results[2];
+    struct raw_client *c = start_judging(x);
 
-    sio_start(x, (struct sio_options){0}, judging);
-    c = sio_open(x);
-    raw_send_message(c, "40{\"token\":\"x\"}");
-    wait_until(x->f, &x->f->seen.requests, 1, "requests to connect");
-    on_sio(x, accept_it, results);
-    assert_int_equal(results[0], 0);
-    assert_int_equal(results[1], WS_ERR_CLOSED);
-    raw_read_frame(c, &(struct raw_frame){0});
-    raw_expect_message(c, "42[\"auth\",{\"token\":\"x\"}]");
+    ask_to_connect(x, c, "40{\"token\":\"x\"}", 1);
+    let_in(x);
+    expect_let_in(c, "{\"token\":\"x\"}");
     expect_silence(c);
 }
 
@@ -106,32 +125,27 @@ static void a_socket_let_in_late_may_be_ended_in_on_connect(void **state)
     struct sio_fixture *x = *state;
     struct sio_handlers handlers = judging;
     struct raw_client *c;
-    int results[2];
 
     handlers.on_connect = send_away;
     sio_start(x, (struct sio_options){0}, handlers);
     c = sio_open(x);
     for (int i = 1; i <= 3; i++) {
-        raw_send_message(c, "40");
-        wait_until(x->f, &x->f->seen.requests, i, "requests to connect");
-        on_sio(x, accept_it, results);
+        ask_to_connect(x, c, "40", i);
+        let_in(x);
         expect_disconnect(x, i, "server namespace disconnect");
         raw_read_frame(c, &(struct raw_frame){0});
         raw_expect_message(c, "41");
     }
-    raw_send_message(c, "40{\"close\":\"all\"}");
-    wait_until(x->f, &x->f->seen.requests, 4, "requests to connect");
-    on_sio(x, accept_it, results);
+    ask_to_connect(x, c, "40{\"close\":\"all\"}", 4);
+    let_in(x);
     expect_disconnect(x, 4, "server namespace disconnect");
 }
 
 static void a_socket_may_be_refused_with_message_and_data(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_judging(x);
 
-    sio_start(x, (struct sio_options){0}, judging);
-    c = sio_open(x);
     raw_send_message(c, "40{\"answer\":\"no\"}");
     raw_expect_message(c, "44{\"message\":\"not you\",\"data\":{\"code\":1}}");
     raw_send_message(c, "40/custom,{\"answer\":\"no data\"}");
@@ -148,25 +162,18 @@ static void a_socket_may_be_refused_with_message_and_data(void **state)
 static void data_of_a_refusal_must_be_json(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
-    int results[2];
+    struct raw_client *c = start_judging(x);
 
-    sio_start(x, (struct sio_options){0}, judging);
-    c = sio_open(x);
-    raw_send_message(c, "40{\"answer\":\"odd\"}");
-    wait_until(x->f, &x->f->seen.requests, 1, "requests to connect");
+    ask_to_connect(x, c, "40{\"answer\":\"odd\"}", 1);
     assert_int_equal(x->f->seen.result[0], WS_ERR_INVALID);
-    on_sio(x, accept_it, results); /* it still waits */
-    assert_int_equal(results[0], 0);
+    let_in(x); /* it still waits */
 }
 
 static void a_client_that_waits_must_not_send_events(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_judging(x);
 
-    sio_start(x, (struct sio_options){0}, judging);
-    c = sio_open(x);
     raw_send_message(c, "40");
     raw_send_message(c, "42[\"echo\"]");
     expect_closed(c);
@@ -178,24 +185,16 @@ static void a_client_that_waits_must_not_send_events(void **state)
 static void a_second_connect_ends_the_first_that_waits(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
-    int results[2];
+    struct raw_client *c = start_judging(x);
 
-    sio_start(x, (struct sio_options){0}, judging);
-    c = sio_open(x);
     sio_enter(c, "/custom", "{\"answer\":\"yes\"}", NULL);
     raw_expect_message(c, "42/custom,[\"auth\",{\"answer\":\"yes\"}]");
-    raw_send_message(c, "40{\"try\":1}");
-    wait_until(x->f, &x->f->seen.requests, 2, "requests to connect");
-    raw_send_message(c, "40{\"try\":2}");
-    wait_until(x->f, &x->f->seen.requests, 3, "requests to connect");
+    ask_to_connect(x, c, "40{\"try\":1}", 2);
+    ask_to_connect(x, c, "40{\"try\":2}", 3);
     assert_int_equal(read_counter(x->f, &x->f->seen.aborted), 1);
-    on_sio(x, accept_it, results); /* of the second one: on_abort came first */
-    assert_int_equal(results[0], 0);
-    raw_read_frame(c, &(struct raw_frame){0});
-    raw_expect_message(c, "42[\"auth\",{\"try\":2}]"); /* and nothing of the first one */
-    raw_send_message(c, "42/custom,[\"echo\",1]");     /* which was disturbed by nothing */
-    raw_expect_message(c, "42/custom,[\"echo\",1]");
+    let_in(x);                                    /* of the second one: on_abort came first */
+    expect_let_in(c, "{\"try\":2}");              /* and nothing of the first one */
+    raw_expect_echo(c, "42/custom,[\"echo\",1]"); /* which was disturbed by nothing */
     expect_silence(c);
     assert_int_equal(read_counter(x->f, &x->f->seen.closed), 0);
 }
@@ -205,25 +204,19 @@ static void a_second_connect_ends_the_first_that_waits(void **state)
 static void a_second_connect_may_cross_the_answer_to_the_first(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
-    int results[2];
+    struct raw_client *c = start_judging(x);
 
-    sio_start(x, (struct sio_options){0}, judging);
-    c = sio_open(x);
-    raw_send_message(c, "40{\"try\":1}");
-    wait_until(x->f, &x->f->seen.requests, 1, "requests to connect");
-    on_sio(x, accept_it, results);
-    raw_read_frame(c, &(struct raw_frame){0});
-    raw_expect_message(c, "42[\"auth\",{\"try\":1}]");
+    ask_to_connect(x, c, "40{\"try\":1}", 1);
+    let_in(x);
+    expect_let_in(c, "{\"try\":1}");
     raw_send_message(c, "40{\"try\":2}");
     raw_send_message(c, "42[\"echo\",\"for the first\"]");
     raw_send_message(c, "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
     raw_send_frame(c, RAW_BINARY, "x", 1);
     expect_disconnect(x, 1, "client namespace disconnect");
     wait_until(x->f, &x->f->seen.requests, 2, "requests to connect");
-    on_sio(x, accept_it, results);
-    raw_read_frame(c, &(struct raw_frame){0});
-    raw_expect_message(c, "42[\"auth\",{\"try\":2}]");
+    let_in(x);
+    expect_let_in(c, "{\"try\":2}");
     expect_silence(c);
     raw_send_message(c, "40"); /* it has spoken, so it knows that it is in there */
     expect_closed(c);
@@ -232,16 +225,11 @@ static void a_second_connect_may_cross_the_answer_to_the_first(void **state)
 static void a_client_may_leave_what_followed_a_socket_that_crossed(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
-    int results[2];
+    struct raw_client *c = start_judging(x);
 
-    sio_start(x, (struct sio_options){0}, judging);
-    c = sio_open(x);
-    raw_send_message(c, "40{\"try\":1}");
-    wait_until(x->f, &x->f->seen.requests, 1, "requests to connect");
-    on_sio(x, accept_it, results);
-    raw_read_frame(c, &(struct raw_frame){0});
-    raw_expect_message(c, "42[\"auth\",{\"try\":1}]");
+    ask_to_connect(x, c, "40{\"try\":1}", 1);
+    let_in(x);
+    expect_let_in(c, "{\"try\":1}");
     raw_send_message(c, "40{\"try\":2}");
     raw_send_message(c, "41"); /* for the first one, but meant for good */
     wait_until(x->f, &x->f->seen.aborted, 1, "aborted sockets");
@@ -253,12 +241,9 @@ static void a_client_may_leave_what_followed_a_socket_that_crossed(void **state)
 static void a_client_may_go_while_it_waits(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_judging(x);
 
-    sio_start(x, (struct sio_options){0}, judging);
-    c = sio_open(x);
-    raw_send_message(c, "40");
-    wait_until(x->f, &x->f->seen.requests, 1, "requests to connect");
+    ask_to_connect(x, c, "40", 1);
     raw_reset(c);
     wait_until(x->f, &x->f->seen.aborted, 1, "aborted sockets");
     assert_int_equal(read_counter(x->f, &x->f->seen.closed), 0);
@@ -269,11 +254,8 @@ static void a_client_may_go_while_it_waits(void **state)
 static void server_may_end_one_namespace(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     raw_send_message(c, "42/custom,[\"kick\"]");
     raw_expect_message(c, "41/custom,");
     expect_disconnect(x, 1, "server namespace disconnect");
@@ -287,11 +269,8 @@ static void server_may_end_one_namespace(void **state)
 static void server_may_end_the_whole_connection(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     raw_send_message(c, "42[\"close\"]");
     raw_expect_message(c, "41/custom,");
     raw_expect_message(c, "41");
@@ -302,19 +281,15 @@ static void server_may_end_the_whole_connection(void **state)
 static void everybody_may_be_disconnected_at_once(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *a;
-    struct raw_client *b;
+    struct raw_client *a = start_client(x);
+    struct raw_client *b = sio_client(x, NULL);
 
-    start_plain(x);
-    a = sio_client(x, NULL);
-    b = sio_client(x, NULL);
     sio_enter(b, "/custom", "", NULL);
     raw_send_message(a, "42[\"kick all\"]");
     raw_expect_message(a, "41");
     raw_expect_message(b, "41");
     expect_disconnect(x, 2, "server namespace disconnect");
-    raw_send_message(b, "42/custom,[\"echo\"]");
-    raw_expect_message(b, "42/custom,[\"echo\"]");
+    raw_expect_echo(b, "42/custom,[\"echo\"]");
 }
 
 static void cut_connections_end_with_transport_close(void **state)
@@ -375,15 +350,12 @@ static void broken_rules_between_polls_end_with_forced_server_close(void **state
     char sid[EIO_ID_SIZE];
 
     start_plain(x);
-    c = client(x->f, "polling");
-    open_polling(c, sid);
-    post(c, sid, "40" RS "42[]");
-    expect(c, 200, "ok");
+    c = open_polling(x->e, sid);
+    expect_post(c, sid, "40" RS "42[]");
     expect_disconnect(x, 1, "forced server close");
     get(c, sid);
     raw_expect_status(c, &(struct raw_response){0}, 200); /* the answer to 40 */
-    get(c, sid);
-    expect(c, 200, "6" RS "1");
+    expect_poll(c, sid, "6" RS "1");
 }
 
 static void rejoin(struct sio_socket *s, const char *reason)
@@ -544,8 +516,7 @@ static void sockets_may_be_walked_and_ended_on_the_way(void **state)
     struct sio_fixture *x = *state;
     size_t counts[3] = {0};
 
-    start_plain(x);
-    sio_client(x, NULL);
+    start_client(x);
     sio_client(x, NULL);
     sio_client(x, NULL);
     on_sio(x, walk, counts);
@@ -555,34 +526,9 @@ static void sockets_may_be_walked_and_ended_on_the_way(void **state)
     expect_disconnect(x, 1, "server namespace disconnect");
 }
 
+#include "socketio/tests/test_sio_socket.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        SIO_TEST(a_socket_may_be_let_in_at_once),
-        SIO_TEST(a_socket_may_be_let_in_later),
-        SIO_TEST(a_socket_let_in_late_may_be_ended_in_on_connect),
-        SIO_TEST(a_socket_may_be_refused_with_message_and_data),
-        SIO_TEST(data_of_a_refusal_must_be_json),
-        SIO_TEST(a_client_that_waits_must_not_send_events),
-        SIO_TEST(a_second_connect_ends_the_first_that_waits),
-        SIO_TEST(a_second_connect_may_cross_the_answer_to_the_first),
-        SIO_TEST(a_client_may_leave_what_followed_a_socket_that_crossed),
-        SIO_TEST(a_client_may_go_while_it_waits),
-        SIO_TEST(server_may_end_one_namespace),
-        SIO_TEST(server_may_end_the_whole_connection),
-        SIO_TEST(everybody_may_be_disconnected_at_once),
-        SIO_TEST(cut_connections_end_with_transport_close),
-        SIO_TEST(broken_transports_end_with_transport_error),
-        SIO_TEST(packets_of_no_known_kind_end_with_parse_error),
-        SIO_TEST(silent_clients_end_with_ping_timeout),
-        SIO_TEST(broken_rules_end_with_forced_close),
-        SIO_TEST(broken_rules_between_polls_end_with_forced_server_close),
-        SIO_TEST(on_disconnect_still_sees_the_rooms_and_may_say_goodbye),
-        SIO_TEST(data_comes_back_to_be_freed),
-        SIO_TEST(a_socket_knows_its_handshake),
-        SIO_TEST(on_handshake_may_refuse_connections),
-        SIO_TEST(sockets_may_be_walked_and_ended_on_the_way),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

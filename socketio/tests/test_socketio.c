@@ -11,11 +11,6 @@
 
 #include "../../tests/oom.h"
 
-static void start_plain(struct sio_fixture *x)
-{
-    sio_start(x, (struct sio_options){0}, (struct sio_handlers){0});
-}
-
 /* --- connecting ------------------------------------------------------------------------------- */
 
 static void nothing_is_joined_until_the_client_asks(void **state)
@@ -97,10 +92,8 @@ static void namespaces_of_one_connection_are_apart(void **state)
     c = sio_client(x, id);
     sio_enter(c, "/custom", "", other);
     assert_string_not_equal(id, other);
-    raw_send_message(c, "42/custom,[\"all\",1]");
-    raw_expect_message(c, "42/custom,[\"all\",1]");
-    raw_send_message(c, "42[\"all\",2]");
-    raw_expect_message(c, "42[\"all\",2]");
+    raw_expect_echo(c, "42/custom,[\"all\",1]");
+    raw_expect_echo(c, "42[\"all\",2]");
     expect_silence(c);
 }
 
@@ -186,8 +179,7 @@ static void rules_open_namespaces_that_end_with_their_last_socket(void **state)
     sio_enter(b, "/any", "", NULL);
     on_sio(x, find_dynamic, &found);
     assert_int_equal(found, 2);
-    raw_send_message(a, "42/any,[\"all\"]");
-    raw_expect_message(a, "42/any,[\"all\"]");
+    raw_expect_echo(a, "42/any,[\"all\"]");
     raw_expect_message(b, "42/any,[\"all\"]");
     raw_send_message(a, "40/too-long,");
     raw_expect_message(a, "44/too-long,{\"message\":\"Invalid namespace\"}");
@@ -232,12 +224,10 @@ static void a_client_may_be_in_as_many_namespaces_as_it_asks_for(void **state)
 
     start_rule(x);
     c = enter_many(x, 1000);
-    raw_send_message(c, "42/n0,[\"echo\",1]");
-    raw_expect_message(c, "42/n0,[\"echo\",1]");
+    raw_expect_echo(c, "42/n0,[\"echo\",1]");
     raw_send_message(c, "41/n500,");
     wait_until(x->f, &x->f->seen.closed, 1, "disconnected sockets");
-    raw_send_message(c, "42/n999,[\"echo\",2]");
-    raw_expect_message(c, "42/n999,[\"echo\",2]");
+    raw_expect_echo(c, "42/n999,[\"echo\",2]");
     raw_close(c);
     wait_until(x->f, &x->f->seen.closed, 1000, "disconnected sockets");
 }
@@ -451,11 +441,8 @@ static void only_connect_may_come_first(void **state)
 static void ids_of_acknowledgements_are_the_clients_own(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     raw_send_message(c, "420[\"a\"]");
     raw_expect_message(c, "430[]");
     raw_send_message(c, "42/custom,9007199254740991[\"a\",{\"b\":[null]}]");
@@ -488,19 +475,15 @@ static void packets_right_behind_the_clients_disconnect_are_dropped(void **state
 {
     static const char *const packets[] = {"42[\"echo\",1]", "41", "421[\"echo\",2]", "430[]"};
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     add_message(x, "42[\"echo\",0]");
     add_message(x, "41");
     for (size_t i = 0; i < COUNT(packets); i++)
         add_message(x, packets[i]);
     raw_send_bytes(c, &x->f->out);
     raw_expect_message(c, "42[\"echo\",0]");
-    raw_send_message(c, "42/custom,[\"echo\",3]");
-    raw_expect_message(c, "42/custom,[\"echo\",3]");
+    raw_expect_echo(c, "42/custom,[\"echo\",3]");
     expect_disconnect(x, 1, "client namespace disconnect");
     raw_send_message(c, "42[\"echo\",4]"); /* but not later */
     expect_closed(c);
@@ -509,18 +492,14 @@ static void packets_right_behind_the_clients_disconnect_are_dropped(void **state
 static void a_binary_event_right_behind_the_clients_disconnect_is_dropped(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     add_message(x, "41");
     add_message(x, "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
     raw_send_bytes(c, &x->f->out);
     expect_disconnect(x, 1, "client namespace disconnect");
     raw_send_frame(c, RAW_BINARY, "x", 1); /* in a later turn */
-    raw_send_message(c, "42/custom,[\"echo\"]");
-    raw_expect_message(c, "42/custom,[\"echo\"]");
+    raw_expect_echo(c, "42/custom,[\"echo\"]");
 }
 
 /* Before the client can have got the answer to the first: its connect(), disconnect() and connect()
@@ -528,10 +507,8 @@ static void a_binary_event_right_behind_the_clients_disconnect_is_dropped(void *
 static void two_connects_that_come_together_are_one_after_the_other(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     add_message(x, "40/custom,");
     add_message(x, "40/custom,");
     raw_send_bytes(c, &x->f->out);
@@ -542,8 +519,7 @@ static void two_connects_that_come_together_are_one_after_the_other(void **state
         assert_memory_equal(frame.payload, "40/custom,{\"sid\":\"", 18);
     }
     expect_disconnect(x, 1, "client namespace disconnect");
-    raw_send_message(c, "42/custom,[\"echo\",1]");
-    raw_expect_message(c, "42/custom,[\"echo\",1]");
+    raw_expect_echo(c, "42/custom,[\"echo\",1]");
     expect_silence(c);
     raw_send_message(c, "40/custom,"); /* but not when it has been let in */
     expect_closed(c);
@@ -554,12 +530,10 @@ static void two_connects_that_come_together_are_one_after_the_other(void **state
 static void binary_events_come_back_as_they_went(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
     static const char text[] = "452-[\"echo\",{\"_placeholder\":true,\"num\":1},\"x\","
                                "{\"a\":[{\"_placeholder\":true,\"num\":0}]}]";
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, text);
     raw_send_frame(c, RAW_BINARY, "\0\1\2", 3);
     raw_send_message(c, "3"); /* heartbeats may come between */
@@ -591,29 +565,21 @@ static void binary_goes_through_polling(void **state)
     char sid[EIO_ID_SIZE];
 
     start_plain(x);
-    c = client(x->f, "polling");
-    open_polling(c, sid);
-    post(c, sid, "40");
-    expect(c, 200, "ok");
-    get(c, sid);
-    raw_expect_status(c, &(struct raw_response){0}, 200);
+    c = sio_polling_client(x, sid);
     post(c, sid,
          "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==" RS "42[\"echo\",1]");
     expect(c, 200, "ok");
     get(c, sid);
     expect(c, 200,
            "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]" RS "bAQIDBA==" RS "42[\"echo\",1]");
-    post(c, sid, "1");
-    expect(c, 200, "ok");
+    expect_post(c, sid, "1");
 }
 
 static void binary_without_a_packet_closes(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_frame(c, RAW_BINARY, "x", 1);
     expect_closed(c);
     expect_disconnect(x, 1, "forced close");
@@ -622,10 +588,8 @@ static void binary_without_a_packet_closes(void **state)
 static void one_binary_too_many_closes(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
     raw_send_frame(c, RAW_BINARY, "x", 1);
     raw_send_frame(c, RAW_BINARY, "y", 1);
@@ -684,10 +648,8 @@ static void attachments_are_bounded_together(void **state)
 static void a_client_may_go_while_attachments_are_due(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "452-[\"a\"]");
     raw_send_frame(c, RAW_BINARY, "x", 1);
     expect_silence(sio_client(x, NULL));
@@ -762,10 +724,8 @@ static void cve_2020_36049_packet_that_is_all_digits(void **state)
 static void cve_2024_38355_event_named_error(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "42[\"error\",\"x\"]");
     raw_send_message(c, "42[\"error\"]");
     raw_send_message(c, "421[\"__proto__\",{\"__proto__\":{\"toString\":1}}]");
@@ -792,10 +752,8 @@ static void deep_json_is_refused(void **state)
 static void names_of_objects_are_names_of_namespaces_and_rooms(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_client(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
     raw_send_message(c, "40/__proto__,");
     raw_expect_message(c, "44/__proto__,{\"message\":\"Invalid namespace\"}");
     order(c, "[\"join\",\"__proto__\"]");
@@ -808,21 +766,13 @@ static void names_of_objects_are_names_of_namespaces_and_rooms(void **state)
 static void server_may_be_freed_while_clients_are_connected(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *c;
+    struct raw_client *c = start_in_both(x);
 
-    start_plain(x);
-    c = sio_client(x, NULL);
-    sio_enter(c, "/custom", "", NULL);
     order(c, "[\"join\",\"r\"]");
     raw_send_message(c, "451-[\"a\",{\"_placeholder\":true,\"num\":0}]");
     expect_silence(sio_client(x, NULL));
-    ws_server_stop(x->f->server);
-    ws_server_stop(x->f->server);
-    join(x->f);
-    ws_server_free(x->f->server);
-    x->f->server = NULL;
-    sio_server_free(x->io);
-    x->io = NULL;
+    stop_now(x->f);
+    sio_free_servers(x);
     assert_int_equal(x->f->seen.closed, 3);
 }
 
@@ -854,19 +804,13 @@ static void nobody_is_let_in_when_the_server_is_freed(void **state)
         struct raw_client *c = client(x->f, "polling");
         char sid[EIO_ID_SIZE];
 
-        open_polling(c, sid);
-        post(c, sid, "40");
-        expect(c, 200, "ok");
+        open_polling_on(c, sid);
+        expect_post(c, sid, "40");
         wait_until(x->f, &x->f->seen.requests, i, "requests to connect");
     }
-    ws_server_stop(x->f->server);
-    ws_server_stop(x->f->server);
-    join(x->f);
+    stop_now(x->f);
     assert_int_equal(sio_accept(x->socket), 0);
-    ws_server_free(x->f->server);
-    x->f->server = NULL;
-    sio_server_free(x->io);
-    x->io = NULL;
+    sio_free_servers(x);
     assert_int_equal(x->f->seen.aborted, 2);
     assert_int_equal(x->f->seen.opened, 0);
 }
@@ -874,12 +818,9 @@ static void nobody_is_let_in_when_the_server_is_freed(void **state)
 static void closing_the_server_ends_every_connection(void **state)
 {
     struct sio_fixture *x = *state;
-    struct raw_client *a;
-    struct raw_client *b;
+    struct raw_client *a = start_client(x);
+    struct raw_client *b = sio_client(x, NULL);
 
-    start_plain(x);
-    a = sio_client(x, NULL);
-    b = sio_client(x, NULL);
     raw_send_message(a, "42[\"shut down\"]");
     expect_closed(a); /* no 41: clients will try to come back */
     expect_closed(b);
@@ -1119,10 +1060,7 @@ static bool make_without(struct sio_fixture *x, long n)
     came = oom_came();
     oom_after(-1);
     assert_int_equal(came, x->io == NULL || !named || !ruled);
-    ws_server_free(x->f->server);
-    x->f->server = NULL;
-    sio_server_free(x->io);
-    x->io = NULL;
+    sio_free_servers(x);
     return !came;
 }
 
@@ -1136,54 +1074,9 @@ static void server_that_cannot_be_made_leaves_nothing(void **state)
     assert_in_range(n, 8, 100);
 }
 
+#include "socketio/tests/test_socketio.list"
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        SIO_TEST(nothing_is_joined_until_the_client_asks),
-        SIO_TEST(every_form_of_connect_is_understood),
-        SIO_TEST(on_connect_comes_after_the_answer_and_sees_what_was_sent),
-        SIO_TEST(unknown_namespaces_are_refused_and_the_connection_stays),
-        SIO_TEST(namespaces_of_one_connection_are_apart),
-        SIO_TEST(connection_without_a_namespace_is_closed_in_time),
-        SIO_TEST(connection_that_was_in_a_namespace_stays),
-        SIO_TEST(namespaces_of_one_connection_are_bounded),
-        SIO_TEST(a_client_may_be_in_as_many_namespaces_as_it_asks_for),
-        SIO_TEST(an_event_costs_the_same_in_any_of_many_namespaces),
-        SIO_TEST(many_sockets_of_a_connection_end_over_several_turns),
-        SIO_TEST(rules_open_namespaces_that_end_with_their_last_socket),
-        SIO_TEST(names_that_no_client_could_ask_for_are_refused),
-        SIO_TEST(packets_do_what_they_do_in_the_reference),
-        SIO_TEST(only_connect_may_come_first),
-        SIO_TEST(ids_of_acknowledgements_are_the_clients_own),
-        SIO_TEST(the_client_may_leave_and_come_back),
-        SIO_TEST(packets_right_behind_the_clients_disconnect_are_dropped),
-        SIO_TEST(a_binary_event_right_behind_the_clients_disconnect_is_dropped),
-        SIO_TEST(two_connects_that_come_together_are_one_after_the_other),
-        SIO_TEST(binary_events_come_back_as_they_went),
-        SIO_TEST(binary_acknowledgements_carry_attachments),
-        SIO_TEST(binary_goes_through_polling),
-        SIO_TEST(binary_without_a_packet_closes),
-        SIO_TEST(one_binary_too_many_closes),
-        SIO_TEST(attachments_must_come_in_time),
-        SIO_TEST(attachments_that_came_in_time_have_no_deadline),
-        SIO_TEST(attachments_are_bounded_together),
-        SIO_TEST(a_client_may_go_while_attachments_are_due),
-        SIO_TEST(cve_2022_2421_placeholder_that_names_a_method),
-        SIO_TEST(cve_2023_32695_event_named_by_an_object),
-        SIO_TEST(cve_2026_33151_endless_attachments),
-        SIO_TEST(cve_2026_69185_no_attachments_announced_and_binaries_sent),
-        SIO_TEST(cve_2020_36049_packet_that_is_all_digits),
-        SIO_TEST(cve_2024_38355_event_named_error),
-        SIO_TEST(deep_json_is_refused),
-        SIO_TEST(names_of_objects_are_names_of_namespaces_and_rooms),
-        SIO_TEST(a_namespace_has_rooms_though_who_opened_it_has_no_memory_left),
-        SIO_TEST(a_client_may_end_where_memory_does_but_nothing_else),
-        SIO_TEST(server_that_cannot_be_made_leaves_nothing),
-        SIO_TEST(recovery_may_end_where_memory_does_but_nothing_else),
-        SIO_TEST(server_may_be_freed_while_clients_are_connected),
-        SIO_TEST(nobody_is_let_in_when_the_server_is_freed),
-        SIO_TEST(closing_the_server_ends_every_connection),
-    };
-
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
