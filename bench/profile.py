@@ -14,7 +14,7 @@ import report
 SAMPLES_PER_S = 5000
 SAMPLES_MIN = 2000  # with fewer, a share of 2 % would be only 40 samples
 NAMED = 5  # of the server's own functions
-HEADER = ("server", "ns per message", "kernel", "libc", "own", "of which the dearest")
+HEADER = ("server", "ns per message", "kernel", "libc", "own", "of which the most expensive")
 
 
 def record(pid, seconds, data):

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The limit: what the kernel costs for moving the bytes, without any protocol. A plain TCP server
- * on epoll, level-triggered, one recv() per readiness into one shared buffer of the same size as
- * minnow's.
+ * on epoll, level-triggered, one recv() per readiness into one shared buffer of 128 KiB.
  *
  *     raw echo PORT      every byte is sent back to its sender
  *     raw chat PORT      what came in one turn is sent to all, with one send() for each
