@@ -2,7 +2,7 @@
 
 CFLAGS ?= -O2 -g -fno-asynchronous-unwind-tables
 # Calls between small files cost 1/6 of a pipelined echo, so gcc inlines across them (`make bench`).
-# clang wants a linker of its own for that.
+# clang needs its own linker for that.
 LTO ?= $(if $(findstring clang,$(CC)),,-flto=auto)
 PREFIX ?= /usr/local
 # Assertions are for tests and `make debug`.
@@ -24,7 +24,7 @@ SOCKETIO = $(addprefix socketio/,settle name_table json eio_codec eio_host_sessi
 PROGRAM = $(patsubst %.c,%,$(wildcard program/*.c))
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 
-# All cores, where nobody says -j.
+# All cores, unless -j is given.
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif

@@ -5,7 +5,7 @@
  *     a client --> accept4() --> a place for it?   yes: a connection, see conn.c
  *                     |                            no: 503
  *                     +--> an error: no accept4() for a while */
-#define _GNU_SOURCE 1 /* accept4, and what -std=c11 hides; for those who copy this file */
+#define _GNU_SOURCE 1 /* accept4, and what -std=c11 hides; where this file is compiled alone */
 #include "accept.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
  *
  * Blocks of memory, on the heap or mapped; see block.h. The caller passes the size of a block that
  * it frees, so no header is kept in front of it. */
-#define _GNU_SOURCE 1 /* mremap, and what -std=c11 hides; for those who copy this file */
+#define _GNU_SOURCE 1 /* mremap, and what -std=c11 hides; where this file is compiled alone */
 #include "block.h"
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * System calls on the socket of a connection; see conn_socket.h. */
-#define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
+#define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
 #include "conn_socket.h"
 
 #include <errno.h>

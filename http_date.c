@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The time of a response, RFC 9110 §5.6.7; see http_date.h. */
-#define _GNU_SOURCE 1 /* gmtime_r, which -std=c11 hides; for those who copy this file */
+#define _GNU_SOURCE 1 /* gmtime_r, which -std=c11 hides; where this file is compiled alone */
 #include "http_date.h"
 
 #include <string.h>

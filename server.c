@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the files of the core share; see server.h. */
-#define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
+#define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
 #include "server.h"
 
 #include <stdarg.h>

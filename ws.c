@@ -7,7 +7,7 @@
  * connection that was touched: send what is queued, work on stashed input, free it if it is dead.
  *
  * Left out: TLS (put a proxy in front) and extensions (RFC 6455 §9: none is negotiated). */
-#define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
+#define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
 #include "ws.h"
 
 #include <assert.h>

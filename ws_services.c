@@ -3,7 +3,7 @@
  * Small services of ws.h that an application calls and that need no loop: base64, origins, UTF-8,
  * hashes, random bytes, and memory that counts in a server's budget. Each calls the file that
  * implements it. */
-#define _GNU_SOURCE 1 /* what -std=c11 hides; for those who copy this file */
+#define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
 #include "ws_services.h"
 
 #include <errno.h>

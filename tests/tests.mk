@@ -5,8 +5,8 @@ SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-om
 
 # --- what each links -------------------------------------------------------------------------------
 
-# A unit test links only what its module names: a leak in the layering fails to link. The services of ws.h,
-# such as UTF-8 and base64, are in ws.c: who calls one has the core.
+# A unit test links only what its module names: a call that is not among these fails to link. A file that
+# calls ws.h links the core.
 LINK_test_sha1 = sha1
 LINK_test_base64 = base64
 LINK_test_siphash = siphash
@@ -139,7 +139,7 @@ tests/e2e/suite_server: $(BUILD)/tests/e2e/suite_server.o $(BUILD)/libminnow.a
 $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^)
 
-# Who lacks something hears of it in one line, not from a compiler.
+# A missing tool or header is named in one line, before the compiler complains.
 need-cmocka:
 	@CC="$(CC) $(CPPFLAGS)" sh tests/need.sh deps cmocka.h
 
