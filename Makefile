@@ -16,7 +16,7 @@ STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
 # Lowest first: each may call those before it. `make lint` checks that.
 PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade account buf table host timer \
     output room log_limit conn_table input
-CORE = block $(PURE) http_date listen conn_socket server ws_services conn_output conn_trace conn_end conn_ws conn_http \
+CORE = block $(PURE) http_date listen conn_socket server ws_services conn_trace conn_output conn_end conn_ws conn_http \
     conn accept ws
 SOCKETIO = $(addprefix socketio/,settle name_table json eio_codec eio_host_sessions eio_http eio_queue \
     eio_packet sio_packet eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
@@ -47,10 +47,16 @@ in-order:
 	@$(foreach goal,$(MAKECMDGOALS),$(MAKE) --no-print-directory $(goal) &&) :
 else
 
-all: minnow $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, libminnow.a and the examples
+all: minnow wscheck $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, wscheck, libminnow.a and the examples
 
 minnow $(BUILD)/minnow: $(patsubst %,$(BUILD)/%.o,$(PROGRAM) page $(CORE) $(SOCKETIO))
 	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^)
+
+# It shares no object with the server.
+CHECK = $(patsubst %.c,%,$(wildcard check/*.c))
+check-tool: wscheck ## Build ./wscheck, which grades any WebSocket server
+wscheck: $(CHECK:%=$(BUILD)/%.o)
+	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -o $@ $^)
 
 run: minnow ## Build and start the chat on http://127.0.0.1:8080/
 	./minnow
@@ -96,7 +102,7 @@ static: ## Build ./build/static/minnow with musl, without any shared library
 
 TO = $(call quoted,$(DESTDIR)$(PREFIX))
 
-install: minnow $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
+install: minnow wscheck $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
 	install -d $(TO)/bin $(TO)/include/socketio $(TO)/lib
 	install minnow $(TO)/bin/minnow
 	install -m 644 ws.h ws_protocol.h ws_str.h $(TO)/include/
@@ -107,7 +113,7 @@ include tests/tests.mk
 include bench/bench.mk
 
 clean: ## Remove everything that was built
-	@rm -rf $(BUILD) minnow
+	@rm -rf $(BUILD) minnow wscheck
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(HELPFUL) | expand -t 16

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "conn_socket.h"
+#include "conn_trace.h"
 #include "listen.h"
 
 enum {
@@ -258,7 +259,8 @@ static void queue_deferred(struct ws_conn *c)
     if (d == NULL)
         return;
     c->outbox->deferred = NULL;
-    conn_append(c, d->data, d->len, NULL, 0);
+    if (conn_append(c, d->data, d->len, NULL, 0) == 0 && conn_is_traced(c))
+        conn_trace_wire(c, d->data, d->len);
     account_free(&c->account, d, sizeof *d);
 }
 
@@ -435,7 +437,7 @@ int conn_append(struct ws_conn *c, const void *head, size_t head_len, const void
     if (c->out.broken)
         return WS_ERR_CLOSED;
     if (body_len > SIZE_MAX - head_len || !fits_queue(c, head_len + body_len))
-        return WS_ERR_FULL;
+        return c->out.broken ? WS_ERR_CLOSED : WS_ERR_FULL; /* fits_queue() may have sent */
     error = body_len >= LARGE_BODY ? append_large(c, head, head_len, body, body_len)
                                    : append_small(c, head, head_len, body, body_len);
     if (error == 0)
@@ -482,11 +484,13 @@ int conn_refer(struct ws_conn *c, const struct output_slice *slice)
     if (c->out.broken)
         return WS_ERR_CLOSED;
     if (!fits_queue(c, slice->end - slice->start))
-        return WS_ERR_FULL;
+        return c->out.broken ? WS_ERR_CLOSED : WS_ERR_FULL;
     if (c->outbox == NULL) {
         if (conn_outbox(c) == NULL && is_staged(c))
             flush_stage(c); /* no memory for a queue: send what is staged now */
-        if (c->out.broken || conn_outbox(c) == NULL)
+        if (c->out.broken)
+            return WS_ERR_CLOSED;
+        if (conn_outbox(c) == NULL)
             return WS_ERR_NOMEM;
     }
     error = output_refer(&c->outbox->queue, slice);

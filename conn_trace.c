@@ -44,6 +44,21 @@ void conn_trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len
     trace(c, &frame);
 }
 
+void conn_trace_wire(const struct ws_conn *c, const uint8_t *wire, size_t len)
+{
+    size_t header_len = wire[1] == 127 ? 10 : wire[1] == 126 ? 4 : 2;
+    struct ws_trace frame = {.conn = c,
+                             .fin = true,
+                             .opcode = wire[0] & 15,
+                             .len = len - header_len,
+                             .header = wire,
+                             .header_len = header_len,
+                             .payload = wire + header_len,
+                             .payload_len = len - header_len};
+
+    trace(c, &frame);
+}
+
 void conn_trace_sent(const struct ws_conn *c, enum ws_opcode opcode, const uint8_t *payload,
                      size_t len)
 {

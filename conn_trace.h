@@ -20,7 +20,9 @@ COLD void conn_trace_received(const struct ws_conn *c, const struct ws_frame *f,
  * says why. */
 COLD void conn_trace_illegal(const struct ws_conn *c, const uint8_t *data, size_t len,
                              const char *fault);
-/* A whole frame that the server sends. */
+/* A whole frame of the server, of `len` bytes with its header, as it is on the wire. */
+COLD void conn_trace_wire(const struct ws_conn *c, const uint8_t *wire, size_t len);
+/* The same in parts: its header follows from the opcode and the payload. */
 COLD void conn_trace_sent(const struct ws_conn *c, enum ws_opcode opcode, const uint8_t *payload,
                           size_t len);
 

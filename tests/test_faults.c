@@ -1012,6 +1012,106 @@ static void discard_all(const int *fds)
         discard(fds[i]);
 }
 
+/* --- output that breaks, or is replaced --------------------------------------------------------- */
+
+static void publish_all(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    ws_publish(of(c)->server, ws_str("room"), c, op, data, len);
+}
+
+static int dial_room(struct fixture *f)
+{
+    int fd = dial(f->port);
+
+    f->out.len = 0;
+    raw_bytes_upgrade(&f->out, "/room", "");
+    assert_int_equal(write(fd, f->out.data, f->out.len), f->out.len);
+    f->out.len = 0;
+    let_serve(f);
+    discard(fd);
+    return fd;
+}
+
+/* The queue of a recipient is over its limit, so it is flushed, and then the socket is found
+ * broken: that is no slow reader. */
+static void recipient_that_has_reset_is_not_closed_as_a_slow_reader(void **state)
+{
+    static const struct linger reset = {.l_onoff = 1};
+    struct fixture *f = *state;
+    int sender, recipient;
+
+    create(f, (struct ws_options){.max_queue = 1024});
+    serve(f, "/room", (struct ws_handlers){.on_open = join_room, .on_message = publish_all});
+    recipient = dial_room(f);
+    sender = dial_room(f);
+    for (int i = 0; i < 3; i++)
+        raw_bytes_frame(&f->out, RAW_TEXT, (uint8_t[2000]){'x'}, 2000);
+    assert_int_equal(write(sender, f->out.data, f->out.len), f->out.len);
+    f->out.len = 0;
+    assert_int_equal(setsockopt(recipient, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    close(recipient);
+    let_serve(f);
+    assert_int_equal(f->seen.closed, 1);
+    assert_int_equal(f->seen.close_code, 1006);
+    assert_int_equal(f->seen.errors, 0);
+    close(sender);
+    let_serve(f);
+}
+
+static void count_pongs(void *arg, const struct ws_trace *frame)
+{
+    *(int *)arg += !frame->received && frame->opcode == WS_OP_PONG;
+}
+
+/* Write the same Ping over and over; the client reads no Pong. */
+static void flood_with_pings(struct fixture *f, int fd, int count)
+{
+    f->out.len = 0;
+    raw_bytes_frame(&f->out, RAW_PING, (uint8_t[125]){'?'}, 125);
+    for (int i = 0; i < count; i++) {
+        while (write(fd, f->out.data, f->out.len) < 0)
+            let_serve(f);
+    }
+    let_serve(f);
+    f->out.len = 0;
+}
+
+static size_t read_all_of(struct fixture *f, int fd)
+{
+    static uint8_t sink[64 * KIB];
+    size_t len = 0;
+    ssize_t n;
+
+    while ((n = recv(fd, sink, sizeof sink, MSG_DONTWAIT)) > 0) {
+        len += (size_t)n;
+        let_serve(f);
+    }
+    return len;
+}
+
+/* A Pong that waits is replaced by a newer one: it never leaves, and so is not traced. */
+static void trace_has_the_pongs_that_leave_and_no_others(void **state)
+{
+    enum { PINGS = 20000, PONG_SIZE = 2 + 125 };
+    struct fixture *f = *state;
+    int traced = 0;
+    size_t len;
+    int fd;
+
+    create_unix(f, (struct ws_options){.trace = count_pongs, .trace_arg = &traced});
+    serve(f, "/ws", (struct ws_handlers){0});
+    fd = dial_upgraded(f);
+    flood_with_pings(f, fd, PINGS);
+    len = read_all_of(f, fd);
+    assert_int_equal(len % PONG_SIZE, 0);
+    assert_in_range(len / PONG_SIZE, 2, PINGS - 1);
+    assert_int_equal(traced, len / PONG_SIZE);
+    close(fd);
+    let_serve(f);
+}
+
+/* --- pauses ----------------------------------------------------------------------------------- */
+
 static void requests_that_came_in_time_are_answered_after_a_pause(void **state)
 {
     static const char half[] = GET HOST UPGRADE;

@@ -1,6 +1,6 @@
 # Tests, fuzzers, and whatever else says whether all is well. Included by the Makefile.
 
-TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c)))
+TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c check/tests/test_*.c)))
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # --- what each links -------------------------------------------------------------------------------
@@ -28,7 +28,7 @@ LINK_test_output = output buf $(MEMORY) tests/oom
 LINK_test_log_limit = log_limit
 LINK_test_conn_table = conn_table tests/oom
 LINK_test_input = input buf $(MEMORY) tests/oom
-LINK_test_conn_output = conn_output conn_socket server ws_services listen $(PURE) block tests/oom
+LINK_test_conn_output = conn_output conn_trace conn_socket server ws_services listen $(PURE) block tests/oom
 LINK_test_room = room $(LINK_test_host)
 LINK_test_listen = listen tests/faults tests/raw_client
 LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
@@ -63,6 +63,9 @@ LINK_test_sio_recovery = $(LINK_test_socketio)
 LINK_test_json = socketio/json $(CORE) tests/oom
 LINK_test_name_table = socketio/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
+LINK_test_wire = check/wire
+LINK_test_annotate = check/annotate check/report_escape check/wire
+LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
 # So does a fuzzer, by the same names.
 FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang
@@ -81,7 +84,7 @@ test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests u
 
 # The object of a test or fuzzer, wherever its source is.
 home = $(patsubst %.c,%.o,$(wildcard $(addsuffix $(1).c,tests/ tests/fuzz/ socketio/tests/ \
-    socketio/tests/fuzz/)))
+    socketio/tests/fuzz/ check/tests/)))
 
 .SECONDEXPANSION:
 $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/$$(call home,$$*) \
@@ -108,7 +111,8 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for FUZZ_SECONDS, 20 by de
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run.sh $(FUZZERS:fuzz_%=%)
 
 # The list of its tests is made of a test's source; tests/unit.h says how.
-LISTS = $(patsubst %.c,$(BUILD)/test/%.list,$(wildcard tests/test_*.c socketio/tests/test_*.c))
+LISTS = $(patsubst %.c,$(BUILD)/test/%.list,$(wildcard tests/test_*.c socketio/tests/test_*.c \
+    check/tests/test_*.c))
 $(LISTS:%.list=%.o): %.o: %.list
 
 $(BUILD)/test/%.list: %.c tests/list.sh
@@ -129,6 +133,14 @@ $(BUILD)/test/minnow: $(PROGRAM:%=$(BUILD)/test/%.o) $(BUILD)/page.o \
 
 $(BUILD)/test/examples/%: $(BUILD)/test/examples/%.o $(CORE:%=$(BUILD)/test/%.o) \
         $(SOCKETIO:%=$(BUILD)/test/%.o)
+	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^)
+
+# wscheck, and what it is tested on: a server that is broken on demand.
+$(BUILD)/test/wscheck: $(CHECK:%=$(BUILD)/test/%.o)
+	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^)
+
+BROKEN = $(patsubst %.c,%,$(wildcard check/tests/broken*.c))
+$(BUILD)/test/broken: $(BROKEN:%=$(BUILD)/test/%.o) $(BUILD)/test/check/wire.o
 	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^)
 
 # What the official test suites of Engine.IO and Socket.IO expect to find at their port.
@@ -181,6 +193,21 @@ lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Ch
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
+
+check-minnow: minnow wscheck ## Grade ./minnow with wscheck: all cases pass
+	@sh tests/need.sh deps-e2e python3
+	@python3 check/peers.py --strict --failures minnow
+
+check-peers: minnow wscheck deps-bench deps-e2e $(BUILD)/bench/lws ## Show what other servers score
+	@python3 check/peers.py
+
+test-learn: wscheck ## Show that each step of the course keeps its promise, and lacks what the next one adds
+	@sh tests/need.sh deps-e2e python3
+	@python3 learn/check.py --cc "$(CC)"
+
+test-wscheck: $(BUILD)/test/wscheck $(BUILD)/test/broken ## Show that each case of wscheck fails on a server that does it wrong
+	@sh tests/need.sh deps-e2e python3
+	@python3 check/tests/honest.py $^
 
 test-install: all ## Check that what is installed works, wherever it is
 	@MAKE="$(MAKE)" CC="$(CC)" sh tests/install.sh

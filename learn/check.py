@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Does each step of the course do what its chapter promises, and is what comes next still missing?
+
+    learn/check.py [--cc CC] [--wscheck PATH] [STEP ...]        as: learn/check.py 04 05
+
+Each step is compiled alone and started on a free port. It must pass the level of wscheck that it promises and fail the
+next one; from step 7 on, it must show the property that it adds, and the step before must not. Prints a line for each
+step, and "N passed, M failed".
+"""
+import argparse
+import os
+import pathlib
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
+
+
+class Server:
+    """A step as a process, on a free port."""
+
+    def __init__(self, binary, *arguments):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.process = subprocess.Popen([binary, str(self.port), *arguments])
+        for _ in range(100):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise SystemExit(f"{binary} does not listen")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+class Client:
+    """A WebSocket that sends and reads small texts; just enough for the properties below."""
+
+    def __init__(self, server, path, receive_buffer=None):
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(5)
+        self.socket.connect(("127.0.0.1", server.port))
+        self.socket.sendall((f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\n"
+                             "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                             "Sec-WebSocket-Version: 13\r\n\r\n").encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self.socket.recv(1)
+
+    def send(self, data):
+        length = struct.pack("!B", 0x80 | len(data)) if len(data) < 126 else struct.pack("!BH", 0xfe, len(data))
+        self.socket.sendall(b"\x81" + length + bytes(4) + data)
+
+    def receive(self):
+        """The payload of the next frame; None: nothing came, or the connection has ended."""
+        try:
+            head = self.exactly(2)
+            length = head[1]
+            if length == 126:
+                length, = struct.unpack("!H", self.exactly(2))
+            return self.exactly(length)
+        except OSError:
+            return None
+
+    def exactly(self, count):
+        data = b""
+        while len(data) < count:
+            more = self.socket.recv(count - len(data))
+            if not more:
+                raise OSError("the connection has ended")
+            data += more
+        return data
+
+    def ends_within(self, seconds):
+        self.socket.settimeout(seconds)
+        try:
+            while self.socket.recv(4096):
+                pass
+            return True
+        except socket.timeout:
+            return False
+        except OSError:
+            return True
+
+
+def level(name, jobs=64):
+    """The property of passing a level of wscheck."""
+
+    def passes(server, wscheck):
+        url = f"ws://127.0.0.1:{server.port}/"
+        run = subprocess.run([wscheck, "--level", name, "--jobs", str(jobs), "--timeout", "2", url],
+                             stdout=subprocess.DEVNULL, check=False)
+        return run.returncode == 0
+
+    passes.__doc__ = f"wscheck --level {name}"
+    return passes
+
+
+def echo(server, _):
+    """TCP echo"""
+    with socket.create_connection(("127.0.0.1", server.port), 2) as s:
+        s.sendall(b"hello")
+        return s.recv(5) == b"hello"
+
+
+def two_at_once(server, _):
+    """a second client while the first one is silent"""
+    with socket.create_connection(("127.0.0.1", server.port), 2), \
+            socket.create_connection(("127.0.0.1", server.port), 2) as second:
+        second.sendall(b"hello")
+        try:
+            return second.recv(5) == b"hello"
+        except socket.timeout:
+            return False
+
+
+def room(server, _):
+    """a message goes to its room and to no other"""
+    alice, bob, other = Client(server, "/tea"), Client(server, "/tea"), Client(server, "/coffee")
+    alice.send(b"hello")
+    if alice.receive() != b"hello" or bob.receive() != b"hello":
+        return False
+    other.send(b"mine")
+    return other.receive() == b"mine"
+
+
+def slow_reader(server, _):
+    """a member of a room that does not read does not stop the others"""
+    slow, alice = Client(server, "/tea", 4096), Client(server, "/tea")
+    text = b"x" * 60000
+    for _ in range(400):
+        try:
+            alice.send(text)
+        except OSError:
+            return False
+        if alice.receive() != text:
+            return False
+    return slow.socket is not None
+
+
+def silent_peer(server, _):
+    """a client that answers no Ping is given up"""
+    return Client(server, "/tea").ends_within(24)
+
+
+# number, promises, what the next step adds: still missing here; arguments
+STEPS = [
+    ("01_tcp_echo", [echo], two_at_once, []),
+    ("02_epoll", [echo, two_at_once], level("handshake"), []),
+    ("03_handshake", [level("handshake")], level("frames"), []),
+    ("04_frames", [level("frames")], level("messages"), []),
+    ("05_messages", [level("closing")], level("utf8"), []),
+    ("06_strict", [level("strict")], room, []),
+    ("07_chat", [level("closing", 1), room], slow_reader, []),
+    ("08_backpressure", [level("closing", 1), room, slow_reader], silent_peer, []),
+    ("09_deadlines", [level("closing", 1), room, slow_reader, silent_peer], level("http"), ["1"]),
+    ("10_hostile", [level("closing", 1), level("http"), room, slow_reader, silent_peer], None, ["1"]),
+]
+
+
+def check(name, promises, missing, arguments, directory, options):
+    binary = os.path.join(directory, name)
+    subprocess.run([options.cc, *FLAGS, "-o", binary, HERE / f"{name}.c"], check=True)
+    faults = []
+    for has in promises:
+        with Server(binary, *arguments) as server:
+            if not has(server, options.wscheck):
+                faults.append(f"lacks: {has.__doc__}")
+    if missing is not None:
+        with Server(binary, *arguments) as server:
+            if missing(server, options.wscheck):
+                faults.append(f"has already: {missing.__doc__}")
+    return faults
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cc", default="cc")
+    parser.add_argument("--wscheck", default="./wscheck")
+    parser.add_argument("step", nargs="*")
+    options = parser.parse_args()
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as directory:
+        for name, promises, missing, arguments in STEPS:
+            if options.step and name[:2] not in options.step:
+                continue
+            faults = check(name, promises, missing, arguments, directory, options)
+            print(f"{name}: {'; '.join(faults) or 'as promised'}", flush=True)
+            passed += not faults
+            failed += bool(faults)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
