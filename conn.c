@@ -447,9 +447,9 @@ void conn_settle(struct ws_conn *c)
 
 /* A socket holds more than one read takes. Bytes that are in it when a deadline comes were in time:
  * they are read before the deadline is judged. */
-static void read_rest(struct ws_conn *c)
+static void read_remaining(struct ws_conn *c)
 {
-    for (int i = 0; i < REST_READS && c->state != CONN_DEAD && !c->life.eof; i++) {
+    for (int i = 0; i < REMAINING_READS && c->state != CONN_DEAD && !c->life.eof; i++) {
         c->life.paused = is_paused(c);
         if (c->life.paused || !read_input(c))
             return;
@@ -458,7 +458,7 @@ static void read_rest(struct ws_conn *c)
 
 void conn_give_up(struct ws_conn *c)
 {
-    read_rest(c);
+    read_remaining(c);
     if (conn_owes_answer(c)) {
         conn_refuse(c, 503, "the server stops", NULL);
         conn_flush(c);
@@ -481,9 +481,7 @@ static void check_alive(struct ws_conn *c)
     if (o->ping_interval_ms == UINT_MAX || c->heard_ms + o->ping_interval_ms > now)
         return;
     if (c->life.pinged && !(c->out.behind && conn_takes_output(c, 1))) {
-        conn_linger(c);
-        conn_report_close(c, WS_CLOSE_ABNORMAL, "ping timeout", 12);
-        conn_kill(c);
+        conn_ping_timeout(c);
         return;
     }
     if (!c->life.pinged) {
@@ -607,7 +605,7 @@ static void timer_fired(struct timer *t)
 {
     struct ws_conn *c = TIMER_OWNER(t, struct ws_conn, timer);
 
-    read_rest(c);
+    read_remaining(c);
     if (is_resting(c))
         timer_set(&c->server->timers, t, c->server->now_ms + 1); /* more input waits */
     else if (c->state == CONN_OPEN)

@@ -86,7 +86,8 @@ void conn_linger(struct ws_conn *c)
     server_touch(c);
 }
 
-void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len)
+/* Tell the application, once, that an opened connection is over. */
+static void report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len)
 {
     if (!c->life.opened)
         return;
@@ -101,7 +102,7 @@ void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, siz
 void conn_closed(struct ws_conn *c, unsigned code, const char *reason, size_t len)
 {
     conn_linger(c);
-    conn_report_close(c, code, reason, len);
+    report_close(c, code, reason, len);
 }
 
 bool conn_owes_answer(const struct ws_conn *c)
@@ -118,13 +119,23 @@ void conn_void(struct ws_conn *c)
         c->endpoint->handlers.on_abort(c);
 }
 
-void conn_lost(struct ws_conn *c)
+static void lose(struct ws_conn *c, const char *reason)
 {
     if (conn_owes_answer(c))
         conn_void(c);
     conn_linger(c);
-    conn_report_close(c, WS_CLOSE_ABNORMAL, "", 0);
+    report_close(c, WS_CLOSE_ABNORMAL, reason, strlen(reason));
     conn_kill(c);
+}
+
+void conn_lost(struct ws_conn *c)
+{
+    lose(c, "");
+}
+
+void conn_ping_timeout(struct ws_conn *c)
+{
+    lose(c, "ping timeout");
 }
 
 /* The memory stays until the turn ends, for an event of the batch may still point at it. close()
@@ -147,7 +158,7 @@ void conn_kill(struct ws_conn *c)
 void conn_free(struct ws_conn *c)
 {
     assert(c->state == CONN_DEAD && !c->life.listed && c->timer.link == NULL);
-    conn_report_close(c, WS_CLOSE_ABNORMAL, "", 0);
+    report_close(c, WS_CLOSE_ABNORMAL, "", 0);
     room_leave_all(&c->server->rooms, &c->rooms);
     input_release(&c->input, &c->account);
     conn_drop_output(c);

@@ -12,6 +12,7 @@
  *   conn_refuse()        LINGERING          on_refuse, on_abort            a response, FIN
  *     (conn_http.h)
  *   conn_lost()          DEAD               on_abort or on_close 1006      nothing more
+ *   conn_ping_timeout()  DEAD               on_close 1006 "ping timeout"   nothing more
  *   conn_kill()          DEAD               nothing                        nothing more
  *   conn_free()          none: freed        on_close, if it is owed        nothing
  *
@@ -42,6 +43,8 @@ void conn_closed(struct ws_conn *c, unsigned code, const char *reason, size_t le
 void conn_linger(struct ws_conn *c);
 /* The peer is gone, or the server waits no longer for it: nothing more can be delivered. */
 void conn_lost(struct ws_conn *c);
+/* The same for a peer that has not answered a Ping. */
+void conn_ping_timeout(struct ws_conn *c);
 /* Close the descriptor now; the memory is freed when the turn ends. No request waits for an
  * answer. */
 void conn_kill(struct ws_conn *c);
@@ -49,8 +52,6 @@ void conn_kill(struct ws_conn *c);
  * first, if it is owed. */
 void conn_free(struct ws_conn *c);
 
-/* Tell the application, once, that an opened connection is over. */
-void conn_report_close(struct ws_conn *c, unsigned code, const char *reason, size_t len);
 /* Does the application know of a request that it has not answered? */
 bool conn_owes_answer(const struct ws_conn *c);
 /* That request is void: call on_abort. */

@@ -2,9 +2,9 @@
  *
  * A server and its connections as data, for the files of the core and no others. The functions here
  * are the log, the clock, the share of a turn, the list of touched connections, the timer of a
- * connection, endpoints by path. They call no file above `server` in this list.
+ * connection, endpoints by path.
  *
- * Calls go one way, and `make lint` proves it from the objects:
+ * Calls go down this list, and `make lint` proves it from the objects; the Makefile has it whole:
  *
  *   ws           the server: the loop, endpoints, stopping
  *   accept       accepts clients
@@ -13,8 +13,9 @@
  *   conn_ws      a connection that speaks WebSocket: frames, messages, rooms
  *   conn_end     how a connection ends
  *   conn_output  sends and queues bytes
+ *   conn_trace   frames as events
  *   server       this file
- *   ...          pure files
+ *   listen, conn_socket, block and the pure files
  *
  * A connection goes through these states:
  *
@@ -51,7 +52,7 @@
 enum {
     RECEIVE_SIZE = 256 * 1024,                              /* bytes read per readiness */
     FRAME_START_MAX = WS_FRAME_HEADER_MAX + WS_CONTROL_MAX, /* kept until more of the frame comes */
-    REST_READS = 32, /* reads at a deadline, to empty the socket: more than the kernel holds */
+    REMAINING_READS = 32,   /* at a deadline, to empty the socket: more than the kernel holds */
     STAGE_SIZE = 96 * 1024, /* bytes staged for one connection: over the default high-water mark */
     SLOWEST = 64 * 1024, /* a peer that sends or acknowledges so many bytes gets another timeout */
     QUIET_MS = 50,       /* a stopping server does not wait for a peer that is silent this long */
@@ -100,7 +101,8 @@ struct stage {
     uint8_t data[STAGE_SIZE];
 };
 
-/* The request in hand. Written by conn_http.c; valid from its head on until it is answered. */
+/* The request that came last. Written by conn_http.c; valid from its head on until it is answered,
+ * but for the last two, which are about the connection. */
 struct conn_req {
     bool head_only : 1;  /* the method is HEAD */
     bool keep_alive : 1; /* after an answer now, another request may follow */
@@ -124,7 +126,7 @@ struct conn_out {
 
 /* The life of the connection; each flag is set by the file that is named. */
 struct conn_life {
-    bool listed : 1;      /* server.c: on the list of touched connections */
+    bool listed : 1;      /* server.c: on the list of touched connections; cleared by ws.c */
     bool eof : 1;         /* conn.c: the peer has shut down its side */
     bool paused : 1;      /* conn.c: not read: over the high-water mark, resting, or held */
     bool held : 1;        /* conn.c: by ws_pause() */

@@ -12,7 +12,7 @@
  *     ws_server_run(s);
  *
  * Everything runs on the thread that calls ws_server_run() or ws_server_step(), callbacks too. Only
- * ws_post() and ws_server_stop() may be called from other threads, and from the log callback. Any
+ * ws_post() and ws_server_stop() may be called from other threads, and from log and trace. Any
  * function but ws_server_run(), ws_server_step() and ws_server_free() may be called from any
  * callback but the log and the trace. None of them calls a callback other than these two, and none
  * frees what another callback still uses.
@@ -134,7 +134,8 @@ struct ws_options {
                                                                the order in which they come and are
                                                                queued; may call nothing that takes
                                                                the server or a connection, but
-                                                               ws_conn_id(). NULL: no trace */
+                                                               ws_conn_id(), ws_post() and
+                                                               ws_server_stop(). NULL: no trace */
     void *trace_arg;
 };
 

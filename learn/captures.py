@@ -426,7 +426,8 @@ def hello(r):
 def lengths(r):
     c = r.client(path="/")
     for n in (125, 126, 65536):
-        c.sends_frames(frame(0x82, b"a" * n))
+        c.says("sends", [(f"a binary message of {n} bytes", "")])
+        c.socket.sendall(frame(0x82, b"a" * n))
         c.gets_frame()
 
 
@@ -480,7 +481,7 @@ def closing(r):
 @capture("05_messages")
 def close_behind(r):
     c = r.client(path="/")
-    c.sends_frames(frame(0x88, struct.pack("!H", 1000)), frame(0x81, b"more"))
+    c.sends_frames(frame(0x88, struct.pack("!H", 1000)), frame(0x82, b"a" * 200000))
     time.sleep(0.2)
     c.gets_frame()
     c.gets(100)
@@ -681,6 +682,8 @@ def absolute_form(r):
 
 # --- the chapters -----------------------------------------------------------------------------------------------------
 
+OF_LIBC = {"writev", "signalfd", "timerfd_create", "sendfile"}  # named in exercises, used nowhere here
+
 BLOCK = re.compile(r"(<!-- capture ([a-z0-9-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -717,7 +720,7 @@ def sources():
 def wrong_names(text, files, everything):
     """Functions and files that a chapter names and that are not there."""
     for function in set(re.findall(r"`(\w+)\(\)`", text)):
-        if not re.search(rf"\b{function}\(", everything):
+        if function not in OF_LIBC and not re.search(rf"\b{function}\(", everything):
             yield f"no function {function}()"
     for path in set(re.findall(r"`([\w/]+\.[ch])`", text)):
         if path not in files and f"learn/{path}" not in files:

@@ -17,7 +17,8 @@ struct minnow_page {
 bool minnow_page_init(struct minnow_page *page, bool echo);
 void minnow_page_release(struct minnow_page *page);
 
-/* Answer a request that is no upgrade: the page, 304, 404 or 405. */
+/* Answer a request that is no upgrade: the page, 304, 404 or 405; or, for OPTIONS, the allowed
+ * methods. */
 void minnow_page_respond(const struct minnow_page *page, struct ws_conn *c,
                          const struct ws_request *req);
 

@@ -20,7 +20,8 @@ void minnow_streams_init(struct minnow_streams *streams);
 /* Write what can be written, and drop the rest. The server must be freed before. */
 void minnow_streams_release(struct minnow_streams *streams);
 
-/* Write the kept lines of both. May be called inside the server's log callback. */
+/* Write the kept lines of both. May be called inside the log callback and the trace callback of the
+ * server. */
 void minnow_streams_flush(struct minnow_streams *streams);
 
 /* End the line of `log`. It is written now or later, or dropped. May be called inside the server's

@@ -126,9 +126,12 @@ static void deadline_passed(void *arg)
 {
     struct sio_pending *p = arg;
     struct sio_conn *c = p->conn;
+    struct sio_server *io = c->server;
 
+    sio_callback_begin(io);
     sio_pending_drop(c);
     sio_conn_fail(c);
+    sio_callback_end(io);
 }
 
 bool sio_pending_begin(struct sio_conn *c, struct ws_str text, unsigned attachments)

@@ -5,7 +5,9 @@
 directory=$1
 shift
 for name; do
-    [ -e "$directory/$name.o" ] || { echo "tests/layers.sh: no $directory/$name.o"; exit 1; }
+    [ -e "$directory/$name.o" ] || { echo "tests/layers.sh: no $directory/$name.o" && exit 1; }
+done
+for name; do
     nm --extern-only --format=posix "$directory/$name.o" | sed "s|^|$name |"
 done | awk '
     !($1 in rank) { rank[$1] = ++count }

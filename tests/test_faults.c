@@ -1012,7 +1012,7 @@ static void discard_all(const int *fds)
         discard(fds[i]);
 }
 
-/* --- output that breaks, or is replaced --------------------------------------------------------- */
+/* --- output that breaks, or is replaced ------------------------------------------------------- */
 
 static void publish_all(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
 {

@@ -1,4 +1,4 @@
-# Tests, fuzzers, and whatever else says whether all is well. Included by the Makefile.
+# Tests, fuzzers, lint and the checks of documents. Included by the Makefile.
 
 TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c check/tests/test_*.c)))
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
