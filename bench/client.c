@@ -19,8 +19,8 @@
 
 enum { CARRY_MAX = 4096, SOURCES = 8, CONTROL_MAX = 125 };
 
-/* RFC 6455 §1.3: this key has this answer. One key for all is fine: the server must compute it
- * anew. */
+/* RFC 6455 §1.3: this key has this answer. The same key is used for all connections: the server
+ * must compute the answer each time. */
 #define KEY "dGhlIHNhbXBsZSBub25jZQ=="
 static const char accept_value[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -50,7 +50,7 @@ void client_plan_request(struct client_plan *plan, const char *path)
     plan->request_len = (size_t)n;
 }
 
-/* Connections come from several addresses of the loopback net, or their ports would run out. */
+/* Connections use several source addresses of the loopback net, since one has too few ports. */
 static void bind_source(int fd, unsigned index)
 {
     struct sockaddr_in source = {.sin_family = AF_INET};
@@ -114,7 +114,7 @@ void client_close(struct client *c)
     c->state = CLIENT_CLOSED;
 }
 
-/* What is small and must leave whole: the handshake and control frames. */
+/* Send a small text that must leave whole: the handshake or a control frame. */
 static void send_small(struct client *c, const void *data, size_t len)
 {
     if (send(c->fd, data, len, MSG_NOSIGNAL) != (ssize_t)len)
@@ -137,7 +137,7 @@ static void connected(struct client *c, struct client_plan *plan)
     c->state = CLIENT_UPGRADING;
 }
 
-/* The raw server gives the first bytes back, whatever they are. */
+/* The raw server sends the first bytes back, whatever they are. */
 static size_t take_raw_hello(struct client *c, const struct client_plan *plan, const uint8_t *data,
                              size_t len)
 {
@@ -184,7 +184,7 @@ static size_t take_short_frame(struct client *c, const uint8_t *data, size_t len
     return len - header < *payload_len ? 0 : header + *payload_len;
 }
 
-/* Socket.IO v5: "0{...}" opens the engine, we say "40", the server answers "40{...}". */
+/* Socket.IO v5: "0{...}" opens the session, we send "40", the server answers "40{...}". */
 static size_t take_join(struct client *c, const uint8_t *data, size_t len)
 {
     const uint8_t *payload;
@@ -225,8 +225,8 @@ void client_wrong_byte(const struct client *c, const struct stream *s, uint8_t i
          (unsigned long long)(c->got % s->reply_len), s->reply_len, is, s->replies[at]);
 }
 
-/* A byte that is not the next one of the replies: a frame of another kind may stand between two, a
- * ping or a pong of the WebSocket or the ping of Engine.IO, and nothing else. Returns bytes
+/* Handle a byte that is not the next one of the replies. Only a frame of another kind may be
+ * between two replies: a ping or a pong of the WebSocket, or the ping of Engine.IO. Returns bytes
  * used. */
 static size_t take_between(struct client *c, const struct client_plan *plan, const uint8_t *data,
                            size_t len)
@@ -265,8 +265,8 @@ static size_t equal_bytes(const uint8_t *a, const uint8_t *b, size_t len)
     return n;
 }
 
-/* Hold what came against the cycle. Returns bytes used: all, but for the start of a frame
- * between. */
+/* Compare the received bytes with the cycle. Returns bytes used: all, except the start of a frame
+ * between two replies. */
 static size_t take_replies(struct client *c, const struct client_plan *plan, const uint8_t *data,
                            size_t len)
 {
@@ -312,7 +312,7 @@ static size_t take_some(struct client *c, const struct client_plan *plan, const 
     client_fail(c, "bytes before the connection was open");
 }
 
-/* Keep what is not understood yet; there is something only at the start and around a ping. */
+/* Keep bytes that are not handled yet. There are some only at the start and around a ping. */
 static void carry(struct client *c, const uint8_t *data, size_t len)
 {
     c->carry_len = len;
@@ -342,8 +342,8 @@ static void take_all(struct client *c, struct client_plan *plan, size_t len)
     carry(c, plan->buffer + used, len - used);
 }
 
-/* Read until the socket is empty, since epoll tells of new bytes only. A read that did not fill the
- * buffer has emptied it. */
+/* Read until the socket is empty, since epoll is edge-triggered and reports only new bytes. A read
+ * that did not fill the buffer has emptied the socket. */
 static void receive(struct client *c, struct client_plan *plan)
 {
     size_t room;
@@ -404,7 +404,7 @@ void client_flush(struct client *c, const struct client_plan *plan)
         return;
     }
     if (c->pong != NULL) {
-        /* A pong goes between two messages: first the rest of the one under way. */
+        /* A pong is sent between two messages: first send the rest of the current one. */
         uint64_t boundary = (c->sent + s->request_len - 1) / s->request_len * s->request_len;
 
         c->blocked = !send_until(c, s, boundary);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * How fast are the pure parts alone? Each is run until the clock can tell, five times, and the
- * fastest counts: what disturbs only ever slows down. GB/s is 10^9 bytes; a cycle is one of the
- * time stamp counter (x86 only), which ticks at the nominal frequency and not at the one of the
- * moment. */
+ * How fast are the pure parts alone? Each is run long enough for the clock, five times, and the
+ * fastest run counts: disturbances only make a run slower. GB/s is 10^9 bytes; a cycle is one of
+ * the time stamp counter (x86 only), which counts at the nominal frequency, not at the current
+ * one. */
 #include <err.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,9 +37,10 @@ enum { TRIES = 5, TRY_NS = 30000000 };
 /* One thing to measure: `run` does it once, on `size` bytes of `data`. */
 struct subject {
     const char *name;
-    uint64_t (*run)(struct subject *s); /* returns anything, so that the work has to be done */
+    uint64_t (*run)(struct subject *s); /* returns any value, so that the compiler cannot remove
+                                           the work */
     size_t size;
-    bool per_operation; /* ns each say more than GB/s */
+    bool per_operation; /* show ns per operation, not GB/s */
     uint8_t *data;
     uint64_t sum;
 };
@@ -80,7 +81,7 @@ static uint64_t run_utf8_bytes(struct subject *s)
     return u.state;
 }
 
-/* What becomes of a text. The mask is all zero, so that the text is the same the next time. */
+/* What is done with a text. The mask is all zero, so that the text is the same in the next run. */
 static uint64_t run_text(struct subject *s)
 {
     static const struct ws_frame f = {.opcode = WS_OP_TEXT, .fin = true};
@@ -128,7 +129,7 @@ static uint64_t run_base64_decode(struct subject *s)
     return (uint64_t)base64_decode(bytes, (const char *)s->data, s->size) + bytes[0];
 }
 
-/* All of a handshake but the sockets: find the head, take it apart, judge it, write the 101. */
+/* All of a handshake except the sockets: find the head, parse it, check it, write the 101. */
 static uint64_t run_handshake(struct subject *s)
 {
     static const struct http_upgrade_policy policy;

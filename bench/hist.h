@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A histogram of times in the manner of HdrHistogram: buckets grow with the value, so that each
- * value is kept to 1/128 of itself from a nanosecond to a day, in constant memory and constant
- * time. Pure. */
+ * A histogram of times like HdrHistogram: buckets grow with the value, so that each value is kept
+ * with an error of at most 1/128, from a nanosecond to a day, in constant memory and constant time.
+ * Pure. */
 #ifndef HIST_H
 #define HIST_H
 
@@ -22,8 +22,9 @@ struct hist {
 /* Count `value` `times` times. Values of 2^48 and more go into the last bucket. */
 void hist_add(struct hist *h, uint64_t value, uint64_t times);
 
-/* The smallest value that at least the share `quantile` (0 to 1) of all values does not pass, up to
- * the bucket's width: never under the true one, and at most 1/128 over it. 0 when empty. */
+/* The quantile: the smallest value that at least the share `quantile` (0 to 1) of all values does
+ * not exceed, up to the bucket's width: never below the true one, and at most 1/128 above it. 0
+ * when empty. */
 uint64_t hist_at(const struct hist *h, double quantile);
 
 #endif

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * A load generator for WebSocket servers: how fast, how late, at what cost? One thread, epoll.
+ * A load generator for WebSocket servers: throughput, latency, and the processor time of the
+ * server. One thread, epoll.
  *
  *     taskset -c 0 ./minnow echo -p 9000 -q & taskset -c 1 build/bench/load --port 9000 --pid $!
  *
- * It keeps `--depth` messages under way on each connection and checks every byte that comes back
- * (client.c). With `--rate` messages leave at fixed times instead, and latency counts from the time
- * at which a message was due, so that a server that stalls is charged for all that had to wait ("no
- * coordinated omission"). The server's cost is its processor time while the messages were counted.
- * Prints `key=value` lines; exits 1 when anything came back wrong. */
+ * It keeps `--depth` messages in flight on each connection and checks every byte that comes back
+ * (client.c). With `--rate` messages are sent at fixed times instead. Latency then counts from the
+ * time at which a message was due, so that a pause of the server counts in the latency of all
+ * messages that had to wait (without "coordinated omission"). The server's cost is its processor
+ * time while the messages were counted. Prints `key=value` lines; exits 1 when a wrong byte came
+ * back. */
 #include "client.h"
 #include "hist.h"
 #include "process.h"
@@ -28,7 +30,7 @@
 enum {
     EVENT_BATCH = 512,
     OPENING_MAX = 128, /* handshakes under way at once while the connections are set up */
-    PATIENCE_S = 10    /* without a single reply: the server is stuck */
+    PATIENCE_S = 10    /* without any reply: the server hangs */
 };
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000 };
@@ -49,11 +51,11 @@ struct options {
     unsigned connections;
     size_t size;
     unsigned depth;
-    double rate; /* messages per second of all connections together; 0: as fast as replies come */
+    double rate; /* messages per second on all connections together; 0: as fast as replies come */
     double warmup_s;
     double duration_s;
-    pid_t pid; /* of the server; 0: not told */
-    bool spin; /* never sleep: the server then never pays for waking us */
+    pid_t pid; /* of the server; 0: not given */
+    bool spin; /* never sleep: the server then has no cost for waking this process */
 };
 
 enum phase { PHASE_OPENING, PHASE_WARMUP, PHASE_MEASURE, PHASE_DRAIN };
@@ -65,7 +67,7 @@ struct load {
     struct client *clients;
     uint64_t *ring;  /* started_ns of all clients */
     unsigned opened; /* connections begun */
-    unsigned ready;  /* connections that are through the handshake */
+    unsigned ready;  /* connections whose handshake is done */
     enum phase phase;
     uint64_t now_ns;
     uint64_t progress_ns; /* when the last reply came */
@@ -134,7 +136,7 @@ static void start_messages(struct load *l, struct client *c, uint64_t count)
     client_flush(c, &l->plan);
 }
 
-/* Those that were started together have one latency. */
+/* Messages that were started together have the same latency. */
 static void count_latency(struct load *l, const struct client *c, uint64_t count)
 {
     uint64_t first = c->done - count;
@@ -165,12 +167,12 @@ static void count_replies(struct load *l, const struct client *c, uint64_t count
     l->progress_ns = l->now_ns;
     if (l->phase == PHASE_MEASURE)
         l->measured += count;
-    /* At a fixed rate also the latency of those that were due in time and come too late. */
+    /* At a fixed rate, messages that were due in time and come too late count as well. */
     if (l->phase == PHASE_MEASURE || (l->phase == PHASE_DRAIN && l->options.rate > 0))
         count_latency(l, c, count);
 }
 
-/* The next messages to the room, in one go, once the last ones have reached everybody. */
+/* Send the next messages to the room at once, when the last ones have reached all members. */
 static void next_burst(struct load *l)
 {
     if (l->done != l->started * l->options.connections)
@@ -282,7 +284,7 @@ static void close_all(struct load *l)
     l->ready = 0;
 }
 
-/* Serve what comes, for so long. */
+/* Run the loop for so many seconds. */
 static void linger(struct load *l, double seconds)
 {
     uint64_t end;
@@ -295,7 +297,7 @@ static void linger(struct load *l, double seconds)
     }
 }
 
-/* Wait until the server has nothing left to do: its processor clock stands still. */
+/* Wait until the server has nothing left to do, that is, uses no more processor time. */
 static void wait_until_quiet(struct load *l)
 {
     uint64_t last = server_cpu_ns(l);
@@ -305,7 +307,7 @@ static void wait_until_quiet(struct load *l)
 
         linger(l, 0.02);
         cpu = server_cpu_ns(l);
-        if (cpu - last < 20000) /* but for a timer now and then */
+        if (cpu - last < 20000) /* a timer may still run now and then */
             return;
         last = cpu;
     }
@@ -349,7 +351,7 @@ static void first_messages(struct load *l)
         start_messages(l, &l->clients[i], l->options.depth);
 }
 
-/* Echo and room: warm up, measure, then see that nothing is missing. */
+/* Echo and room: warm up, measure, then check that no reply is missing. */
 static void run_messages(struct load *l)
 {
     uint64_t copies = l->options.mode == MODE_ROOM ? l->options.connections : 1;
@@ -368,8 +370,8 @@ static void run_messages(struct load *l)
     }
 }
 
-/* Idle: what do connections cost that do nothing? The first few are not counted, because what a
- * server allocates once comes with them. */
+/* Idle: what do idle connections cost? The first few are not counted, because the server allocates
+ * some memory only once, with them. */
 static void run_idle(struct load *l)
 {
     unsigned few = l->options.connections / 100 + 1;
@@ -400,8 +402,8 @@ static void count_opening(struct load *l)
     l->measured += l->options.connections;
 }
 
-/* Connect: open all, close all, again and again; the first time is the warm-up, and what the
- * closing takes is not counted. */
+/* Connect: open all and close all, repeatedly. The first time is the warm-up, and the time to close
+ * is not counted. */
 static void run_connect(struct load *l)
 {
     uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) +

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Socket.IO on HTTP long polling; see polling.h. Engine.IO 4: a body is packets with the byte 0x1e
- * between them. The cycle of messages has that byte behind each packet, so that the end of a body
- * stands for one. */
+ * between them. The cycle of messages has that byte behind each packet, so the end of a body is
+ * treated as that byte. */
 #include "polling.h"
 
 #include <ctype.h>
@@ -20,15 +20,16 @@
 
 enum { SEPARATOR = 0x1e, HEAD_MAX = 4096, SID_MAX = 63 };
 
-/* One of the two connections. Of a response its head is taken whole, its body as it comes. */
+/* One of the two connections. The head of a response is handled when it is complete, its body as it
+ * comes. */
 struct channel {
     int fd;
-    bool waiting;     /* a request is out */
+    bool waiting;     /* a request is sent */
     bool in_body;     /* and the head of its response has come */
     size_t body_left; /* of that response */
-    uint8_t *kept;    /* received and not yet understood, HEAD_MAX of room; or NULL */
+    uint8_t *kept;    /* received and not handled yet, HEAD_MAX of room; or NULL */
     size_t kept_len;
-    uint8_t *unsent; /* what the socket did not take of a request, or NULL */
+    uint8_t *unsent; /* the rest of a request that the socket did not take, or NULL */
     size_t unsent_len;
 };
 
@@ -107,7 +108,7 @@ static void get(struct client *c)
     request(c, &p->get, &iov, 1);
 }
 
-/* The body lies in iov[1] and behind; iov[0] is for the head. */
+/* The body is in iov[1] and later; iov[0] is for the head. */
 static void post(struct client *c, struct iovec *iov, int count, size_t body_len)
 {
     struct polling *p = c->polling;
@@ -131,7 +132,8 @@ static void post_text(struct client *c, const char *text)
     post(c, iov, 2, strlen(text));
 }
 
-/* All that is due in one body, but no more than the cycle has. The last separator is not sent. */
+/* Send all messages that are due in one body, at most the whole cycle. The last separator is not
+ * sent. */
 void polling_flush(struct client *c, const struct client_plan *plan)
 {
     const struct stream *s = plan->stream;
@@ -213,7 +215,8 @@ static void opened(struct client *c, const uint8_t *data, size_t len)
     post_text(c, "40");
 }
 
-/* Before the first message bodies are taken whole: the open packet, then the namespace's answer. */
+/* Before the first message, bodies are handled whole: the open packet, then the answer of the
+ * namespace. */
 static size_t take_greeting(struct client *c, const struct channel *ch, const uint8_t *data,
                             size_t len)
 {
@@ -228,7 +231,7 @@ static size_t take_greeting(struct client *c, const struct channel *ch, const ui
     return ch->body_left;
 }
 
-/* A packet that is no reply: a ping, or nothing that may come. Returns bytes used, 0 for more. */
+/* A packet that is no reply must be a ping. Returns bytes used, 0 for more. */
 static size_t take_ping(struct client *c, const struct stream *s, const uint8_t *data, size_t len,
                         size_t body_left)
 {
@@ -242,7 +245,7 @@ static size_t take_ping(struct client *c, const struct stream *s, const uint8_t 
     return body_left > 1 ? 2 : 1;
 }
 
-/* Bytes of a body that brings replies. Returns how many were used. */
+/* Handle bytes of a body with replies. Returns how many were used. */
 static size_t take_replies(struct client *c, const struct stream *s, const uint8_t *data,
                            size_t len, size_t body_left)
 {
@@ -261,8 +264,8 @@ static size_t take_replies(struct client *c, const struct stream *s, const uint8
     return n != 0 ? n : take_ping(c, s, data, len, body_left);
 }
 
-/* The end of a body is the separator behind its last packet. After a ping that was last, there is
- * none. */
+/* The end of a body counts as the separator behind its last packet, unless that packet is a
+ * ping. */
 static void replies_end(struct client *c, const struct stream *s)
 {
     if (c->got % s->reply_len == s->reply_len - 1)
@@ -346,7 +349,8 @@ static void take_all(struct client *c, struct client_plan *plan, struct channel 
     keep(c, ch, plan->buffer + used, len - used);
 }
 
-/* Read until the socket is empty: epoll tells of new bytes only, and not of which connection. */
+/* Read until the socket is empty: epoll reports only new bytes, and does not say on which
+ * connection. */
 static void receive(struct client *c, struct client_plan *plan, struct channel *ch)
 {
     size_t kept;

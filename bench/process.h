@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What another process has used so far: processor time to the nanosecond, memory, context
- * switches. */
+ * What another process has used: processor time in nanoseconds, memory, context switches. */
 #ifndef PROCESS_H
 #define PROCESS_H
 
@@ -10,7 +9,7 @@
 
 struct process_memory {
     long rss_kb;       /* pages of it that are in memory, shared libraries included */
-    long anonymous_kb; /* of them, those that no file stands behind: heap and stack */
+    long anonymous_kb; /* of them, those without a file: heap and stack */
 };
 
 /* Processor time of all threads of `pid`, user and system, living and ended. The kernel keeps this
@@ -21,7 +20,7 @@ uint64_t process_cpu_ns(pid_t pid);
 /* From /proc/PID/smaps_rollup. Exits when it cannot be read. */
 struct process_memory process_memory(pid_t pid);
 
-/* How often the main thread went to sleep by itself, from /proc/PID/status. */
+/* How often the main thread has slept (voluntary context switches), from /proc/PID/status. */
 long process_switches(pid_t pid);
 
 #endif

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Where a server's processor time goes, asked of perf.
+"""Where a server's processor time goes, measured by perf.
 
-perf interrupts the server 5,000 times per second of its time, wherever it is. The share of these samples in
+perf interrupts the server 5,000 times per second of its processor time. The share of these samples in
 the kernel, in libc and in the server's own functions, times the cost of a message, is what each costs. The
 kernel's functions are counted as one; a program's are named only if it has symbols.
 """
@@ -12,9 +12,9 @@ import subprocess
 import report
 
 SAMPLES_PER_S = 5000
-SAMPLES_MIN = 2000  # fewer say little: a share of 2 % would be of 40
+SAMPLES_MIN = 2000  # with fewer, a share of 2 % would be only 40 samples
 NAMED = 5  # of the server's own functions
-HEADER = ("server", "ns per message", "kernel", "libc", "own", "of which the dearest")
+HEADER = ("server", "ns per message", "kernel", "libc", "own", "of which the most expensive")
 
 
 def record(pid, seconds, data):
@@ -41,7 +41,7 @@ def ns(value):
 
 
 def cells(name, cost, shares):
-    """As HEADER says, for a message that costs that many ns."""
+    """The cells of HEADER, for a message that costs that many ns."""
     kernel = sum(share for (dso, _), share in shares.items() if dso == "kernel")
     own = {symbol: share for (dso, symbol), share in shares.items()
            if dso != "kernel" and not dso.startswith(("libc.", "libc-", "[vdso]", "ld-"))}

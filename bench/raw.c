@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The limit: what the kernel takes for moving the bytes, without any protocol. A plain TCP server
- * on epoll, level-triggered, one recv() per readiness into one shared buffer as large as minnow's.
+ * The limit: what the kernel costs for moving the bytes, without any protocol. A plain TCP server
+ * on epoll, level-triggered, one recv() per readiness into one shared buffer of 128 KiB.
  *
- *     raw echo PORT      every byte goes back to its sender
- *     raw chat PORT      what came in one turn goes to everybody in one send() each
+ *     raw echo PORT      every byte is sent back to its sender
+ *     raw chat PORT      what came in one turn is sent to all, with one send() for each
  *
- * The first bytes of a connection go back to their sender in both modes: they stand for a
- * handshake. `--flip N` changes one bit of every Nth piece sent, to see that the load generator
- * notices. */
+ * The first bytes of a connection are sent back to their sender in both modes: they take the place
+ * of a handshake. `--flip N` changes one bit of every Nth piece sent, to test that the load
+ * generator notices. */
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
@@ -29,7 +29,7 @@ enum { RECEIVE_SIZE = 128 * 1024, EVENT_BATCH = 256, ACCEPT_BATCH = 64, BACKLOG 
 struct peer {
     int fd;
     bool greeted;
-    bool watched_out; /* epoll waits for room in the socket, and not for input */
+    bool watched_out; /* epoll watches for EPOLLOUT, not for EPOLLIN */
     uint8_t *waiting; /* what the socket did not take, or NULL */
     size_t waiting_len;
     size_t index; /* in server.peers */
@@ -79,7 +79,7 @@ static void peer_keep(struct peer *p, const uint8_t *data, size_t len)
     p->waiting_len += len;
 }
 
-/* Send now, keep what does not fit. A broken connection shows at the next recv(). */
+/* Send now, and keep what does not fit. If the connection is broken, the next recv() fails. */
 static void peer_send(struct server *s, struct peer *p, uint8_t *data, size_t len)
 {
     ssize_t n = 0;

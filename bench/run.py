@@ -39,9 +39,9 @@ class Server:
     name: str
     command: str
     protocol: str = "ws"
-    no_size: str = ""  # why its program's size says nothing
-    echo: str = ""  # a program of it that does nothing but echo, where `command` does more
-    compiles: bool = False  # while it runs: it has its full speed only after a while
+    no_size: str = ""  # why the size of its program means nothing
+    echo: str = ""  # its program that only echoes, if `command` does more
+    compiles: bool = False  # just in time: it reaches its full speed only after a while
 
 
 @dataclass
@@ -57,9 +57,9 @@ class Workload:
     fresh: bool = False  # wants a new server in every round
     quick_args: str = ""
     skip: dict = field(default_factory=dict)  # server name: reason
-    raw_args: str = ""  # for the server "raw", where the same bytes are another payload
-    raw_times: float = 1  # and how many of its messages stand for one
-    raw_mode: str = ""  # and its mode, where that is another
+    raw_args: str = ""  # for the server "raw", if the same bytes are another payload
+    raw_times: float = 1  # how many messages of raw count as one
+    raw_mode: str = ""  # the mode of raw, if it is another
 
 
 PROFILE_TIME = 3  # seconds
@@ -94,9 +94,9 @@ WORKLOADS = [
              "--mode connect --connections 1000 --depth 64", ratio=False, target=20),
 ]
 
-# Socket.IO: the event ["m", payload]. raw moves as many bytes: frames of 75 for a payload of 64. On polling it
-# echoes, for a request and a response are about 240 bytes each way: one of the two for each delivery of a
-# broadcast, two for an echo. The goals are ratios of processor time per message, npm socket.io divided by minnow,
+# Socket.IO: the event ["m", payload]. raw moves as many bytes: frames of 75 for a payload of 64. On polling raw
+# echoes 240 bytes, the size of a request and of a response: once for each delivery of a broadcast, twice for an
+# echo. The goals are ratios of processor time per message, npm socket.io divided by minnow,
 # or values.
 SOCKETIO_WORKLOADS = [
     Workload("sio-echo", "echo 64 B on WebSocket, 200 clients, 1 in flight",
@@ -200,8 +200,8 @@ class Running:
         return lines[-1] if lines else "no output"
 
     def rest(self):
-        """Wait until the server sleeps. Parting with 10,000 connections takes some of them seconds, which the
-        next one in turn, on the same core, would lack."""
+        """Wait until the server sleeps. Some servers need seconds to close 10,000 connections, and the next
+        server runs on the same core."""
         end = time.monotonic() + 10
         before = None
         while time.monotonic() < end:
@@ -245,8 +245,8 @@ class Bench:
         print(f"[{elapsed // 60:2}:{elapsed % 60:02}] {text}", file=sys.stderr, flush=True)
 
     def pin(self, core, key):
-        """What to put before a command. A new connection costs twice as much while the kernel's own threads
-        that clean up after old ones have to wait, so that row is never measured ahead of all other work."""
+        """The prefix of a command. The row of new connections never runs with real-time priority: the kernel's
+        threads that clean up old connections would have to wait, and a new one would cost twice as much."""
         ahead = ["chrt", "--rr", "1"] if self.options.realtime and key != "connect" else []
         return ahead + (["taskset", "-c", str(core)] if core >= 0 else [])
 
@@ -434,11 +434,11 @@ def parse_options():
     o = p.parse_args()
     o.command = command_line(o)
     o.build = os.path.abspath(o.build)
-    # Many short rounds tell more than few long ones: what disturbs comes and goes within seconds.
+    # Many short rounds are better than few long ones: disturbances come and go within seconds.
     o.rounds = o.rounds or (3 if o.quick else 11)
     o.warmup = o.warmup or 0.1
     o.duration = o.duration or (0.25 if o.quick else 0.4)
-    # Node needs 3 s of it until a message costs no less any more, and three times as much at first.
+    # node needs 3 s until it has compiled its code; before, a message costs up to three times as much.
     o.compile_time = 1 if o.quick else 4
     if len(os.sched_getaffinity(0)) < 2:
         print("run.py: one core only: server and load disturb each other", file=sys.stderr)
@@ -451,7 +451,7 @@ def parse_options():
 
 
 def command_line(o):
-    """What was typed, without where on this machine the peers lie."""
+    """The command line, without the paths of the peers on this machine."""
     words = ["bench/run.py"]
     for word in sys.argv[1:]:
         hidden = [peer for peer in o.peer if word.endswith(peer)]
@@ -484,7 +484,7 @@ def write_all(bench, tables):
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `finally` that ends the servers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # runs the `finally` that ends the servers
     options = parse_options()
     bench = Bench(options, choose_servers(options))
     workloads = SOCKETIO_WORKLOADS if options.socketio else WORKLOADS
@@ -504,8 +504,8 @@ def comparison(bench, chosen):
     options = bench.options
     results = {}
     for number, w in enumerate(chosen):
-        # No new round after a share of the two minutes, with some left for the end, or after a minute and
-        # a half: on a slow machine there are fewer rounds, but there is an end.
+        # Each workload has a share of the two minutes, or a minute and a half, and begins no round after that: a
+        # slow machine makes fewer rounds.
         share = 100 * (number + 1) / len(chosen)
         until = bench.start + share if options.quick else time.monotonic() + 90
         results[w.key] = bench.workload(w, until)

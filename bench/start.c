@@ -29,7 +29,7 @@ static double now_ms(void)
     return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
 }
 
-/* Reset at the end, so that the port is free for the next server. */
+/* Closes with RST, so that the port is free for the next server. */
 static int try_connect(unsigned port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -68,7 +68,7 @@ static double start_once(unsigned port, char **command)
     while (try_connect(port) != 0) {
         if (waitpid(pid, NULL, WNOHANG) == pid || now_ms() - start_ms > PATIENCE_S * 1e3)
             errx(EXIT_FAILURE, "%s: does not listen on port %u", command[0], port);
-        sched_yield(); /* where both have one core, or go ahead of all others on it */
+        sched_yield(); /* needed if both are on one core, or have real-time priority on it */
     }
     took_ms = now_ms() - start_ms;
     kill(pid, SIGTERM);

@@ -12,12 +12,13 @@ enum {
     TEXT_FRAME = 0x81, /* FIN and the opcode */
     BINARY_FRAME = 0x82,
     MASKED = 0x80,
-    CYCLE_BYTES = 256 * 1024, /* as many messages as fit, so that they stay in the cache ... */
-    CYCLE_MIN = 3,            /* ... but enough to tell the last from the next */
+    CYCLE_BYTES = 256 * 1024, /* about so many bytes of messages, so that they stay in the CPU's
+                                 cache ... */
+    CYCLE_MIN = 3,            /* ... but at least so many messages, so that neighbours differ */
     CYCLE_MAX = 1021
 };
 
-/* A message as the protocol wraps it: one or two payloads, each in a frame of its own. */
+/* A message in the form of the protocol: one or two payloads, each in its own frame. */
 struct parts {
     uint8_t *text;
     size_t text_len; /* 0: there is no text part */
@@ -74,8 +75,8 @@ static size_t put_chinese(uint8_t *out, uint64_t random)
     return put_character(out, 0x4e00 + (uint32_t)(random >> 32) % 0x51a6);
 }
 
-/* Mostly ASCII, with an accent, a Chinese character or a face in between: no long run of
- * anything. */
+/* Mostly ASCII, with an accent, a Chinese character or an emoji in between: no long run of one
+ * kind. */
 static size_t put_mixed(uint8_t *out, uint64_t random)
 {
     switch (random >> 60) {
@@ -112,7 +113,7 @@ void stream_payload(uint8_t *out, size_t len, enum stream_kind kind, uint64_t *r
     size_t n = 0;
 
     while (n < len) {
-        /* The longest character has 4 bytes: what may not fit is filled up with ASCII. */
+        /* The longest character has 4 bytes: the last bytes are filled with ASCII. */
         if (len - n < 4 && kind != STREAM_BINARY)
             n += put_ascii(out + n, next_random(random));
         else
@@ -183,7 +184,7 @@ static struct parts measure(enum stream_protocol protocol, enum stream_kind kind
     return parts;
 }
 
-/* Put the payload where the protocol wants it. `text` has room for text_len bytes. */
+/* Write the payload as the protocol requires. `text` has room for text_len bytes. */
 static void compose(struct parts *parts, enum stream_protocol protocol, enum stream_kind kind,
                     const uint8_t *payload, size_t size)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a load client sends and what must come back, byte for byte, made beforehand: a cycle of a
- * few messages that all differ and all have the same length, one behind the other as on the wire.
- * Message number n of a connection is message (start + n) % count of the cycle, so that a reply
- * that is lost, doubled, late or meant for another client is as visible as a wrong bit, and neither
- * sending nor checking costs more than a send() and a memcmp(). Pure. */
+ * What a load client sends and what must come back, byte for byte, made before the run: a cycle of
+ * a few messages that all differ and all have the same length, one after the other as they are
+ * sent. Message number n of a connection is message (start + n) % count of the cycle. So a reply
+ * that is lost, doubled, late or of another connection is found like a wrong bit, and sending or
+ * checking costs only a send() or a memcmp(). Pure. */
 #ifndef STREAM_H
 #define STREAM_H
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Authentication before the connection opens: on_upgrade sees the request and refuses it with 401
- * when it has no token, in a header or in the query.
+ * Authentication: on_upgrade sees the request before the WebSocket is open, and refuses it with 401
+ * if it has no token, neither in a header nor in the query.
  *
  *     ./build/examples/auth 8080
  *     new WebSocket("ws://127.0.0.1:8080/?token=sesame")                         in a browser
  *     npx wscat -H "Authorization: Bearer sesame" -c ws://127.0.0.1:8080/        elsewhere
  *
- * A browser cannot add a header to a WebSocket, and what is in an address ends up in logs: hand out
- * short-lived tokens for the query, or use a cookie, which the check of Origin makes safe. */
+ * A page in a browser cannot add a header to a WebSocket, and addresses are often written to logs.
+ * So give out short-lived tokens for the query, or use a cookie, which the check of Origin makes
+ * safe. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,8 @@ static const struct user {
     const char *name;
 } users[] = {{"sesame", "Ali Baba"}, {"rumpelstiltskin", "the queen"}};
 
-/* The token of `Authorization: Bearer token`, or no text. The scheme ignores case, and one space or
- * more stands behind it. RFC 9110 §11.1, §11.4 */
+/* The token of `Authorization: Bearer token`, or no text. The case of the scheme is ignored, and
+ * one or more spaces follow it. RFC 9110 §11.1, §11.4 */
 static struct ws_str bearer_token(struct ws_str value)
 {
     static const char scheme[] = "Bearer";
@@ -35,7 +36,8 @@ static struct ws_str bearer_token(struct ws_str value)
     return (struct ws_str){value.data + at, value.len - at};
 }
 
-/* Takes as long whichever byte differs, so that a token cannot be guessed byte by byte. */
+/* The time does not depend on which byte differs, so that a token cannot be guessed byte by
+ * byte. */
 static bool same_secret(struct ws_str given, const char *secret)
 {
     unsigned char difference = 0;
@@ -62,14 +64,14 @@ static const struct user *find_user(const struct ws_request *req)
 
 static void on_upgrade(struct ws_conn *c, const struct ws_request *req)
 {
-    static const char body[] = "a token, please\n";
+    static const char body[] = "a token is required\n";
     const struct ws_header challenge = {ws_str("WWW-Authenticate"), ws_str("Bearer")};
     const struct user *user = find_user(req);
 
     if (user == NULL)
         ws_respond(c, 401, &challenge, 1, body, sizeof body - 1);
     else
-        ws_set_data(c, (void *)user); /* and no answer here: the connection is accepted */
+        ws_set_data(c, (void *)user); /* without a response the connection is accepted */
 }
 
 static void on_open(struct ws_conn *c, const struct ws_request *req)

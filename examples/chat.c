@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rooms: all clients of one path get each other's messages, and a line when one joins or leaves.
+ * Rooms: all clients that connect to the same path get each other's messages, and are told who
+ * joins and who leaves.
  *
  *     ./build/examples/chat 8080
  *
- * Then, in the console of two browser tabs that show http://127.0.0.1:8080/ (any answer will do):
+ * Then, in the console of two browser tabs that show http://127.0.0.1:8080/ (an error page will
+ * do):
  *
  *     s = new WebSocket("ws://127.0.0.1:8080/tea"); s.onmessage = m => console.log(m.data)
  *     s.send("milk?") */
@@ -14,10 +16,11 @@
 
 #include "ws.h"
 
-enum { SENTENCE_MAX = 1000 }; /* bytes of a message */
+enum { SENTENCE_MAX = 1000 }; /* bytes of one message */
 
-/* "#7 <text>" to all members of the room of `c` but `except`. The frame is encoded once for all of
- * them. The server closes a member that reads too slowly, and the others do not wait for it. */
+/* Send "#7 <text>" to all members of the room of `c` except `except`. The frame is encoded once,
+ * however many members there are; a member who reads too slowly is closed by the server, and the
+ * others do not wait for it. */
 static void tell_room(struct ws_conn *c, const struct ws_conn *except, const char *text, size_t len)
 {
     char line[SENTENCE_MAX + 32];
@@ -48,7 +51,7 @@ static void on_close(struct ws_conn *c, unsigned code, const char *reason, size_
     (void)code;
     (void)reason;
     (void)reason_len;
-    tell_room(c, c, "left", strlen("left")); /* it is still in its room, to be left after this */
+    tell_room(c, c, "left", strlen("left")); /* still a member of its room */
 }
 
 int main(int argc, char **argv)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * minnow inside the event loop of an application, here one of poll(): what is typed goes to every
- * client, messages of clients are printed, and the end of the input (Ctrl-D) stops the server.
+ * minnow inside an event loop of the application, here one that uses poll(). Each line that is
+ * typed is sent to every client, messages of clients are printed, and the end of the input (Ctrl-D)
+ * stops the server.
  *
  *     ./build/examples/embed_poll 8080
  *
- * The same two calls fit any loop: wait for ws_server_fd() to be readable, then
+ * The same two calls work in any loop: wait until ws_server_fd() is readable, then call
  * ws_server_step(). */
 #include <errno.h>
 #include <poll.h>
@@ -22,7 +23,7 @@ static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *dat
     fflush(stdout);
 }
 
-/* Pass a piece of the input on. Returns false at its end. */
+/* Send a piece of the input to all clients. Returns false at its end. */
 static bool read_input(struct ws_server *s)
 {
     char text[4096];
@@ -47,9 +48,9 @@ static int loop(struct ws_server *s)
         }
         if (fds[1].revents != 0 && !read_input(s)) {
             ws_server_stop(s);
-            fds[1].fd = -1; /* poll() passes over it */
+            fds[1].fd = -1; /* poll() ignores it */
         }
-        going_on = ws_server_step(s, 0); /* 0: the waiting is done above */
+        going_on = ws_server_step(s, 0); /* 0: poll() has waited already */
     }
     return going_on;
 }

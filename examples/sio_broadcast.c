@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A Socket.IO chat: each message goes to everybody. sio_broadcast.html is its page. */
+ * A Socket.IO chat: each message is sent to all clients. sio_broadcast.html is its page. */
 #include <stdlib.h>
 
 #include "socketio/sio.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Socket.IO for a page of another origin: sio_hello.html, served at http://127.0.0.1:5500, may send
- * a header of its own and cookies. Each "sendToServer" is answered by "sendToClient". */
+ * Socket.IO for a page from another origin: sio_hello.html, served at http://127.0.0.1:5500, may
+ * send its own header and cookies. The server answers each "sendToServer" with "sendToClient". */
 #include <stdio.h>
 #include <stdlib.h>
 

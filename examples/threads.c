@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Work that takes long belongs on another thread, and its result back on the loop: each message is
- * a number, the answer is its smallest factor. While the worker counts, the server serves.
+ * Slow work on another thread, with the result posted back to the loop: each message is a number,
+ * the answer is its smallest factor. While the worker thread computes, the server serves.
  *
  *     ./build/examples/threads 8080
  *     s = new WebSocket("ws://127.0.0.1:8080/"); s.onmessage = m => console.log(m.data)
  *     s.send("1000000016000000063")
  *
- * Only ws_post() may be called on another thread. A job keeps the id of its connection, not the
- * pointer: when the result is there, the connection may have been freed. */
+ * Other threads may call only ws_post() and ws_server_stop(). A job has the id of its connection,
+ * not a pointer: the connection may have been freed when the result is ready, and its memory
+ * reused. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ struct job {
     unsigned long long factor; /* the worker's result */
 };
 
-/* First come, first served. */
+/* First in, first out. */
 struct queue {
     pthread_mutex_t lock;
     pthread_cond_t filled;
@@ -58,7 +59,7 @@ static struct job *queue_take(struct queue *q)
     return job;
 }
 
-/* On the loop again: the worker's ws_post() brought us here. */
+/* Runs on the loop's thread, called because of the worker's ws_post(). */
 static void deliver(void *arg)
 {
     struct job *job = arg;
@@ -67,7 +68,7 @@ static void deliver(void *arg)
     int len = snprintf(text, sizeof text, "%llu = %llu * %llu", job->number, job->factor,
                        job->number / job->factor);
 
-    if (c != NULL) /* else it left while we were counting */
+    if (c != NULL) /* NULL: it has closed meanwhile */
         ws_send(c, WS_OP_TEXT, text, (size_t)len);
     free(job);
 }
@@ -106,7 +107,7 @@ static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *dat
         job->number = strtoull(digits, NULL, 10);
     if (job == NULL || job->number < 2) {
         free(job);
-        ws_close(c, WS_CLOSE_POLICY, "a number from 2 on, please");
+        ws_close(c, WS_CLOSE_POLICY, "not a number of 2 or more");
         return;
     }
     job->server = ws_conn_server(c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A chat room: each message goes to all clients that are connected, its sender too. The server
- * itself forgets a client that has closed. ws_chat.html is its page. */
+ * A chat room: each message is sent to all connected clients, including its sender. The server
+ * itself removes clients that close. ws_chat.html is its page. */
 #include <stdio.h>
 #include <stdlib.h>
 

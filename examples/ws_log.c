@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Print what comes: each message, and with which code and description a connection was closed.
- * ws_log.html is its page. */
+ * Print each message, and the code and reason with which a connection is closed. ws_log.html is its
+ * page. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The program: start, signals, end. Like all of program/ it uses nothing of the core but ws.h. */
+ * The program: start, signals, end. Like all of program/ it uses only ws.h and socketio/sio.h of
+ * the library. */
 #include "minnow.h"
 
 #include <errno.h>
@@ -41,7 +42,7 @@ static void log_line(void *arg, enum ws_log_level level, const char *line)
     minnow_streams_end_line(&minnow->streams);
 }
 
-/* As many clients as the system lets this process have. */
+/* Raise the limit of descriptors to the maximum that is allowed: each client needs one. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -67,8 +68,8 @@ static void add_address_line(struct minnow_log *out, const char *mode, const cha
     minnow_log_end(out);
 }
 
-/* Other programs wait for the first line and read the port from it. False when it cannot be written
- * for good; a reader that has not read it yet does not delay the start. */
+/* Print the address first: programs wait for this line and read the port from it. False when stdout
+ * cannot be written to. If its reader has not read yet, the server starts all the same. */
 static bool print_start(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;
@@ -102,12 +103,12 @@ static void signal_arrived(void *arg, uint32_t ready)
         return;
     if (minnow->socketio != NULL)
         sio_server_close(minnow->socketio);
-    ws_server_stop(minnow->server); /* the second one ends the waiting */
+    ws_server_stop(minnow->server); /* the second call does not wait any more */
 }
 
-/* One that the parent ignores, say a shell for what it starts in the background, stays ignored. A
- * signalfd would get it all the same: the kernel drops what is ignored only where it is not
- * blocked. */
+/* A signal that the parent process ignores stays ignored: a shell ignores SIGINT for what it starts
+ * in the background. It must not be in the signalfd's set, since a blocked signal is delivered
+ * there even if it is ignored. */
 static void add_unless_ignored(sigset_t *set, int signal_number)
 {
     struct sigaction action;
@@ -116,7 +117,8 @@ static void add_unless_ignored(sigset_t *set, int signal_number)
         sigaddset(set, signal_number);
 }
 
-/* Signals come as bytes to read, like all else: a handler would need a variable at file scope. */
+/* Signals are read from a descriptor, like all other input: a signal handler would need a global
+ * variable. */
 static int watch_signals(struct minnow *minnow)
 {
     sigset_t set;
@@ -147,7 +149,7 @@ static bool complain(struct minnow *minnow, const char *what, int error)
     return false;
 }
 
-/* The whole start, up to the first line on stdout. */
+/* Start the server, up to the first line on stdout. */
 static bool start(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;
@@ -188,8 +190,8 @@ static int serve(struct minnow *minnow)
     return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* Where stderr is closed, the first socket opened would get its number, and our log. Opened for
- * reading, it is still an error to write to. */
+/* If stderr is closed, the first socket would get its number, and the log would be written to it.
+ * So /dev/null is opened in its place, for reading, so that a write to it is still an error. */
 static void keep_standard_numbers(void)
 {
     int fd;
@@ -203,7 +205,7 @@ static void keep_standard_numbers(void)
 
 static void release(struct minnow *minnow)
 {
-    minnow->streams.server = NULL; /* the last lines of the log post nothing */
+    minnow->streams.server = NULL; /* the server is freed: the log must not use its timers */
     ws_server_free(minnow->server);
     sio_server_free(minnow->socketio);
     if (minnow->signal_fd >= 0)
@@ -218,8 +220,8 @@ int main(int argc, char **argv)
     struct minnow minnow = {.options = &options, .signal_fd = -1};
     int status;
 
-    signal(SIGPIPE, SIG_IGN); /* the reader of our log may exit */
-    signal(SIGXFSZ, SIG_IGN); /* and its file may reach the limit */
+    signal(SIGPIPE, SIG_IGN); /* the reader of the log may exit */
+    signal(SIGXFSZ, SIG_IGN); /* the log file may reach its size limit */
     keep_standard_numbers();
     minnow_options_parse(&options, argc, argv);
     options.server.log = log_line;

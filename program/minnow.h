@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A server of minnow: what its callbacks reach through ws_user(). */
+ * The state of the program, which callbacks get by ws_user(). */
 #ifndef MINNOW_H
 #define MINNOW_H
 
@@ -15,8 +15,9 @@ struct minnow {
     struct sio_server *socketio; /* NULL: --no-socketio */
     struct minnow_streams streams;
     struct minnow_page page;
-    bool serving; /* from here on -q silences the log; before it, the log says why we can't start */
-    bool complained; /* the log has said what is wrong */
+    bool serving;    /* from now on -q silences the log; before, the log says why the server cannot
+                     start */
+    bool complained; /* the log has an error */
     int signal_fd;
 };
 

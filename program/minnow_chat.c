@@ -8,12 +8,13 @@
 
 #include "minnow.h"
 
-/* What is known of a connection for the line at its end; only with -v. */
+/* What the line at the end of a connection needs; only with -v. */
 struct visit {
     unsigned long long messages;
     unsigned long long bytes;
-    char address[WS_ADDRESS_SIZE]; /* asked for at the start: the socket of a lost peer has none */
-    size_t path_len;               /* of the whole path, of which `path` is the beginning */
+    char address[WS_ADDRESS_SIZE]; /* copied at the start: the socket of a lost peer has no
+                                      address */
+    size_t path_len;               /* of the whole path; `path` has the beginning of it */
     char path[MINNOW_LOG_BEGINNING];
 };
 
@@ -22,7 +23,7 @@ static struct minnow *minnow_of(const struct ws_conn *c)
     return ws_user(c);
 }
 
-/* "minnow: #7 127.0.0.1:5000 opened /room", and the line goes on. */
+/* "minnow: #7 127.0.0.1:5000 opened /room", without the end of the line. */
 static void log_visit(const struct ws_conn *c, const struct visit *visit, const char *what)
 {
     struct minnow_log *log = &minnow_of(c)->streams.log;

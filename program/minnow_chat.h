@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What messages do. In echo mode each goes back to its sender; in chat mode the path is the room,
- * and a message goes to everybody in it. With -v a line tells of each connection at its start and
- * at its end. */
+ * Echo and chat. In echo mode each message is sent back to its sender; in chat mode the path is the
+ * room, and a message is sent to all connections in it. With -v each connection is logged when it
+ * opens and when it closes. */
 #ifndef MINNOW_CHAT_H
 #define MINNOW_CHAT_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lines that are written without waiting; see minnow_log.h. */
+ * Writes lines without blocking; see minnow_log.h. */
 #include "minnow_log.h"
 
 #include <errno.h>
@@ -18,8 +18,8 @@ static const char cut[] = "...";
 
 /* --- the descriptor --------------------------------------------------------------------------- */
 
-/* Open the same pipe or terminal once more, so that O_NONBLOCK is ours alone. -1: not allowed, say
- * because another user has made it, or /proc is not there. */
+/* Open the same pipe or terminal once more, to set O_NONBLOCK for this process only. -1: not
+ * allowed, for instance because another user has made it, or /proc is missing. */
 static int reopen(int fd)
 {
     char path[32];
@@ -54,8 +54,9 @@ void minnow_log_release(struct minnow_log *log)
     log->is_own = false;
 }
 
-/* As write(). A pipe that polls writable has room for PIPE_BUF bytes. That is not certain for a
- * terminal, nor when another process writes to the pipe in between; then write() waits. */
+/* As write(). If poll() says that a pipe is writable, it has room for PIPE_BUF bytes. This is not
+ * certain for a terminal, or if another process writes to the pipe in between; then write() may
+ * block. */
 static ssize_t put(const struct minnow_log *log, const char *data, size_t len)
 {
     struct pollfd ready = {.fd = log->fd, .events = POLLOUT};
@@ -76,7 +77,7 @@ static ssize_t put(const struct minnow_log *log, const char *data, size_t len)
 
 /* --- lines ------------------------------------------------------------------------------------ */
 
-/* What is left of the line, its end in any case aside. */
+/* Room that is left in the line, apart from its end. */
 static size_t line_room(const struct minnow_log *log)
 {
     return sizeof log->line - sizeof cut - log->line_len; /* cut's NUL stands for the newline */
@@ -108,7 +109,8 @@ void minnow_log_add(struct minnow_log *log, const char *format, ...)
     add(log, text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1);
 }
 
-/* C0, DEL, or C1 as UTF-8, which is two bytes. Returns its length, 0 for anything else. */
+/* Is the first character a control character: C0, DEL, or C1 (two bytes in UTF-8)? Returns its
+ * length, else 0. */
 static size_t control_len(const char *text, size_t len)
 {
     unsigned char first = (unsigned char)text[0];
@@ -135,10 +137,10 @@ void minnow_log_add_beginning(struct minnow_log *log, const char *text, size_t l
         minnow_log_add(log, "...");
 }
 
-/* --- what is kept ----------------------------------------------------------------------------- */
+/* --- kept lines ------------------------------------------------------------------------------- */
 
-/* While some were dropped, those that come later are, too: the line that counts them is in their
- * place. */
+/* Once a line was dropped, later lines are dropped, too, until all kept lines are written: then one
+ * line with their number takes their place. */
 static bool must_drop(const struct minnow_log *log)
 {
     return log->dropped > 0 || log->line_len > sizeof log->kept - log->kept_len;
@@ -174,8 +176,8 @@ void minnow_log_end(struct minnow_log *log)
     log->line_len = 0;
 }
 
-/* Whole lines, as many as a pipe takes at once: those of other processes then stand between them,
- * not in them. */
+/* How many bytes to write at once: whole lines, at most as many bytes as a pipe accepts at once. So
+ * lines of other processes do not appear inside one of ours. */
 static size_t piece_len(const struct minnow_log *log)
 {
     const char *end;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The command line; see minnow_options.h. All that is known of an option is one row of a table. */
+ * The command line; see minnow_options.h. Each option is one row of a table. */
 #include "minnow_options.h"
 
 #include <assert.h>
@@ -22,9 +22,10 @@ struct row {
     const char *name;     /* without its dashes */
     const char *argument; /* its name in --help; NULL: the option takes none */
     void (*apply)(struct minnow_options *o, const struct row *row, const char *value);
-    size_t place;      /* of what it sets: an offset in struct minnow_options */
-    const char *field; /* of struct ws_options, as the library's texts name it; NULL: none */
-    const char *help;  /* NULL: none; a row without stands on the line of the one before it */
+    size_t place;      /* offset of its field in struct minnow_options */
+    const char *field; /* name of the field in struct ws_options, as the library's messages
+                          contain it; NULL: none */
+    const char *help;  /* NULL: none, and --help shows the option on the line before */
 };
 
 bool minnow_is_unix(const char *address)
@@ -32,7 +33,7 @@ bool minnow_is_unix(const char *address)
     return strncmp(address, "unix:", 5) == 0;
 }
 
-/* What was to be read on stdout is there, or the exit status says that it is not. */
+/* Check that all of stdout was written; if not, say so, and the exit status will be 1. */
 static bool stdout_is_written(void)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
@@ -74,7 +75,7 @@ static void *place_of(struct minnow_options *o, const struct row *row)
     return (char *)o + row->place;
 }
 
-/* Decimal digits; `*end` is set to the first byte behind them. False without digits and on
+/* Parse decimal digits; `*end` is set to what follows them. False if there are none, and on
  * overflow. */
 static bool parse_digits(const char *text, unsigned long long *n, char **end)
 {
@@ -103,7 +104,7 @@ static void set_count(struct minnow_options *o, const struct row *row, const cha
     char *end;
 
     if (!parse_digits(value, &n, &end) || *end != '\0' || n == 0 || n > SIZE_MAX)
-        bad_value(row, value, "not a number from 1");
+        bad_value(row, value, "not a number of 1 or more");
     *count = (size_t)n;
 }
 
@@ -142,7 +143,7 @@ static void set_time(struct minnow_options *o, const struct row *row, const char
     *ms = (unsigned)(seconds * 1000 + 0.5);
 }
 
-/* The right to read does nothing for a socket, and what is beyond rwxrwxrwx neither. */
+/* Read permission has no effect on a socket, and neither have bits above 0777. */
 static void set_rights(struct minnow_options *o, const struct row *row, const char *value)
 {
     unsigned *mode = place_of(o, row);
@@ -152,9 +153,9 @@ static void set_rights(struct minnow_options *o, const struct row *row, const ch
     if (len >= 3 && len <= 4 && value[len] == '\0')
         rights = strtoul(value, NULL, 8);
     if (rights == 0 || rights > 0777)
-        bad_value(row, value, "not rights in octal such as 0660");
+        bad_value(row, value, "not an octal mode such as 0660");
     if ((rights & 0222) == 0)
-        bad_value(row, value, "lets nobody connect, which takes the right to write");
+        bad_value(row, value, "lets nobody connect, which needs write permission");
     *mode = (unsigned)rights;
     o->socket_mode = value;
 }
@@ -251,27 +252,28 @@ static const struct row rows[] = {
     {'b', "bind", "ADDR", add_address, OWN(bind), "bind",
      "127.0.0.1; repeatable; IPv6 too; unix:PATH for a Unix socket"},
     {0, "socket-mode", "MODE", set_rights, FIELD(unix_mode),
-     "rights of Unix sockets such as 0660; what the umask leaves"},
+     "mode of Unix sockets, such as 0660; 0777 without the umask"},
     {0, "origin", "ORIGIN", add_origin, OWN(origins), "origins",
      "allow this Origin too; https://*.HOST, '*' for any; repeatable"},
     {0, "scheme", "http|https", set_scheme, FIELD(scheme),
-     "how browsers get here; without it X-Forwarded-Proto tells"},
+     "scheme that browsers use; else that of X-Forwarded-Proto"},
     {0, "subprotocol", "NAME", add_subprotocol, OWN(subprotocols), NULL,
-     "agree on it where a client offers it; repeatable, best first"},
+     "accept it if a client offers it; repeatable, best first"},
     {0, "max-message", "SIZE", set_size, FIELD(max_message), "16M"},
     {0, "max-queue", "SIZE", set_size, FIELD(max_queue),
      "unsent bytes of one client; --max-message + 1M"},
     {0, "max-memory", "SIZE", set_size, FIELD(max_memory), "buffered bytes of all clients; 256M"},
-    {0, "max-clients", "N", set_count, FIELD(max_clients), "as many as there are descriptors"},
+    {0, "max-clients", "N", set_count, FIELD(max_clients),
+     "as many as the limit of descriptors allows"},
     {0, "handshake-timeout", "S", set_time, FIELD(handshake_timeout_ms), "10"},
     {0, "close-timeout", "S", set_time, FIELD(close_timeout_ms), "5"},
     {0, "message-timeout", "S", set_time, FIELD(message_timeout_ms),
-     "for 64 KiB of a message, or all of it; 30"},
+     "for 64 KiB of a message, or for its end; 30"},
     {0, "ping-interval", "S", set_time, FIELD(ping_interval_ms), "30"},
     {0, "ping-timeout", "S", set_time, FIELD(ping_timeout_ms), "20"},
     {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
-     "/socket.io/ is a path like any other"},
-    {0, "trace", NULL, set_true, OWN(trace), NULL, "every frame, annotated, on stderr"},
+     "do not serve Socket.IO at /socket.io/"},
+    {0, "trace", NULL, set_true, OWN(trace), NULL, "log each frame with its fields"},
     {'q', "quiet", NULL, set_quiet, OWN(verbosity), NULL, "no log"},
     {'v', "verbose", NULL, set_verbose, OWN(verbosity), NULL,
      "a line per connection opened and closed"},
@@ -307,13 +309,13 @@ _Noreturn static void say_help(struct minnow_options *o, const struct row *row, 
     puts("usage: minnow [echo|chat] [options]          default: chat");
     for (size_t i = 0; i < ROWS; i++)
         print_row(&rows[i]);
-    puts("SIZE takes K, M, G; S is in seconds, fractions too.");
+    puts("SIZE may end in K, M or G. S is in seconds and may have a fraction.");
     exit_said();
 }
 
 /* --- the command line ------------------------------------------------------------------------- */
 
-/* --socket-mode without a Unix socket is a mistake of the user, who expects one. */
+/* --socket-mode without a Unix socket is an error: its user probably expects one. */
 static void check_socket_mode(const struct minnow_options *o)
 {
     if (o->socket_mode == NULL)
@@ -332,19 +334,20 @@ static void set_mode(struct minnow_options *o, const char *mode)
     if (!echo && strcmp(mode, "chat") != 0)
         bad_usage("argument", mode, "not a mode, echo or chat");
     if (o->mode_given)
-        bad_usage("argument", mode, "one mode at a time");
+        bad_usage("argument", mode, "only one mode can be given");
     o->mode_given = true;
     o->echo = echo;
 }
 
-/* What getopt_long() returns for what is no option, and for the first row without a letter. */
-enum { NO_OPTION = 1, FIRST_ROW = 256 /* behind all letters */ };
+/* What getopt_long() returns for an argument that is no option, and for the first row without a
+ * letter. */
+enum { NO_OPTION = 1, FIRST_ROW = 256 /* greater than any letter */ };
 
 /* The rows as getopt_long() wants them. `letters` has room for all. */
 static void make_getopt(struct option *options, char *letters)
 {
-    /* With '-' what is no option comes as NO_OPTION, in its place. Otherwise the environment would
-     * decide whether options may follow it (POSIXLY_CORRECT). */
+    /* '-': an argument that is no option is returned as NO_OPTION, in its order. Otherwise the
+     * environment (POSIXLY_CORRECT) would decide whether options may follow it. */
     *letters++ = '-';
     *letters++ = ':';
     for (int i = 0; i < ROWS; i++) {
@@ -361,7 +364,7 @@ static void make_getopt(struct option *options, char *letters)
     *letters = '\0';
 }
 
-/* getopt_long() returns nothing that it was not given. */
+/* `option` is the letter of a row, or the number of a row. */
 static const struct row *row_found(int option)
 {
     size_t i = 0;
@@ -386,8 +389,8 @@ static void apply(struct minnow_options *o, int option, const char *value)
     row->apply(o, row, value);
 }
 
-/* What getopt_long() does not understand in `word`. Where several letters share one, only optopt
- * says which letter it is; it may be beyond a char where musl reads what is not ASCII. */
+/* `word` is an option that getopt_long() refuses. If several letters are in one word, only optopt
+ * has the letter at fault; with musl it may be greater than a char, if the letter is not ASCII. */
 _Noreturn static void bad_option(int fault, const char *word)
 {
     bool is_long = word[1] == '-';
@@ -396,7 +399,7 @@ _Noreturn static void bad_option(int fault, const char *word)
     if (fault == ':')
         bad_usage("option", word, "needs a value");
     if (is_long && optopt == 0)
-        bad_usage("option", word, "unknown, or short for more than one");
+        bad_usage("option", word, "unknown, or the short form of several options");
     if (is_long)
         bad_usage("option", word, "takes no value");
     letter[1] = (char)optopt;
@@ -408,12 +411,13 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
     struct option options[ROWS + 1];
     char letters[2 + 2 * ROWS + 1];
     int option;
-    int at; /* the word of the option; optind ends behind it, in musl even behind argv */
+    int at; /* index of the option's word; optind is behind it afterwards, with musl even behind
+               argv */
 
     *o = (struct minnow_options){.server = {.port = 8080, .log_level = WS_LOG_ERROR},
                                  .verbosity = MINNOW_NORMAL};
     make_getopt(options, letters);
-    opterr = 0; /* what is wrong we say ourselves */
+    opterr = 0; /* bad_option() prints the error */
     while (at = optind, (option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
         if (option == '?' || option == ':')
             bad_option(option, argv[at]);
@@ -430,9 +434,9 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
         o->server.log_level = WS_LOG_INFO;
 }
 
-/* --- the library's words ---------------------------------------------------------------------- */
+/* --- messages of the library ------------------------------------------------------------------ */
 
-/* The option that sets this field; NULL: none does. */
+/* The option that sets this field, or NULL. */
 static const char *option_of_field(const char *field, size_t len)
 {
     for (size_t i = 0; i < ROWS; i++) {

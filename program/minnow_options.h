@@ -18,7 +18,7 @@ struct minnow_list {
 /* -q and -v; the last one given counts. */
 enum minnow_verbosity { MINNOW_QUIET, MINNOW_NORMAL, MINNOW_VERBOSE };
 
-/* In place; its pointers are to words of the command line. */
+/* In place; its pointers point into the command line. */
 struct minnow_options {
     struct ws_options server; /* `log` and `trace` are left to the caller */
     struct minnow_list bind;
@@ -28,16 +28,16 @@ struct minnow_options {
     bool echo;
     bool no_socketio;
     bool trace;
-    const char *socket_mode; /* as given, for what is said of it; NULL: not given */
+    const char *socket_mode; /* as given, for error messages; NULL: not given */
     enum minnow_verbosity verbosity;
 };
 
-/* Read the command line into `o`, which may not be moved after that. Where it is wrong, or asks for
- * nothing but a text, the text is written and the process exits. */
+/* Read the command line into `o`, which must not be moved after that. If it is wrong, or has --help
+ * or --version, a text is printed and the process exits. */
 void minnow_options_parse(struct minnow_options *o, int argc, char **argv);
 
-/* Add a line of the library to `log`, in the words of the command line: `ws_options.max_memory` is
- * --max-memory. */
+/* Add a line of the library to `log`, with the option in place of the field:
+ * `ws_options.max_memory` becomes --max-memory. */
 void minnow_options_say(struct minnow_log *log, const char *line);
 
 bool minnow_is_unix(const char *address);

@@ -26,7 +26,8 @@ static void respond_text(struct ws_conn *c, int status, const char *text)
     ws_respond(c, status, headers, status == 405 ? 3 : 2, text, strlen(text));
 }
 
-/* The answer to OPTIONS: the methods that are allowed, RFC 9110 §9.3.7. */
+/* Answer OPTIONS, which clients use to test the server and to ask for the allowed methods, RFC 9110
+ * §9.3.7. */
 static void respond_options(struct ws_conn *c)
 {
     const struct ws_header allow = {ws_str("Allow"), ws_str(page_methods)};
@@ -34,8 +35,8 @@ static void respond_options(struct ws_conn *c)
     ws_respond(c, 204, &allow, 1, NULL, 0);
 }
 
-/* Is `etag` in `list`? Compared weakly: W/ in front does not matter. What is no entity tag ends the
- * list, since a comma may stand inside the quotes. RFC 9110 §8.8.3, §13.1.2 */
+/* Is `etag` in `list`? The comparison is weak: a W/ in front is ignored. The list ends at the first
+ * text that is no entity tag, since a comma may be inside the quotes. RFC 9110 §8.8.3, §13.1.2 */
 static bool etag_listed(struct ws_str list, const char *etag)
 {
     const char *at = list.data;
@@ -78,7 +79,7 @@ static void respond_page(const struct minnow_page *page, struct ws_conn *c,
                          const struct ws_request *req)
 {
     const struct ws_header headers[] = {
-        {ws_str("Cache-Control"), ws_str("no-cache")}, /* keep it, but ask each time */
+        {ws_str("Cache-Control"), ws_str("no-cache")}, /* stored, but checked each time */
         {ws_str("ETag"), ws_str(page->etag)},
         {ws_str("Content-Security-Policy"), ws_str(minnow_html_policy)},
         {ws_str("X-Content-Type-Options"), ws_str("nosniff")},
@@ -99,7 +100,7 @@ void minnow_page_respond(const struct minnow_page *page, struct ws_conn *c,
     struct ws_str method = ws_request_method(req);
 
     if (!ws_str_is(ws_request_path(req), "/"))
-        respond_text(c, 404, "404 Not Found: the page is at /, a WebSocket anywhere\n");
+        respond_text(c, 404, "404 Not Found: the page is at /; a WebSocket may use any path\n");
     else if (ws_str_is(method, "OPTIONS"))
         respond_options(c);
     else if (!ws_str_is(method, "GET") && !ws_str_is(method, "HEAD"))
@@ -108,7 +109,7 @@ void minnow_page_respond(const struct minnow_page *page, struct ws_conn *c,
         respond_page(page, c, req);
 }
 
-/* The page says in one word which mode it is for; both words have four letters. */
+/* The page has the mode in one word; both words have four letters. */
 bool minnow_page_init(struct minnow_page *page, bool echo)
 {
     static const char chat[] = "data-mode=\"chat\"";

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The page at /, and what plain requests get. */
+ * Answers plain requests: the page at /, or an error. */
 #ifndef MINNOW_PAGE_H
 #define MINNOW_PAGE_H
 
@@ -8,16 +8,17 @@
 
 /* In place. */
 struct minnow_page {
-    char *text; /* as it is served in this mode */
+    char *text; /* the page for this mode */
     char etag[24];
 };
 
-/* False: out of memory. minnow_page_release() when done; it takes one that is all zero, too. */
+/* False: out of memory. minnow_page_release() when done; an all-zero struct is allowed there,
+ * too. */
 bool minnow_page_init(struct minnow_page *page, bool echo);
 void minnow_page_release(struct minnow_page *page);
 
-/* Answer a request that is no upgrade: the page, 304, 404 or 405; or, for
- * OPTIONS, the methods that are allowed. */
+/* Answer a request that is no upgrade: the page, 304, 404 or 405; or, for OPTIONS, the allowed
+ * methods. */
 void minnow_page_respond(const struct minnow_page *page, struct ws_conn *c,
                          const struct ws_request *req);
 

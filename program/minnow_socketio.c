@@ -19,7 +19,8 @@ static void acknowledge(struct sio_socket *s, const struct sio_event *e)
         sio_disconnect(s, true);
 }
 
-/* A client whose output is full has lost what it was to get: better it begins anew. */
+/* If a client's output is full, the event is lost for it. So it is disconnected, and can connect
+ * again. */
 static void echo_event(struct sio_socket *s, const struct sio_event *e)
 {
     if (sio_emit(s, NULL, e->all) < 0)
@@ -53,8 +54,7 @@ struct sio_server *minnow_socketio_new(struct ws_server *ws, const struct ws_opt
     io = sio_server_new(ws, &o);
     if (io != NULL && sio_namespace_rule(io, any_name, &handlers) == 0)
         return io;
-    if (io != NULL ||
-        errno == 0) /* max_memory may be too small for it: no system call has failed */
+    if (io != NULL || errno == 0) /* max_memory may be too small: no system call has failed */
         errno = ENOMEM;
-    return NULL; /* the server still holds its endpoint: nothing can be freed before it */
+    return NULL; /* its endpoint is in the server: it can only be freed after the server */
 }

@@ -10,7 +10,8 @@ enum { RETRY_MS = 50 };
 
 static void flush_streams(void *arg);
 
-/* In a post, since the log's callback may call nothing else. Without memory the next line tries. */
+/* Called by ws_post(), since the log's callback may call nothing else. Without memory for the
+ * timer, the next line of the log tries again. */
 static void retry_later(void *arg)
 {
     struct minnow_streams *streams = arg;
@@ -19,14 +20,13 @@ static void retry_later(void *arg)
         streams->retrying = false;
 }
 
-/* Is it an error that may end without a new line, so that a timer should try again? EPIPE and EBADF
- * do not end. */
+/* Is the error temporary? For other errors, such as a closed pipe, there is no timer. */
 static bool is_for_now(int error)
 {
     return error == EAGAIN || error == ENOSPC || error == EDQUOT || error == EFBIG;
 }
 
-/* Write what is kept of both streams; what cannot be written now has another try. */
+/* Write the kept lines of both streams; if some cannot be written now, try again later. */
 static void flush_streams(void *arg)
 {
     struct minnow_streams *streams = arg;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * stdout and stderr of a server: what cannot be written now is tried again every 50 ms, by the
- * server's own timers, and with each line. */
+ * stdout and stderr of a server: lines that cannot be written now are tried again every 50 ms, by a
+ * timer of the server, and with each new line. */
 #ifndef MINNOW_STREAMS_H
 #define MINNOW_STREAMS_H
 
@@ -9,22 +9,23 @@
 #include "ws.h"
 
 struct minnow_streams {
-    struct ws_server *server; /* whose timers try again; NULL while there is none */
-    bool retrying;            /* a retry is posted, or its timer runs */
+    struct ws_server *server; /* for the timer; NULL: there is no server yet, or no more */
+    bool retrying;            /* a post or a timer will try again */
     struct minnow_log out;    /* stdout */
     struct minnow_log log;    /* stderr */
 };
 
 void minnow_streams_init(struct minnow_streams *streams);
 
-/* Write what can be written, and forget the rest. The server is gone by then. */
+/* Write what can be written, and drop the rest. The server must be freed before. */
 void minnow_streams_release(struct minnow_streams *streams);
 
-/* Write what is kept of both. May be called inside the log and the trace of the server. */
+/* Write the kept lines of both. May be called inside the log callback and the trace callback of the
+ * server. */
 void minnow_streams_flush(struct minnow_streams *streams);
 
-/* The line of `log` is complete. It is written now, or later, or dropped. May be called inside the
- * log and the trace, too. */
+/* End the line of `log`. It is written now or later, or dropped. May be called inside the server's
+ * log callback and trace callback. */
 void minnow_streams_end_line(struct minnow_streams *streams);
 
 #endif

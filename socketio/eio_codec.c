@@ -38,8 +38,8 @@ bool eio_payload_next(struct ws_str *rest, struct ws_str *packet)
     return true;
 }
 
-/* Keep the digits of either alphabet, in the standard one, up to the padding. Returns their
- * number. */
+/* Copy the base64 digits of either alphabet to `out`, in the standard alphabet, up to the padding.
+ * Returns how many. */
 static size_t keep_digits(char *out, struct ws_str text)
 {
     size_t n = 0;
@@ -55,15 +55,16 @@ static size_t keep_digits(char *out, struct ws_str text)
     return n;
 }
 
-/* The strict decoder takes whole groups only, and unused bits must be zero. Filling the last
- * group up with zero digits gives it both; the bytes that they add are cut off again. */
+/* ws_base64_decode() is strict: it wants whole groups of four digits, and unused bits that are
+ * zero. So the last group is filled up with zero digits, and the bytes that these add are cut
+ * off. */
 size_t eio_binary_decode(void *out, struct ws_str text)
 {
     char *digits = out;
     size_t n = keep_digits(digits, text);
     size_t missing;
 
-    if (n % 4 == 1) /* 6 bits make no byte */
+    if (n % 4 == 1) /* one digit has 6 bits, less than a byte */
         n--;
     missing = (4 - n % 4) % 4;
     memset(digits + n, 'A', missing);

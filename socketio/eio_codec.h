@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine.IO 4 packets and polling payloads, as text and back. It keeps nothing and does no I/O; of
- * the core it needs the base64 of ws.h alone.
+ * Engine.IO 4 packets and polling payloads: decode and encode. It keeps nothing and does no I/O; of
+ * the core it calls only the base64 of ws.h.
  *
  * A packet is a digit, its type, and data. On HTTP polling a message with binary data is 'b' and
  * base64 instead, and a payload is packets joined by the byte 0x1e. On a WebSocket binary data is a
- * binary message without any type; it does not come here. */
+ * binary message without a type, which does not pass here. */
 #ifndef SOCKETIO_EIO_CODEC_H
 #define SOCKETIO_EIO_CODEC_H
 
@@ -45,8 +45,7 @@ bool eio_payload_next(struct ws_str *rest, struct ws_str *packet);
 #define EIO_BINARY_ROOM(len) ((len) + 3)
 
 /* Decode base64 as the reference does: digits of either alphabet (RFC 4648 §4 and §5) up to the
- * first '=', which may be missing; whatever else is there is passed over. Returns the number of
- * bytes. */
+ * first '=', which may be missing; other characters are skipped. Returns the number of bytes. */
 size_t eio_binary_decode(void *out, struct ws_str text);
 
 /* The length of a message in its text form. The caller keeps len under SIZE_MAX / 2. */

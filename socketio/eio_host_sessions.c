@@ -3,7 +3,7 @@
  * Sessions by host; see eio_host_sessions.h. */
 #include "eio_host_sessions.h"
 
-/* The table knows a host by the bytes of its key. */
+/* The name of a host in the table: the bytes of its key. */
 static struct ws_str name_of(const uint64_t *key)
 {
     return (struct ws_str){(const char *)key, sizeof *key};

@@ -12,13 +12,13 @@
 #include "name_table.h"
 
 struct eio_host {
-    struct name_entry entry; /* first, as the table wants it */
+    struct name_entry entry; /* first member, so that an entry can be cast to its host */
     size_t count;            /* at least 1 */
     uint64_t key;            /* of ws_conn_host() */
 };
 
 struct eio_host_sessions {
-    struct name_table hosts; /* its account pays for all */
+    struct name_table hosts; /* the hosts count in its account */
 };
 
 /* Count one session more for host `key`. NULL when it has `max` already, or when memory is out. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Requests and answers of Engine.IO. The headers are those of the reference, whose clients and test
- * suites look at them. */
-#define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
+ * Requests and responses of Engine.IO. The headers are those of the reference: its clients and test
+ * suites check them. */
+#define _GNU_SOURCE 1 /* for memmem(), which -std=c11 hides */
 #include "eio_http.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@ enum {
     HEADERS_MAX = 12,
     MAX_AGE_SIZE = 16,
     MESSAGE_MAX = 256,                     /* bytes of an application's refusal */
-    ERROR_BODY_SIZE = 6 * MESSAGE_MAX + 64 /* with each of them as \u00xx */
+    ERROR_BODY_SIZE = 6 * MESSAGE_MAX + 64 /* each byte may become \u00xx */
 };
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -84,7 +84,8 @@ static enum eio_method read_method(const struct ws_request *req)
     return ws_str_is(method, "OPTIONS") ? EIO_OPTIONS : EIO_OTHER_METHOD;
 }
 
-/* Is the value `text`, once it is decoded? Compared by length: a NUL in it ends nothing. */
+/* Is the value `text`, once it is decoded? The lengths are compared, too: a NUL does not end the
+ * value. */
 static bool value_is(struct ws_str raw, const char *text)
 {
     char value[16];
@@ -152,9 +153,9 @@ static void add(struct headers *h, const char *name, struct ws_str value)
     h->list[h->count++] = (struct ws_header){ws_str(name), value};
 }
 
-/* The value of Access-Control-Allow-Origin: "*" where any origin may, else the request's own, as it
- * was written, since that is what a browser compares. Most often an item of the options says the
- * same, and lasts longer. */
+/* The value of Access-Control-Allow-Origin: "*" where any origin is allowed, else the request's own
+ * Origin unchanged, since browsers compare it as text. If an item of the options is the same text,
+ * that is used: it outlives the request. */
 static void allow_origin(struct eio_asker *a, const struct eio_options *o, struct ws_str origin)
 {
     const char *const *item = o->origins;
@@ -185,8 +186,9 @@ struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
     return a;
 }
 
-/* Few bytes: what is allowed is as long as an item of the options, or an origin with a host of 255
- * characters at most. They count all the same, for their number is the clients'. */
+/* The copy is short: an allowed origin is as long as an item of the options, or has a host of 255
+ * characters at most. It is counted all the same, since clients decide how many copies there
+ * are. */
 void eio_asker_keep(struct eio_asker *a, struct ws_account *account)
 {
     char *copy;
@@ -208,8 +210,8 @@ void eio_asker_release(struct eio_asker *a, struct ws_account *account)
     *a = (struct eio_asker){.conn = NULL};
 }
 
-/* What every answer says where CORS is on. An answer that depends on the Origin says so to caches,
- * also when this Origin gets no permission. */
+/* The CORS headers of every response, where CORS is on. A response that depends on the Origin has
+ * "Vary: Origin" for caches, also when this Origin is not allowed. */
 static void add_cors(struct headers *h, const struct eio_options *o, const struct eio_asker *to)
 {
     struct ws_str origin = {to->origin, to->origin_len};
@@ -234,8 +236,8 @@ static void add_common(struct headers *h, const struct eio_options *o, const str
     add_cors(h, o, to);
 }
 
-/* An answer with a header that is not legal (the application's own, or more than fits) must not
- * leave the client waiting. */
+/* If a header is not legal (one of the application, or too many bytes), the client gets 500: it
+ * must not wait in vain. */
 static int respond(const struct eio_asker *to, int status, const struct headers *h,
                    const struct ws_str *body, size_t pieces)
 {
@@ -309,7 +311,8 @@ static const char *error_message(enum eio_error error, const char *text)
     return "Bad request";
 }
 
-/* As many whole characters of `text`, which is UTF-8, as fit MESSAGE_MAX: in bytes. */
+/* How many bytes of `text`, which is UTF-8, are sent: as many whole characters as fit into
+ * MESSAGE_MAX. */
 static size_t message_len(const char *text)
 {
     size_t len = strnlen(text, MESSAGE_MAX + 1);
@@ -399,8 +402,8 @@ static struct ws_str first_member(struct ws_str list)
     return (struct ws_str){list.data + start, end - start};
 }
 
-/* The first subprotocol that is offered, in whichever of the fields, or NULL. One that is longer
- * than `size` is none. */
+/* The first subprotocol that is offered in any of the fields, or NULL. One longer than `size`
+ * counts as none. */
 static const char *first_subprotocol(const struct ws_request *req, char *out, size_t size)
 {
     static const char name[] = "Sec-WebSocket-Protocol";

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The HTTP side of Engine.IO: what a request asks for, and the answers with their headers, CORS
- * (the Fetch standard) and cookie included. Knows nothing of sessions; engineio.c decides. */
+ * The HTTP side of Engine.IO: parses the query of a request, writes the responses with their
+ * headers, CORS (the Fetch standard) and cookie included. It does not know sessions; engineio.c
+ * decides. */
 #ifndef SOCKETIO_EIO_HTTP_H
 #define SOCKETIO_EIO_HTTP_H
 
@@ -21,7 +22,7 @@ struct eio_request {
 
 void eio_request_read(struct eio_request *r, const struct ws_request *req);
 
-/* The codes of the reference, which clients get in the body of an error. */
+/* The error codes of the reference: clients get them in the body of an error response. */
 enum eio_error {
     EIO_OK = -1,
     EIO_UNKNOWN_TRANSPORT = 0,
@@ -32,13 +33,13 @@ enum eio_error {
     EIO_UNSUPPORTED_PROTOCOL = 5
 };
 
-/* Whose memory an asker's origin lies in. */
+/* Where eio_asker.origin is: in the options, in the request, or in a copy of its own. */
 enum eio_origin { EIO_ORIGIN_CONSTANT, EIO_ORIGIN_REQUEST, EIO_ORIGIN_OWN };
 
-/* The request that an answer is for, and what of it the headers depend on. Valid until the callback
- * with the request returns; an answer that is to leave later needs eio_asker_keep(). */
+/* The request that a response is for, with those parts of it on which the headers depend. Valid
+ * until the callback with the request returns; for a later response call eio_asker_keep(). */
 struct eio_asker {
-    struct ws_conn *conn; /* NULL: there is no request */
+    struct ws_conn *conn; /* NULL: no request */
     const char *origin;   /* for Access-Control-Allow-Origin, without a NUL; NULL: not allowed */
     uint16_t origin_len;
     uint8_t origin_in; /* enum eio_origin */
@@ -48,15 +49,15 @@ struct eio_asker {
 struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
                            const struct ws_request *req);
 
-/* Make it last until eio_asker_release(), which comes once it is answered or abandoned; `account`
- * pays. When memory is out the answer will have no Access-Control-Allow-Origin. Keeping twice is
- * keeping once. */
+/* Keep the asker valid until eio_asker_release(), which the caller calls when the request is
+ * answered or abandoned. A copy of the origin counts in `account`; without memory for it the
+ * response will have no Access-Control-Allow-Origin. Keeping twice is the same as once. */
 void eio_asker_keep(struct eio_asker *a, struct ws_account *account);
 void eio_asker_release(struct eio_asker *a, struct ws_account *account);
 
 enum eio_body { EIO_BODY_NONE, EIO_BODY_TEXT, EIO_BODY_HTML, EIO_BODY_JSON };
 
-/* Answer, with one header more when `extra` is not NULL. Returns as ws_respond(). */
+/* Send a response, with one more header if `extra` is not NULL. Returns as ws_respond(). */
 int eio_reply(const struct eio_options *o, const struct eio_asker *to, int status,
               enum eio_body type, const void *body, size_t len, const struct ws_header *extra);
 
@@ -64,7 +65,7 @@ int eio_reply(const struct eio_options *o, const struct eio_asker *to, int statu
 int eio_reply_pieces(const struct eio_options *o, const struct eio_asker *to, int status,
                      enum eio_body type, const struct ws_str *body, size_t pieces);
 
-/* {"code":1,"message":"..."}; `text` (or NULL) stands in for the message of EIO_FORBIDDEN. */
+/* {"code":1,"message":"..."}; `text`, if not NULL, replaces the message of EIO_FORBIDDEN. */
 int eio_reply_error(const struct eio_options *o, const struct eio_asker *to, enum eio_error error,
                     const char *text);
 
@@ -72,11 +73,12 @@ int eio_reply_error(const struct eio_options *o, const struct eio_asker *to, enu
 int eio_reply_preflight(const struct eio_options *o, const struct eio_asker *to,
                         const struct ws_request *req);
 
-/* Refuse a WebSocket's handshake: the bare message is the body. */
+/* Refuse a WebSocket's handshake. The body is the message of the error, without JSON. */
 int eio_refuse_upgrade(const struct eio_options *o, const struct eio_asker *to,
                        enum eio_error error, const char *text);
 
-/* Accept it, with the first subprotocol that is offered: a browser fails when none comes back. */
+/* Accept a WebSocket with the first subprotocol that it offers: a browser fails the connection if
+ * the server selects none of those it offered. */
 int eio_accept_upgrade(const struct eio_options *o, const struct eio_asker *to,
                        const struct ws_request *req);
 

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * What leaves a session: messages of the application, pings, and answers to the GET and the POST.
+ * Output of a session: messages of the application, pings, and the responses to its GET and POST.
  *
  *     eio_send(), eio_send_packet()      eio_output_ping()
  *          |               |                  |
  *     on a WebSocket   on polling         either way
  *          |               |
- *          |           the queue, a payload as it will be on the wire
+ *          |           the queue: a payload as it is sent
  *          |               |
- *          |               +--- to the GET that is held or comes next
- *          |               +--- to the WebSocket that takes over
+ *          |               +--- to the GET that is held, or the next one
+ *          |               +--- to the WebSocket, after an upgrade
  *          |
- *     ws_send(): the queue is the connection's own
+ *     ws_send(): the queue of the connection
  *
- * The queue waits until the callback returns, so that all that was sent in it leaves together. */
+ * The queue is sent when the callback has returned, so that all messages of one callback leave
+ * together. */
 #include "eio_output.h"
 
 #include <assert.h>
@@ -22,8 +23,8 @@
 #include "eio_packet.h"
 
 enum {
-    SMALL_MESSAGE = 1024, /* encoded on the stack */
-    PIECES = 33           /* of a payload, listed on the stack */
+    SMALL_MESSAGE = 1024, /* bytes up to which a message is encoded on the stack */
+    PIECES = 33           /* of a payload, up to which they are listed on the stack */
 };
 
 void eio_output_drop(struct eio_session *s)
@@ -35,7 +36,7 @@ void eio_output_drop(struct eio_session *s)
 
 /* --- the requests that are held --------------------------------------------------------------- */
 
-/* Afterwards it is not held any more. */
+/* Answer a held request; it is not held any more then. */
 static int answer_pieces(struct eio_session *s, struct eio_asker *held, int status,
                          enum eio_body type, const struct ws_str *pieces, size_t count)
 {
@@ -96,7 +97,7 @@ void eio_output_end_post(struct eio_session *s)
 
 /* --- out of the queue ------------------------------------------------------------------------- */
 
-/* The pieces are sent from where they lie. */
+/* Answer the GET with the queue. The pieces are not copied into one buffer first. */
 static int queue_to_get(struct eio_session *s)
 {
     struct ws_str few[PIECES];
@@ -136,8 +137,8 @@ static int packet_to_websocket(struct eio_session *s, struct ws_str packet)
     return ws_send(s->ws, WS_OP_TEXT, packet.data, packet.len);
 }
 
-/* What the queue has of its own between shared packets: the separators of these stand in front and
- * behind. */
+/* Send packets of the queue's own bytes between two shared packets. The separators next to shared
+ * packets are among these bytes, so that empty packets appear, which are skipped. */
 static int own_to_websocket(struct eio_session *s, struct ws_str rest)
 {
     struct ws_str packet;
@@ -148,7 +149,7 @@ static int own_to_websocket(struct eio_session *s, struct ws_str rest)
     return result;
 }
 
-/* Returns as ws_send() did for the last one. */
+/* Returns the result of the last ws_send(). */
 static int queue_to_websocket(struct eio_session *s)
 {
     struct eio_cursor cursor = {0};
@@ -195,7 +196,7 @@ bool eio_writable(const struct eio_session *s)
     return s->get.conn != NULL && s->queue.len == 0;
 }
 
-/* What was sent in earlier turns, so that the client has had time to fetch it. */
+/* Unsent bytes from earlier turns: the client has had time to fetch them. */
 static size_t backlog(struct eio_session *s)
 {
     uint64_t turn = ws_server_turn(s->server->ws);
@@ -213,8 +214,8 @@ static bool is_within(size_t max, size_t queued, size_t len)
     return queued == 0 || (queued <= max && len <= max - queued);
 }
 
-/* What was sent in this turn does not count against the client, up to WS_BURST_MAX: nothing leaves
- * before the turn ends. */
+/* Bytes that were sent in this turn do not count against max_output, up to WS_BURST_MAX: they
+ * cannot leave before the turn ends. */
 static bool fits_output(struct eio_session *s, size_t len)
 {
     size_t max = s->server->options.max_output;
@@ -224,7 +225,7 @@ static bool fits_output(struct eio_session *s, size_t len)
            (s->on_websocket || is_within(burst, s->queue.len, len));
 }
 
-/* May a message of `len` bytes be sent now? Returns 0, EIO_DROPPED or what is against it. */
+/* May a message of `len` bytes be sent now? Returns 0, EIO_DROPPED or an error. */
 static int admit(struct eio_session *s, size_t len, unsigned flags)
 {
     if (s->ended)
@@ -237,7 +238,7 @@ static int admit(struct eio_session *s, size_t len, unsigned flags)
     return WS_ERR_FULL;
 }
 
-/* The result of a send on either transport: WS_QUEUED owes an on_drain. */
+/* The result of a send on either transport. After WS_QUEUED an on_drain is owed. */
 static int sent(struct eio_session *s, int result)
 {
     if (result == WS_QUEUED)
@@ -245,7 +246,8 @@ static int sent(struct eio_session *s, int result)
     return result;
 }
 
-/* The result of queueing a message. Without memory a message is missing behind what is queued. */
+/* The result of queueing a message. If there was no memory, this message is missing in the output,
+ * so the session is marked as `overflowed`. */
 static int queued(struct eio_session *s, bool done)
 {
     s->overflowed = s->overflowed || !done;
@@ -256,7 +258,7 @@ static int queued(struct eio_session *s, bool done)
     return sent(s, s->queue.len <= s->server->options.high_water ? WS_SENT : WS_QUEUED);
 }
 
-/* The text form of a message, as a text message. */
+/* Send the text form of a message on a WebSocket. */
 static int send_as_text(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len)
 {
     size_t size = eio_message_size(opcode, len);
@@ -299,7 +301,7 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
     return sent(s, send_as_text(s, opcode, data, len));
 }
 
-/* Without memory for it no ping leaves, so no pong comes, and the session ends. */
+/* If there is no memory for the ping, no pong comes, and the session ends by the ping timeout. */
 void eio_output_ping(struct eio_session *s)
 {
     char *place;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Messages for many sessions; see eio_packet.h. Their memory counts in the account of the server,
- * so that no session's share bounds it. */
+ * so that it is not limited by the share of one session. */
 #include "eio_packet.h"
 
 #include <string.h>

@@ -6,9 +6,9 @@
  *       |         ^              |  ^
  *       +-> waiting              +--+ the rest of them in the next turn
  *
- * It waits, that is, its body is not read, while more than high_water bytes are queued: its packets
- * would cause more. It waits for WAIT_MS at most, since a client with one connection at a time
- * polls only when its POST is answered. For the same reason "ok" never waits for a poll. */
+ * While more than high_water bytes are queued, its body is not read: its packets would cause more
+ * output. This lasts at most WAIT_MS, since a client with one connection at a time polls only after
+ * its POST is answered. For the same reason "ok" is sent without waiting for a poll. */
 #include "eio_post.h"
 
 #include <string.h>
@@ -48,8 +48,8 @@ static bool post_timer_set(struct eio_session *s, unsigned ms)
 
 /* --- from the head to the body ---------------------------------------------------------------- */
 
-/* Protocol 3 sent binary payloads with this type. Only this spelling is refused, as by the
- * reference: there are clients that send text with another one. */
+/* Protocol 3 sent binary payloads with this type. Only this spelling is refused, as in the
+ * reference: some clients send text with another spelling. */
 static bool is_octet_stream(struct ws_str type)
 {
     return ws_str_is(type, "application/octet-stream");
@@ -63,7 +63,8 @@ static void wait_for_poll(struct eio_session *s)
     ws_pause(s->post.conn);
 }
 
-/* A second POST would overtake the first. */
+/* A second POST at the same time ends the session: its packets could be handled before those of the
+ * first. */
 void eio_post_admit(struct eio_session *s, const struct eio_asker *to, const struct ws_request *req)
 {
     if (s->post.conn != NULL || s->rest != NULL ||
@@ -79,7 +80,7 @@ void eio_post_admit(struct eio_session *s, const struct eio_asker *to, const str
 
 /* --- its packets ------------------------------------------------------------------------------ */
 
-/* True: some are left, and the share of the turn is used up. */
+/* Handle packets. Returns true if some are left because the share of the turn is used up. */
 static bool packets(struct eio_session *s, struct ws_str *payload)
 {
     struct eio_server *e = s->server;
@@ -111,9 +112,9 @@ static bool put_off(struct eio_session *s, struct ws_str payload)
     return true;
 }
 
-/* The packets are done, or the session has ended, and then its reason decides what the answer is.
- * There is no request to answer when the client has left it, which ends the session, or has moved
- * to a WebSocket. */
+/* All packets are handled, or the session has ended; then its reason decides the response. If there
+ * is no request to answer, the client has either abandoned it, which ends the session, or moved to
+ * a WebSocket. */
 static void done(struct eio_session *s)
 {
     if (s->post.conn == NULL && s->ws != NULL)
@@ -126,7 +127,8 @@ static void done(struct eio_session *s)
         eio_output_answer_post(s);
 }
 
-/* While `working` is set, what ends the session neither answers the POST nor frees `rest`. */
+/* While `working` is set, the end of the session does not answer the POST and does not free
+ * `rest`. */
 static void work(struct eio_session *s, struct ws_str payload)
 {
     bool more;
@@ -144,14 +146,14 @@ static void work(struct eio_session *s, struct ws_str payload)
 
 void eio_post_come(struct eio_session *s, struct ws_str payload)
 {
-    eio_output_resume_post(s); /* a pause ends when the client closes */
+    eio_output_resume_post(s); /* the pause may be over because the client has closed */
     s->uploading = false;
     work(s, payload);
 }
 
 /* --- its end ---------------------------------------------------------------------------------- */
 
-/* Packets that have come are still handed over. */
+/* Packets that have arrived are still handled. */
 bool eio_post_left(struct eio_session *s)
 {
     eio_asker_release(&s->post, s->account);

@@ -6,14 +6,14 @@
 
 #include "eio_server.h"
 
-/* The head of a POST has come: it is under way from now on, or answered with 400. */
+/* The head of a POST has come: accept it, or answer 400 and end the session. */
 void eio_post_admit(struct eio_session *s, const struct eio_asker *to,
                     const struct ws_request *req);
 
 /* The body of the POST that was admitted has come. */
 void eio_post_come(struct eio_session *s, struct ws_str payload);
 
-/* The client has left it. True: no packet of it is still to be handed over. */
+/* The client has abandoned the POST. True: none of its packets is still to be handled. */
 bool eio_post_left(struct eio_session *s);
 
 #endif

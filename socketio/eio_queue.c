@@ -9,7 +9,7 @@
 
 enum {
     QUEUE_MIN = 256, /* first allocation of its own bytes */
-    SHARES_MIN = 4,  /* the same of the list of shares */
+    SHARES_MIN = 4,  /* first allocation of the list of shares */
     SHARED_MIN = 256 /* bytes from which a reference is cheaper than a copy */
 };
 
@@ -44,8 +44,8 @@ static bool own_resize(struct eio_queue *q, struct ws_account *account, size_t c
     return true;
 }
 
-/* Make room for `size` more bytes of its own: by doubling, or where that is not to be had, for no
- * more than these. */
+/* Make room for `size` more of the queue's own bytes: double the capacity, or, without memory for
+ * that, add only as much as is needed. */
 static bool own_reserve(struct eio_queue *q, struct ws_account *account, size_t size)
 {
     size_t need = q->own_len + size;
@@ -74,7 +74,7 @@ static bool shares_reserve(struct eio_queue *q, struct ws_account *account)
 
 /* --- adding ----------------------------------------------------------------------------------- */
 
-/* There is room. */
+/* The caller has reserved the room. */
 static char *own_add(struct eio_queue *q, size_t size)
 {
     char *place = q->own + q->own_len;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The list of sessions, and what is known of a server; see eio_server.h. */
+ * The list of sessions, and questions about the server; see eio_server.h. */
 #include "eio_server.h"
 
 /* 15 random bytes are 20 digits of base64url without padding. RFC 4648 §5 */
@@ -50,7 +50,7 @@ void eio_server_remove(struct eio_session *s)
     e->session_count--;
 }
 
-/* When no memory is left for the post, the next callback of any session settles this one too. */
+/* Without memory for the post, the session is settled by the next callback of any session. */
 void eio_server_mark(struct eio_session *s)
 {
     struct eio_server *e = s->server;

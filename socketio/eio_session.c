@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a session: heartbeat, input, the move from polling to a WebSocket, and the end, which
- * may come at any moment. eio_output.c sends. */
+ * A session: heartbeat, input, the upgrade from polling to a WebSocket, and the end, which may come
+ * in any state. eio_output.c sends. */
 #include "eio_session.h"
 
 #include <assert.h>
@@ -16,7 +16,7 @@ enum { LINGER_MS = 30000 /* for a client to fetch what is queued after eio_close
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-/* Count the forms that messages to this session have, see eio_packet_encode(). */
+/* Count which form of a message this session gets, frame or text; see eio_packet_encode(). */
 static void count_form(const struct eio_session *s, bool in)
 {
     struct eio_server *e = s->server;
@@ -71,8 +71,8 @@ void eio_session_drop_post(struct eio_session *s)
     s->rest = NULL;
 }
 
-/* End all that carries the session: a GET that is held gets `payload`. Requests do not find it any
- * more. */
+/* End all connections and requests of the session; a held GET is answered with `payload`. Later
+ * requests do not find the session. */
 static void detach(struct eio_session *s, const char *payload)
 {
     eio_output_answer_get(s, payload);
@@ -100,8 +100,8 @@ void eio_session_end(struct eio_session *s, enum eio_reason reason)
     end_with(s, reason, EIO_CLOSE_PACKET);
 }
 
-/* Wait until the client has fetched what is queued; the poll after that gets a close packet. A
- * client that moves to a WebSocket does not poll meanwhile, and gets it there. */
+/* Wait until the client has fetched the queue; the poll after that gets a close packet. A client
+ * that upgrades does not poll meanwhile; it gets both on the WebSocket. */
 static void linger(struct eio_session *s)
 {
     stop_timer(&s->connect_timer);
@@ -115,7 +115,7 @@ static void linger(struct eio_session *s)
     eio_server_mark(s);
 }
 
-/* A client that let its queue fill up is not waited for: that memory is needed. */
+/* A client whose queue has overflowed is not waited for: the memory of the queue is needed. */
 void eio_close(struct eio_session *s)
 {
     bool at_once = s->ws != NULL || s->get.conn != NULL;
@@ -167,9 +167,9 @@ static int flush(struct eio_session *s)
     return result;
 }
 
-/* The end of a callback for a session on polling: what has gathered leaves, and if the client has
- * read enough of it, its POST is read. A client that moves to a WebSocket reads no more, and goes
- * on when nothing is held. */
+/* After a callback, for a session on polling: answer the held GET with the queue, and read the body
+ * of a paused POST if the client has fetched enough. A client that upgrades does not fetch more: it
+ * finishes the upgrade only when no request is held. */
 static void settle_polling(struct eio_session *s)
 {
     size_t low_water = s->server->options.high_water / 2;
@@ -184,7 +184,7 @@ static void settle_polling(struct eio_session *s)
         eio_output_drained(s);
 }
 
-/* A callback in here may mark it again, and then it is not freed yet. */
+/* A callback that is called here may mark the session again; then it is not freed yet. */
 static void settle(struct eio_session *s)
 {
     assert(s->server->marked.depth == 1);
@@ -235,10 +235,10 @@ static void heartbeat_fired(void *arg)
 
     eio_enter(e);
     if (s->ended)
-        detach(s, EIO_CLOSE_PACKET); /* the client has not fetched what was queued */
+        detach(s, EIO_CLOSE_PACKET); /* the client has not fetched the queue in time */
     else if (s->pinged && s->rest == NULL)
         eio_session_end(s, EIO_PING_TIMEOUT);
-    else if (s->pinged) /* the pong may be among those packets */
+    else if (s->pinged) /* the pong may be among the packets of `rest` */
         ws_timer_set(s->heartbeat, s->server->options.ping_timeout_ms);
     else
         ping(s);
@@ -251,8 +251,8 @@ static void pong(struct eio_session *s)
     ws_timer_set(s->heartbeat, s->server->options.ping_interval_ms);
 }
 
-/* Something other than the pong has come. The pong may wait behind a large upload, so it gets its
- * whole time again, once. */
+/* Another packet has come instead of the pong. The pong may wait behind a large upload, so the ping
+ * timeout starts again, but only once. */
 static void extend_pong_time(struct eio_session *s)
 {
     if (!s->pinged || s->extended)
@@ -282,8 +282,8 @@ static void deliver_base64(struct eio_session *s, struct ws_str text)
     ws_account_give(s->account, data, size);
 }
 
-/* Text that is not UTF-8 must not reach the application: if that sends it on, the WebSockets of
- * others fail. */
+/* Text that is not UTF-8 is not passed to the application: if the application sent it to other
+ * clients, their WebSocket connections would fail. */
 static void message(struct eio_session *s, const struct eio_decoded *p, bool checked)
 {
     if (p->binary)
@@ -311,7 +311,8 @@ void eio_session_packet(struct eio_session *s, struct ws_str packet, bool checke
         message(s, &p, checked);
         break;
     case EIO_TYPE_CLOSE:
-        end_with(s, EIO_TRANSPORT_CLOSE, EIO_NOOP_PACKET); /* the client knows that it is over */
+        end_with(s, EIO_TRANSPORT_CLOSE,
+                 EIO_NOOP_PACKET); /* the client itself has closed: it needs no close packet */
         break;
     case EIO_TYPE_PING: /* in protocol 4 only the server sends it */
         eio_session_end(s, EIO_TRANSPORT_ERROR);
@@ -341,7 +342,7 @@ void eio_session_hold(struct eio_session *s, struct eio_asker *place, const stru
     eio_server_mark(s);
 }
 
-/* What is queued is the answer, when this is settled. */
+/* The response is what is queued; it is sent when the session is settled. */
 void eio_session_poll(struct eio_session *s, const struct eio_asker *to)
 {
     if (s->get.conn != NULL) {
@@ -379,8 +380,8 @@ static void upgrade_timeout(void *arg)
     eio_leave(e);
 }
 
-/* Clients that ask for base64 on polling do not mean the WebSocket: its own request says what it
- * takes. */
+/* A client that asks for base64 on polling does not ask for it on the WebSocket: the query of the
+ * WebSocket's own request counts. */
 bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct eio_request *r)
 {
     assert(s->probe == NULL && !s->on_websocket && !s->ended);
@@ -392,9 +393,9 @@ bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct ei
     return true;
 }
 
-/* The client has finished polling and sends on the WebSocket alone; so does the server from here
- * on. A pong that is awaited may have been on its way by POST, so it gets its whole time again (the
- * reference sets no limit then). */
+/* The client has finished polling: from now on both sides send on the WebSocket only. A pong that
+ * is due may have been sent by POST and be late, so the ping timeout starts again (the reference
+ * has no limit here). */
 static void take_over(struct eio_session *s)
 {
     int result;
@@ -409,10 +410,10 @@ static void take_over(struct eio_session *s)
     eio_output_answer_get(s, EIO_CLOSE_PACKET);
     eio_output_end_post(s);
     if (s->rest != NULL)
-        ws_pause(s->ws); /* its messages come after the packets of `rest` */
+        ws_pause(s->ws); /* its messages must be handled after the packets of `rest` */
     result = flush(s);
     if (s->ended) {
-        detach(s, EIO_CLOSE_PACKET); /* it was lingering, and this was what was queued */
+        detach(s, EIO_CLOSE_PACKET); /* it was lingering, and its queue has just been sent */
         return;
     }
     if (s->pinged)
@@ -425,7 +426,7 @@ static void probe_answer(struct eio_session *s)
 {
     ws_send(s->probe, WS_OP_TEXT, "3probe", 6);
     s->upgrading = true;
-    eio_server_mark(s); /* for the requests that are held */
+    eio_server_mark(s); /* settling answers the requests that are held */
 }
 
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet)
@@ -456,8 +457,9 @@ static struct eio_session *session_alloc(struct eio_server *e, const struct ws_c
     return s;
 }
 
-/* A host may have a third of the sessions that are left, so a quarter of all, and the next one a
- * quarter of the rest: even when many hosts take all that they may, a new one still gets some. */
+/* A host may have a third of the sessions that are still free, so a quarter of all; the next host
+ * gets a quarter of the rest. So even when many hosts take all that they may, a new one still gets
+ * some. */
 static bool count_in(struct eio_session *s, const struct ws_conn *c)
 {
     struct eio_server *e = s->server;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a session. engineio.c and eio_post.c call it with what comes in; it calls
- * eio_output.h with what goes out. What a session is, and what states it has, is in
- * eio_server.h. */
+ * A session: heartbeat, input, upgrade, the end. engineio.c and eio_post.c pass it what the client
+ * sends; it sends with eio_output.h. The states of a session are described in eio_server.h. */
 #ifndef SOCKETIO_EIO_SESSION_H
 #define SOCKETIO_EIO_SESSION_H
 
@@ -23,8 +22,8 @@
 void eio_enter(struct eio_server *e);
 void eio_leave(struct eio_server *e);
 
-/* A session of the peer of `c` with a new id, whose first ping is on its way. NULL: no room for
- * it. */
+/* Make a session with a new id for the peer of `c`, and start its heartbeat. NULL: a limit is
+ * reached, or out of memory. */
 struct eio_session *eio_session_new(struct eio_server *e, const struct eio_request *r,
                                     const struct ws_conn *c);
 
@@ -35,31 +34,32 @@ size_t eio_session_open_packet(const struct eio_session *s, char out[EIO_OPEN_PA
 /* The open packet has been sent: tell the application. */
 void eio_session_opened(struct eio_session *s, const struct eio_handshake *h);
 
-/* End it now: requests that are held are answered, what is queued is dropped. */
+/* End the session now: held requests are answered, queued messages are dropped. */
 void eio_session_end(struct eio_session *s, enum eio_reason reason);
 
 void eio_session_report(struct eio_session *s); /* on_close, when it is owed */
 void eio_session_free(struct eio_session *s);
 
-/* A packet has come. `checked`: its text is known to be UTF-8. */
+/* Handle a packet. `checked`: its text is known to be UTF-8. */
 void eio_session_packet(struct eio_session *s, struct ws_str packet, bool checked);
 void eio_session_binary(struct eio_session *s, const void *data, size_t len);
 
-/* A GET of this session has come. It is answered now or held. */
+/* Answer a GET of this session, now or later. */
 void eio_session_poll(struct eio_session *s, const struct eio_asker *to);
 
-/* Keep `to` in `place`, `get` or `post` of the session, for an answer later. */
+/* Keep the request `to` for a later response. `place` is `get` or `post` of the session. */
 void eio_session_hold(struct eio_session *s, struct eio_asker *place, const struct eio_asker *to);
 
-/* Give up what is left of the POST: its packets and its timer. While a packet of it is handed over
- * this does nothing, and eio_post.c, which hands it over, calls it again afterwards. */
+/* Drop the rest of the POST: its packets and its timer. Does nothing while a packet of it is being
+ * handled; the function that handles it drops the rest afterwards. */
 void eio_session_drop_post(struct eio_session *s);
 
-/* A WebSocket carries the session from the start. */
+/* A session that starts on a WebSocket: `c` is its connection. */
 void eio_session_carry(struct eio_session *s, struct ws_conn *c);
 
-/* The three steps of a WebSocket that is to take over from polling: it has connected (false when
- * out of memory); a message of it has come; it has closed, or must not take over. */
+/* An upgrade to a WebSocket: eio_session_probe() when its request has come (false when out of
+ * memory), eio_session_probed() for each message on it, eio_session_unprobe() when it has closed or
+ * must not be used. */
 bool eio_session_probe(struct eio_session *s, struct ws_conn *c, const struct eio_request *r);
 void eio_session_probed(struct eio_session *s, enum ws_opcode opcode, struct ws_str packet);
 void eio_session_unprobe(struct eio_session *s);

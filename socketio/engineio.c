@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine.IO 4: requests and WebSockets come in from ws.h, are checked in the order of the
- * reference, and go to a session that is found by its id or made. */
+ * Engine.IO 4: takes requests and WebSockets from ws.h, checks them in the order of the reference,
+ * and passes them to their session, which is found by its id or made. */
 #include "engineio.h"
 
 #include <stdio.h>
@@ -26,14 +26,14 @@ static void settle_posted(void *arg)
 
 /* --- checks ----------------------------------------------------------------------------------- */
 
-/* A request and what the checks say about it, while the callback runs that it came with. */
+/* A request and the result of the checks, while its callback runs. */
 struct received {
     const struct ws_request *req;
     struct eio_request query; /* what it asks for */
-    struct eio_asker to;      /* who gets the answer */
+    struct eio_asker to;      /* the request to answer */
     bool upgrade;             /* it asks for a WebSocket */
     enum eio_error error;
-    const char *text;               /* from an application that refuses it; NULL: there is none */
+    const char *text;               /* of the application that refuses it; NULL: none */
     struct eio_session *session;    /* that it names; NULL: it wants a new one */
     struct eio_handshake handshake; /* of a new one */
     char address[WS_ADDRESS_SIZE];  /* that `handshake` refers to */
@@ -57,8 +57,7 @@ static enum eio_error check_sid(struct received *r, const struct eio_server *e)
     return EIO_OK;
 }
 
-/* A request that wants a new session. The address costs a system call that polls and posts do not
- * need. */
+/* A request for a new session. Only here the address is asked for, which costs a system call. */
 static enum eio_error check_new(struct received *r, struct eio_server *e)
 {
     if (r->query.method != EIO_GET)
@@ -73,7 +72,7 @@ static enum eio_error check_new(struct received *r, struct eio_server *e)
     return r->query.protocol_4 ? EIO_OK : EIO_UNSUPPORTED_PROTOCOL;
 }
 
-/* In the order of the reference: the first that fails is the answer. */
+/* The checks are in the order of the reference: the first that fails decides the error. */
 static enum eio_error check(struct received *r, struct eio_server *e)
 {
     if ((r->query.transport & e->options.transports) == 0)
@@ -95,7 +94,7 @@ static void receive(struct received *r, struct eio_server *e, struct ws_conn *c,
 
 /* --- polling ---------------------------------------------------------------------------------- */
 
-/* The open packet alone is the answer, with the cookie if there is one. */
+/* The response is the open packet alone, with the cookie if there is one. */
 static int open_reply(const struct eio_session *s, const struct eio_asker *to)
 {
     const struct eio_options *o = &s->server->options;
@@ -140,8 +139,8 @@ static void get_received(struct eio_server *e, struct ws_conn *c, const struct w
         polling_handshake(e, &r);
 }
 
-/* A GET waits for on_request. All others are answered when their head has come, so that their body
- * is not read, except a POST that is admitted. */
+/* A GET is handled in on_request. A POST that is accepted has its body read first; all other
+ * requests are answered now, so that their body is not read. */
 static void head_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
 {
     struct received r;
@@ -169,7 +168,7 @@ static void on_head(struct ws_conn *c, const struct ws_request *req)
     eio_leave(e);
 }
 
-/* A GET, or a POST that was admitted. */
+/* A GET, or a POST that was accepted by eio_post_admit(). */
 static void on_request(struct ws_conn *c, const struct ws_request *req)
 {
     struct eio_server *e = ws_user(c);
@@ -183,7 +182,7 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
     eio_leave(e);
 }
 
-/* The body of a POST cannot be taken. Its packets are lost, so the session ends. */
+/* The server refuses the body of a POST. Its packets are lost, so the session ends. */
 static void on_refuse(struct ws_conn *c, const struct ws_request *req, int status)
 {
     struct eio_server *e = ws_user(c);
@@ -200,7 +199,7 @@ static void on_refuse(struct ws_conn *c, const struct ws_request *req, int statu
     eio_leave(e);
 }
 
-/* Packets of a POST that have come are handed over before the session ends. */
+/* Packets of a POST that have arrived are handled before the session ends. */
 static void abandoned(struct eio_session *s, const struct ws_conn *c)
 {
     if (s->get.conn == c)
@@ -210,7 +209,7 @@ static void abandoned(struct eio_session *s, const struct ws_conn *c)
     eio_session_end(s, EIO_TRANSPORT_ERROR);
 }
 
-/* The client left a request that was held, or a body that it had begun. */
+/* The client has abandoned a request that was held, or a body that it had begun to send. */
 static void on_abort(struct ws_conn *c)
 {
     struct eio_server *e = ws_user(c);
@@ -225,8 +224,8 @@ static void on_abort(struct ws_conn *c)
 
 /* --- WebSocket -------------------------------------------------------------------------------- */
 
-/* The request asks for a session that another WebSocket carries or is about to. It is let in and
- * sent away: clients of the reference and its test suite fail on a plain refusal. */
+/* The request asks for a session that already has a WebSocket, or one that is upgrading. It is
+ * accepted and then closed: clients of the reference and its test suite fail on an HTTP error. */
 static bool is_taken(const struct received *r)
 {
     const struct eio_session *s = r->session;
@@ -284,7 +283,7 @@ static void on_upgrade(struct ws_conn *c, const struct ws_request *req)
     eio_leave(e);
 }
 
-/* The open packet comes first, and what the application sends behind it. */
+/* Send the open packet first, so that messages of the application come after it. */
 static void websocket_opened(struct eio_session *s, const struct ws_request *req)
 {
     char address[WS_ADDRESS_SIZE];
@@ -318,7 +317,7 @@ static void on_message(struct ws_conn *c, enum ws_opcode opcode, const void *dat
 
     eio_enter(e);
     if (s == NULL)
-        ws_close(c, WS_CLOSE_NONE, NULL); /* there was no memory for the Close before */
+        ws_close(c, WS_CLOSE_NONE, NULL); /* an earlier Close had no memory */
     else if (c == s->probe)
         eio_session_probed(s, opcode, packet);
     else if (opcode == WS_OP_BINARY)
@@ -339,7 +338,8 @@ static void on_drain(struct ws_conn *c)
     eio_leave(e);
 }
 
-/* With these codes we have failed the connection, since the client broke a rule or a limit. */
+/* These codes are sent when the server fails the connection, since the client broke a rule or a
+ * limit. */
 static enum eio_reason reason_of(unsigned code)
 {
     switch (code) {
@@ -428,7 +428,7 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     fill_in_defaults(&e->options, ws);
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
-    h.local_files = e->options.origins == NULL; /* the reference lets all in */
+    h.local_files = e->options.origins == NULL; /* the reference checks no Origin */
     e->account = ws_account_new(ws, NULL);
     if (e->account != NULL && ws_random(key, sizeof key) == 0 &&
         ws_server_handle(ws, prefix, &h) == 0) {
@@ -448,8 +448,8 @@ void eio_server_close(struct eio_server *e)
         eio_session_end(s, EIO_SHUTTING_DOWN);
 }
 
-/* ws_server_free() has reported the end of all connections and freed the timers. Only memory is
- * left. */
+/* ws_server_free() has called on_close for all connections and freed the timers. Only memory is
+ * left to free. */
 void eio_server_free(struct eio_server *e)
 {
     if (e == NULL)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engine.IO, protocol 4, on ws.h: sessions that outlive connections. A session begins on HTTP long
- * polling or on a WebSocket, may move from the first to the second, and carries messages, text or
- * binary, in order and without loss, until either side ends it or the heartbeat fails.
- * Socket.IO (sio.h) is built on this; it can be used alone as well:
+ * Engine.IO, protocol 4, on ws.h: sessions, each of which may use several connections. A session
+ * begins on HTTP long polling or on a WebSocket, and may upgrade from the first to the second. It
+ * carries messages, text or binary, in order and without loss, until either side ends it or the
+ * heartbeat fails. Socket.IO (sio.h) is built on it. It can also be used alone:
  *
  *     static void echo(struct eio_session *s, enum ws_opcode op, const void *data, size_t len)
  *     {
@@ -42,38 +42,39 @@ struct eio_packet;
 /* For eio_options.transports. */
 enum eio_transport { EIO_POLLING = 1, EIO_WEBSOCKET = 2 };
 
-/* All zero is the reference's defaults. Borrowed until eio_server_new() returns, but for the lists
- * and strings, which must live as long as the server. */
+/* All zero means the defaults of the reference. Borrowed until eio_server_new() returns, except the
+ * lists and strings, which must live as long as the server. */
 struct eio_options {
     unsigned ping_interval_ms;   /* from the open packet, or a pong, to the next ping; 0: 25 s */
     unsigned ping_timeout_ms;    /* for the pong to come; 0: 20 s */
     unsigned upgrade_timeout_ms; /* for a WebSocket to take over from polling; 0: 10 s */
     unsigned connect_timeout_ms; /* for the application to call eio_keep(); 0: no such limit */
     size_t max_payload;          /* bytes of one request body and of one message; 0: 1,000,000 */
-    size_t max_output;           /* unsent bytes of one session, as ws_options.max_queue, which they
-                                    are on a WebSocket too; see ws_send() about what is sent from
+    size_t max_output;           /* unsent bytes of one session, as ws_options.max_queue, which also
+                                    holds on a WebSocket; see ws_send() about what is sent from
                                     one callback; 0: max_queue of the ws_server */
     size_t high_water;           /* unsent bytes on polling above which sends return WS_QUEUED, and
-                                    POSTs are answered only when the client has read some; 0: 64
-                                    KiB. On a WebSocket that of ws_options does the same */
+                                    the body of a POST is not read until the client has fetched
+                                    half of it, for a second at most; 0: 64 KiB. On a WebSocket
+                                    ws_options.high_water counts */
     size_t max_sessions;         /* on polling and WebSocket together; 0: twice the connections that
                                     the ws_server allows. Over it a handshake gets 503 */
-    /* Sessions of one IPv4 address or IPv6 /64; 0: a third of as many as max_sessions leaves to
-     * all. Over it a handshake gets 503. Behind a proxy all clients have its address. */
+    /* Sessions of one IPv4 address or IPv6 /64; 0: a third of those that are free under
+     * max_sessions. Over it a handshake gets 503. Behind a proxy all clients have its address. */
     size_t max_sessions_per_host;
     unsigned transports; /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
     bool no_upgrade;     /* sessions stay on the transport that they began with */
 
-    /* CORS, and with it the browser origins that may open a WebSocket. NULL: no CORS headers, and
-     * for WebSockets the ws_server's own origins hold, with "file://", which clients on small
-     * devices send (see ws_handlers.local_files). A request from another origin is served, but its
-     * page gets no permission to read the answer. */
+    /* CORS, and the browser origins that may open a WebSocket. NULL: no CORS headers; for
+     * WebSockets the origins of the ws_server hold, and "file://", which clients on small devices
+     * send (see ws_handlers.local_files). A request from another origin is served, but its page may
+     * not read the response. */
     const char *const *origins;       /* as in ws_options, "https://example.org" or "*" for any */
     const char *cors_methods;         /* NULL: "GET,HEAD,PUT,PATCH,POST,DELETE" */
     const char *cors_headers;         /* that a page may send; NULL: those that it asks for */
-    const char *cors_exposed_headers; /* that a page may read; NULL: none more */
+    const char *cors_exposed_headers; /* that a page may read; NULL: no others */
     bool cors_credentials;            /* pages may send cookies */
-    unsigned cors_max_age_s;          /* of a preflight's answer; 0: left to the browser */
+    unsigned cors_max_age_s;          /* of the response to a preflight; 0: left to the browser */
 
     /* Set-Cookie with the session id, in the answer to a handshake on polling. */
     const char *cookie;            /* its name; NULL: none */
@@ -88,8 +89,7 @@ struct eio_handshake {
     const char *address;              /* of the peer, as ws_conn_address() writes it */
 };
 
-/* Why a session ended. The texts are those of the reference, which applications show and
- * compare. */
+/* Why a session ended. The texts are those of the reference: applications show and compare them. */
 enum eio_reason {
     EIO_TRANSPORT_CLOSE,     /* the client closed, or its connection was cut */
     EIO_TRANSPORT_ERROR,     /* it broke the rules of the transport */
@@ -101,14 +101,14 @@ enum eio_reason {
 };
 const char *eio_reason_text(enum eio_reason reason); /* "transport close" and so on */
 
-/* What happens in sessions. Each may be NULL. */
+/* Callbacks. Each may be NULL. */
 struct eio_handlers {
-    /* May this client have a session? NULL lets it in; a text (UTF-8, valid until the next call)
-     * refuses it with 403 and becomes the message of the error, of at most 256 bytes; "" stands for
-     * "Forbidden". */
+    /* May this client have a session? Return NULL to accept it. A text (UTF-8, valid until the next
+     * call) refuses it with 403 and becomes the message of the error, up to 256 bytes; "" stands
+     * for "Forbidden". */
     const char *(*on_handshake)(struct eio_server *e, const struct eio_handshake *h);
 
-    /* The open packet is on its way. What is sent from here comes right after it. `h` is valid
+    /* The open packet is sent. Messages that are sent from here come right after it. `h` is valid
      * until return. */
     void (*on_open)(struct eio_session *s, const struct eio_handshake *h);
 
@@ -130,13 +130,14 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
                                   const struct eio_options *options,
                                   const struct eio_handlers *handlers);
 
-/* End every session with EIO_SHUTTING_DOWN and take no new ones. Unsent messages are discarded. The
- * clients are told at once, the on_close follow. For a clean end call it before
+/* End every session with EIO_SHUTTING_DOWN and accept no new ones. Unsent messages are discarded.
+ * The clients are told at once; each on_close is called later. For a clean end call it before
  * ws_server_stop(). */
 void eio_server_close(struct eio_server *e);
 
-/* After ws_server_free(), never before: until then connections may still report. Sessions that are
- * left get their on_close from here, in which no function of ws.h may be called any more. */
+/* Call it after ws_server_free(), never before: until then connections may still call back. For
+ * sessions that are left on_close is called from here; in it no function of ws.h may be called any
+ * more. */
 void eio_server_free(struct eio_server *e);
 
 void *eio_user(const struct eio_server *e);
@@ -152,13 +153,13 @@ enum {
 
 /* Send one message.
  *
- *   opcode      WS_OP_TEXT (UTF-8, the caller vouches for it; without the byte 0x1e, which
+ *   opcode      WS_OP_TEXT (UTF-8, which the caller must ensure; without the byte 0x1e, which
  *               separates packets on polling) or WS_OP_BINARY
  *   data, len   copied before return
  *   flags       0 or EIO_VOLATILE
  *
- * All that is sent to a session from one callback leaves together. Returns WS_SENT, WS_QUEUED
- * (over the high-water mark: better wait for on_drain), EIO_DROPPED; else nothing was taken:
+ * All messages sent to a session from one callback leave together. Returns WS_SENT, WS_QUEUED (over
+ * the high-water mark: wait for on_drain), EIO_DROPPED; or an error, and nothing is sent:
  * WS_ERR_CLOSED, WS_ERR_FULL (max_output), WS_ERR_NOMEM (malloc or max_memory), WS_ERR_INVALID. */
 int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, size_t len,
              unsigned flags);
@@ -168,10 +169,10 @@ int eio_send(struct eio_session *s, enum ws_opcode opcode, const void *data, siz
  * sends all its parts without the flag. */
 bool eio_writable(const struct eio_session *s);
 
-/* End the session. What was sent before is still delivered, but on polling not to a client that
- * left so much unread that a send failed; what the client sends from now on is dropped. The reason
- * will be EIO_FORCED_CLOSE, or EIO_FORCED_SERVER_CLOSE on polling while no GET is held. on_close
- * follows soon, never from inside this call. A second call does nothing. */
+/* End the session. Messages sent before are still delivered, except on polling to a client that has
+ * read so little that a send failed. Input from the client is dropped from now on. The reason will
+ * be EIO_FORCED_CLOSE, or EIO_FORCED_SERVER_CLOSE on polling while no GET is held. on_close is
+ * called later, never from inside this call. A second call does nothing. */
 void eio_close(struct eio_session *s);
 
 /* The client has done what connect_timeout_ms waits for. */
@@ -180,16 +181,16 @@ void eio_keep(struct eio_session *s);
 void eio_set_data(struct eio_session *s, void *data); /* yours; NULL at first; never freed */
 void *eio_data(const struct eio_session *s);
 struct eio_server *eio_session_server(const struct eio_session *s);
-/* What is kept for this client counts in it, see ws.h. ws_account_keep() it for what may outlive
- * the session. */
+/* The account in which memory for this client is counted, see ws.h. For memory that may outlive the
+ * session call ws_account_keep(). */
 struct ws_account *eio_session_account(const struct eio_session *s);
 bool eio_is_open(const struct eio_session *s); /* not closed by either side */
 enum eio_transport eio_session_transport(const struct eio_session *s);
 const char *eio_transport_name(enum eio_transport transport); /* "polling", "websocket" */
 size_t eio_queued(const struct eio_session *s);               /* unsent bytes */
 
-/* The session's id, NUL-terminated, valid as long as the session. It is a secret that authenticates
- * the client: a request with this id is taken for one of the client. */
+/* The session's id, NUL-terminated, valid as long as the session. It is a secret: a client that
+ * sends it is treated as this session's client. */
 const char *eio_session_id(const struct eio_session *s);
 
 /* Walk the open sessions: eio_first(), then eio_next() until NULL. Sending and closing on the way
@@ -199,14 +200,14 @@ struct eio_session *eio_next(const struct eio_session *s);
 
 /* --- broadcasts ------------------------------------------------------------------------------- */
 
-/* A message that goes to many: encoded once for each transport, when the first session needs it.
- * `data` is copied. One reference is the caller's, to be given up before ws_server_free(). NULL
- * when out of memory, or for what eio_send() calls WS_ERR_INVALID. */
+/* A message for many sessions: encoded once for each transport, when the first session needs it.
+ * `data` is copied. The caller has one reference, and must release it before ws_server_free(). NULL
+ * when out of memory, or for a message for which eio_send() returns WS_ERR_INVALID. */
 struct eio_packet *eio_packet_new(struct eio_server *e, enum ws_opcode opcode, const void *data,
                                   size_t len);
 
-/* Encode it now for all transports that sessions are on. False when out of memory, and then no
- * session has got it; a packet that is encoded by the first send may reach only some of them. */
+/* Encode it now for all transports that sessions use. False when out of memory: then send it to no
+ * session, rather than to some. */
 bool eio_packet_encode(struct eio_packet *p);
 
 /* As eio_send(), results too. Many calls with one packet cost one encoding. The packet stays the
@@ -218,8 +219,8 @@ void eio_packet_release(struct eio_packet *p);            /* one less; NULL is a
 
 /* --- services --------------------------------------------------------------------------------- */
 
-/* A new unguessable id: 20 characters of base64url and a NUL. False when the system has no random
- * bytes to give. */
+/* A new id that cannot be guessed: 20 characters of base64url and a NUL. False when the system
+ * returns no random bytes. */
 enum { EIO_ID_LEN = 20, EIO_ID_SIZE = EIO_ID_LEN + 1 };
 bool eio_id_new(char out[EIO_ID_SIZE]);
 
@@ -227,9 +228,9 @@ bool eio_id_new(char out[EIO_ID_SIZE]);
  * when there is none left; empty ones ("&&") are passed over. */
 bool eio_query_next(struct ws_str *rest, struct ws_str *name, struct ws_str *value);
 
-/* Decode "%41" and '+'. A '%' without two hex digits stands for itself. Returns the length, at most
- * raw.len, of which as much as fits `size` was written; any bytes may come out, NUL and bad UTF-8
- * too. */
+/* Decode "%41" and '+'. A '%' without two hex digits is kept as it is. Returns the length, at most
+ * raw.len; as much of it as fits into `size` is written. The result may contain any bytes, also NUL
+ * and invalid UTF-8. */
 size_t eio_query_decode(char *out, size_t size, struct ws_str raw);
 
 /* Parameter `name`, the last one of that name, decoded. As much of it as fits `size` (at least 1)

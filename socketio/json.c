@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * JSON by RFC 8259; see json.h. The first part is the grammar: each function is a rule of it, takes
- * where the rule begins, and returns where it ends, or NULL when the text does not follow it. */
+ * JSON by RFC 8259; see json.h. The first part is the grammar: each function is one rule. It takes
+ * the position where the rule begins, and returns where it ends, or NULL if the text does not
+ * follow the rule. */
 #include "json.h"
 
 #include <math.h>
@@ -53,7 +54,8 @@ static bool continuation(const uint8_t *p, size_t len, size_t i, uint32_t *c)
 
 size_t json_character(struct ws_str text, uint32_t *character)
 {
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000}; /* shorter forms exist below */
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800,
+                                        0x10000}; /* below these a shorter form exists */
     const uint8_t *p = (const uint8_t *)text.data;
     size_t n;
     uint32_t c;
@@ -112,9 +114,9 @@ static const char *escape_end(const char *p, const char *end) /* behind the back
     }
 }
 
-/* Is there a byte among these eight that ends a run of plain characters: a quote, a backslash, a
- * control character? A byte that is below what is taken off it borrows, and gets its highest bit by
- * that; a byte that had it before, of a character beyond ASCII, does not count. */
+/* Is each of these eight bytes a plain character: no quote, no backslash, no control character? If
+ * a byte is smaller than what is subtracted from it, the subtraction borrows and sets its highest
+ * bit. A byte whose highest bit was set before (a character beyond ASCII) does not count. */
 static bool eight_are_plain(const char *p)
 {
     const uint64_t each = 0x0101010101010101u;
@@ -139,7 +141,7 @@ static const char *plain_end(const char *p, const char *end)
     return p;
 }
 
-/* What is beyond ASCII is checked at the end, all at once: no byte of it looks like a quote. */
+/* Bytes beyond ASCII are checked at the end, all at once: none of them looks like a quote. */
 static const char *string_end(const char *p, const char *end) /* §7 */
 {
     const char *start = p + 1;
@@ -191,7 +193,7 @@ static const char *scalar_end(const char *p, const char *end)
     }
 }
 
-/* The arrays and objects that are open, the innermost last, by what will close them. */
+/* The open arrays and objects, the innermost last, as the brackets that close them. */
 struct nest {
     char closers[JSON_DEPTH_MAX];
     size_t depth;
@@ -235,7 +237,7 @@ static const char *behind_value(struct nest *n, const char *p, const char *end)
     return p;
 }
 
-/* §3. Not by recursion: how much stack there is, is not for a peer to find out. */
+/* §3. Not recursive, so that a peer cannot exhaust the stack. */
 static const char *value_end(const char *p, const char *end)
 {
     struct nest n;
@@ -339,7 +341,8 @@ static bool take(struct ws_str *list, const char *p)
     if (*p != ',')
         return false;
     *list = slice(p + 1, end);
-    /* A comma with nothing behind it ends no list: leave something that is no value. */
+    /* A comma must be followed by a value: leave an illegal text, so that the caller sees an
+     * error. */
     if (list->len == 0)
         *list = slice(p, end);
     return true;
@@ -461,7 +464,7 @@ static void decimal_digit(struct decimal *d, char digit)
         d->digits[DIGITS_MAX - 1] = '1';
 }
 
-/* The exponent at `p`, clamped to where any further digit changes nothing. */
+/* The exponent at `p`, limited to a range beyond which the value is 0 or infinite in any case. */
 static long exponent(const char *p, const char *end)
 {
     const long limit = 100000000;
@@ -627,7 +630,7 @@ static size_t next_piece(struct ws_str *rest, const char **piece, char room[4])
     return 1;
 }
 
-/* What stands between the quotes; data is NULL when the value is no string. */
+/* The text between the quotes; data is NULL if the value is no string. */
 static struct ws_str inside_string(struct ws_str value)
 {
     if (value.len == 0 || string_end(value.data, value.data + value.len) != value.data + value.len)
@@ -716,8 +719,8 @@ void json_write_text(struct json_writer *w, const char *text, size_t len)
     w->len += len;
 }
 
-/* A value begins: put a comma unless it is the first in its container. The last byte tells, since a
- * string always ends with its quote. */
+/* A value begins: write a comma, unless it is the first in its container. The last byte shows that,
+ * since a string always ends with its quote. */
 static void separate(struct json_writer *w)
 {
     if (w->len != 0 && strchr("[{:,", w->data[w->len - 1]) == NULL)
@@ -765,7 +768,7 @@ static int shortest_digits(double value, char digits[18], int *point)
     e = strchr(text, 'e');
     *point = (int)strtol(e + 1, NULL, 10) + 1;
     digits[0] = text[0];
-    /* Between the first digit and the others stands the locale's decimal point, of any length. */
+    /* the locale's decimal point, of any length, is between the first digit and the others */
     memcpy(digits + 1, e - (count - 1), (size_t)(count - 1));
     return count;
 }
@@ -819,7 +822,7 @@ static void write_escaped(struct json_writer *w, uint32_t c)
     int len;
 
     if (found != NULL) {
-        /* A letter of the table is not itself escaped: only its left neighbour is. */
+        /* `c` is a special character, so `found` is not at one of the letters */
         text[0] = '\\';
         text[1] = found[1];
         json_write_text(w, text, 2);

@@ -95,7 +95,7 @@ void name_table_remove(struct name_table *t, struct name_entry *e)
 {
     take_out(t, e);
     if (--t->count == 0)
-        name_table_release(t); /* an idle server holds nothing */
+        name_table_release(t); /* an empty table owns no memory */
     else if (t->size > BUCKETS_MIN && t->count <= t->size / 4)
         resize(t, t->size / 2);
 }

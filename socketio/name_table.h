@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A hash table of things that have a name: sockets, namespaces, rooms, hosts. A name may be any
- * bytes, those of pointers too. Whatever goes in has a `struct name_entry` for each table that it
- * is in, most often as its first member; the table allocates nothing but its buckets. It keeps
- * nothing else and does no I/O; of the core it needs ws_siphash(), which does none either. */
+ * A hash table whose keys are names: sockets, namespaces, rooms, hosts. A name may be any bytes,
+ * also those of pointers. A struct in a table has a `struct name_entry` for each table that it is
+ * in, most often as its first member; the table allocates only its buckets. It keeps nothing else
+ * and does no I/O; of the core it calls only ws_siphash(). */
 #ifndef NAME_TABLE_H
 #define NAME_TABLE_H
 
@@ -28,7 +28,7 @@ struct name_table {
     uint8_t key[WS_SIPHASH_KEY_SIZE]; /* secret, so that a peer cannot find names that collide */
 };
 
-/* An empty one; the key is copied. */
+/* Make an empty table; the key is copied. */
 void name_table_init(struct name_table *t, struct ws_account *account,
                      const uint8_t key[WS_SIPHASH_KEY_SIZE]);
 
@@ -36,17 +36,18 @@ void name_table_init(struct name_table *t, struct ws_account *account,
 struct name_entry *name_table_find(const struct name_table *t, struct ws_str name);
 
 /* Add an entry whose name (shorter than 4 GiB) is not in the table. False when out of memory, which
- * only the first entry can run into: later ones go without more buckets. */
+ * can happen only for the first entry: if there is no memory for more buckets, the table keeps
+ * those it has. */
 bool name_table_add(struct name_table *t, struct name_entry *e, struct ws_str name);
 
-/* The table shrinks with its entries, where there is memory to do it. */
+/* Remove an entry. The table gets fewer buckets, if there is memory for them. */
 void name_table_remove(struct name_table *t, struct name_entry *e);
 
 /* Give an entry of the table another name, which is not in the table. */
 void name_table_rename(struct name_table *t, struct name_entry *e, struct ws_str name);
 
-/* Take one entry after the other out, in no order; NULL when there is none left. `*from` is 0 at
- * first, and nothing is added in between. */
+/* Remove and return entries one after the other, in any order; NULL when none is left. `*from` is 0
+ * at first; nothing may be added meanwhile. */
 struct name_entry *name_table_pop(struct name_table *t, size_t *from);
 
 void name_table_release(struct name_table *t); /* the entries are the caller's */

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A member of the struct that is marked. All zero is not marked. */
+/* A member of the struct that can be marked. All zero means not marked. */
 struct settle_item {
     struct settle_item *next; /* NULL: not marked; the last one of a list points to itself */
 };
@@ -28,8 +28,8 @@ struct settle_list {
     struct settle_item *first; /* NULL: nothing is marked */
     struct settle_item *last;  /* meaningless when nothing is marked */
     unsigned depth;            /* callbacks that run, one inside the other */
-    bool requested; /* a call that settles is on its way; the caller of settle_mark() sets it,
-                       and that call clears it */
+    bool requested; /* a call that settles is posted; the caller of settle_mark() sets this, and
+                       that call clears it */
 };
 
 /* Around every callback. */
@@ -49,18 +49,18 @@ static inline bool settle_is_marked(const struct settle_item *item)
     return item->next != NULL;
 }
 
-/* Is something marked, and is it for the callback that runs to settle it, because it is the
- * outermost one? */
+/* Is something marked, and is the callback that runs the outermost one, which settles it? */
 static inline bool settle_is_due(const struct settle_list *l)
 {
     return l->depth == 1 && l->first != NULL;
 }
 
-/* Put `item` at the end of the list; twice is once. True when no callback runs and no call is on
- * its way that would settle it: then the caller has to request one. */
+/* Put `item` at the end of the list; twice is the same as once. True when no callback runs and no
+ * call is posted that would settle it: then the caller has to post one. */
 bool settle_mark(struct settle_list *l, struct settle_item *item);
 
-/* Take the first item off the list. It is not marked any more. NULL when nothing is due. */
+/* Take the first item off the list; it is not marked any more. NULL when the list is empty, or when
+ * an outer callback will settle it. */
 struct settle_item *settle_next(struct settle_list *l);
 
 #endif

@@ -20,12 +20,12 @@
  * from any callback; none of them calls back, and none frees a socket. Functions return 0 or more
  * on success, a WS_ERR_ or SIO_ERR_ below 0 on failure.
  *
- * A `struct sio_socket *` is one client in one namespace: a client that joins three namespaces is
- * three sockets on one connection. It is valid from on_auth (or else on_connect) until
+ * A `struct sio_socket *` is one client in one namespace: a client that joins three namespaces has
+ * three sockets on one connection. It is valid from on_auth (or, without that, on_connect) until
  * on_disconnect or on_abort returns.
  *
- * Left out on purpose: several servers as one (adapters), the msgpack parser, the client's
- * bundle. */
+ * Left out on purpose: adapters (several servers that act as one), the msgpack parser, the script
+ * of the client. */
 #ifndef SOCKETIO_SIO_H
 #define SOCKETIO_SIO_H
 
@@ -46,9 +46,9 @@ enum sio_result {
 
 /* --- arguments -------------------------------------------------------------------------------- */
 
-/* What an event or an acknowledgement carries: a list of JSON values, "1,\"two\",{\"three\":3}",
- * and the binary values that {"_placeholder":true,"num":0} and so on in it stand for. json.h reads
- * such lists and writes them. */
+/* The arguments of an event or an acknowledgement: a list of JSON values,
+ * "1,\"two\",{\"three\":3}", and the binary values whose placeholders in it are
+ * {"_placeholder":true,"num":0} and so on. json.h reads and writes such lists. */
 struct sio_args {
     struct ws_str list;
     const struct ws_str *attachments; /* NULL: none */
@@ -57,21 +57,22 @@ struct sio_args {
 
 struct sio_args sio_args(const char *list); /* borrowed, without attachments; "" is no argument */
 
-/* What was written, borrowed until the next write. When the writer ran out of memory, emitting it
- * returns WS_ERR_INVALID. */
+/* The list that was written, borrowed until the next write. If the writer ran out of memory,
+ * emitting the list returns WS_ERR_INVALID. */
 struct sio_args sio_args_written(const struct json_writer *w);
 
 /* Argument number `index`, from 0: a slice of args->list; data is NULL when there is none. */
 struct ws_str sio_arg(const struct sio_args *args, size_t index);
 
-/* The bytes of a binary argument, valid as long as `args`; data is NULL when `value` is no such. */
+/* The bytes of a binary argument, valid as long as `args`; data is NULL when `value` is no
+ * placeholder. */
 struct ws_str sio_binary(const struct sio_args *args, struct ws_str value);
 
 /* Write the placeholder for attachment `num`. */
 void sio_write_binary(struct json_writer *w, unsigned num);
 
-/* An acknowledgement that a client waits for. It may be copied, and answered much later: when the
- * socket has ended in the meantime, nothing happens. */
+/* An acknowledgement that a client waits for. It may be copied and answered later: if the socket
+ * has ended by then, nothing happens. */
 struct sio_ack {
     struct sio_server *server; /* NULL: the client wants none, or it was answered */
     int64_t id;
@@ -81,41 +82,42 @@ struct sio_ack {
 /* An event that a client emitted. All of it is valid until the callback returns; to answer later,
  * copy `ack`. */
 struct sio_event {
-    struct ws_str name; /* as JSON: a string with its quotes; or a number, if the client wants so */
+    struct ws_str name;   /* as JSON: a string with its quotes, or a number */
     struct sio_args args; /* without the name */
-    struct sio_args all;  /* with the name as first value: sio_emit(s, NULL, e->all) sends it on */
+    struct sio_args all;  /* with the name as first value: sio_emit(s, NULL, e->all) sends it */
     struct sio_ack *ack;  /* sio_answer() it if ack->server is not NULL; never NULL itself */
 };
 
 bool sio_event_is(const struct sio_event *e, const char *name); /* without quotes and escapes */
 
 /* Acknowledge an event with `args`, once: it sets ack->server to NULL. Returns as sio_emit(), or
- * WS_ERR_CLOSED when the client waits for no answer, or does no longer. */
+ * WS_ERR_CLOSED if no client waits for it (any more). */
 int sio_answer(struct sio_ack *ack, struct sio_args args);
 
 /* --- server ----------------------------------------------------------------------------------- */
 
-/* All zero is the reference's defaults. Borrowed until sio_server_new() returns, but for lists and
- * strings, which must live as long as the server. */
+/* All zero means the defaults of the reference. Borrowed until sio_server_new() returns, except
+ * lists and strings, which must live as long as the server. */
 struct sio_options {
     const char *path;            /* NULL: "/socket.io/" */
     struct eio_options engine;   /* transport, heartbeat, CORS; its `user` and connect_timeout_ms
                                       are not used */
     unsigned connect_timeout_ms; /* for a client to join its first namespace; 0: 45 s */
-    unsigned recovery_ms;        /* how long a connection that was cut may be taken up again with
-                                      all that it missed; 0: not at all. With it each event has
-                                      one argument more at its end, a string by which clients say
-                                      where they were; not so requests and volatile events */
+    unsigned recovery_ms;        /* for how long a client whose connection was cut can be
+                                    recovered, with the events that it missed; 0: never. With it
+                                    each event has one more argument at its end, a string with
+                                    its offset, except requests and volatile events */
     bool recovery_asks;          /* call on_auth for recovered sockets too */
-    size_t recovery_bytes;       /* of events kept for them in each namespace, and as many of the
-                                      sockets; all that rules open share one such; 0: 1 MiB */
+    size_t recovery_bytes;       /* of events kept in each namespace, and as many for its
+                                    sockets; all namespaces that rules open share one such limit;
+                                    0: 1 MiB */
     size_t max_binary;           /* bytes of one packet with all attachments; 0: 10 MiB */
-    size_t max_namespaces;       /* that one client may be in; 0: as many as its share of the
-                                      memory has room for */
+    size_t max_namespaces;       /* that one client may be in; 0: limited only by its share of
+                                    the memory */
     size_t max_rooms;            /* that one socket may be in; 0: 1024 */
     size_t max_acks;             /* that one socket may owe; 0: 1024 */
-    const char *const *keep_headers; /* of the request that a client began with, for
-                                        sio_socket_header(); ends with NULL; NULL: none */
+    const char *const *keep_headers; /* of the request of the handshake, for sio_socket_header();
+                                        ends with NULL; NULL: none */
 
     /* May this client have a connection? As on_handshake in engineio.h. */
     const char *(*on_handshake)(struct sio_server *io, const struct eio_handshake *h);
@@ -126,12 +128,12 @@ struct sio_options {
  * an origin that ws_server_handle() does not take. sio_server_free() when done. */
 struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options *options);
 
-/* End every connection with "server shutting down" and take no new ones. on_disconnect follows. For
- * a clean end call it before ws_server_stop(). */
+/* End every connection with "server shutting down" and accept no new ones. on_disconnect is called
+ * later. For a clean end call it before ws_server_stop(). */
 void sio_server_close(struct sio_server *io);
 
-/* After ws_server_free(), never before. Sockets that are left get their on_disconnect from here, in
- * which no function of ws.h may be called any more. */
+/* Call it after ws_server_free(), never before. For sockets that are left on_disconnect is called
+ * from here; in it no function of ws.h may be called any more. */
 void sio_server_free(struct sio_server *io);
 
 void *sio_user(const struct sio_server *io);
@@ -140,27 +142,27 @@ struct eio_server *sio_engine(const struct sio_server *io);
 
 /* --- namespaces ------------------------------------------------------------------------------- */
 
-/* What happens in a namespace. Each may be NULL. */
+/* Callbacks of a namespace. Each may be NULL. */
 struct sio_handlers {
-    /* May this socket connect? Say so by sio_accept() or sio_refuse(), now or later. Until then it
-     * gets and sends no events, and sio_find() does not know it, but it may join rooms and have
-     * data. To answer later keep `s`, and drop it in on_abort. `auth` is the JSON object that the
-     * client sent, "{}" when it sent none, valid until return. Without this callback every socket
-     * is accepted. */
+    /* May this socket connect? Call sio_accept() or sio_refuse(), now or later. Until then it gets
+     * and sends no events, and sio_find() does not return it, but it may join rooms and have data.
+     * An application that answers later keeps `s`, and must forget it in on_abort. `auth` is the
+     * JSON object that the client sent, "{}" if it sent none, valid until return. Without this
+     * callback every socket is accepted. */
     void (*on_auth)(struct sio_socket *s, struct ws_str auth);
 
-    /* The client went away before the answer, or has asked for the namespace anew, which calls
-     * on_auth for another socket; `s` ends here. */
+    /* The client has left before the answer, or has asked for the namespace again, which calls
+     * on_auth for another socket; `s` is freed after return. */
     void (*on_abort)(struct sio_socket *s);
 
-    /* The socket is connected and its client knows. `auth` as in on_auth. */
+    /* The socket is connected, and CONNECT is sent to its client. `auth` as in on_auth. */
     void (*on_connect)(struct sio_socket *s, struct ws_str auth);
 
     /* The client emitted an event. `e` is valid until return. */
     void (*on_event)(struct sio_socket *s, const struct sio_event *e);
 
-    /* After a send returned WS_QUEUED, or a broadcast went over the same mark: the client has read,
-     * and may be sent more. */
+    /* After a send returned WS_QUEUED, or a broadcast reached the same mark: the client has read,
+     * and more may be sent. */
     void (*on_drain)(struct sio_socket *s);
 
     /* The socket has ended, exactly once per on_connect. Its rooms are still there; `s` is freed
@@ -168,30 +170,30 @@ struct sio_handlers {
      * namespace disconnect", "server namespace disconnect" and so on. */
     void (*on_disconnect)(struct sio_socket *s, const char *reason);
 
-    /* Gets the data that a socket still had after its end, so that it can be freed: at once, or
-     * when the socket cannot be recovered any more (recovery_ms). */
+    /* Gets the data of a socket that has ended, so that it can be freed: at once, or when the
+     * socket cannot be recovered any more (recovery_ms). */
     void (*on_forget)(struct sio_namespace *n, void *data);
 
     void *user; /* for sio_namespace_user() */
 };
 
 /* Open namespace `name` ("/", "/admin"). Name and handlers are copied. NULL when out of memory,
- * when there is one of that name, or for a name that does not begin with '/', has a comma or
- * control characters or more than 1024 bytes. It lives as long as the server. */
+ * when it exists already, or for a name that does not begin with '/', has a comma or control
+ * characters or more than 1024 bytes. It exists as long as the server. */
 struct sio_namespace *sio_namespace_new(struct sio_server *io, const char *name,
                                         const struct sio_handlers *handlers);
 
-/* Open namespaces as clients ask for them: `match` says whether there may be one of that name, for
- * a client with that `auth`; `user` is that of the handlers, which are copied. Several such rules
- * are tried in the order of their making. A namespace that was opened so ends with its last socket
- * (and its last recoverable one). Returns 0 or WS_ERR_NOMEM. */
+/* Open namespaces when clients ask for them: `match` decides whether a namespace with that name may
+ * be opened for a client with that `auth`; `user` is that of the handlers, which are copied. Rules
+ * are tried in the order in which they were made. Such a namespace ends with its last socket (and
+ * its last recoverable one). Returns 0 or WS_ERR_NOMEM. */
 int sio_namespace_rule(struct sio_server *io,
                        bool (*match)(void *user, struct ws_str name, struct ws_str auth),
                        const struct sio_handlers *handlers);
 
 struct sio_namespace *sio_namespace_find(const struct sio_server *io,
                                          const char *name);      /* or NULL */
-struct ws_str sio_namespace_name(const struct sio_namespace *n); /* valid as long as it lives */
+struct ws_str sio_namespace_name(const struct sio_namespace *n); /* valid as long as `n` */
 struct sio_server *sio_namespace_server(const struct sio_namespace *n);
 void *sio_namespace_user(const struct sio_namespace *n);
 size_t sio_namespace_count(const struct sio_namespace *n); /* connected sockets */
@@ -203,13 +205,13 @@ struct sio_socket *sio_next(const struct sio_socket *s);
 
 /* --- sockets ---------------------------------------------------------------------------------- */
 
-/* Let a socket in whose on_auth has been called. on_connect follows. Returns 0, or WS_ERR_CLOSED
- * when it does not wait for an answer. */
+/* Accept a socket whose on_auth has been called. on_connect follows. Returns 0, or WS_ERR_CLOSED if
+ * it does not wait for an answer. */
 int sio_accept(struct sio_socket *s);
 
-/* Keep it out: the client gets an Error with that message, and `data` (one JSON value, or all zero
- * for none) in it; both are copied. `s` ends with the callback that is running, or soon. Returns 0,
- * WS_ERR_CLOSED, or WS_ERR_INVALID for data that is not JSON. */
+/* Refuse the socket: the client gets an Error with that message, and `data` (one JSON value, or all
+ * zero for none) in it; both are copied. `s` ends after the callback that is running, or soon.
+ * Returns 0, WS_ERR_CLOSED, or WS_ERR_INVALID for data that is not JSON. */
 int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data);
 
 /* Emit an event to one client.
@@ -222,16 +224,16 @@ int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data);
  * JSON, a placeholder without its attachment, too many of these, or a reserved name. */
 int sio_emit(struct sio_socket *s, const char *name, struct sio_args args);
 
-/* The same, but when it could not leave at once it is dropped, and EIO_DROPPED returned. */
+/* The same, but if it cannot be sent at once, it is dropped and EIO_DROPPED returned. */
 int sio_emit_volatile(struct sio_socket *s, const char *name, struct sio_args args);
 
 /* An answer to sio_request() or sio_request_all(). */
 struct sio_reply {
     int error;                 /* 0, SIO_ERR_TIMEOUT, or WS_ERR_CLOSED: the socket has ended */
-    struct sio_socket *socket; /* the one that answers; NULL: see sio_request_all() */
-    struct sio_args args;      /* what the client answered with */
+    struct sio_socket *socket; /* that answers; NULL: see sio_request_all() */
+    struct sio_args args;      /* of the client's answer */
     size_t expected;           /* answers wanted, */
-    size_t received;           /* and so many have come, with this one */
+    size_t received;           /* and received so far, with this one */
 };
 typedef void sio_reply_fn(void *arg, const struct sio_reply *reply);
 
@@ -243,12 +245,12 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
                 sio_reply_fn *fn, void *arg);
 
 /* Leave this namespace ("server namespace disconnect"), or with `close` all namespaces and then the
- * connection. on_disconnect follows, never from inside this call. A socket that still waits for the
- * answer to its on_auth stays where it is, unless the connection ends: sio_refuse() it. */
+ * connection. on_disconnect is called later, never from inside this call. A socket whose on_auth is
+ * not answered stays, unless the connection ends: call sio_refuse() for it. */
 void sio_disconnect(struct sio_socket *s, bool close);
 
 bool sio_is_connected(const struct sio_socket *s);
-bool sio_is_recovered(const struct sio_socket *s); /* its rooms, id and data are those of before */
+bool sio_is_recovered(const struct sio_socket *s); /* it has its previous rooms, id and data */
 
 /* 20 characters; public, unlike a session's. */
 const char *sio_socket_id(const struct sio_socket *s);
@@ -257,7 +259,7 @@ struct sio_namespace *sio_socket_namespace(const struct sio_socket *s);
 /* NULL once the connection has ended, so in most on_disconnect and on_abort. */
 struct eio_session *sio_socket_session(const struct sio_socket *s);
 
-/* Of the request that the client began with. Valid as long as the socket. */
+/* Parts of the request of the handshake. Valid as long as the socket. */
 const char *sio_socket_address(const struct sio_socket *s); /* "127.0.0.1:5000" */
 struct ws_str sio_socket_query(const struct sio_socket *s); /* for eio_query_get() */
 /* One of keep_headers. */
@@ -268,16 +270,16 @@ void *sio_data(const struct sio_socket *s);
 
 /* --- rooms ------------------------------------------------------------------------------------ */
 
-/* A room of a namespace exists while a socket is in it. Joining twice is joining once. Each
- * socket is also in a room of its own, which is named by its id and not counted. Names are copied.
- * Returns 0, WS_ERR_CLOSED, WS_ERR_NOMEM, WS_ERR_FULL (max_rooms) or WS_ERR_INVALID for a name over
- * 1024 bytes. */
+/* A room of a namespace exists while a socket is in it. Joining twice is the same as joining once.
+ * Each socket is also in a room of its own, which is named by its id and is not counted. Names are
+ * copied. Returns 0, WS_ERR_CLOSED, WS_ERR_NOMEM, WS_ERR_FULL (max_rooms) or WS_ERR_INVALID for a
+ * name over 1024 bytes. */
 int sio_join(struct sio_socket *s, const char *room);
 void sio_leave(struct sio_socket *s, const char *room);
 bool sio_is_in(const struct sio_socket *s, const char *room);
 
-/* Room number `index`, the latest first, but for the one of its own; NULL behind the last one.
- * Valid until it is left. */
+/* Room number `index`, the latest first, without the socket's own room; NULL behind the last one.
+ * Valid until the socket leaves it. */
 const char *sio_socket_room(const struct sio_socket *s, size_t index);
 
 /* --- many sockets ----------------------------------------------------------------------------- */
@@ -288,32 +290,32 @@ struct sio_target {
     struct sio_namespace *nsp;
     const char *const *to;     /* ends with NULL; NULL: all. SIO_ROOMS() makes such a list */
     const char *const *except; /* the same; NULL: none */
-    struct sio_socket *sender; /* left out; NULL: none is */
-    bool is_volatile;          /* drop what could not leave at once, for each socket alone */
+    struct sio_socket *sender; /* left out; NULL: none */
+    bool is_volatile;          /* drop it for each socket to which it cannot be sent at once */
 };
 #define SIO_ROOMS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* Emit an event to all of them. It is encoded once for each transport. A client whose output is
- * full is disconnected; the others never wait for it. Returns how many it was sent to, or
+ * full is disconnected; this does not affect the others. Returns to how many it was sent, or
  * WS_ERR_NOMEM, WS_ERR_INVALID as sio_emit(). */
 ptrdiff_t sio_publish(const struct sio_target *t, const char *name, struct sio_args args);
 
 /* The same to all sockets of a namespace. */
 ptrdiff_t sio_emit_all(struct sio_namespace *n, const char *name, struct sio_args args);
 
-/* The same to all sockets of the sender's namespace but itself. */
+/* The same to all sockets of the sender's namespace except the sender. */
 ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_args args);
 
 /* Emit and ask each for an acknowledgement. fn(arg, reply) is called for every answer, and one last
- * time with reply->socket NULL: without error when all have answered, with SIO_ERR_TIMEOUT when the
- * time (not 0) was over before, with WS_ERR_CLOSED when all who have not answered have ended. Never
- * from inside this call, and not at all when it fails. A client that owes max_acks answers already
- * is disconnected. Returns as sio_publish(). */
+ * time with reply->socket NULL: without error when all have answered, with SIO_ERR_TIMEOUT after
+ * `timeout_ms` (not 0), with WS_ERR_CLOSED when all sockets that have not answered have ended. It
+ * is never called from inside this call, and not at all if this call fails. A client that owes
+ * max_acks answers already is disconnected. Returns as sio_publish(). */
 ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct sio_args args,
                           unsigned timeout_ms, sio_reply_fn *fn, void *arg);
 
-/* Put the first `max` of them into `out`, which is yours. Returns how many there are, also when
- * that is more. They are valid as any socket: until their on_disconnect returns. */
+/* Write the first `max` of them to `out`, an array of the caller. Returns how many there are, even
+ * if that is more. They are valid until their on_disconnect returns. */
 size_t sio_select(const struct sio_target *t, struct sio_socket **out, size_t max);
 
 /* As sio_join(), sio_leave(), sio_disconnect() for each of them. sio_join_all() stops at the first

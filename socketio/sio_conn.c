@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Connections: what is kept of their handshake, packets for the protocol, and the packet whose
- * attachments are still to come. */
+ * Connections: the parts of the handshake that are kept, packets of the protocol itself, and the
+ * packet that waits for its attachments. */
 #include "sio_conn.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* --- coming ----------------------------------------------------------------------------------- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static void add_text(struct json_writer *w, struct ws_str text)
 {
@@ -15,8 +15,8 @@ static void add_text(struct json_writer *w, struct ws_str text)
     json_write_text(w, "", 1);
 }
 
-/* What sockets will be asked for later: address, query, and for each header that is kept "=value",
- * or nothing when there was none. */
+/* The parts of the handshake that sockets may be asked for: address, query, and for each header
+ * that is kept "=value", or nothing if there was none. */
 static struct ws_str write_handshake(struct sio_server *io, const struct eio_handshake *h)
 {
     struct json_writer *w = sio_scratch(io);
@@ -52,7 +52,7 @@ struct sio_conn *sio_conn_new(struct sio_server *io, struct eio_session *engine,
     return c;
 }
 
-/* --- going ------------------------------------------------------------------------------------ */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 void sio_conn_fail(struct sio_conn *c)
 {

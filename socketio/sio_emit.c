@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Events out, to one socket or to many, and acknowledgements both ways. */
+ * Sends events to one socket or to many; acknowledgements in both directions. */
 #include "sio_emit.h"
 
 #include <string.h>
@@ -16,7 +16,8 @@ struct sio_args sio_args(const char *list)
     return (struct sio_args){.list = ws_str(list)};
 }
 
-/* After a failure the result is no list, which is refused; an empty list would be sent. */
+/* After a failure the result is an illegal list, so that it is refused; an empty list would be
+ * sent. */
 struct sio_args sio_args_written(const struct json_writer *w)
 {
     return w->failed ? sio_args("out of memory") : (struct sio_args){.list = json_written(w)};
@@ -57,7 +58,8 @@ static bool are_same(const struct sio_args *a, const struct sio_args *b)
            a->attachment_count == b->attachment_count;
 }
 
-/* The arguments of the event that is being handled were checked when it came. */
+/* The arguments of the event that is being handled need no check: they were checked when the event
+ * came. */
 static bool legal_args(const struct sio_server *io, const struct sio_args *args)
 {
     const struct sio_event *e = io->in_hand;
@@ -128,8 +130,8 @@ static int encode_event(struct sio_namespace *n, const char *name, const struct 
     return finish(w, text);
 }
 
-/* The packet and its attachments, one after the other. When an attachment cannot be sent, the
- * client has got half a packet, so its connection ends. */
+/* Send the packet and its attachments. If an attachment cannot be sent, the client has got a part
+ * of a packet, so its connection ends. */
 static int send_parts(struct sio_conn *c, struct ws_str text, const struct sio_args *args)
 {
     int result = eio_send(c->engine, WS_OP_TEXT, text.data, text.len, 0);
@@ -189,11 +191,11 @@ struct sio_wait {
     struct sio_socket *socket;
     struct sio_wait *next; /* of the socket */
     struct sio_wait *previous;
-    struct sio_gather *gather; /* what it is a part of; NULL: it stands alone */
+    struct sio_gather *gather; /* of the broadcast; NULL: of sio_request() */
     struct sio_wait *next_of_gather;
     struct sio_wait *previous_of_gather;
     int64_t id;
-    sio_reply_fn *fn; /* these three when it stands alone */
+    sio_reply_fn *fn; /* these three without `gather` */
     void *arg;
     struct ws_timer *timer; /* NULL: none of its own */
 };
@@ -251,7 +253,7 @@ static void wait_free(struct sio_wait *w)
     ws_account_give(s->conn->account, w, sizeof *w);
 }
 
-/* A wait that stands alone is over. */
+/* A wait of sio_request() is over. */
 static void wait_end(struct sio_wait *w, int error, const struct sio_args *args)
 {
     struct sio_reply reply = {.error = error, .socket = w->socket, .expected = 1};
@@ -321,7 +323,7 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
 
 static void gather_timeout(void *arg);
 
-/* Its timer is there from the start, so that it has an end whatever is sent. */
+/* The timer is allocated first, so that setting it later cannot fail. */
 static struct sio_gather *gather_new(struct sio_server *io, sio_reply_fn *fn, void *arg)
 {
     struct sio_gather *g = ws_account_take(io->account, sizeof *g);
@@ -391,7 +393,7 @@ static bool gather_add(struct sio_gather *g, struct sio_socket *s, int64_t id)
     return true;
 }
 
-/* It ends when no socket is left that could answer. */
+/* The broadcast ends when no socket is left that could answer. */
 static void gather_check(struct sio_gather *g)
 {
     if (g->waits == NULL)
@@ -415,7 +417,7 @@ void sio_acked(struct sio_socket *s, int64_t id, const struct sio_args *args)
 
     while (w != NULL && w->id != id)
         w = w->next;
-    if (w == NULL) /* late, or never asked for */
+    if (w == NULL) /* late, or no request has this id */
         return;
     if (w->gather != NULL)
         gather_answer(w, args);
@@ -450,7 +452,7 @@ void sio_gathers_end(struct sio_server *io)
 
 /* --- broadcasts ------------------------------------------------------------------------------- */
 
-/* One event on its way to many, encoded. */
+/* One encoded event that is sent to many sockets. */
 struct publication {
     struct eio_packet *parts[1 + SIO_ATTACHMENTS_MAX];
     size_t count;
@@ -500,12 +502,12 @@ static void publish_one(void *arg, struct sio_socket *s)
     for (size_t i = 0; result >= 0 && i < p->count; i++)
         result = eio_send_packet(engine, p->parts[i], 0);
     if (result < 0)
-        sio_conn_fail(s->conn); /* the others do not wait for it */
+        sio_conn_fail(s->conn); /* only this recipient's connection ends */
     else
         p->sent++;
 }
 
-/* `p` says what is special about it. */
+/* `p` has the flags of this broadcast, and counts the recipients. */
 static ptrdiff_t publish(const struct sio_target *t, struct publication *p, const char *name,
                          const struct sio_args *args)
 {

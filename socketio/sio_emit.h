@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Acknowledgements that clients owe; what applications call is in sio.h. */
+ * Acknowledgements that clients owe; the functions for applications are in sio.h. */
 #ifndef SOCKETIO_SIO_EMIT_H
 #define SOCKETIO_SIO_EMIT_H
 

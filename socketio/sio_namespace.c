@@ -27,7 +27,7 @@ static bool is_namespace_name(struct ws_str name)
     return true;
 }
 
-/* It is not in the table any more, or not yet. */
+/* Free a namespace that is not in the table. */
 static void namespace_free(struct sio_namespace *n)
 {
     struct ws_account *account = n->account;
@@ -69,7 +69,7 @@ static bool start_recovery(struct sio_namespace *n)
     return n->recovery_timer != NULL && sio_recovery_init(n);
 }
 
-/* `account` is that of the client that asks for it, or the server's own. */
+/* `account`: of the client that asks for the namespace, or of the server. */
 static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_account *account,
                                             struct ws_str name, const struct sio_handlers *handlers)
 {
@@ -86,7 +86,7 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_acc
     n->server = io;
     n->handlers = *handlers;
     n->by_rule = account != io->account;
-    name_table_init(&n->rooms, io->account, io->sockets.key); /* all clients fill them */
+    name_table_init(&n->rooms, io->account, io->sockets.key); /* rooms of all clients */
     name_table_init(&n->seats, io->account, io->sockets.key);
     if (!start_recovery(n) ||
         !name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * The packets of Socket.IO, protocol 5; see sio_packet.h. The reference's parser had advisories on
- * numbers that it believed (CVE-2022-2421, CVE-2026-33151), on names that are no strings
- * (CVE-2023-32695) and on payloads of the wrong kind; here each field is checked before it is
- * used. */
+ * The packets of Socket.IO, protocol 5; see sio_packet.h. The parser of the reference had security
+ * advisories on numbers that were not checked (CVE-2022-2421, CVE-2026-33151), on names that are no
+ * strings (CVE-2023-32695) and on payloads of the wrong kind; here each field is checked before it
+ * is used. */
 #include "sio_packet.h"
 
 #include <string.h>
 
 static const int64_t id_max =
-    9007199254740991; /* 2^53 - 1: where numbers of JavaScript are exact */
+    9007199254740991; /* 2^53 - 1: up to here numbers of JavaScript are exact */
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -38,7 +38,7 @@ static int take_type(struct sio_packet *p, struct ws_str *rest)
     return 0;
 }
 
-/* "1-" to "10-", written in no other way. */
+/* Read "1-" to "10-"; other spellings are refused. */
 static int take_attachments(struct sio_packet *p, struct ws_str *rest)
 {
     if (!is_digit(*rest) || rest->data[0] == '0')
@@ -95,7 +95,7 @@ bool sio_name_is_reserved(struct ws_str name)
 {
     static const char reserved[][15] = {"connect",       "connect_error", "disconnect",
                                         "disconnecting", "newListener",   "removeListener"};
-    char text[sizeof reserved[0]] = ""; /* a name that does not fit is none of them */
+    char text[sizeof reserved[0]] = ""; /* a longer name is none of the reserved ones */
     ptrdiff_t len = json_string(name, text, sizeof text);
 
     for (size_t i = 0; len > 0 && i < sizeof reserved / sizeof reserved[0]; i++)
@@ -104,7 +104,7 @@ bool sio_name_is_reserved(struct ws_str name)
     return false;
 }
 
-/* ["name", ...]; a number may stand for the name. */
+/* ["name", ...]; the name may be a number. */
 static bool is_event(struct ws_str json)
 {
     struct ws_str name = json_at(json_inside(json), 0);
@@ -167,13 +167,13 @@ int sio_packet_decode(struct sio_packet *p, struct ws_str text)
 
 /* --- placeholders ----------------------------------------------------------------------------- */
 
-/* What is known of an object while its members pass. */
+/* What is known of an object while its members are read. */
 struct object {
     bool marked;       /* "_placeholder" is true */
     struct ws_str num; /* data is NULL while there is none */
 };
 
-/* The value of a member begins with `token`; of two members of one name the last counts. */
+/* Note a member whose value begins with `token`; of two members with one name the last counts. */
 static void note_member(struct object *o, struct ws_str name, struct ws_str token)
 {
     bool mark = false;
@@ -191,7 +191,7 @@ static bool object_fits(const struct object *o, unsigned attachments)
     return !o->marked || (json_integer(o->num, &num) && num >= 0 && num < attachments);
 }
 
-/* One pass over the tokens, so that deep nesting costs no more than flat. */
+/* One pass over the tokens, so that the cost does not depend on the nesting. */
 bool sio_placeholders_fit(struct ws_str list, unsigned attachments)
 {
     struct object stack[JSON_DEPTH_MAX + 1];

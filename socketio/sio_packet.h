@@ -52,17 +52,17 @@ struct sio_packet {
 };
 
 /* Read one packet; its slices point into `text`. Returns 0 or a sio_packet_error. An event without
- * any payload is let through, since the reference ignores it. */
+ * any payload is accepted, since the reference ignores it. */
 int sio_packet_decode(struct sio_packet *p, struct ws_str text);
 
-/* Write the beginning of a packet up to its JSON, which the caller writes behind it. */
+/* Write a packet up to its JSON; the caller appends the JSON. */
 void sio_packet_begin(struct json_writer *w, enum sio_type type, unsigned attachments,
                       struct ws_str nsp, int64_t id);
 
-/* Is it a name (as JSON) that clients and servers keep for themselves, "connect" for example? */
+/* Is it a reserved event name (as JSON), such as "connect"? */
 bool sio_name_is_reserved(struct ws_str name);
 
-/* The attachment that a value stands for, or -1 when it stands for none. */
+/* The number of the attachment for which a value is the placeholder, or -1 when it is none. */
 int sio_placeholder(struct ws_str value);
 
 /* Does every placeholder in a list of values, however deep, name one of `attachments`? */
@@ -70,18 +70,18 @@ bool sio_placeholders_fit(struct ws_str list, unsigned attachments);
 
 /* --- attachments ------------------------------------------------------------------------------ */
 
-/* A packet whose attachments are still to come: the packet and what has come of them lie behind
- * each other in one allocation of exactly `len` bytes, which grows with what came, never with what
- * was announced. All zero is empty. */
+/* A packet that waits for its attachments. The packet and the attachments that have come are stored
+ * one after the other in one allocation of exactly `len` bytes. It grows with what has come, never
+ * with what was announced. All zero is empty. */
 struct sio_assembly {
-    char *data; /* owned, counted in the account that all calls name */
+    char *data; /* owned, counted in the account that is passed to all calls */
     size_t len;
     size_t ends[SIO_ATTACHMENTS_MAX + 1]; /* of the packet and each attachment */
-    unsigned have;                        /* attachments that are there */
+    unsigned have;                        /* attachments that have come */
     unsigned want;
 };
 
-/* Begin with the text of a packet that has attachments; it is copied. Returns 0 or
+/* Start with the text of a packet that has attachments; it is copied. Returns 0 or
  * SIO_PACKET_NOMEM. */
 int sio_assembly_begin(struct sio_assembly *a, struct ws_account *account, struct ws_str text,
                        unsigned attachments);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Connection state recovery: a client whose connection was cut comes back as the socket that it
- * was, with its id, rooms and data, and gets the events that it missed.
+ * Connection state recovery: a client whose connection was cut reconnects as the same socket, with
+ * its id, rooms and data, and gets the events that it missed.
  *
- * For this each namespace keeps the sockets that have ended so, for a while, by their secret pid;
- * and a log of what was emitted. A client tells its pid and the offset of the last event that it
- * got: it can be served when that offset is in the log, or right before it. Both are bounded in
- * time and in bytes; a client whose socket or offset is not kept any more begins anew. Namespaces
- * that clients open by their names share one bound, since there may be any number of them. */
+ * For this each namespace keeps the sockets that ended in this way, for a while, by their secret
+ * pid; and a log of the emitted events. A client sends its pid and the offset of the last event
+ * that it got. It is recovered if that event, or the one after it, is in the log. Both the sockets
+ * and the log are limited in time and in bytes; a client whose socket or offset is not kept any
+ * more starts as a new socket. Namespaces that rules open share one limit, since clients may open
+ * any number of them. */
 #include "sio_recovery.h"
 
 #include <stdio.h>
@@ -17,7 +18,7 @@
 #include "sio_conn.h"
 #include "sio_room.h"
 
-/* One event as it went out: its parts, and the names of its target's rooms, each with a NUL. */
+/* One event as it was sent: its parts, and the names of the target's rooms, each with a NUL. */
 struct entry {
     struct entry *next;
     uint64_t time_ms;
@@ -30,14 +31,14 @@ struct entry {
     char bytes[];
 };
 
-/* One socket that may come back. */
+/* One socket that may be recovered. */
 struct kept {
     struct name_entry entry; /* in sessions, by pid */
     struct kept *next;       /* the next younger one */
     struct kept *previous;
     uint64_t time_ms;
     size_t size;
-    size_t weight; /* bytes that it keeps: its own, and those of a namespace that stays for it */
+    size_t weight; /* its bytes, and those of the namespace that is kept for it */
     void *data;
     size_t room_count;
     char pid[EIO_ID_SIZE];
@@ -53,7 +54,8 @@ struct sio_recovery {
     struct entry *first;
     struct entry *last;
     struct sio_usage own;
-    struct sio_usage *usage; /* what is bounded: `own`, or that of all namespaces opened by rules */
+    struct sio_usage *usage; /* for the limits: `own`, or shared by all namespaces that rules
+                                opened */
     uint64_t first_offset;   /* of `first`; offsets go up by one */
     uint64_t next_offset;
     bool timing; /* the timer of the namespace is set */
@@ -108,7 +110,7 @@ static void kept_forget(struct sio_recovery *r, struct kept *k)
     forget(r->nsp, data);
 }
 
-/* Calls back: not from inside a function of the API. */
+/* Calls on_forget, so it must not be called inside a function of the API. */
 static void kept_prune(struct sio_recovery *r, uint64_t now)
 {
     while (r->oldest != NULL && (is_over(r, r->oldest->time_ms, now) ||
@@ -116,8 +118,8 @@ static void kept_prune(struct sio_recovery *r, uint64_t now)
         kept_forget(r, r->oldest);
 }
 
-/* Set the timer to when all that is kept now will be too old. What comes after it is set stays
- * longer than recovery_ms, but is not given out then. */
+/* Set the timer to the time when all that is kept now will be too old. What is added later stays
+ * longer than recovery_ms, but is not used for a recovery then. */
 static void timer_start(struct sio_recovery *r)
 {
     if (r->timing || (r->first == NULL && r->oldest == NULL))
@@ -216,7 +218,8 @@ static size_t entry_size(const struct sio_target *t, struct ws_str text,
     return size;
 }
 
-/* The sender is left out by the name of its own room, which is its id, also after recovery. */
+/* The sender is left out by the name of its own room, which is its id; this also works after a
+ * recovery. */
 static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
                                const struct sio_args *args)
 {
@@ -245,7 +248,7 @@ void sio_recovery_log(const struct sio_target *t, struct ws_str text, const stru
     struct entry *e = entry_new(t, text, args);
 
     r->next_offset++;
-    if (e == NULL) { /* no client can be served from a log with a gap */
+    if (e == NULL) { /* a log with a gap is useless: drop all of it */
         while (r->first != NULL)
             log_drop(r);
         r->first_offset = r->next_offset;
@@ -258,7 +261,7 @@ void sio_recovery_log(const struct sio_target *t, struct ws_str text, const stru
     timer_start(r);
 }
 
-/* Is the socket in any of `count` rooms? `*names` moves behind them. */
+/* Is the socket in any of `count` rooms? Moves `*names` behind them. */
 static bool is_in_any(const struct sio_socket *s, const char **names, size_t count)
 {
     bool found = false;
@@ -290,8 +293,8 @@ static void send_entry(const struct entry *e, struct sio_conn *c)
         sio_conn_fail(c);
 }
 
-/* All in one go, since new events must not come in between: a log of 1 MiB takes 1 to 2 ms. It
- * counts in the share that the connection has of this turn. */
+/* All events are sent at once, since new events must not be sent between them: a log of 1 MiB takes
+ * 1 to 2 ms. This counts in the connection's share of the turn. */
 bool sio_recovery_replay(struct sio_socket *s)
 {
     const struct sio_recovery *r = s->nsp->recovery;
@@ -306,9 +309,9 @@ bool sio_recovery_replay(struct sio_socket *s)
     return true;
 }
 
-/* --- going and coming back -------------------------------------------------------------------- */
+/* --- keeping and recovering ------------------------------------------------------------------- */
 
-/* The same for the names of the socket's rooms. */
+/* Like put_names(), for the rooms of a socket. */
 static size_t put_rooms(char *at, const struct sio_socket *s, size_t *count)
 {
     size_t bytes = 0;
@@ -347,7 +350,7 @@ static struct kept *kept_new(struct sio_recovery *r, const struct sio_socket *s)
     return k;
 }
 
-/* Its data goes with it. */
+/* Keep a socket with its data. */
 static void keep(struct sio_socket *s)
 {
     struct sio_recovery *r = s->nsp->recovery;
@@ -371,7 +374,7 @@ void sio_recovery_end(struct sio_socket *s)
     forget(s->nsp, s->data);
 }
 
-/* An offset that we gave out, from which on nothing is missing. */
+/* Is `value` an offset that was sent, and is the log complete after it? */
 static bool offset_is_known(const struct sio_recovery *r, struct ws_str value, uint64_t *offset)
 {
     char text[SIO_OFFSET_SIZE];
@@ -395,8 +398,8 @@ static struct kept *kept_find(struct sio_recovery *r, struct ws_str value)
     return (struct kept *)name_table_find(&r->sessions, (struct ws_str){pid, EIO_ID_LEN});
 }
 
-/* Join all rooms again, or none when there is no memory for one: a client that is told that it was
- * recovered expects the events of all of them. */
+/* Join all rooms again, or none if there is no memory for one of them: a client that is told that
+ * it was recovered expects the events of all its rooms. */
 static bool rejoin(struct sio_socket *s, const struct kept *k)
 {
     const char *room = k->rooms;
@@ -411,7 +414,7 @@ static bool rejoin(struct sio_socket *s, const struct kept *k)
     return true;
 }
 
-/* The socket takes the place of the one that was kept, whose rooms it is in already. */
+/* The socket gets the id, pid and data of the kept one. It is already in the rooms. */
 static void restore(struct sio_recovery *r, struct sio_socket *s, struct kept *k)
 {
     struct name_table *sockets = &s->nsp->server->sockets;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rooms of sockets, and targets made of them. A room lists its seats, a socket lists its own, and a
- * namespace finds the seat of a socket in a room by a table: a socket may be in a thousand rooms,
- * and a room may have all sockets, so neither list is ever searched. */
+ * Rooms of sockets, and the targets of broadcasts. A room has a list of its seats, and a socket has
+ * a list of its own seats. The seat of a socket in a room is found by a table of the namespace: a
+ * socket may be in a thousand rooms, and a room may have all sockets, so neither list is
+ * searched. */
 #include "sio_room.h"
 
 #include <string.h>
@@ -16,7 +17,7 @@ struct sio_room {
     char name[]; /* entry.len bytes and a NUL */
 };
 
-/* What a seat is found by. The bytes of the two pointers are its name in the table. */
+/* The key of a seat. The bytes of the two pointers are its name in the table. */
 struct place {
     struct sio_room *room;
     struct sio_socket *socket;
@@ -206,7 +207,7 @@ const char *sio_socket_room(const struct sio_socket *s, size_t index)
 /* --- targets ---------------------------------------------------------------------------------- */
 
 struct walk {
-    uint64_t stamp; /* of those that this walk has passed, or leaves out */
+    uint64_t stamp; /* of the sockets that this walk has visited or leaves out */
     void (*visit)(void *arg, struct sio_socket *s);
     void *arg;
 };
@@ -220,7 +221,7 @@ static void pass(const struct walk *w, struct sio_socket *s)
         w->visit(w->arg, s);
 }
 
-/* Pass the members of the room, and the socket whose own room it is. The visit may free the
+/* Visit the members of the room, and the socket whose own room it is. The visit may free the
  * seat. */
 static void walk_room(const struct walk *w, const struct sio_namespace *n, const char *name)
 {

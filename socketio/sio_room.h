@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rooms as the rest of Socket.IO sees them; what applications call is in sio.h. */
+ * Rooms, for the other files of Socket.IO; the functions for applications are in sio.h. */
 #ifndef SOCKETIO_SIO_ROOM_H
 #define SOCKETIO_SIO_ROOM_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What every file of Socket.IO needs of the server; see sio_server.h. */
+ * Functions on the server that all files of Socket.IO use; see sio_server.h. */
 #include "sio_server.h"
 
-enum { SCRATCH_KEPT = 1 << 16 /* bytes of the writer that stay when it is not in use */ };
+enum { SCRATCH_KEPT = 1 << 16 /* bytes of the writer that are kept while it is not in use */ };
 
 /* --- callbacks -------------------------------------------------------------------------------- */
 
@@ -28,7 +28,7 @@ static void settle_posted(void *arg)
     sio_callback_end(io);
 }
 
-/* When no memory is left for the post, the next callback settles. */
+/* If there is no memory for the post, the next callback settles the sockets. */
 void sio_server_post(struct sio_server *io)
 {
     if (!io->marked.requested && io->ws != NULL)

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server, its connections and sockets as data, for the files of Socket.IO and no others. Each
- * of them calls only those below it:
+ * The structs of the server, shared by the files of Socket.IO and used by no others. Each file
+ * calls only those below it:
  *
- *   socketio.c      the server: connections and their packets in
- *   sio_socket.c    the life of a socket, from on_auth to on_disconnect
- *   sio_emit.c      events out, acknowledgements both ways
+ *   socketio.c      the server: connections and the packets that come
+ *   sio_socket.c    a socket, from on_auth to on_disconnect
+ *   sio_emit.c      sends events; acknowledgements in both directions
  *   sio_namespace.c namespaces, and rules that open them
- *   sio_recovery.c  what is kept for clients that come back
- *   sio_room.c      rooms, and targets made of them
- *   sio_conn.c      connections, and packets whose attachments are still to come
- *   sio_server.c    callbacks begin and end, sockets by their ids
+ *   sio_recovery.c  sockets and events kept for clients that reconnect
+ *   sio_room.c      rooms, and the targets of broadcasts
+ *   sio_conn.c      connections, and packets that wait for their attachments
+ *   sio_server.c    begin and end of callbacks, sockets by their ids
  *   sio_packet.c    the text of packets
  *
- * A connection (one Engine.IO session) has sockets, one for each namespace that its client is in.
+ * A connection (one Engine.IO session) has one socket for each namespace that its client is in.
  *
- * Functions of the API never call back and never free: they mark. Marked sockets are settled when
- * the outermost callback returns (sio_callback_end), or by a ws_post() when it all began outside:
- * on_connect and on_disconnect are called, memory is freed. */
+ * Functions of the API never call back and never free: they mark sockets. Marked sockets are
+ * settled when the outermost callback returns (sio_callback_end), or by a ws_post() if no callback
+ * runs: on_connect and on_disconnect are called, memory is freed. */
 #ifndef SOCKETIO_SIO_SERVER_H
 #define SOCKETIO_SIO_SERVER_H
 
@@ -40,38 +40,40 @@ struct sio_usage {
 
 struct sio_server {
     struct ws_server *ws;       /* NULL once it may be gone: sio_server_free() */
-    struct ws_account *account; /* of what belongs to no single client */
+    struct ws_account *account; /* memory that belongs to no single client */
     struct eio_server *engine;
     struct sio_options options;   /* every default filled in */
     struct name_table sockets;    /* by id, whatever their state */
-    struct name_table members;    /* those that have not ended, by namespace and connection */
+    struct name_table members;    /* sockets that have not ended, by namespace and connection */
     struct name_table namespaces; /* by name */
-    struct sio_rule *rules;       /* for more namespaces, in the order of their making */
+    struct sio_rule *rules;       /* that open namespaces, oldest first */
     struct settle_list marked;    /* sockets to settle */
-    void (*settle)(struct sio_server *io); /* settles them, for sio_callback_end(): what ends a
-                                              socket is above those whose callbacks end */
+    void (*settle)(struct sio_server *io); /* settles them for sio_callback_end(), in a file
+                                              above */
     struct sio_gather *gathers;            /* broadcasts that wait for acknowledgements */
-    struct json_writer scratch; /* the packet that is being made: from sio_scratch() until it is
-                                   sent, in which no callback runs */
+    struct json_writer scratch; /* the packet that is being written: from sio_scratch() until it
+                                   is sent, without a callback in between */
     const struct sio_event *in_hand;   /* while its on_event runs; NULL: no event is handled */
-    uint64_t stamp;                    /* of the latest walk over a target */
+    uint64_t stamp;                    /* of the latest walk over a target's sockets */
     struct sio_usage recovery_by_rule; /* of all namespaces that rules have opened */
 };
 
 struct sio_namespace {
     struct name_entry entry; /* in server->namespaces */
     struct sio_server *server;
-    struct ws_account *account; /* of the client that asked for it, or the server's; kept */
+    struct ws_account *account; /* of the client that asked for it, or the server's; with a
+                                   reference */
     struct sio_handlers handlers;
     struct name_table rooms;
     struct name_table seats;  /* by room and socket */
     struct sio_socket *first; /* of its sockets, whatever their state */
     struct sio_socket *last;
-    size_t connected;                /* how many are */
-    int64_t next_ack;                /* ids of our requests: shared, so that a broadcast has one */
+    size_t connected;                /* number of connected sockets */
+    int64_t next_ack;                /* next id of a request; of the namespace, so that a
+                                        broadcast has one id */
     struct sio_recovery *recovery;   /* NULL: off */
-    struct ws_timer *recovery_timer; /* to when what recovery keeps is too old; NULL: off */
-    bool by_rule;                    /* ends with its last socket */
+    struct ws_timer *recovery_timer; /* for dropping what recovery keeps; NULL: off */
+    bool by_rule;                    /* opened by a rule: freed with its last socket */
     char name[];                     /* entry.len bytes and a NUL */
 };
 
@@ -84,14 +86,15 @@ static inline size_t sio_namespace_size(const struct sio_namespace *n)
 struct sio_conn {
     struct sio_server *server;
     struct eio_session *engine; /* NULL once it has ended */
-    struct ws_account *account; /* of the session, kept: also of its sockets and their seats */
+    struct ws_account *account; /* of the session, with a reference; sockets and seats count in
+                                   it, too */
     struct sio_socket *sockets;
     struct sio_pending *pending; /* a packet, until its last attachment has come; NULL: none */
     size_t socket_count;         /* that have not ended */
-    size_t size;                 /* of this structure with what is behind it */
-    uint64_t left_turn;          /* turn of the loop in which its client left a namespace last */
-    bool crossed; /* from now on packets may come for a socket that had ended when they were sent */
-    char handshake[]; /* texts that end with NUL: address, query, the headers that are kept */
+    size_t size;                 /* of this struct with `handshake` */
+    uint64_t left_turn;          /* turn of the loop in which the client last left a namespace */
+    bool crossed; /* from now on packets for a socket that has ended may be late, and are dropped */
+    char handshake[]; /* texts with a NUL each: address, query, the headers that are kept */
 };
 
 enum sio_state {
@@ -113,22 +116,21 @@ struct sio_socket {
     struct sio_socket *previous;
     struct settle_item mark; /* in server->marked */
     struct sio_seat *seats;  /* in rooms, the latest first */
-    struct sio_wait *waits;  /* for acknowledgements of its client, the latest first */
+    struct sio_wait *waits;  /* for acknowledgements that its client owes, the latest first */
     void *data;
     const char *reason; /* once it has ended */
     char *auth;         /* from on_auth until on_connect, when the answer comes later; with a NUL */
     char *pid;          /* the secret by which it may be recovered; NULL: recovery is off */
     uint64_t stamp;     /* of the latest walk that saw it */
-    uint64_t missed;    /* a recovered one gets what was emitted from this offset on, when it is let
-                           in */
+    uint64_t missed;    /* offset of the first event that a recovered socket gets */
     uint32_t seat_count;
     uint32_t wait_count;
-    uint32_t turn;            /* of the loop in which it was let in; the low bits */
+    uint32_t turn;            /* of the loop in which it was accepted; the low bits */
     uint8_t state;            /* enum sio_state */
-    bool recovered : 1;       /* it is the one of before: from sio_recovery_begin() on */
-    bool recoverable : 1;     /* it ended in a way that allows it */
-    bool let_in_late : 1;     /* after on_auth had returned */
-    bool heard : 1;           /* a packet of its client has come since it was let in */
+    bool recovered : 1;       /* set by sio_recovery_begin(): it is the previous socket */
+    bool recoverable : 1;     /* it ended in a way that allows recovery */
+    bool let_in_late : 1;     /* accepted after on_auth had returned */
+    bool heard : 1;           /* its client has sent a packet to it, so it knows the socket */
     bool abort_owed : 1;      /* from on_auth until its answer */
     bool disconnect_owed : 1; /* from on_connect on */
     char id[EIO_ID_SIZE];
@@ -149,10 +151,10 @@ struct sio_socket {
 void sio_callback_begin(struct sio_server *io);
 void sio_callback_end(struct sio_server *io);
 
-/* Have what is marked settled by a ws_post(). */
+/* Settle the marked sockets by a ws_post(). */
 void sio_server_post(struct sio_server *io);
 
-/* The server's writer, emptied. */
+/* The server's writer, empty. */
 struct json_writer *sio_scratch(struct sio_server *io);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The life of a socket: asked for by a client, accepted or refused by the application, connected,
- * ended by either side, freed when the application has heard of it. */
+ * A socket: a client asks for it, the application accepts or refuses it, it is connected, either
+ * side ends it, and it is freed after on_disconnect or on_abort. */
 #include "sio_socket.h"
 
 #include <assert.h>
@@ -25,13 +25,13 @@ static void mark(struct sio_socket *s)
         sio_server_post(io);
 }
 
-/* --- coming ----------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 _Static_assert(offsetof(struct sio_socket, conn) ==
                    offsetof(struct sio_socket, nsp) + sizeof(struct sio_namespace *),
                "namespace and connection are one name");
 
-/* What sio_socket_of() finds it by. */
+/* The key for sio_socket_of(). */
 static struct ws_str member_name(const struct sio_socket *s)
 {
     const char *name = (const char *)s + offsetof(struct sio_socket, nsp);
@@ -97,7 +97,8 @@ static void forget_auth(struct sio_socket *s)
     s->auth = NULL;
 }
 
-/* The answer to on_auth comes later; on_connect shows the same object. Valid JSON has no NUL. */
+/* on_auth is answered later, and on_connect gets the same object: copy it. Valid JSON has no
+ * NUL. */
 static bool remember_auth(struct sio_socket *s, struct ws_str auth)
 {
     s->auth = ws_account_take(s->conn->account, auth.len + 1);
@@ -122,9 +123,9 @@ static void send_connected(struct sio_socket *s)
     sio_conn_send(s->conn, json_written(w));
 }
 
-/* A recovered client takes the events that come before its CONNECT packet for those that it has
- * missed. When some of them are not in the log any more, its connection ends, and it begins anew
- * with the next one. */
+/* A recovered client treats the events before its CONNECT packet as those that it has missed. If
+ * some of them are not in the log any more, its connection ends, and the client starts as a new
+ * socket with its next one. */
 static void let_in(struct sio_socket *s, struct ws_str auth)
 {
     assert(s->state <= SIO_ACCEPTED && s->conn->engine != NULL);
@@ -188,7 +189,7 @@ int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data)
     return 0;
 }
 
-/* --- going ------------------------------------------------------------------------------------ */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 void sio_socket_end(struct sio_socket *s, const char *reason)
 {
@@ -281,9 +282,9 @@ static void socket_free(struct sio_socket *s)
     sio_namespace_free_unused(n);
 }
 
-/* on_connect may end the socket, which marks it again. Then it is settled once more, since what is
- * marked must not be freed. Once the ws_server may be gone no socket is let in: its connection ends
- * next. */
+/* on_connect may end the socket, which marks it again. Then it is settled once more, since a marked
+ * socket must not be freed. When the ws_server may be freed, no socket is accepted: its connection
+ * ends next. */
 static void settle(struct sio_socket *s)
 {
     if (s->state == SIO_ACCEPTED && s->nsp->server->ws != NULL) {
@@ -304,8 +305,8 @@ static struct sio_socket *socket_of(struct settle_item *item)
     return (struct sio_socket *)((char *)item - offsetof(struct sio_socket, mark));
 }
 
-/* A client may be in any number of namespaces, and all of them end with its connection: what does
- * not fit into this turn waits for the next one. */
+/* A client may be in any number of namespaces, and all its sockets end with its connection. So this
+ * stops when the share of the turn is used up, and goes on in the next turn. */
 void sio_sockets_settle(struct sio_server *io)
 {
     struct settle_item *item;
@@ -351,7 +352,7 @@ const char *sio_socket_address(const struct sio_socket *s)
     return s->conn->handshake;
 }
 
-/* Text number `index` of what was written at the handshake. */
+/* Text number `index` of the connection's `handshake`. */
 static struct ws_str handshake_text(const struct sio_socket *s, size_t index)
 {
     const char *text = s->conn->handshake;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Socket.IO 5: the server. Messages come in from engineio.h, become packets, and go to the socket
- * of their namespace. */
+ * Socket.IO 5: the server. It takes messages from engineio.h, decodes them to packets, and passes
+ * them to the socket of their namespace. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,7 +45,7 @@ static void on_close(struct eio_session *engine, enum eio_reason reason)
         sio_socket_end(s, eio_reason_text(reason));
     }
     sio_conn_free_unused(c);
-    sio_callback_end(io); /* else its last socket frees it */
+    sio_callback_end(io); /* if sockets are left, the last of them frees the connection */
 }
 
 static const char *on_handshake(struct eio_server *e, const struct eio_handshake *h)
@@ -57,7 +57,7 @@ static const char *on_handshake(struct eio_server *e, const struct eio_handshake
 
 /* --- packets in ------------------------------------------------------------------------------- */
 
-/* Most clients are in one namespace, which is the first to look at. */
+/* Most clients are in one namespace only, so the first socket is checked before the table. */
 static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
 {
     struct sio_socket *s = c->sockets;
@@ -70,15 +70,16 @@ static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
     return n == NULL ? NULL : sio_socket_of(c, n);
 }
 
-/* May a packet have been under way when the socket that it was for ended? The reference drops what
- * a client sends right behind its own DISCONNECT, when both are read together. */
+/* May this packet be late, that is, sent before the client knew that its socket has ended? The
+ * reference drops what a client sends right behind its own DISCONNECT, if both are read
+ * together. */
 static bool may_be_late(const struct sio_conn *c)
 {
     return c->crossed || c->left_turn == ws_server_turn(c->server->ws);
 }
 
-/* The connected socket that a packet other than CONNECT is for. When there is none the packet
- * breaks the rules, or is late. */
+/* The connected socket for a packet other than CONNECT. If there is none, the packet is late, or it
+ * breaks the rules. */
 static struct sio_socket *addressee(struct sio_conn *c, const struct sio_packet *p)
 {
     struct sio_socket *s = socket_in(c, p->nsp);
@@ -115,7 +116,7 @@ static void acknowledgement(struct sio_conn *c, const struct sio_packet *p,
         sio_acked(s, p->id, args);
 }
 
-/* Where packets may have crossed, a client leaves what is not connected yet. */
+/* If packets may have crossed, a client may also leave a socket that is not connected yet. */
 static void disconnect(struct sio_conn *c, const struct sio_packet *p)
 {
     struct sio_socket *s = c->crossed ? socket_in(c, p->nsp) : addressee(c, p);
@@ -126,8 +127,9 @@ static void disconnect(struct sio_conn *c, const struct sio_packet *p)
     sio_socket_end(s, "client namespace disconnect");
 }
 
-/* Does the client know of this socket? Not before the turn is over in which it was let in; nor for
- * sure while it is silent, when it had to wait for that turn. */
+/* Does the client know this socket? Not before the end of the turn in which it was accepted. If it
+ * was accepted after on_auth had returned, the client certainly knows it only once it has sent a
+ * packet to it. */
 static bool is_known(const struct sio_socket *s)
 {
     return s->state == SIO_CONNECTED &&
@@ -135,16 +137,16 @@ static bool is_known(const struct sio_socket *s)
             (!s->let_in_late && s->turn != (uint32_t)ws_server_turn(s->nsp->server->ws)));
 }
 
-/* A client whose disconnect() and connect() come before the answer to its CONNECT sends nothing but
- * a second one, which ends what the first one began: the reference lets both in. A socket that the
- * client knows of must not be asked for again. */
+/* A client that calls disconnect() and connect() before its CONNECT is answered sends only a second
+ * CONNECT. It ends the first socket; the reference accepts both. A second CONNECT for a socket that
+ * the client knows is an error. */
 static bool end_previous(struct sio_conn *c, struct sio_socket *s)
 {
     if (is_known(s))
         return false;
     c->crossed = c->crossed || s->state == SIO_CONNECTED;
     sio_socket_end(s, "client namespace disconnect");
-    /* So that on_abort comes before the next on_auth, unless very many end just now. */
+    /* on_abort comes before the next on_auth, unless very many sockets end at the same time */
     sio_sockets_settle(c->server);
     return true;
 }
@@ -198,13 +200,13 @@ static void dispatch(struct sio_conn *c, const struct sio_packet *p, struct sio_
     case SIO_BINARY_ACK:
         acknowledgement(c, p, &args);
         break;
-    case SIO_CONNECT_ERROR: /* the server's to send */
+    case SIO_CONNECT_ERROR: /* only servers send it */
         sio_conn_fail(c);
         break;
     }
 }
 
-/* The attachments of a packet that is late may come in a later turn: these are dropped, too. */
+/* The attachments of a late packet may come in a later turn: they are dropped, too. */
 static void begin_binary(struct sio_conn *c, const struct sio_packet *p, struct ws_str text)
 {
     bool wanted = addressee(c, p) != NULL;
@@ -314,7 +316,7 @@ static void fill_options(struct sio_options *o)
     set_default(&o->max_acks, 1024);
 }
 
-/* All tables share one key: a peer that does not know it cannot compute names that collide. */
+/* The tables share one key: a peer that does not know it cannot find names that collide. */
 static bool tables_init(struct sio_server *io)
 {
     uint8_t key[WS_SIPHASH_KEY_SIZE];
@@ -364,7 +366,7 @@ void sio_server_free(struct sio_server *io)
         return;
     io->ws = NULL;
     eio_server_free(io->engine);
-    sio_callback_begin(io); /* what was marked, and no post came for it any more */
+    sio_callback_begin(io); /* settle what was marked: no post will be called any more */
     sio_callback_end(io);
     sio_gathers_end(io);
     sio_namespaces_free(io);

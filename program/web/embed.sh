@@ -1,12 +1,12 @@
 #!/bin/sh
 # Print C that holds the page as an array of bytes, and the Content-Security-Policy for it, which
-# names its <script> and <style> by their hashes (CSP level 3, §2.3.1). Needs no tool beside od, sed,
-# sha256sum and base64. Usage: sh program/web/embed.sh program/web/index.html
+# names its <script> and <style> by their hashes (CSP level 3, §2.3.1). Needs only od, sed, sha256sum
+# and base64. Usage: sh program/web/embed.sh program/web/index.html
 set -e
 page=$1
 
-# The text between the tags <$1> and </$1>, which stand alone on their lines; the newline behind the
-# first one belongs to it.
+# The text between the tags <$1> and </$1>, which are alone on their lines. The newline after the first tag is part
+# of it.
 inside() {
     echo
     sed -n "/^<$1>\$/,/^<\/$1>\$/p" "$page" | sed '1d;$d'
@@ -15,7 +15,7 @@ inside() {
 # 'sha256-...' of that text.
 hash() {
     hex=$(inside "$1" | sha256sum | cut -c 1-64)
-    # The program printf knows \x; not every shell's does.
+    # The program printf supports \x; the printf of some shells does not.
     printf "'sha256-%s'" "$(env printf "$(echo "$hex" | sed 's/../\\x&/g')" | base64)"
 }
 

@@ -25,13 +25,13 @@ const ada = await enter('Ada', { viewport: { width: 720, height: 676 }, deviceSc
 const [grace, dennis] = [await enter('Grace'), await enter('Dennis')];
 const people = [ada, grace, dennis];
 
-await say(grace, 'Is anybody in this pond?');
+await say(grace, 'Hello! Is anybody here?');
 await say(ada, 'Two of us. The path is the room: /pond');
 await say(
     dennis,
-    'Three. I was in a tunnel; the page kept my message and sent it when I came out.',
+    'Three. My phone was offline; the page kept this message and sent it later.',
 );
-await say(grace, 'And we saw it once.');
+await say(grace, 'And it arrived exactly once.');
 await say(ada, 'One thread, raw epoll, libc. 🐟');
 await ada.screenshot({ path: process.argv[2] });
 
