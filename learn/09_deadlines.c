@@ -654,10 +654,17 @@ static void settle(struct server *s)
     int64_t now = now_ms();
 
     for (struct client *c = s->clients; c != NULL; c = c->next) {
+        size_t waiting;
+
         if (c->due_ms <= now)
             too_late(c);
+        waiting = c->out_len;
         if (!c->gone)
             flush(c);
+        if (!c->closing && waiting > OUT_HIGH && c->out_len < waiting) {
+            c->pinged = false; /* it reads, and its Pong may wait, for we do not read it now */
+            c->due_ms = now + s->ping_ms;
+        }
         if (!c->gone)
             watch(s, c);
     }

@@ -5,7 +5,8 @@
 
 Each chapter has its captures between the lines <!-- capture NAME --> and <!-- end -->. Without --write, this script
 compiles the programs, plays each exchange, and compares. It also checks that each block of C in a chapter is literally
-in the program of that chapter, that the functions and files named in a chapter exist, and that no line is too long.
+in the program of that chapter, that the functions and files named in a chapter exist, that lines are counted right, and
+that none of a chapter is too long.
 Prints a line for each difference and exits with 1 when there is one. With --write it puts the captures into the
 chapters.
 
@@ -216,13 +217,16 @@ class Client:
         lines = data.decode("latin-1").split("\r\n")[:-1]
         lines = [line.replace("\0", "\\0") + "\\r\\n" for line in lines]
         if show:
-            lines = [line for line in lines if line.startswith(show)] + ["..."]
+            lines = [line for line in lines if line.startswith(show)]
+            lines[-1] += " ..."
         self.says("sends", [(line, "") for line in lines])
         self.socket.sendall(data)
 
     def gets_head(self, lines=99):
-        rows = [(line + "\\r\\n", "") for line in self.head().decode("latin-1").split("\r\n")[:-1]]
-        self.says("gets", rows[:lines] + ([("...", "")] if len(rows) > lines else []))
+        rows = [line + "\\r\\n" for line in self.head().decode("latin-1").split("\r\n")[:-1]]
+        if len(rows) > lines:
+            rows = [*rows[:lines - 1], rows[lines - 1] + " ..."]
+        self.says("gets", [(row, "") for row in rows])
 
     def gets(self, n):
         try:
@@ -494,27 +498,11 @@ def not_utf8(r):
     c.gets_frame()
 
 
-@capture("05_messages")
-def continues_nothing(r):
-    c = r.client(path="/")
-    c.sends_frames(frame(0x80, b"Hello"))
-    c.gets_frame()
-
-
-@capture("06_strict")
-def rsv(r):
-    c = r.client(path="/")
-    c.sends_frames(frame(0xc1, b"Hello"))
-    c.gets_frame()
-    c.gets(100)
-
-
 @capture("06_strict")
 def unmasked(r):
     c = r.client(path="/")
     c.sends_frames(frame(0x81, b"Hello", key=b""))
     c.gets_frame()
-    c.gets(100)
 
 
 @capture("06_strict")
@@ -637,10 +625,13 @@ def slow_head(r):
 
 @capture("09_deadlines", "30", descriptors=16)
 def descriptors(r):
-    many = [r.client("client") for _ in range(20)]
+    try:
+        for _ in range(20):
+            r.client("client")
+    except OSError:
+        pass  # the server has ended already
     r.say("20 clients", [("connect; the server may have 16 descriptors", "")])
     r.server_ends()
-    del many
 
 
 @capture("10_hostile", "30", descriptors=16)
@@ -733,12 +724,50 @@ def wrong_names(text, files, everything):
             yield f"no file {link}"
 
 
+def wrong_counts(chapter, text):
+    """Counts of lines: "N lines" at the top of a chapter, and the last column of the table of the README."""
+    steps = sorted(HERE.glob("[0-9][0-9]_*.c"))
+    for before, step in zip([None, *steps], steps):
+        new = step.read_text().splitlines()
+        old = before.read_text().splitlines() if before else []
+        if chapter.stem == step.stem and f"{len(new)} lines" not in text:
+            yield f"{step.name} has {len(new)} lines"
+        if chapter.name == "README.md":
+            diff = subprocess.run(["diff", before or "/dev/null", step], capture_output=True, text=True, check=False)
+            added = sum(line.startswith(">") for line in diff.stdout.splitlines())
+            if not re.search(rf"^\|[^\n]*`{step.name}`[^\n]* {added} \|$", text, re.MULTILINE):
+                yield f"{step.name} adds {added} lines to its {len(old)}"
+
+
+def play(run, directory, expected):
+    """Plays a capture once more when it comes out in another way: on a busy machine times may be wrong."""
+    text = ""
+    for _ in range(3):
+        try:
+            text = run(directory)
+        except (OSError, EOFError) as error:
+            text = f"{type(error).__name__}: {error}"
+        if text == expected:
+            break
+    return text
+
+
+def shown():
+    """The captures as they are in the chapters."""
+    texts = {}
+    for chapter in HERE.glob("*.md"):
+        for match in BLOCK.finditer(chapter.read_text()):
+            texts[match.group(2)] = match.group(3).strip("`\n")
+    return texts
+
+
 def play_all(cc):
+    expected = shown()
     with tempfile.TemporaryDirectory() as directory:
         for program in sorted(HERE.glob("*.c")):
             subprocess.run([cc, "-std=gnu11", "-O2", "-o", os.path.join(directory, program.stem), program], check=True)
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
-            jobs = {name: pool.submit(run, directory) for name, run in CAPTURES.items()}
+            jobs = {name: pool.submit(play, run, directory, expected.get(name)) for name, run in CAPTURES.items()}
             return {name: job.result() for name, job in jobs.items()}
 
 
@@ -761,7 +790,8 @@ def main():
             faults += [f"{chapter.name}: not in {program.name}: {line}" for line in wrong_quotes(old, program.read_text())]
             faults += [f"{chapter.name}:{i}: {len(line)} columns" for i, line in enumerate(new.split("\n"), 1)
                        if len(line) > COLUMNS]
-        faults += [f"{chapter.name}: {fault}" for fault in sorted(wrong_names(old, files, everything))]
+        wrong = [*sorted(wrong_names(old, files, everything)), *wrong_counts(chapter, old)]
+        faults += [f"{chapter.name}: {fault}" for fault in wrong]
         if options.write:
             chapter.write_text(new)
         elif new != old:
