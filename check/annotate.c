@@ -504,7 +504,7 @@ void annotate(struct annotation *out, struct annotator *a, const struct event *e
         .out = out, .a = a, .sent = e->sent, .data = e->bytes.data, .left = e->bytes.len};
     struct annotator fresh = {0};
 
-    assert(e->bytes.len <= EVENT_KEPT && e->bytes.len <= e->total);
+    assert((e->http || e->bytes.len <= EVENT_KEPT) && e->bytes.len <= e->total);
     out->frame_count = out->field_count = 0;
     out->more = e->total - e->bytes.len;
     if (e->http)

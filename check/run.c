@@ -87,13 +87,14 @@ static void note(struct job *job, bool sent, const void *data, size_t len)
     struct result *r = job->result;
     bool full = r->event_count == EVENTS_KEPT;
     struct event *e = &r->events[full ? EVENTS_KEPT - 1 : r->event_count];
+    size_t max = job->upgraded ? EVENT_KEPT : HEAD_KEPT;
 
     r->event_count += !full;
     r->dropped += full;
 
     bytes_release(&e->bytes);
     *e = (struct event){.sent = sent, .http = !job->upgraded, .end = data == NULL, .total = len};
-    bytes_add(&e->bytes, data, len < EVENT_KEPT ? len : EVENT_KEPT);
+    bytes_add(&e->bytes, data, len < max ? len : max);
 }
 
 void result_release(struct result *r)

@@ -23,11 +23,11 @@ struct event {
     bool sent;          /* else received */
     bool http;          /* text; else a frame */
     bool end;           /* the end of that direction; no bytes */
-    struct bytes bytes; /* at most EVENT_KEPT of them, */
+    struct bytes bytes; /* at most EVENT_KEPT of them, of a head HEAD_KEPT, */
     size_t total;       /* of so many */
 };
 
-enum { EVENT_KEPT = 160, EVENTS_KEPT = 40, REASON_SIZE = 256 };
+enum { EVENT_KEPT = 160, HEAD_KEPT = 1024, EVENTS_KEPT = 40, REASON_SIZE = 256 };
 
 struct result {
     const struct check_case *of;
