@@ -201,9 +201,11 @@ check-minnow: minnow wscheck ## Grade ./minnow with wscheck: all cases pass
 check-peers: minnow wscheck deps-bench deps-e2e $(BUILD)/bench/lws ## Show what other servers score
 	@python3 check/peers.py
 
-test-learn: wscheck ## Show that each step of the course keeps its promise, and lacks what the next one adds
+test-learn: wscheck ## Show that each step of the course keeps its promise, and its chapter says what is so
 	@sh tests/need.sh deps-e2e python3
 	@python3 learn/check.py --cc "$(CC)"
+	@python3 learn/captures.py
+	@python3 learn/figures.py
 
 test-wscheck: $(BUILD)/test/wscheck $(BUILD)/test/broken ## Show that each case of wscheck fails on a server that does it wrong
 	@sh tests/need.sh deps-e2e python3
