@@ -407,7 +407,8 @@ def handshake_in_pieces(r):
 @capture("03_handshake")
 def wrong_version(r):
     c = r.client()
-    c.sends_head(request("/", "Sec-WebSocket-Version: 8", without=["Sec-WebSocket-Version"]), ("GET", "Sec-WebSocket-V"))
+    old = request("/", "Sec-WebSocket-Version: 8", without=["Sec-WebSocket-Version"])
+    c.sends_head(old, ("GET", "Sec-WebSocket-V"))
     c.gets_head()
     c.gets(100)
 
@@ -620,7 +621,27 @@ def slow_head(r):
         pass
     took = time.monotonic() - start
     c.says("sends", [("a byte of its request each 500 ms", "")])
-    c.says("gets", [("the end of its connection, " + ("after 10 to 13 s" if 9.5 < took < 13 else f"after {took:.1f} s"), "")])
+    when = "10 to 13" if 9.5 < took < 13 else f"{took:.1f}"
+    c.says("gets", [(f"the end of its connection, after {when} s", "")])
+
+
+@capture("09_deadlines", "1")
+def slow_but_alive(r):
+    bob, alice = r.client("Bob", "/tea", receive_buffer=4096), r.client("Alice", "/tea")
+    flood(alice, 60)
+    alice.says("sends", [("60,000 bytes, 60 times", "")])
+    start = time.monotonic()
+    try:
+        while time.monotonic() - start < 24:
+            if not bob.socket.recv(2048):
+                break
+            bob.socket.sendall(frame(0x8a))
+            time.sleep(0.1)
+    except OSError:
+        pass
+    bob.says("reads", [("2048 bytes each 100 ms, and sends a Pong each time", "")])
+    took = time.monotonic() - start
+    bob.says("is", [("connected after 24 s" if took >= 24 else f"cut off after {took:.0f} s", "")])
 
 
 @capture("09_deadlines", "30", descriptors=16)
@@ -787,7 +808,8 @@ def main():
         used.update(match.group(2) for match in BLOCK.finditer(old))
         program = HERE / f"{chapter.stem}.c"
         if program.exists():
-            faults += [f"{chapter.name}: not in {program.name}: {line}" for line in wrong_quotes(old, program.read_text())]
+            faults += [f"{chapter.name}: not in {program.name}: {line}"
+                       for line in wrong_quotes(old, program.read_text())]
             faults += [f"{chapter.name}:{i}: {len(line)} columns" for i, line in enumerate(new.split("\n"), 1)
                        if len(line) > COLUMNS]
         wrong = [*sorted(wrong_names(old, files, everything)), *wrong_counts(chapter, old)]

@@ -39,7 +39,8 @@ class Figure:
         self.parts = []
 
     def text(self, x, y, text, style="", anchor="start"):
-        self.parts.append(f'<text x="{x}" y="{y}" class="{style}" text-anchor="{anchor}">{html.escape(text, False)}</text>')
+        self.parts.append(f'<text x="{x}" y="{y}" class="{style}" text-anchor="{anchor}">'
+                          f"{html.escape(text, False)}</text>")
 
     def middle(self, x, y, text, style=""):
         self.text(x, y, text, style, "middle")
@@ -78,7 +79,8 @@ def handshake():
     f.middle(right, 30, "server", "bold")
     f.line(left, 42, left, 425, "thin")
     f.line(right, 42, right, 425, "thin")
-    for top, height, name, note in ((55, 85, "TCP", "connect() and accept()"), (150, 125, "HTTP", "text: one head each"),
+    for top, height, name, note in ((55, 85, "TCP", "connect() and accept()"),
+                                    (150, 125, "HTTP", "text: one head each"),
                                     (285, 135, "WebSocket", "frames, until a Close")):
         f.box(20, top, 190, height)
         f.text(34, top + 28, name, "bold")
@@ -170,10 +172,9 @@ def states():
     f.path([(550, 103), (775, 103), (775, 290)], "thin")
     f.arrow(775, 280, 775, 300)
     f.text(665, 92, "FIN without a Close, or an error", "small", "middle")
-    f.text(40, 170, "", "small")
     f.line(40, 392, 870, 392, "thin")
     f.text(40, 418, "From step 9 on each state has a deadline:", "small bold")
-    f.text(40, 441, "10 s for the head;  open: a Ping after 30 s of silence, the end 20 s later;  closing: 5 s", "small")
+    f.text(40, 441, "10 s for the head; open: a Ping after 30 s of silence, the end 20 s later; closing: 5 s", "small")
     return f
 
 
@@ -220,8 +221,8 @@ def queue():
         f.line(left, y, 860, y, "thin")
         f.text(30, y - 3, name, "code")
         f.text(30, y + 17, value, "small")
-    f.path([(155, bottom - 2), (200, 325), (230, 335), (290, 240), (350, 170), (390, 190), (418, 240), (470, bottom - 2)],
-           "line one")
+    f.path([(155, bottom - 2), (200, 325), (230, 335), (290, 240), (350, 170), (390, 190), (418, 240),
+            (470, bottom - 2)], "line one")
     f.text(176, 374, "a client that reads slowly", "small one-text")
     f.text(168, 200, "above OUT_HIGH its", "small one-text")
     f.text(168, 218, "frames are not read", "small one-text")
