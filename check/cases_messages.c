@@ -73,7 +73,7 @@ static void build_cut(struct script *s, const struct check_case *c)
     send_part(s, OP_TEXT, false, first);
     if (c->b != 0)
         wait_ms(s, (unsigned)c->b);
-    send_part(s, OP_CONTINUATION, true, "Hello" + c->a);
+    send_part(s, OP_CONTINUATION, true, &"Hello"[c->a]);
     expect_text(s, "Hello");
 }
 
