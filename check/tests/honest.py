@@ -214,10 +214,12 @@ def http_rows():
         # sizes
         ("full-buffer-hangs", "http/size/* -http/size/target-4000"),
         ("long-head-dropped=2048", "http/size/target-4000 handshake/long/4-kib"),
-        ("head-unlimited", "http/size/field-1-mib http/size/100000-fields"),
+        ("head-unlimited", "http/size/field-1-mib http/size/100000-fields "
+         "http/size/target-200000"),
         # one request after another
         ("not-kept-open", f"{sequence}keep-alive {sequence}pipeline-* {sequence}upgrade-after-get"),
-        ("one-request-per-recv", f"{sequence}pipeline-*"),
+        ("one-request-per-recv", f"{sequence}pipeline-* {sequence}*looks-like* "
+         f"{sequence}*look-like*"),
         ("upgrade-first-only", f"{sequence}upgrade-after-get"),
         ("close-ignored", f"{sequence}close {sequence}*looks-like* {sequence}*look-like*"),
         ("1.0-kept-open", f"{sequence}http-1.0"),
@@ -226,8 +228,8 @@ def http_rows():
         ("no-page", f"{refuse}*upgrade* {refuse}*connection* {refuse}post {refuse}put "
          f"{refuse}delete {refuse}method-in-lower-case {refuse}http-1.0 {line}plain "
          f"{line}unknown-method {line}http-1.0 http/size/target-4000 {sequence}*"),
-    )] + [Row("body-unread", f"{body}chunk-size-*", f"{sequence}*looks-like* {sequence}*look-like*",
-              HTTP)]
+    )] + [Row("body-unread", f"{body}chunk-size-* {sequence}*looks-like*",
+              f"{sequence}*look-like*", HTTP)]
 
 
 def length_rows(names):
@@ -460,7 +462,8 @@ def strict_rows():
         ("status-undefined-taken", f"{close}1016* {close}1100* {close}2???*"),
         ("reason-unchecked", f"{close}reason-*"),
         ("reason-open-end", f"{close}reason-cut-off"),
-        ("goes-on-after-a-fault", f"strict/behind/* {control}*-fragments "
+        ("goes-on-after-a-fault", "strict/pieces-of-1/* -strict/pieces-of-1/utf8 strict/behind/* "
+         f"{control}*-fragments "
          f"{order}continues-nothing-twice {order}binary-begun-in-text"),
         ("answers-before-it-fails", "strict/rsv/cont* strict/rsv/text-* strict/rsv/binary-* "
          f"strict/unmasked/cont* strict/unmasked/text* strict/unmasked/binary* {length}text-* "
