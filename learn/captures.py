@@ -6,7 +6,8 @@
 Each chapter has its captures between the lines <!-- capture NAME --> and <!-- end -->. Without --write, this script
 compiles the programs, plays each exchange, and compares. It also checks that each block of C in a chapter is literally
 in the program of that chapter, that the functions and files named in a chapter exist, that lines are counted right, and
-that none of a chapter is too long.
+that none of a chapter is too long. A translation, as 01_tcp_echo.zh-CN.md, is checked in the same way, and its headings,
+code and captures must be those of its original.
 Prints a line for each difference and exits with 1 when there is one. With --write it puts the captures into the
 chapters.
 
@@ -16,6 +17,7 @@ import argparse
 import base64
 import concurrent.futures
 import hashlib
+import itertools
 import os
 import pathlib
 import re
@@ -27,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent
@@ -697,6 +700,21 @@ def absolute_form(r):
 OF_LIBC = {"writev", "signalfd", "timerfd_create", "sendfile"}  # named in exercises, used nowhere here
 
 BLOCK = re.compile(r"(<!-- capture ([a-z0-9-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+SHAPE = re.compile(r"^(```.*?^```$|    [^\n]*|<!-- [^\n]*|#+ )", re.DOTALL | re.MULTILINE)
+
+
+def wrong_shape(text, original):
+    """The first heading, line of code or capture of a translation that is not that of its original."""
+    lines = ("\n".join(SHAPE.findall(page)).split("\n") for page in (text, original))
+    for mine, its in itertools.zip_longest(*lines, fillvalue="nothing more"):
+        if mine != its:
+            yield f"{mine.strip()}: its original has {its.strip()}"
+            return
+
+
+def columns(line):
+    """The width of a line: a Chinese character takes two columns."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)
 
 
 def with_captures(text, texts, faults, name):
@@ -737,12 +755,19 @@ def wrong_names(text, files, everything):
     for path in set(re.findall(r"`([\w/]+\.[ch])`", text)):
         if path not in files and f"learn/{path}" not in files:
             yield f"no file {path}"
-    for function, path in set(re.findall(r"`(\w+)\(\)`\s+in\s+`([\w/]+\.[ch])`", text)):
+    places = re.findall(r"`(\w+)\(\)`\s+in\s+`([\w/]+\.[ch])`", text)
+    places += [(function, path) for path, function in re.findall(r"`([\w/]+\.[ch])`\s+中的\s+`(\w+)\(\)`", text)]
+    for function, path in set(places):
         if path in files and not re.search(rf"^[a-z].*\b{function}\(", files[path], re.MULTILINE):
             yield f"no function {function}() in {path}"
     for link in set(re.findall(r"\]\((?!http)([^)#]+)\)", text)):
         if not (HERE / link).exists():
             yield f"no file {link}"
+
+
+def stem(chapter):
+    """01_tcp_echo for 01_tcp_echo.md and for 01_tcp_echo.zh-CN.md."""
+    return chapter.name.split(".", maxsplit=1)[0]
 
 
 def wrong_counts(chapter, text):
@@ -751,9 +776,9 @@ def wrong_counts(chapter, text):
     for before, step in zip([None, *steps], steps):
         new = step.read_text().splitlines()
         old = before.read_text().splitlines() if before else []
-        if chapter.stem == step.stem and f"{len(new)} lines" not in text:
+        if stem(chapter) == step.stem and not re.search(rf"\b{len(new)} (lines|行)", text):
             yield f"{step.name} has {len(new)} lines"
-        if chapter.name == "README.md":
+        if stem(chapter) == "README":
             diff = subprocess.run(["diff", before or "/dev/null", step], capture_output=True, text=True, check=False)
             added = sum(line.startswith(">") for line in diff.stdout.splitlines())
             if not re.search(rf"^\|[^\n]*`{step.name}`[^\n]* {added} \|$", text, re.MULTILINE):
@@ -774,9 +799,9 @@ def play(run, directory, expected):
 
 
 def shown():
-    """The captures as they are in the chapters."""
+    """The captures as they are in the chapters, in the originals if translations differ."""
     texts = {}
-    for chapter in HERE.glob("*.md"):
+    for chapter in sorted(HERE.glob("*.md"), reverse=True):
         for match in BLOCK.finditer(chapter.read_text()):
             texts[match.group(2)] = match.group(3).strip("`\n")
     return texts
@@ -800,19 +825,19 @@ def main():
     texts = play_all(options.cc)
     files, everything = sources()
     faults, used = [], set()
-    for chapter in sorted([*HERE.glob("[0-9][0-9]_*.md"), HERE / "README.md", HERE / "mistakes.md"]):
-        if not chapter.exists():
-            continue
+    for chapter in sorted([*HERE.glob("[0-9][0-9]_*.md"), *HERE.glob("README*.md"), *HERE.glob("mistakes*.md")]):
         old = chapter.read_text()
         new = with_captures(old, texts, faults, chapter.name)
         used.update(match.group(2) for match in BLOCK.finditer(old))
-        program = HERE / f"{chapter.stem}.c"
+        program, original = HERE / f"{stem(chapter)}.c", HERE / f"{stem(chapter)}.md"
         if program.exists():
             faults += [f"{chapter.name}: not in {program.name}: {line}"
                        for line in wrong_quotes(old, program.read_text())]
-            faults += [f"{chapter.name}:{i}: {len(line)} columns" for i, line in enumerate(new.split("\n"), 1)
-                       if len(line) > COLUMNS]
+            faults += [f"{chapter.name}:{i}: {columns(line)} columns" for i, line in enumerate(new.split("\n"), 1)
+                       if columns(line) > COLUMNS]
         wrong = [*sorted(wrong_names(old, files, everything)), *wrong_counts(chapter, old)]
+        if chapter != original:
+            wrong += wrong_shape(new, with_captures(original.read_text(), texts, [], original.name))
         faults += [f"{chapter.name}: {fault}" for fault in wrong]
         if options.write:
             chapter.write_text(new)
