@@ -402,8 +402,8 @@ static struct ws_str first_member(struct ws_str list)
     return (struct ws_str){list.data + start, end - start};
 }
 
-/* The first subprotocol that is offered in any of the fields, or NULL. One longer than `size`
- * counts as none. */
+/* The first subprotocol offered in any Sec-WebSocket-Protocol field. NULL when there is none, or
+ * when it does not fit `size` with its NUL. */
 static const char *first_subprotocol(const struct ws_request *req, char *out, size_t size)
 {
     static const char name[] = "Sec-WebSocket-Protocol";

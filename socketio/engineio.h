@@ -96,16 +96,16 @@ enum eio_reason {
     EIO_PING_TIMEOUT,        /* no pong in time */
     EIO_PARSE_ERROR,         /* not an Engine.IO packet */
     EIO_FORCED_CLOSE,        /* eio_close(), and the client could be told at once */
-    EIO_FORCED_SERVER_CLOSE, /* eio_close() between two polls: the client hears of it later */
+    EIO_FORCED_SERVER_CLOSE, /* eio_close() between two polls: the next poll tells the client */
     EIO_SHUTTING_DOWN        /* eio_server_close() */
 };
 const char *eio_reason_text(enum eio_reason reason); /* "transport close" and so on */
 
 /* Callbacks. Each may be NULL. */
 struct eio_handlers {
-    /* May this client have a session? Return NULL to accept it. A text (UTF-8, valid until the next
-     * call) refuses it with 403 and becomes the message of the error, up to 256 bytes; "" stands
-     * for "Forbidden". */
+    /* May this client have a session? NULL accepts it; a text (UTF-8, valid until the next call)
+     * refuses it: with 403 on polling, with 400 on a WebSocket. The text is the message of the
+     * error, cut to 256 bytes on polling; "" means "Forbidden". */
     const char *(*on_handshake)(struct eio_server *e, const struct eio_handshake *h);
 
     /* The open packet is sent. Messages that are sent from here come right after it. `h` is valid

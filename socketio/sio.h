@@ -151,8 +151,9 @@ struct sio_handlers {
      * callback every socket is accepted. */
     void (*on_auth)(struct sio_socket *s, struct ws_str auth);
 
-    /* The client has left before the answer, or has asked for the namespace again, which calls
-     * on_auth for another socket; `s` is freed after return. */
+    /* The socket ended after on_auth and before on_connect, not by sio_refuse(): the connection
+     * ended, or the client left the namespace or asked for it again, which calls on_auth for a new
+     * socket. `s` is freed after return. */
     void (*on_abort)(struct sio_socket *s);
 
     /* The socket is connected, and CONNECT is sent to its client. `auth` as in on_auth. */
