@@ -6,7 +6,7 @@
 Each chapter has its captures between the lines <!-- capture NAME --> and <!-- end -->. Without --write, this script
 compiles the programs, plays each exchange, and compares. It also checks that each block of C in a chapter is literally
 in the program of that chapter, that the functions and files named in a chapter exist, that lines are counted right, and
-that none of a chapter is too long. A translation, as 01_tcp_echo.zh-CN.md, is checked in the same way, and its headings,
+that none of a chapter is too long. A translation, as 01_tcp_echo.zh-CN.md, is checked in the same way; its headings,
 code and captures must be those of its original.
 Prints a line for each difference and exits with 1 when there is one. With --write it puts the captures into the
 chapters.
