@@ -19,6 +19,7 @@
 
 #include "conn.h"
 #include "conn_http.h"
+#include "conn_socket.h"
 #include "listen.h"
 
 enum {
@@ -127,6 +128,7 @@ static void refuse_client(struct ws_server *s, int fd, struct host *host)
 {
     static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
                                "Retry-After: 5\r\nConnection: close\r\n\r\n";
+    struct iovec piece = {(void *)text, sizeof text - 1};
     struct ws_conn *c;
 
     if (s->refused_count < REFUSED_MAX) {
@@ -140,9 +142,9 @@ static void refuse_client(struct ws_server *s, int fd, struct host *host)
     }
     server_log(s, WS_LOG_ERROR, "refused a client: all places are taken (ws_options.max_clients)");
     host_release(&s->hosts, host);
-    if (send(fd, text, sizeof text - 1, MSG_NOSIGNAL) < 0)
+    if (socket_send(fd, &piece, 1) < 0)
         server_log(s, WS_LOG_INFO, "a client that was refused has gone: %s", strerror(errno));
-    close(fd);
+    socket_close(fd);
 }
 
 /* Either a client has come, or *error says why not; EAGAIN: there is none. */

@@ -440,7 +440,7 @@ ptrdiff_t ws_publish(struct ws_server *s, struct ws_str name, const struct ws_co
         if (c != except)
             sent += publish_to(c, &slice);
     }
-    s->share_units += room == NULL ? 0 : (unsigned)room->count;
+    server_share_add(s, room == NULL ? 0 : room->count);
     output_slice_release(&s->pool, &slice);
     return sent;
 }
@@ -460,7 +460,7 @@ ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum w
         if (c != NULL && c != except)
             sent += publish_to(c, &slice);
     }
-    s->share_units += (unsigned)s->conns.size;
+    server_share_add(s, s->conns.size);
     output_slice_release(&s->pool, &slice);
     return sent;
 }
@@ -491,7 +491,7 @@ int ws_send_prepared(struct ws_conn *c, const struct ws_prepared *m)
 {
     int error;
 
-    c->server->share_units++;
+    server_share_add(c->server, 1);
     if (c->state != CONN_OPEN)
         return WS_ERR_CLOSED;
     error = frame_shared(c, &m->slice);

@@ -126,7 +126,7 @@ static size_t text_run(const char *data, size_t len)
     return n;
 }
 
-static struct ws_str skip(struct ws_str s, size_t n)
+struct ws_str http_skip(struct ws_str s, size_t n)
 {
     return (struct ws_str){s.data + n, s.len - n};
 }
@@ -134,7 +134,7 @@ static struct ws_str skip(struct ws_str s, size_t n)
 static struct ws_str trim(struct ws_str s)
 {
     while (s.len > 0 && is_blank(s.data[0]))
-        s = skip(s, 1);
+        s = http_skip(s, 1);
     while (s.len > 0 && is_blank(s.data[s.len - 1]))
         s.len--;
     return s;
@@ -148,11 +148,11 @@ static bool cut(struct ws_str *rest, char c, struct ws_str *before)
 
     *before = *rest;
     if (at == NULL) {
-        *rest = skip(*rest, rest->len);
+        *rest = http_skip(*rest, rest->len);
         return false;
     }
     before->len = (size_t)(at - rest->data);
-    *rest = skip(*rest, before->len + 1);
+    *rest = http_skip(*rest, before->len + 1);
     return true;
 }
 
@@ -289,7 +289,7 @@ static bool is_authority(struct ws_str s)
 
     if (n == 0)
         return false;
-    s = skip(s, n);
+    s = http_skip(s, n);
     if (s.len == 0)
         return true;
     if (s.data[0] != ':' || s.len > sizeof ":65535" - 1)
@@ -303,14 +303,14 @@ static bool is_authority(struct ws_str s)
 static int parse_path(struct http_request *r, struct ws_str s, const char **why)
 {
     size_t n = place_length(s, IN_PATH);
-    struct ws_str rest = skip(s, n);
+    struct ws_str rest = http_skip(s, n);
 
     r->path = (struct ws_str){s.data, n};
     if (rest.len > 0 && rest.data[0] == '%')
         return refuse_with(why, 400, "% without two hex digits in the path");
     if (rest.len > 0 && rest.data[0] != '?')
         return refuse_with(why, 400, "forbidden character in the path");
-    r->query = skip(rest, rest.len > 0 ? 1 : 0);
+    r->query = http_skip(rest, rest.len > 0 ? 1 : 0);
     if (place_length(r->query, IN_QUERY) != r->query.len)
         return refuse_with(why, 400, "forbidden character in the query");
     return 0;
@@ -320,7 +320,7 @@ static int parse_path(struct http_request *r, struct ws_str s, const char **why)
 static int parse_absolute_form(struct http_request *r, const char **why)
 {
     size_t scheme = starts_nocase(r->target, "http://") ? 7 : 8;
-    struct ws_str rest = skip(r->target, scheme);
+    struct ws_str rest = http_skip(r->target, scheme);
     size_t n = 0;
     int status;
 
@@ -329,7 +329,7 @@ static int parse_absolute_form(struct http_request *r, const char **why)
     r->host = (struct ws_str){rest.data, n};
     if (!is_authority(r->host))
         return refuse_with(why, 400, "malformed host in the request target");
-    status = parse_path(r, skip(rest, n), why);
+    status = parse_path(r, http_skip(rest, n), why);
     /* An empty path means "/" (RFC 9110 §4.2.3). Everything in `r` points into the request, so
      * borrow a slash of the scheme's "//". */
     if (r->path.len == 0)
@@ -350,7 +350,7 @@ static int parse_target(struct http_request *r, const char **why)
     if (!ws_str_is(r->target, "*") || !ws_str_is(r->method, "OPTIONS"))
         return refuse_with(why, 400, "malformed request target");
     r->path = r->target;
-    r->query = skip(r->target, r->target.len);
+    r->query = http_skip(r->target, r->target.len);
     return 0;
 }
 
@@ -482,7 +482,7 @@ static bool piece_next(struct ws_str *rest, char separator, struct ws_str *piece
             n++; /* quoted-pair, RFC 9110 §5.6.4 */
     }
     *piece = trim((struct ws_str){rest->data, n});
-    *rest = skip(*rest, n < rest->len ? n + 1 : n);
+    *rest = http_skip(*rest, n < rest->len ? n + 1 : n);
     return true;
 }
 

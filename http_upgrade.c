@@ -51,11 +51,6 @@ static unsigned default_port(enum http_scheme scheme)
     return scheme == HTTP_SCHEME_HTTPS ? 443 : 80;
 }
 
-static struct ws_str from_nth(struct ws_str s, size_t n)
-{
-    return (struct ws_str){s.data + n, s.len - n};
-}
-
 /* Host names ignore case, RFC 3986 §3.2.2. */
 static bool same_text(struct ws_str a, struct ws_str b)
 {
@@ -78,7 +73,7 @@ static bool cut_scheme(struct ws_str *s, struct ws_str *scheme)
     if (s->len - len < sizeof mark - 1 || memcmp(s->data + len, mark, sizeof mark - 1) != 0)
         return false;
     *scheme = (struct ws_str){s->data, len};
-    *s = from_nth(*s, len + sizeof mark - 1);
+    *s = http_skip(*s, len + sizeof mark - 1);
     return true;
 }
 
@@ -108,7 +103,7 @@ static bool parse_authority(struct web_origin *o, enum http_scheme scheme, struc
     o->scheme = scheme;
     o->host = (struct ws_str){s.data, host_len};
     o->port = default_port(scheme);
-    return host_len > 0 && host_len <= HOST_MAX && parse_port(from_nth(s, host_len), &o->port);
+    return host_len > 0 && host_len <= HOST_MAX && parse_port(http_skip(s, host_len), &o->port);
 }
 
 /* A proxy may drop the port of Host, as `proxy_set_header Host $host` of nginx does, so the port is
@@ -117,7 +112,7 @@ static bool parse_authority(struct web_origin *o, enum http_scheme scheme, struc
 static bool is_own_host(const struct web_origin *o, struct ws_str host)
 {
     size_t name_len = http_host_length(host);
-    struct ws_str port_text = from_nth(host, name_len);
+    struct ws_str port_text = http_skip(host, name_len);
     unsigned port = default_port(o->scheme); /* of "host:" as well, RFC 3986 §6.2.3 */
 
     if (!same_text(o->host, (struct ws_str){host.data, name_len}))
@@ -155,7 +150,7 @@ static bool cut_wildcard(struct ws_str *host)
 {
     if (host->len < 2 || memcmp(host->data, "*.", 2) != 0)
         return false;
-    *host = from_nth(*host, 2);
+    *host = http_skip(*host, 2);
     return true;
 }
 
@@ -165,7 +160,7 @@ static bool is_below(struct ws_str host, struct ws_str domain)
     size_t dot = host.len - domain.len - 1;
 
     return host.len > domain.len + 1 && host.data[dot] == '.' &&
-           same_text(from_nth(host, dot + 1), domain);
+           same_text(http_skip(host, dot + 1), domain);
 }
 
 /* Does `origin` match the item of a list that has this scheme, and `item` behind it? */
@@ -215,7 +210,7 @@ static const char *page_fault(struct ws_str s)
 {
     bool below = cut_wildcard(&s);
     size_t host_len = http_host_length(s);
-    struct ws_str behind = from_nth(s, host_len);
+    struct ws_str behind = http_skip(s, host_len);
     unsigned port;
 
     if (has(s, '*'))

@@ -72,7 +72,7 @@ static bool share_time_used(struct ws_server *s)
 
 bool server_share_used(struct ws_server *s, size_t units)
 {
-    s->share_units += (unsigned)units;
+    server_share_add(s, units);
     return s->share_units >= SHARE_LOOK && share_time_used(s);
 }
 

@@ -270,6 +270,10 @@ enum {
 };
 void server_share_begin(struct ws_server *s);
 bool server_share_used(struct ws_server *s, size_t units);
+static inline void server_share_add(struct ws_server *s, size_t units)
+{
+    s->share_units += (unsigned)units;
+}
 
 /* --- connections ------------------------------------------------------------------------------ */
 

@@ -486,7 +486,7 @@ static void take_frame(struct work *w)
     entitle(w, goes_on);
 }
 
-/* Bytes that were sent, but not kept: they belong to the payload, or nobody knows where a frame
+/* Bytes that were sent, but not kept: they belong to the payload, or it is unknown where a frame
  * begins, and then the next event is taken for one. */
 static void skip(struct annotator *a, size_t more)
 {

@@ -42,7 +42,7 @@ static const char help[] =
     "      --timeout S       for an answer; 3\n"
     "  -h, --help\n"
     "\n"
-    "Exit status: 0 nothing failed, 1 a case failed, 2 wrong usage, or nobody is there.\n";
+    "Exit status: 0 nothing failed, 1 a case failed, 2 wrong usage, or no server answers.\n";
 
 _Noreturn static void fail(const char *what, const char *value)
 {

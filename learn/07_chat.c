@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Step 7: a chat. The path is the room: a message goes to everybody who is connected to the same
- * path, the sender included.
+ * Step 7: a chat. The path is the room: a message goes to all clients that are connected to the
+ * same path, the sender included.
  *
  *     cc learn/07_chat.c -o chat && ./chat 8080
  *     wscheck --level strict --jobs 1 ws://127.0.0.1:8080/    alone in its room */

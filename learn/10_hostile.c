@@ -422,7 +422,7 @@ static bool is_status(unsigned status)
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
-/* Of a clock that nobody sets. */
+/* Of a clock that cannot be set. */
 static int64_t now_ms(void)
 {
     struct timespec t;

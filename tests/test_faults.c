@@ -31,12 +31,12 @@
 #include "faults.h"
 #include "oom.h"
 
-enum { ACTORS = 8, RUNS_MAX = 2000, BIG = 200 * KIB, NOTE_SIZE = 128 };
+enum { PEERS = 8, RUNS_MAX = 2000, BIG = 200 * KIB, NOTE_SIZE = 128 };
 
-struct play {
+struct script {
     struct fixture *f;
     struct raw_client bystander; /* open all the time, and idle meanwhile */
-    int fds[ACTORS];
+    int fds[PEERS];
     int ends[2]; /* of a pipe that the server watches */
     long n;      /* the call that fails */
 };
@@ -48,19 +48,19 @@ static void disarm(void)
 }
 
 /* Write what the socket takes; a connection that has been ended may refuse. */
-static void say(struct play *p, size_t actor)
+static void say(struct script *p, size_t peer)
 {
     struct raw_bytes *out = &p->f->out;
     size_t done = 0;
 
     for (int i = 0; i < 100 && done < out->len; i++) {
-        ssize_t n = write(p->fds[actor], out->data + done, out->len - done);
+        ssize_t n = write(p->fds[peer], out->data + done, out->len - done);
 
         if (n < 0 && errno != EAGAIN)
             break;
         done += n > 0 ? (size_t)n : 0;
         let_serve(p->f);
-        discard(p->fds[actor]);
+        discard(p->fds[peer]);
     }
     out->len = 0;
 }
@@ -136,11 +136,11 @@ static void drain_pipe(void *arg, uint32_t ready)
 {
     char byte;
 
-    if ((ready & EPOLLIN) != 0 && read(((struct play *)arg)->ends[0], &byte, 1) < 0)
+    if ((ready & EPOLLIN) != 0 && read(((struct script *)arg)->ends[0], &byte, 1) < 0)
         abort();
 }
 
-static void play_echo(struct play *p, const uint8_t *payload)
+static void script_echo(struct script *p, const uint8_t *payload)
 {
     struct raw_bytes *out = &p->f->out;
 
@@ -160,7 +160,7 @@ static void play_echo(struct play *p, const uint8_t *payload)
     say(p, 0);
 }
 
-static void play_http(struct play *p)
+static void script_http(struct script *p)
 {
     struct raw_bytes *out = &p->f->out;
 
@@ -179,7 +179,7 @@ static void play_http(struct play *p)
     say(p, 2);
 }
 
-static void play_door(struct play *p, const uint8_t *payload)
+static void script_bodies(struct script *p, const uint8_t *payload)
 {
     struct raw_bytes *out = &p->f->out;
 
@@ -194,15 +194,15 @@ static void play_door(struct play *p, const uint8_t *payload)
     say(p, 7);
 }
 
-static void play_rooms(struct play *p, const uint8_t *payload)
+static void script_rooms(struct script *p, const uint8_t *payload)
 {
     static const char orders[] = "jsflsc";
     struct raw_bytes *out = &p->f->out;
 
-    for (size_t actor = 3; actor < 5; actor++) {
+    for (size_t peer = 3; peer < 5; peer++) {
         raw_bytes_upgrade(out, "/orders", "");
         raw_bytes_frame(out, RAW_TEXT, "j", 1);
-        say(p, actor);
+        say(p, peer);
     }
     for (size_t i = 0; i < sizeof orders - 1; i++) {
         raw_bytes_frame(out, RAW_TEXT, orders + i, 1);
@@ -217,7 +217,7 @@ static void play_rooms(struct play *p, const uint8_t *payload)
     say(p, 5);
 }
 
-static void play_loop(struct play *p)
+static void script_loop(struct script *p)
 {
     ws_watch(p->f->server, p->ends[0], EPOLLIN, drain_pipe, p);
     assert_int_equal(write(p->ends[1], "x", 1), 1);
@@ -230,7 +230,7 @@ static void play_loop(struct play *p)
 
 /* --- before and after ------------------------------------------------------------------------- */
 
-static void raise_curtain(struct play *p, const uint8_t *payload)
+static void script_begin(struct script *p, const uint8_t *payload)
 {
     struct fixture *f = p->f;
     struct raw_response r;
@@ -256,11 +256,11 @@ static void raise_curtain(struct play *p, const uint8_t *payload)
     f->out.len = 0;
     poll_until_readable(f, &p->bystander);
     raw_expect_upgraded(&p->bystander, &r);
-    for (size_t i = 0; i < ACTORS; i++)
+    for (size_t i = 0; i < PEERS; i++)
         p->fds[i] = dial(f->port);
 }
 
-static void expect_bystander_well(struct play *p)
+static void expect_bystander_served(struct script *p)
 {
     raw_bytes_frame(&p->f->out, RAW_TEXT, "and me?", 7);
     assert_int_equal(write(p->bystander.fd, p->f->out.data, p->f->out.len), p->f->out.len);
@@ -269,12 +269,12 @@ static void expect_bystander_well(struct play *p)
     raw_expect_message(&p->bystander, "and me?");
 }
 
-static void drop_curtain(struct play *p)
+static void script_end(struct script *p)
 {
     struct fixture *f = p->f;
     int64_t deadline = raw_now_ms() + PATIENCE_MS;
 
-    for (size_t i = 0; i < ACTORS; i++)
+    for (size_t i = 0; i < PEERS; i++)
         close(p->fds[i]);
     while (ws_server_stats(f->server).connections > 1 && raw_now_ms() < deadline)
         ws_server_step(f->server, 10);
@@ -292,23 +292,23 @@ static void drop_curtain(struct play *p)
 
 /* Play the script with call number `n` failing as arm(n) has it. Returns whether an allocation
  * did. */
-static bool run_play(struct fixture *f, void (*arm)(long n), long n)
+static bool run_script(struct fixture *f, void (*arm)(long n), long n)
 {
-    struct play p = {.f = f, .n = n};
+    struct script p = {.f = f, .n = n};
     uint8_t *payload = make_payload(BIG, false);
     bool came;
 
-    raise_curtain(&p, payload);
+    script_begin(&p, payload);
     arm(n);
-    play_loop(&p);
-    play_http(&p);
-    play_door(&p, payload);
-    play_rooms(&p, payload);
-    play_echo(&p, payload);
+    script_loop(&p);
+    script_http(&p);
+    script_bodies(&p, payload);
+    script_rooms(&p, payload);
+    script_echo(&p, payload);
     came = oom_came();
     disarm();
-    expect_bystander_well(&p);
-    drop_curtain(&p);
+    expect_bystander_served(&p);
+    script_end(&p);
     free(payload);
     return came;
 }
@@ -319,7 +319,7 @@ static void any_single_allocation_may_fail(void **state)
 {
     long n = 0;
 
-    while (run_play(*state, oom_once, n) && n < RUNS_MAX)
+    while (run_script(*state, oom_once, n) && n < RUNS_MAX)
         n++;
     assert_in_range(n, 20, RUNS_MAX - 1);
 }
@@ -328,7 +328,7 @@ static void memory_may_run_out_at_any_time(void **state)
 {
     long n = 0;
 
-    while (run_play(*state, oom_after, n) && n < RUNS_MAX)
+    while (run_script(*state, oom_after, n) && n < RUNS_MAX)
         n++;
     assert_in_range(n, 20, RUNS_MAX - 1);
 }
@@ -384,11 +384,11 @@ static void accept_fails(long n)
 static void any_system_call_may_fail(void **state)
 {
     for (long n = 0; n < 60; n++) {
-        run_play(*state, send_fails, n);
-        run_play(*state, send_is_interrupted, n);
-        run_play(*state, epoll_ctl_fails, n);
-        run_play(*state, recv_fails, n);
-        run_play(*state, accept_fails, n);
+        run_script(*state, send_fails, n);
+        run_script(*state, send_is_interrupted, n);
+        run_script(*state, epoll_ctl_fails, n);
+        run_script(*state, recv_fails, n);
+        run_script(*state, accept_fails, n);
     }
 }
 
@@ -444,7 +444,7 @@ static void running_server_opens_no_file_and_stops_without(void **state)
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        run_play(f, forbid_files, 0);
+        run_script(f, forbid_files, 0);
         ws_server_free(s);
         _exit(0);
     }
@@ -455,7 +455,7 @@ static void running_server_opens_no_file_and_stops_without(void **state)
 }
 
 /* A server with one upgraded client in p->bystander. */
-static void open_alone(struct play *p, const char *path, struct ws_handlers h)
+static void open_alone(struct script *p, const char *path, struct ws_handlers h)
 {
     struct raw_response r;
 
@@ -469,7 +469,7 @@ static void open_alone(struct play *p, const char *path, struct ws_handlers h)
     raw_expect_upgraded(&p->bystander, &r);
 }
 
-static void write_out(struct play *p)
+static void write_out(struct script *p)
 {
     assert_int_equal(write(p->bystander.fd, p->f->out.data, p->f->out.len), p->f->out.len);
     p->f->out.len = 0;
@@ -495,7 +495,7 @@ static void send_until_told(struct ws_conn *c, enum ws_opcode op, const void *da
 static void sender_is_told_that_the_connection_is_broken(void **state)
 {
     struct fixture *f = *state;
-    struct play p = {.f = f};
+    struct script p = {.f = f};
 
     open_alone(&p, "/until", (struct ws_handlers){.on_message = send_until_told});
     faults_send_error(0, EPIPE);
@@ -523,7 +523,7 @@ static void send_a_lot(struct fixture *f)
 static void connection_that_epoll_does_not_watch_is_lost_and_logged(void **state)
 {
     struct fixture *f = *state;
-    struct play p = {.f = f};
+    struct script p = {.f = f};
 
     open_alone(&p, "/echo", (struct ws_handlers){.on_message = echo});
     faults_send_max(0);
@@ -545,7 +545,7 @@ static void connection_ends_where_its_output_is_lost(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < COUNT(sizes); i++) {
-        struct play p = {.f = f};
+        struct script p = {.f = f};
         uint8_t *payload = make_payload(sizes[i], false);
 
         open_alone(&p, "/echo", (struct ws_handlers){.on_message = echo});
@@ -711,7 +711,7 @@ static void publish_without_memory(struct ws_conn *c, enum ws_opcode op, const v
 static void recipient_that_dies_of_a_message_stays_dead(void **state)
 {
     struct fixture *f = *state;
-    struct play p = {.f = f};
+    struct script p = {.f = f};
 
     open_alone(&p, "/room",
                (struct ws_handlers){.on_open = join_room, .on_message = publish_without_memory});
@@ -729,7 +729,7 @@ static void ping_that_finds_no_memory_costs_its_pong_alone(void **state)
     struct fixture *f = *state;
 
     for (long n = 0; n < 4; n++) {
-        struct play p = {.f = f};
+        struct script p = {.f = f};
         struct raw_frame frame;
 
         open_alone(&p, "/echo", (struct ws_handlers){.on_message = echo});
@@ -849,7 +849,7 @@ static void connection_that_dies_in_on_head_is_aborted(void **state)
     static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
                                    "POST /door HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
     struct fixture *f = *state;
-    struct play p = {.f = f};
+    struct script p = {.f = f};
     int fd;
 
     open_alone(&p, "/door",
@@ -911,7 +911,7 @@ static void short_writes_lose_nothing(void **state)
     struct fixture *f = *state;
 
     for (size_t max = 1; max < 100000; max = max * 7 + 3) {
-        struct play p = {.f = f};
+        struct script p = {.f = f};
 
         open_alone(&p, "/echo", (struct ws_handlers){.on_message = echo});
         faults_send_max(max);
