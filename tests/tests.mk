@@ -181,7 +181,9 @@ screenshot: minnow ## Take docs/chat.png anew, of a real chat
 	@mkdir -p docs
 	@node tests/e2e/screenshot.js docs/chat.png
 
-conformance: ## Check that the documents name the tests, functions and files that there are
+conformance: ## Check that the documents name what there is, and that translations keep the structure
+	@sh tests/need.sh deps-dev python3
+	@python3 tests/translations.py
 	@sh tests/conformance.sh docs/rfc6455.md
 	@sh tests/conformance.sh docs/security.md
 	@sh tests/allocations.sh
