@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The recording of docs/walkthrough.md, made anew.
+"""The recording of docs/walkthrough.md and learn/tools.md, made anew.
 
     learn/walkthrough.py [--write]
 
-Starts ./minnow under strace, plays the shell commands of the page as its client, and cuts what the three programs print
-into the captures of the page, between the lines <!-- capture NAME --> and <!-- end -->. Without --write it compares and
+Starts ./minnow under strace, plays the shell commands of the walkthrough as its client, and cuts what the three programs
+print into the captures of the pages, between the lines <!-- capture NAME --> and <!-- end -->. Without --write it compares and
 prints the first difference of each capture; then the exit status is 1. Ports, addresses in memory and the time left
 until a deadline change from run to run: they may differ."""
 
@@ -22,9 +22,11 @@ from captures import BLOCK, with_captures
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 PAGE = TOP / "docs/walkthrough.md"
+PAGES = [PAGE, *sorted((TOP / "learn").glob("tools*.md"))]
 PORT = 9000  # in the page
 TRACE = ["strace", "-e", "trace=network,epoll_wait,epoll_ctl,close", "-o"]
 TURNS = ["accepting", "request", "frame", "ping", "closing", "fin"]  # what each turn of the loop shows
+BYTES = "minnow: #1    "  # begins a line of --trace=hex below that of its frame
 CHANGES = re.compile(r"htons\(\d+\)|127\.0\.0\.1:\d+|u32=\d+|u64=\d+|0x[0-9a-f]+|, \d+\) = 1$", re.MULTILINE)
 
 
@@ -36,7 +38,7 @@ def record(commands):
     terminal, end = os.openpty()  # minnow opens it anew, so the numbers of descriptors are those of a reader
     with tempfile.TemporaryDirectory() as directory:
         trace = os.path.join(directory, "trace")
-        with subprocess.Popen([*TRACE, trace, TOP / "minnow", "echo", "-p", str(port), "--trace", "-v"], text=True,
+        with subprocess.Popen([*TRACE, trace, TOP / "minnow", "echo", "-p", str(port), "--trace=hex", "-v"], text=True,
                               stdin=end, stdout=end, stderr=end) as server:
             try:
                 wait_for(trace, r"epoll_wait\(")
@@ -84,8 +86,10 @@ def turns(lines):
 def captures(commands):
     client, said, lines = record(commands)
     parts = turns(lines)
-    texts = {"client": client.rstrip("\n"),
-             "log": "\n".join(line for line in said.splitlines() if line.startswith("minnow: #1"))}
+    log = [line for line in said.splitlines() if line.startswith("minnow: #1")]
+    ping = next(i for i, line in enumerate(log) if "<- PING" in line)
+    texts = {"client": client.rstrip("\n"), "hex": "\n".join(log[1:ping]),
+             "log": "\n".join(line for line in log if not line.startswith(BYTES))}
     texts["listening"] = "\n".join([*parts[0], parts[1][0]])
     for i, name in enumerate(TURNS, 1):
         calls = parts[i] if name == "fin" else parts[i][1:]
@@ -93,23 +97,33 @@ def captures(commands):
     return texts
 
 
-def main():
-    page = PAGE.read_text()
-    commands = re.search(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE).group(1)
+def compare(page, texts, write):
+    """The differences between the captures of a page and `texts`."""
     faults = []
+    old = page.read_text()
+    shown = {match.group(2): match.group(3).strip("`\n") for match in BLOCK.finditer(old)}
+    new = with_captures(old, texts, faults, page.name)
+    if write:
+        page.write_text(new)
+        return faults, shown
+    for name, text in shown.items():
+        pairs = zip(*(CHANGES.sub("*", t).split("\n") + ["the end"] for t in (text, texts.get(name, ""))))
+        faults += [f"{page.name}: {name}: {a}: now {b}" for a, b in pairs if a != b][:1]
+    return faults, shown
+
+
+def main():
+    commands = re.search(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE).group(1)
     texts = captures(commands)
-    new = with_captures(page, texts, faults, PAGE.name)
-    shown = {match.group(2): match.group(3).strip("`\n") for match in BLOCK.finditer(page)}
-    faults += [f"the page does not show {name}" for name in texts if name not in shown]
-    if sys.argv[1:] == ["--write"]:
-        PAGE.write_text(new)
-    else:
-        for name, text in shown.items():
-            pairs = zip(*(CHANGES.sub("*", t).split("\n") + ["the end"] for t in (text, texts.get(name, ""))))
-            faults += [f"{name}: {a}: now {b}" for a, b in pairs if a != b][:1]
+    faults, used = [], set()
+    for page in PAGES:
+        wrong, shown = compare(page, texts, sys.argv[1:] == ["--write"])
+        faults += wrong
+        used |= set(shown)
+    faults += [f"no page shows {name}" for name in texts if name not in used]
     for fault in faults:
-        print(f"{PAGE.name}: {fault}")
-    print(f"{len(shown)} captures of the walkthrough, {len(faults)} differences")
+        print(fault)
+    print(f"{len(used)} captures of the walkthrough, {len(faults)} differences")
     sys.exit(bool(faults))
 
 

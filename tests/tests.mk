@@ -177,9 +177,9 @@ e2e: minnow $(BUILD)/tests/e2e/sio_server $(EXAMPLES:%=$(BUILD)/examples/%) ## R
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
 
-screenshot: minnow ## Take docs/chat.png anew, of a real chat
-	@mkdir -p docs
+screenshot: minnow ## Take the pictures of the documents anew: a chat, the network panel of Chromium
 	@node tests/e2e/screenshot.js docs/chat.png
+	@node tests/e2e/network_panel.js learn/figures/network-panel.png
 
 conformance: ## Check that the documents name what there is, and that translations keep the structure
 	@sh tests/need.sh deps-dev python3
