@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The recording of docs/walkthrough.md and learn/tools.md, made anew.
+"""The recording of docs/walkthrough.md and learn/tools.md and of their translations, made anew.
 
     learn/walkthrough.py [--write]
 
@@ -22,7 +22,7 @@ from captures import BLOCK, with_captures
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 PAGE = TOP / "docs/walkthrough.md"
-PAGES = [PAGE, *sorted((TOP / "learn").glob("tools*.md"))]
+PAGES = [*sorted((TOP / "docs").glob("walkthrough*.md")), *sorted((TOP / "learn").glob("tools*.md"))]
 PORT = 9000  # in the page
 TRACE = ["strace", "-e", "trace=network,epoll_wait,epoll_ctl,close", "-o"]
 TURNS = ["accepting", "request", "frame", "ping", "closing", "fin"]  # what each turn of the loop shows

@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.." || exit 1
 code=$(git ls-files '*.c' '*.h')
 wrong=$(
     # shellcheck disable=SC2086 # no path has spaces
-    for doc in README.md README.zh-CN.md docs/walkthrough.md docs/design.md docs/security.md docs/wscheck.md; do
+    for doc in README.md README.zh-CN.md docs/walkthrough.md docs/walkthrough.zh-CN.md \
+        docs/design.md docs/security.md docs/wscheck.md; do
         sed '/^```/,/^```/d' "$doc" | grep -o '`[^`]*`' | tr -d '`' | sort -u | while read -r name; do
             case $name in
             'struct '*) grep -q "^$name {" $code || echo "$doc: no $name" ;;
