@@ -157,13 +157,13 @@ def slow_reader(server, _):
 
 def late_reader(server, _):
     """a member of a room that reads late gets all messages"""
-    late, alice = Client(server, "/tea", 32768), Client(server, "/tea")
+    late, alice = Client(server, "/tea", 4096), Client(server, "/tea")
     text = b"x" * 60000
-    for _ in range(50):  # together less than a queue may hold
+    for _ in range(60):  # together less than a queue may hold
         alice.send(text)
         if alice.receive() != text:
             return False
-    return all(late.receive() == text for _ in range(50))
+    return all(late.receive() == text for _ in range(60))
 
 
 def busy_closing(server, _):
