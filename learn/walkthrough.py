@@ -3,10 +3,10 @@
 
     learn/walkthrough.py [--write]
 
-Starts ./minnow under strace, plays the shell commands of the walkthrough as its client, and cuts what the three programs
-print into the captures of the pages, between the lines <!-- capture NAME --> and <!-- end -->. Without --write it compares and
-prints the first difference of each capture; then the exit status is 1. Ports, addresses in memory and the time left
-until a deadline change from run to run: they may differ."""
+Starts ./minnow under strace, plays the shell commands of the walkthrough as its client, and cuts what the three
+programs print into the captures of the pages, between the lines <!-- capture NAME --> and <!-- end -->. Without
+--write it compares and prints the first difference of each capture; then the exit status is 1. Ports, addresses in
+memory and the time left until a deadline change from run to run: they may differ."""
 
 import os
 import pathlib
