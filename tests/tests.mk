@@ -164,7 +164,7 @@ deps: ## Install what the tests need (cmocka) when it is missing
 
 deps-dev: ## Install what lint, the clang build and the static build need
 	@sh tests/deps.sh libcmocka-dev git clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools \
-	    libwebsockets-dev python3
+	    libwebsockets-dev python3 strace
 
 deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and its packages
 	@sh tests/deps.sh chromium curl ca-certificates python3-websockets fonts-liberation \
@@ -202,8 +202,9 @@ check-peers: minnow wscheck deps-bench deps-e2e $(BUILD)/bench/lws ## Show what 
 	@python3 check/peers.py
 
 test-learn: wscheck ## Show that each step of the course keeps its promise, and its chapter says what is so
-	@sh tests/need.sh deps-dev python3
+	@sh tests/need.sh deps-dev python3 git strace
 	@python3 learn/check.py --cc "$(CC)"
+	@python3 learn/exercise.py --cc "$(CC)" --solutions
 	@python3 learn/captures.py
 	@python3 learn/figures.py
 
