@@ -86,7 +86,7 @@ def sections(chapter):
 def titles(chapter):
     """The exercises as the chapter has them: {1: "Upper case"}."""
     text = program_of(chapter).with_suffix(".md").read_text().split("\n## Exercises\n")[1]
-    return {int(n): title for n, title in re.findall(r"^(\d)\. \*\*(.*?)\.\*\*", text, re.MULTILINE)}
+    return {int(n): title.rstrip(".") for n, title in re.findall(r"^(\d)\. \*\*(.*?)\*\*", text, re.MULTILINE)}
 
 
 def wrong_titles(chapter):

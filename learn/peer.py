@@ -64,7 +64,8 @@ def listens_at(port):
 class Server:
     """A program of the course as a process, on a free port.
 
-    strace       its system calls of these names are recorded, as in "read,write"; calls() has them
+    strace       its system calls of these names are recorded, as in "read,write"; calls() has them. Not every machine
+                 has each of them: epoll_wait may be epoll_pwait
     descriptors  so many it may have open
     keep_stderr  what it writes there is not shown; stderr() has it
     """
@@ -73,7 +74,9 @@ class Server:
         self.host = None
         self.errors = tempfile.TemporaryFile() if keep_stderr else None  # pylint: disable=consider-using-with
         self.trace = tempfile.NamedTemporaryFile() if strace else None  # pylint: disable=consider-using-with
-        before = ["strace", "-f", "-o", self.trace.name, "-e", f"trace={strace}", "--"] if strace else []
+        before = []
+        if strace:  # with ? a name may be unknown
+            before = ["strace", "-f", "-o", self.trace.name, "-e", "trace=?" + strace.replace(",", ",?"), "--"]
         if descriptors:
             before = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *before]
         self.ended_itself = False
@@ -125,6 +128,15 @@ class Server:
             return ""
         self.errors.seek(0)
         return self.errors.read().decode("utf-8", "replace").strip()
+
+    def cpu_seconds(self):
+        """Of user and of system."""
+        fields = pathlib.Path("/proc", str(self.process.pid), "stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def descriptors(self):
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def calls(self):
         """The lines of strace so far, without the number of the process."""
@@ -200,16 +212,22 @@ def connect(server, receive_buffer=None, timeout=5):
     return s
 
 
+def shown(data):
+    """Bytes for a reason: as they are, or how many when they are many."""
+    return repr(data)[1:] if len(data) < 60 else f"{len(data)} bytes ({data[:16]!r} ...)"
+
+
 def until_end(s, seconds):
     """What comes on a socket until its end, and whether the end came within the time. RST counts as an end."""
     data, deadline = b"", time.monotonic() + seconds
     try:
-        while True:
-            s.settimeout(max(0.001, deadline - time.monotonic()))
+        while (left := deadline - time.monotonic()) > 0:
+            s.settimeout(left)
             more = s.recv(65536)
             if not more:
                 return data, True
             data += more
+        return data, False
     except socket.timeout:
         return data, False
     except OSError:

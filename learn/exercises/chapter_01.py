@@ -2,7 +2,7 @@
 import socket
 
 from attempt import Exercise
-from peer import connect, until_end
+from peer import connect, shown, until_end
 
 
 def answer_to(server, data, seconds=2):
@@ -21,10 +21,6 @@ def upper_case(attempt):
             if came != due:
                 return f"{shown(data)} came back as {shown(came)}"
     return None
-
-
-def shown(data):
-    return repr(data)[1:] if len(data) < 40 else f"{len(data)} bytes of {data[:1]!r}".replace(" b'", " '")
 
 
 def got_within(s, seconds):
