@@ -8,6 +8,7 @@ import json
 import pathlib
 import signal
 import subprocess
+import tempfile
 import threading
 from typing import Callable
 
@@ -43,15 +44,18 @@ class Compiler:
                              input=b"int main(void) { return 0; }\n", stderr=subprocess.DEVNULL)
         return run.returncode == 0
 
-    def compile(self, source, defines=(), sanitized=True):
+    def compile(self, source, defines=(), sanitized=True, prelude=""):
         """The path of the binary. Raises DoesNotCompile."""
-        key = (source, *defines, sanitized)
+        key = (source, *defines, sanitized, prelude)
         with self.lock:
             lock, done = self.programs.setdefault(key, (threading.Lock(), {}))
             binary = self.directory / f"{source.stem}-{len(self.programs)}"
         with lock:
             if not done:
                 flags = [*FLAGS, *(self.sanitizers if sanitized else []), *(f"-D{name}" for name in defines)]
+                if prelude:
+                    binary.with_suffix(".h").write_text(prelude)
+                    flags += ["-include", binary.with_suffix(".h")]
                 run = subprocess.run([self.cc, *flags, "-o", binary, source], capture_output=True, text=True,
                                      check=False)
                 done.update(binary=binary, error=run.stderr if run.returncode != 0 else None)
@@ -67,13 +71,21 @@ class Attempt:
         self.source, self.compiler, self.wscheck = pathlib.Path(source), compiler, wscheck
         self.servers = []
 
-    def binary(self, *defines, sanitized=True):
-        """The compiled program. `defines`: macros, as in "BROKEN=1". Sanitized: with ASan and UBSan."""
-        return str(self.compiler.compile(self.source, defines, sanitized))
+    def binary(self, *defines, sanitized=True, prelude=""):
+        """The compiled program. `defines`: macros, as in "BROKEN=1". Sanitized: with ASan and UBSan. `prelude`: C that
+        comes before the first line of the program."""
+        return str(self.compiler.compile(self.source, defines, sanitized, prelude))
 
-    def server(self, *arguments, defines=(), sanitized=True, may_end=False, **options):
+    def harness(self, code):
+        """A program with a main() of ours and all functions of theirs, compiled. Raises DoesNotCompile."""
+        with tempfile.NamedTemporaryFile("w", suffix=".c", dir=self.compiler.directory, delete=False) as file:
+            file.write(f'#define main main_of_theirs\n#include "{self.source.resolve()}"\n#undef main\n{code}')
+        return str(self.compiler.compile(pathlib.Path(file.name)))
+
+    def server(self, *arguments, defines=(), sanitized=True, prelude="", may_end=False, **options):
         """The program as a Server of peer.py. When it ends by itself, the exercise is not done, unless it may."""
-        server = Server(self.binary(*defines, sanitized=sanitized), *arguments, keep_stderr=True, **options)
+        binary = self.binary(*defines, sanitized=sanitized, prelude=prelude)
+        server = Server(binary, *arguments, keep_stderr=True, **options)
         if not may_end:
             self.servers.append(server)
         return server
@@ -87,19 +99,20 @@ class Attempt:
             raise OSError(f"wscheck: {run.stderr.strip()}")
         return {case["name"]: case["verdict"] for case in json.loads(run.stdout)["cases"]}
 
-    def lacks(self, *arguments, server=(), **options):
-        """Why wscheck with these arguments does not pass, else None. `server`: arguments of the program."""
-        with self.server(*server) as running:
-            failed = [name for name, verdict in self.grade(running, *arguments, **options).items() if verdict == "fail"]
+    def failing(self, *arguments, server=(), defines=(), **options):
+        """The cases of wscheck that fail. `server`: arguments of the program."""
+        with self.server(*server, defines=defines) as running:
+            return [name for name, verdict in self.grade(running, *arguments, **options).items() if verdict == "fail"]
+
+    def lacks(self, *arguments, **options):
+        """Why wscheck with these arguments does not pass, else None."""
+        failed = self.failing(*arguments, **options)
         return f"wscheck {' '.join(arguments)}: {named(failed)}" if failed else None
 
     def report(self):
         """What a sanitizer has found in a server, else None."""
-        for server in self.servers:
-            for line in server.stderr().splitlines():
-                if "Sanitizer" in line or "runtime error" in line:
-                    return f"the server: {line.split('==', 2)[-1].strip()}"
-        return None
+        lines = [sanitizer_line(server.stderr()) for server in self.servers]
+        return next((f"the server: {line}" for line in lines if line), None)
 
     def death(self):
         """How a server ended that should have lived on, else None."""
@@ -109,6 +122,12 @@ class Attempt:
                 how = f"by signal {signal.Signals(-how).name}" if how < 0 else f"with status {how}"
                 return f"the server has ended {how}; {server.stderr()}".rstrip("; ")
         return None
+
+
+def sanitizer_line(stderr):
+    """What ASan or UBSan has found, in one line, else None."""
+    lines = [line for line in stderr.splitlines() if "Sanitizer" in line or "runtime error" in line]
+    return lines[0].split("==", 2)[-1].strip() if lines else None
 
 
 def named(cases, most=3):
