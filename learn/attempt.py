@@ -56,8 +56,8 @@ class Compiler:
                 if prelude:
                     binary.with_suffix(".h").write_text(prelude)
                     flags += ["-include", binary.with_suffix(".h")]
-                run = subprocess.run([self.cc, *flags, "-o", binary, source], capture_output=True, text=True,
-                                     check=False)
+                run = subprocess.run([self.cc, *flags, "-o", binary, source], capture_output=True, encoding="utf-8",
+                                     errors="replace", check=False)
                 done.update(binary=binary, error=run.stderr if run.returncode != 0 else None)
         if done["error"] is not None:
             raise DoesNotCompile(done["error"])
