@@ -6,6 +6,7 @@ returns None when the exercise is done, else the reason why it is not yet, as a 
 import dataclasses
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -82,12 +83,13 @@ class Attempt:
             file.write(f'#define main main_of_theirs\n#include "{self.source.resolve()}"\n#undef main\n{code}')
         return str(self.compiler.compile(pathlib.Path(file.name)))
 
-    def server(self, *arguments, defines=(), sanitized=True, prelude="", may_end=False, **options):
-        """The program as a Server of peer.py. When it ends by itself, the exercise is not done, unless it may."""
+    def server(self, *arguments, defines=(), sanitized=True, prelude="", may_end=False, may_crash=False, **options):
+        """The program as a Server of peer.py. When it ends by itself, or a sanitizer finds something, the exercise is
+        not done, unless it may."""
         binary = self.binary(*defines, sanitized=sanitized, prelude=prelude)
         server = Server(binary, *arguments, keep_stderr=True, **options)
-        if not may_end:
-            self.servers.append(server)
+        if not may_crash:
+            self.servers.append((server, may_end))
         return server
 
     def grade(self, server, *arguments, jobs=64, timeout=2):
@@ -111,13 +113,13 @@ class Attempt:
 
     def report(self):
         """What a sanitizer has found in a server, else None."""
-        lines = [sanitizer_line(server.stderr()) for server in self.servers]
+        lines = [sanitizer_line(server.stderr()) for server, _ in self.servers]
         return next((f"the server: {line}" for line in lines if line), None)
 
     def death(self):
         """How a server ended that should have lived on, else None."""
-        for server in self.servers:
-            if server.ended_itself:
+        for server, may_end in self.servers:
+            if server.ended_itself and not may_end:
                 how = server.process.returncode
                 how = f"by signal {signal.Signals(-how).name}" if how < 0 else f"with status {how}"
                 return f"the server has ended {how}; {server.stderr()}".rstrip("; ")
@@ -125,9 +127,10 @@ class Attempt:
 
 
 def sanitizer_line(stderr):
-    """What ASan or UBSan has found, in one line, else None."""
+    """What ASan or UBSan has found and where, in one line, else None."""
     lines = [line for line in stderr.splitlines() if "Sanitizer" in line or "runtime error" in line]
-    return lines[0].split("==", 2)[-1].strip() if lines else None
+    best = [line for line in lines if "runtime error" in line or line.startswith("SUMMARY: ")] or lines
+    return re.sub(r"^SUMMARY: |/\S*/", "", best[0]) if best else None
 
 
 def named(cases, most=3):

@@ -122,7 +122,7 @@ def no_busy_loop(attempt):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         time.sleep(0.5)  # that client has sent RST
         if server.cpu_seconds() > 0.2:
-            return "a connection that has got RST after FIN makes the server busy: events may have EPOLLHUP and EPOLLERR"
+            return "a connection with RST after FIN makes the server busy: its events are EPOLLHUP and EPOLLERR"
         if server.descriptors() > before:
             return "a connection that has got RST after FIN is never closed"
     return None

@@ -23,7 +23,7 @@ def break_it(attempt):
         failed = attempt.failing(*LEVEL, defines=(f"BROKEN={number}",), timeout=1)
         if len(failed) != count or sign not in failed:
             return f"with -DBROKEN={number}, {what}, {count} cases should fail; {named(failed)}"
-    with attempt.server(defines=("BROKEN=2",), may_end=True) as server:
+    with attempt.server(defines=("BROKEN=2",), may_crash=True) as server:
         try:
             with Client(server) as client:
                 client.socket.sendall(frame(FIN | BINARY, b"a" * 65536)[:10])
@@ -77,7 +77,7 @@ def header_first(attempt):
             longest = b"a" * (128 * 1024 - 14)
             client.send(longest, FIN | BINARY)
             if client.receive() != longest:
-                return f"a frame that just fits into the buffer, with a payload of {len(longest)} bytes, is not sent back"
+                return f"a frame with a payload of {len(longest)} bytes just fits into the buffer, and is not sent back"
     return attempt.lacks(*LEVEL)
 
 
@@ -211,7 +211,7 @@ def a_client(attempt):
         return f"its masking key was {runs[0].mask.hex(' ')} in two runs: it has to be random"
     seen, _, status, _ = run_client(binary, "Hello", wrong_accept=True)
     if seen.frames > 0 or status in (0, None):
-        return "the server's Sec-WebSocket-Accept was wrong; it should send no frame and end with a status that is not 0"
+        return "when Sec-WebSocket-Accept is wrong, it should send no frame and end with a status that is not 0"
     return None
 
 
