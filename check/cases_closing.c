@@ -2,6 +2,7 @@
  *
  * The closing handshake and the end of the connection, RFC 6455 §5.5.1, §7. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "script.h"
@@ -114,6 +115,19 @@ static void build_behind(struct script *s, const struct check_case *c)
     expect_close(s, 1000);
 }
 
+/* So much that the server cannot have read it when it answers. Where it calls close() then, its
+ * side sends RST, and a client on a slower network loses the Close frame that came before. */
+static void build_much_behind(struct script *s, const struct check_case *c)
+{
+    uint8_t *data = made_up((size_t)c->a, false);
+
+    open_websocket(s);
+    send_close(s, 1000, "");
+    send_message(s, OP_BINARY, data, (size_t)c->a);
+    expect_close(s, 1000);
+    free(data);
+}
+
 static void build_two(struct script *s, const struct check_case *c)
 {
     (void)c;
@@ -169,6 +183,15 @@ static void add_around(struct suite *suite)
     like.demand = "A client may shut down its side right behind its Close frame.";
     like.build = build_close_and_fin;
     suite_add(suite, &like, "closing/behind/fin");
+    like.section = RFC "§7.1.1";
+    like.demand =
+        "The server ends the TCP connection cleanly: it reads and drops what comes behind "
+        "the Close frame, and its side sends FIN, no RST.";
+    like.hint = "close() while bytes are unread sends RST. Call shutdown(), and read until the "
+                "client's FIN, for a limited time.";
+    like.build = build_much_behind;
+    like.a = 1024 * 1024;
+    suite_add(suite, &like, "closing/behind/1-mib");
 }
 
 static void add_fins(struct suite *suite)

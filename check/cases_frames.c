@@ -37,7 +37,8 @@ static void add_lengths(struct suite *suite)
                               .demand = "A message of this length is read whole, and the echo has "
                                         "the same bytes and the same type.",
                               .hint = "126 means that 2 bytes of length follow, 127 that 8 follow; "
-                                      "both in network byte order.",
+                                      "both in network byte order. A buffer has to hold the whole "
+                                      "frame, or the payload as it comes.",
                               .build = build_length};
 
     for (like.a = OP_TEXT; like.a <= OP_BINARY; like.a++) {

@@ -142,6 +142,22 @@ static void build_msb(struct script *s, const struct check_case *c)
     expect_failure(s, 1002)->other = 1009;
 }
 
+/* With what has come before it, 2 bytes of the message or the header of the frame, the length comes
+ * to a small number in 64 bits. */
+static void build_wrap(struct script *s, const struct check_case *c)
+{
+    open_websocket(s);
+    if (c->a == OP_CONTINUATION)
+        send_part(s, OP_TEXT, false, "ab");
+    send_frame(s, &(struct out_frame){.opcode = (unsigned)c->a,
+                                      .fin = true,
+                                      .claims = true,
+                                      .claimed = UINT64_MAX,
+                                      .payload = "a few bytes",
+                                      .len = 11});
+    expect_failure(s, 1002)->other = 1009;
+}
+
 static void add_headers(struct suite *suite)
 {
     static const struct {
@@ -190,6 +206,12 @@ static void add_headers(struct suite *suite)
         like.a = OP_BINARY;
         suite_add(suite, &like, "strict/length/binary-2-to-the-63-and-%ld", like.b);
     }
+    like.hint = "Compare by subtraction: a sum with a length of the client can wrap around to 0.";
+    like.build = build_wrap;
+    like.a = OP_BINARY;
+    suite_add(suite, &like, "strict/length/binary-2-to-the-64-less-1");
+    like.a = OP_CONTINUATION;
+    suite_add(suite, &like, "strict/length/continuation-2-to-the-64-less-1");
 }
 
 /* --- control frames --------------------------------------------------------------------------- */

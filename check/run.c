@@ -45,6 +45,7 @@ struct job {
     bool upgraded;      /* frames follow */
     bool closed_by_us;  /* a Close frame was sent */
     bool send_failed;   /* the server takes no more */
+    bool reset;         /* the server has sent RST */
     bool ended;         /* no more comes */
     bool want_write;    /* epoll reports when the socket takes more */
     struct bytes in;    /* not cut into items yet */
@@ -265,8 +266,10 @@ static void read_input(struct run *run, struct job *job)
     n = recv(job->fd, run->buffer, sizeof run->buffer, 0);
     if (n > 0)
         bytes_add(&job->in, run->buffer, (size_t)n);
-    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        job->reset |= n < 0;
         input_ended(job);
+    }
     if (job->upgraded && job->in.len > 0)
         cut_frames(job);
 }
@@ -387,7 +390,7 @@ static enum progress send_some(struct job *job, const struct bytes *b, size_t *a
         if (n < 0 && errno == EAGAIN)
             return MORE;
         if (n < 0 && errno != EINTR)
-            job->send_failed = true;
+            job->send_failed = job->reset = true; /* Close comes before our FIN */
         *at += n > 0 ? (size_t)n : 0;
         if (max != 0 && *at < b->len)
             return MORE;
@@ -592,6 +595,8 @@ static void judge_end(struct job *job, const struct step *step)
         snprintf(reason, sizeof reason, "the server closes with %u, not %u", close->code,
                  step->code);
         decide(job, VERDICT_WARN, reason);
+    } else if (step->kind == STEP_CLOSE && job->reset) {
+        decide(job, VERDICT_WARN, "the server resets the TCP connection behind its Close frame");
     }
 }
 

@@ -226,7 +226,7 @@ int main(int argc, char **argv)
     minnow_options_parse(&options, argc, argv);
     options.server.log = log_line;
     options.server.log_arg = &minnow;
-    options.server.trace = options.trace ? minnow_trace : NULL;
+    options.server.trace = minnow_trace_of(options.trace);
     options.server.trace_arg = &minnow.streams;
     minnow_streams_init(&minnow.streams);
     raise_descriptor_limit();

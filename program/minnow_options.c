@@ -228,6 +228,15 @@ static void set_verbose(struct minnow_options *o, const struct row *row, const c
     *verbosity = MINNOW_VERBOSE;
 }
 
+static void set_trace(struct minnow_options *o, const struct row *row, const char *value)
+{
+    enum minnow_trace_form *trace = place_of(o, row);
+
+    if (value != NULL && strcmp(value, "hex") != 0)
+        bad_value(row, value, "not 'hex', or nothing");
+    *trace = value == NULL ? MINNOW_TRACE_LINES : MINNOW_TRACE_HEX;
+}
+
 _Noreturn static void say_help(struct minnow_options *o, const struct row *row, const char *value);
 
 _Noreturn static void say_version(struct minnow_options *o, const struct row *row,
@@ -273,7 +282,8 @@ static const struct row rows[] = {
     {0, "ping-timeout", "S", set_time, FIELD(ping_timeout_ms), "20"},
     {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
      "do not serve Socket.IO at /socket.io/"},
-    {0, "trace", NULL, set_true, OWN(trace), NULL, "log each frame with its fields"},
+    {0, "trace", "[=hex]", set_trace, OWN(trace), NULL,
+     "log each frame with its fields; hex: with its bytes, too"},
     {'q', "quiet", NULL, set_quiet, OWN(verbosity), NULL, "no log"},
     {'v', "verbose", NULL, set_verbose, OWN(verbosity), NULL,
      "a line per connection opened and closed"},
@@ -292,7 +302,8 @@ static void print_row(const struct row *row)
 
     letter[1] = row->letter;
     snprintf(option, sizeof option, "  %4s--%s%s%s", row->letter != 0 ? letter : "", row->name,
-             row->argument != NULL ? " " : "", row->argument != NULL ? row->argument : "");
+             row->argument != NULL && row->argument[0] != '[' ? " " : "",
+             row->argument != NULL ? row->argument : "");
     if (row->help != NULL)
         printf("%-28s %s\n", option, row->help);
     else if (row->letter != 0)
@@ -351,7 +362,9 @@ static void make_getopt(struct option *options, char *letters)
     *letters++ = '-';
     *letters++ = ':';
     for (int i = 0; i < ROWS; i++) {
-        int has_argument = rows[i].argument != NULL ? required_argument : no_argument;
+        int has_argument = rows[i].argument == NULL     ? no_argument
+                           : rows[i].argument[0] == '[' ? optional_argument
+                                                        : required_argument;
 
         options[i] = (struct option){rows[i].name, has_argument, NULL, FIRST_ROW + i};
         if (rows[i].letter == 0)

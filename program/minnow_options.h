@@ -18,6 +18,9 @@ struct minnow_list {
 /* -q and -v; the last one given counts. */
 enum minnow_verbosity { MINNOW_QUIET, MINNOW_NORMAL, MINNOW_VERBOSE };
 
+/* --trace, --trace=hex. */
+enum minnow_trace_form { MINNOW_TRACE_OFF, MINNOW_TRACE_LINES, MINNOW_TRACE_HEX };
+
 /* In place; its pointers point into the command line. */
 struct minnow_options {
     struct ws_options server; /* `log` and `trace` are left to the caller */
@@ -27,7 +30,7 @@ struct minnow_options {
     bool mode_given;
     bool echo;
     bool no_socketio;
-    bool trace;
+    enum minnow_trace_form trace;
     const char *socket_mode; /* as given, for error messages; NULL: not given */
     enum minnow_verbosity verbosity;
 };

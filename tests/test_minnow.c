@@ -185,7 +185,7 @@ static const struct {
     {{"echo", "chat"}, "argument 'chat'"},
     {{"chat", "chat"}, "argument 'chat'"},
     {{"--quiet=yes"}, "option '--quiet=yes': takes no value"},
-    {{"--trace=yes"}, "option '--trace=yes': takes no value"},
+    {{"--trace=yes"}, "--trace 'yes': not 'hex', or nothing"},
     {{"--port"}, "option '--port': needs a value"},
     {{"-p"}, "option '-p': needs a value"},
     {{"-qp"}, "option '-qp': needs a value"},
@@ -950,6 +950,36 @@ static void trace_shows_each_frame_in_both_directions_even_when_quiet(void **sta
     send_close(c, 3001, "bye");
     expect_log(f, "minnow: #1 <- CLOSE fin=1 rsv=0 opcode=8 masked=1 len=5 code=3001 \"bye\"");
     expect_log(f, "minnow: #1 -> CLOSE fin=1 rsv=0 opcode=8 masked=0 len=5 code=3001 \"bye\"");
+    expect_clean_end(f);
+}
+
+static void trace_with_hex_shows_the_bytes_of_each_field(void **state)
+{
+    static const char *const lines[] = {
+        "minnow: #1 <- TEXT fin=1 rsv=0 opcode=1 masked=1 len=5 \"Hello\"",
+        "minnow: #1    81                                       fin=1 rsv=0 opcode=1",
+        "minnow: #1    85                                       masked=1 len=5",
+        "minnow: #1    37 fa 21 3d                              masking key",
+        "minnow: #1    7f 9f 4d 51 58                           payload, masked",
+        "minnow: #1    48 65 6c 6c 6f                           payload, unmasked",
+        "minnow: #1 -> TEXT fin=1 rsv=0 opcode=1 masked=0 len=5 \"Hello\"",
+        "minnow: #1    81                                       fin=1 rsv=0 opcode=1",
+        "minnow: #1    05                                       masked=0 len=5",
+        "minnow: #1    48 65 6c 6c 6f                           payload",
+        "minnow: #1 <- BINARY fin=1 rsv=0 opcode=2 masked=1 len=200 ...",
+        "minnow: #1    82                                       fin=1 rsv=0 opcode=2",
+        "minnow: #1    fe 00 c8                                 masked=1 len=200",
+        "minnow: #1    6d 61 73 6b                              masking key",
+    };
+    struct fixture *f = *state;
+
+    serve(f, ARGS("echo", "--trace=hex", "-p", "0"));
+    join(f, 0, "/");
+    raw_send(&f->clients[0], "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", 11);
+    raw_expect_message(&f->clients[0], "Hello");
+    raw_send(&f->clients[0], "\x82\xfe\x00\xc8mask", 8);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        expect_log(f, lines[i]);
     expect_clean_end(f);
 }
 

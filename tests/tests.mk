@@ -177,11 +177,13 @@ e2e: minnow $(BUILD)/tests/e2e/sio_server $(EXAMPLES:%=$(BUILD)/examples/%) ## R
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
 
-screenshot: minnow ## Take docs/chat.png anew, of a real chat
-	@mkdir -p docs
+screenshot: minnow ## Take the pictures of the documents anew: a chat, the network panel of Chromium
 	@node tests/e2e/screenshot.js docs/chat.png
+	@node tests/e2e/network_panel.js learn/figures/network-panel.png
 
-conformance: ## Check that the documents name the tests, functions and files that there are
+conformance: ## Check that the documents name what there is, and that translations keep the structure
+	@sh tests/need.sh deps-dev python3
+	@python3 tests/translations.py
 	@sh tests/conformance.sh docs/rfc6455.md
 	@sh tests/conformance.sh docs/security.md
 	@sh tests/allocations.sh
@@ -201,12 +203,13 @@ check-minnow: minnow wscheck ## Grade ./minnow with wscheck: all cases pass
 check-peers: minnow wscheck deps-bench deps-e2e $(BUILD)/bench/lws ## Show what other servers score
 	@python3 check/peers.py
 
-test-learn: wscheck ## Show that each step of the course keeps its promise, and its chapter says what is so
-	@sh tests/need.sh deps-dev python3 git strace
+test-learn: wscheck minnow ## Show that each step of the course keeps its promise, and its chapter says what is so
+	@sh tests/need.sh deps-dev python3 git strace bash
 	@python3 learn/check.py --cc "$(CC)"
 	@python3 learn/exercise.py --cc "$(CC)" --solutions
 	@python3 learn/captures.py
 	@python3 learn/figures.py
+	@python3 learn/walkthrough.py
 
 test-wscheck: $(BUILD)/test/wscheck $(BUILD)/test/broken ## Show that each case of wscheck fails on a server that does it wrong
 	@sh tests/need.sh deps-dev python3

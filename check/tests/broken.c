@@ -124,7 +124,8 @@ static void *serve(void *arg)
 
     if (http_serve(c))
         ws_serve(c);
-    linger(c);
+    if (!fault_is(c->fault, "no-linger"))
+        linger(c);
     close(c->fd);
     bytes_release(&c->in);
     bytes_release(&c->out);

@@ -338,11 +338,14 @@ static char *next_line(char **head)
     return line;
 }
 
-/* A NUL ends a string of C: the mistake is to forget that others read on. */
+/* A NUL ends a string of C: the mistake is to forget that others read on. At the start of a line it
+ * ends the head for parse_field(), as an empty line does. */
 static int check_nul(const struct fault *f, char *head, size_t len)
 {
     char *nul;
 
+    if (memmem(head, len, "\n\0", 2) != NULL && fault_has(f, "field", "nul-at-start"))
+        return 0;
     if (memchr(head, '\0', len) != NULL && !fault_has(f, "field", "nul"))
         return 400;
     while ((nul = memchr(head, '\0', len)) != NULL)

@@ -114,6 +114,19 @@ static bool is_order_legal(const struct ws *ws)
     return ws->open || ws->control_open != 0 || fault_has(ws->fault, "order", "continues-nothing");
 }
 
+static bool is_too_big(const struct ws *ws)
+{
+    const struct frame *f = &ws->frame;
+
+    if (fault_is(ws->fault, "any-length-awaited"))
+        return false;
+    if (fault_has(ws->fault, "wraps", "size-of-frame"))
+        return f->header_len + f->len > MESSAGE_MAX;
+    if (fault_has(ws->fault, "wraps", "size-of-message"))
+        return ws->message.len + f->len > MESSAGE_MAX;
+    return f->len > MESSAGE_MAX - ws->message.len;
+}
+
 /* Returns 0, or the status to fail the connection with. */
 static unsigned check_frame(const struct ws *ws)
 {
@@ -132,9 +145,7 @@ static unsigned check_frame(const struct ws *ws)
         return PROTOCOL_ERROR;
     if (fault_is(ws->fault, "pong-refused") && f->opcode == OP_PONG)
         return PROTOCOL_ERROR;
-    if (f->len > MESSAGE_MAX - ws->message.len && !fault_is(ws->fault, "any-length-awaited"))
-        return TOO_BIG;
-    return 0;
+    return is_too_big(ws) ? TOO_BIG : 0;
 }
 
 /* --- frames ----------------------------------------------------------------------------------- */

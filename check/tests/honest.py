@@ -200,6 +200,7 @@ def http_rows():
         ("field=control-in-value", f"{field}control-in-value"),
         ("field=bare-cr", f"{field}bare-cr*"),
         ("field=nul", f"{field}nul-in-value"),
+        ("field=nul-at-start", f"{field}nul-at-start"),
         # bodies
         ("length=atol", f"{body}length-* -{body}length-and-chunked"),
         ("length=list", f"{body}length-list"),
@@ -355,6 +356,7 @@ def closing_rows(names):
         Row("close-drops-output", "closing/before/*message*"),
         Row("goes-on-after-close", f"{behind}* -{behind}fin"),
         Row("fin-first", f"{behind}fin"),
+        Row("no-linger", f"{behind}1-mib", f"{behind}*"),
         Row("fin-ignored=idle", f"{fin}idle {fin}after-a-message"),
         Row("fin-ignored=in-a-frame", f"{fin}in-a-header {fin}in-a-mask {fin}in-a-payload"),
         Row("fin-ignored=in-a-message", f"{fin}in-a-message"),
@@ -452,7 +454,9 @@ def strict_rows():
         ("unmasked=empty", "strict/unmasked/*-empty"),
         ("long-form=2", f"{length}*-in-2-bytes {anywhere('long-form')}"),
         ("long-form=8", f"{length}*-in-8-bytes"),
-        ("any-length-awaited", f"{length}*2-to-the-63*"),
+        ("any-length-awaited", f"{length}*2-to-the-6*"),
+        ("wraps=size-of-frame", f"{length}*-2-to-the-64-*"),
+        ("wraps=size-of-message", f"{length}continuation-2-to-the-64-*"),
         ("order=begins-anew", f"{order}*-in-* {order}text-after-*"),
         ("order=continues-nothing", f"{order}continues-* {anywhere('continuation')}"),
         ("order=after-the-end", f"{order}continues-a-whole-* {order}continues-what-has-ended "
@@ -472,7 +476,7 @@ def strict_rows():
          f"{anywhere('continuation')} {anywhere('long-form')}"),
     )] + [
         Row("checks=whole-frames", "strict/pieces-of-1/* utf8/fail-fast/frame-* "
-            f"{length}*2-to-the-63*", f"{length}*65535* {control}*-65536 {control}*-1000", "[su]*"),
+            f"{length}*2-to-the-6*", f"{length}*65535* {control}*-65536 {control}*-1000", "[su]*"),
         Row("checks=first-frame", "strict/later/* strict/*/continuation-[0-9e]* "
             f"strict/unmasked/cont* {order}* -{order}continues-nothing*"),
     ] + [Row(fault, f"{strict}*", scope="strict/*")

@@ -15,6 +15,6 @@ const FLAGS = [
     '--disable-sync',
 ];
 
-export function startBrowser() {
-    return chromium.launch({ executablePath: EXECUTABLE, args: FLAGS, timeout: 60000 });
+export function startBrowser(more = []) {
+    return chromium.launch({ executablePath: EXECUTABLE, args: [...FLAGS, ...more], timeout: 60000 });
 }
