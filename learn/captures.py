@@ -30,12 +30,11 @@ import tempfile
 import time
 import unicodedata
 
-from peer import KEY, MASK, frame, masking, request
+from peer import GUID, KEY, MASK, frame, masking, request
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent
 COLUMNS = 100
-GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 OPCODES = {0: "continuation", 1: "text", 2: "binary", 8: "Close", 9: "Ping", 10: "Pong"}
 
 

@@ -49,6 +49,13 @@ def try_one(chapter, exercise, source, compiler, options):
     return f"{label(chapter, exercise)}: {'done' if reason is None else f'not yet: {reason}'}", reason is None
 
 
+def source_of(chapter, exercise, options):
+    """The file to try. In a whole chapter, --file is not for an exercise that has a file of its own."""
+    if exercise.file is None:
+        return options.file or program_of(chapter)
+    return options.file if options.file and options.number else HERE / exercise.file
+
+
 def try_chapter(chapter, options):
     """Tries the exercises one after the other, as some look at the clock. Returns the exit status."""
     asked = [e for e in exercises_of(chapter) if options.number in (None, e.number)]
@@ -58,7 +65,7 @@ def try_chapter(chapter, options):
     with tempfile.TemporaryDirectory() as directory:
         compiler = Compiler(options.cc, directory)
         for exercise in asked:
-            source = options.file or HERE / exercise.file if exercise.file else options.file or program_of(chapter)
+            source = source_of(chapter, exercise, options)
             try:
                 line, done = try_one(chapter, exercise, source, compiler, options)
             except DoesNotCompile as fault:

@@ -11,6 +11,7 @@ import tempfile
 import time
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455 §1.3
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MASK = bytes.fromhex("37fa213d")  # of RFC 6455 §5.7
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 FIN = 0x80

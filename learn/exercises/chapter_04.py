@@ -9,10 +9,9 @@ import threading
 import time
 
 from attempt import Exercise, named, sanitizer_line
-from peer import BINARY, FIN, MASK, TEXT, Client, frame, masking, shown
+from peer import BINARY, FIN, GUID, MASK, TEXT, Client, frame, masking, shown
 
 LEVEL = ("--level", "frames")
-GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 # --- 1 ----------------------------------------------------------------------------------------------------------------
