@@ -130,7 +130,7 @@ def sanitizer_line(stderr):
     """What ASan or UBSan has found and where, in one line, else None."""
     lines = [line for line in stderr.splitlines() if "Sanitizer" in line or "runtime error" in line]
     best = [line for line in lines if "runtime error" in line or line.startswith("SUMMARY: ")] or lines
-    return re.sub(r"^SUMMARY: |/\S*/", "", best[0]) if best else None
+    return re.sub(r"^SUMMARY: |^==\d+==ERROR: | on address.*|/\S*/", "", best[0]) if best else None
 
 
 def named(cases, most=3):
