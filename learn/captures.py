@@ -30,12 +30,11 @@ import tempfile
 import time
 import unicodedata
 
+from peer import GUID, KEY, MASK, frame, masking, request
+
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent
 COLUMNS = 100
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455 §1.3
-GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-MASK = bytes.fromhex("37fa213d")  # of RFC 6455 §5.7
 OPCODES = {0: "continuation", 1: "text", 2: "binary", 8: "Close", 9: "Ping", 10: "Pong"}
 
 
@@ -86,26 +85,6 @@ def frame_rows(data):
             means = f"xor key: {hexadecimal(plain, 5)}, {means}"
         rows.append((hexadecimal(payload), means))
     return rows
-
-
-def masking(data, key=MASK):
-    return bytes(b ^ key[i % 4] for i, b in enumerate(data))
-
-
-def frame(first, payload=b"", key=MASK, form=0):
-    """A frame of a client, masked unless the key is empty. `form`: 126 or 127 for a length longer than it has to be."""
-    n = len(payload)
-    form = form or (n if n < 126 else 126 if n < 65536 else 127)
-    bit = 0x80 if key else 0
-    extended = struct.pack("!H", n) if form == 126 else struct.pack("!Q", n) if form == 127 else b""
-    return bytes([first, bit | form]) + extended + key + (masking(payload, key) if key else payload)
-
-
-def request(path="/", *fields, without=()):
-    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1:8080", "Upgrade: websocket", "Connection: Upgrade",
-             f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13"]
-    lines = [line for line in lines if line.split(":")[0] not in without] + list(fields)
-    return "".join(line + "\r\n" for line in lines).encode() + b"\r\n"
 
 
 class Recording:

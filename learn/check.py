@@ -12,92 +12,16 @@ import argparse
 import concurrent.futures
 import os
 import pathlib
-import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 
+from peer import Client, NotListening, Server
+
 HERE = pathlib.Path(__file__).resolve().parent
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra"]
-
-
-class Server:
-    """A step as a process, on a free port."""
-
-    def __init__(self, binary, *arguments):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.process = subprocess.Popen([binary, str(self.port), *arguments])
-        for _ in range(100):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise SystemExit(f"{binary} does not listen")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-
-class Client:
-    """A WebSocket that sends and reads small texts; just enough for the properties below."""
-
-    def __init__(self, server, path, receive_buffer=None):
-        self.socket = socket.socket()
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(5)
-        self.socket.connect(("127.0.0.1", server.port))
-        self.socket.sendall((f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\n"
-                             "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                             "Sec-WebSocket-Version: 13\r\n\r\n").encode())
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += self.socket.recv(1)
-
-    def send(self, data):
-        length = struct.pack("!B", 0x80 | len(data)) if len(data) < 126 else struct.pack("!BH", 0xfe, len(data))
-        self.socket.sendall(b"\x81" + length + bytes(4) + data)
-
-    def receive(self):
-        """The payload of the next frame; None: nothing came, or the connection has ended."""
-        try:
-            head = self.exactly(2)
-            length = head[1]
-            if length == 126:
-                length, = struct.unpack("!H", self.exactly(2))
-            return self.exactly(length)
-        except OSError:
-            return None
-
-    def exactly(self, count):
-        data = b""
-        while len(data) < count:
-            more = self.socket.recv(count - len(data))
-            if not more:
-                raise OSError("the connection has ended")
-            data += more
-        return data
-
-    def ends_within(self, seconds):
-        self.socket.settimeout(seconds)
-        try:
-            while self.socket.recv(4096):
-                pass
-            return True
-        except socket.timeout:
-            return False
-        except OSError:
-            return True
 
 
 def level(name, jobs=64):
@@ -208,14 +132,17 @@ def check(name, promises, missing, arguments, directory, options):
     if subprocess.run([options.cc, *flags, "-o", binary, source], check=False).returncode != 0:
         return [f"{source} does not compile with {' '.join(flags)}"]
     faults = []
-    for has in promises:
-        with Server(binary, *arguments) as server:
-            if not has(server, options.wscheck):
-                faults.append(f"lacks: {has.__doc__}")
-    if missing is not None and options.file is None:
-        with Server(binary, *arguments) as server:
-            if missing(server, options.wscheck):
-                faults.append(f"has already: {missing.__doc__}")
+    try:
+        for has in promises:
+            with Server(binary, *arguments) as server:
+                if not has(server, options.wscheck):
+                    faults.append(f"lacks: {has.__doc__}")
+        if missing is not None and options.file is None:
+            with Server(binary, *arguments) as server:
+                if missing(server, options.wscheck):
+                    faults.append(f"has already: {missing.__doc__}")
+    except NotListening as fault:
+        faults.append(str(fault))
     return faults
 
 

@@ -204,8 +204,9 @@ check-peers: minnow wscheck deps-bench deps-e2e $(BUILD)/bench/lws ## Show what 
 	@python3 check/peers.py
 
 test-learn: wscheck minnow ## Show that each step of the course keeps its promise, and its chapter says what is so
-	@sh tests/need.sh deps-dev python3 strace bash
+	@sh tests/need.sh deps-dev python3 git strace bash
 	@python3 learn/check.py --cc "$(CC)"
+	@python3 learn/exercise.py --cc "$(CC)" --solutions
 	@python3 learn/captures.py
 	@python3 learn/figures.py
 	@python3 learn/walkthrough.py
