@@ -29,7 +29,7 @@ def level(name, jobs=64):
 
     def passes(server, wscheck):
         url = f"ws://127.0.0.1:{server.port}/"
-        run = subprocess.run([wscheck, "--level", name, "--jobs", str(jobs), "--timeout", "2", url],
+        run = subprocess.run([wscheck, "--level", name, "--jobs", str(jobs), "--timeout", "3", url],
                              stdout=subprocess.DEVNULL, check=False)
         return run.returncode == 0
 
@@ -131,6 +131,12 @@ STEPS = [
 ]
 
 
+def keeps(has, binary, arguments, options):
+    """A busy machine may be late with an answer, so this is asked twice before a program fails."""
+    with Server(binary, *arguments) as server:
+        return has(server, options.wscheck)
+
+
 def check(name, promises, missing, arguments, directory, options):
     binary = os.path.join(directory, name)
     source = options.file or HERE / f"{name}.c"
@@ -140,9 +146,8 @@ def check(name, promises, missing, arguments, directory, options):
     faults = []
     try:
         for has in promises:
-            with Server(binary, *arguments) as server:
-                if not has(server, options.wscheck):
-                    faults.append(f"lacks: {has.__doc__}")
+            if not keeps(has, binary, arguments, options) and not keeps(has, binary, arguments, options):
+                faults.append(f"lacks: {has.__doc__}")
         if missing is not None and options.file is None:
             with Server(binary, *arguments) as server:
                 if missing(server, options.wscheck):
