@@ -33,6 +33,7 @@ enum {
 struct listener {
     struct source source;
     struct listen_file file; /* none for TCP */
+    bool checks_host;
 };
 
 /* --- errors ----------------------------------------------------------------------------------- */
@@ -153,15 +154,19 @@ static bool accept_one(struct ws_server *s, const struct listener *l, int *error
     struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof peer;
     int fd = accept4(l->source.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct ws_conn *c;
 
     if (fd < 0) {
         *error = errno;
         return false;
     }
-    if (s->conns.count - s->refused_count < s->options.max_clients)
-        conn_new(s, fd, host_of(s, &peer));
-    else
+    if (s->conns.count - s->refused_count >= s->options.max_clients) {
         refuse_client(s, fd, host_of(s, &peer));
+        return true;
+    }
+    c = conn_new(s, fd, host_of(s, &peer));
+    if (c != NULL)
+        c->req.checks_host = l->checks_host;
     return true;
 }
 
@@ -201,6 +206,16 @@ static bool listen_failed(struct ws_server *s, const char *why)
     return false;
 }
 
+/* Only programs on this machine reach a socket on loopback, and browsers are such programs: so
+ * there the page of another host, whose name is pointed here, is refused also where no names are
+ * given. */
+static bool checks_host(const struct ws_server *s, int fd)
+{
+    const char *const *hosts = s->options.hosts;
+
+    return (hosts != NULL && hosts[0] != NULL) || listen_is_loopback(fd);
+}
+
 /* The array has room for it. */
 static void listener_add(struct ws_server *s, int fd, const struct listen_file *file)
 {
@@ -224,8 +239,10 @@ static bool listen_all(struct ws_server *s, const char *const *bind_to)
         listen_close(&tcp);
         return false;
     }
-    for (size_t i = 0; i < tcp.count; i++)
+    for (size_t i = 0; i < tcp.count; i++) {
         listener_add(s, tcp.fds[i], &no_file);
+        s->listeners[i].checks_host = checks_host(s, tcp.fds[i]);
+    }
     for (size_t i = 0; i < count; i++) {
         struct listen_file file;
         int fd;

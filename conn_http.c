@@ -13,8 +13,9 @@
 #include "conn_output.h"
 #include "conn_ws.h"
 #include "http_date.h"
+#include "http_host.h"
 
-enum { ORIGIN_SHOWN = 280 /* bytes of an Origin in a refusal: more than the longest host */ };
+enum { SHOWN = 280 /* bytes of an Origin or a Host in a refusal: more than the longest host */ };
 
 /* --- responses -------------------------------------------------------------------------------- */
 
@@ -216,10 +217,10 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
 
     if (status == 403) {
         struct ws_str origin = http_request_field(&req->http, "Origin", NULL);
-        int shown = origin.len < ORIGIN_SHOWN ? (int)origin.len : ORIGIN_SHOWN;
+        int shown = origin.len < SHOWN ? (int)origin.len : SHOWN;
 
         snprintf(why, sizeof why, "%s (origin %.*s%s)", u.why, shown, origin.data,
-                 origin.len > ORIGIN_SHOWN ? "..." : "");
+                 origin.len > SHOWN ? "..." : "");
         conn_refuse(c, status, why, u.advice);
         return;
     }
@@ -324,6 +325,24 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
     return body_len;
 }
 
+/* Is the request for a name that this server does not have? HTTP/1.0 may come without a name;
+ * browsers always send it. */
+static bool is_misdirected(const struct ws_conn *c, struct ws_str host)
+{
+    return c->req.checks_host && host.len > 0 && !http_host_is_local(host) &&
+           !http_host_is_listed(host, c->server->options.hosts);
+}
+
+/* RFC 9110 §15.5.20. */
+static void refuse_misdirected(struct ws_conn *c, struct ws_str host)
+{
+    char why[SENTENCE_SIZE];
+
+    snprintf(why, sizeof why, "not a host of this server: %.*s%s",
+             host.len < SHOWN ? (int)host.len : SHOWN, host.data, host.len > SHOWN ? "..." : "");
+    conn_refuse(c, 421, why, "ws_options.hosts would allow it");
+}
+
 /* OPTIONS * asks whether the server is there, RFC 9110 §9.3.7. A body would not be read, so with
  * one the connection ends. */
 static void answer_options(struct ws_conn *c, const struct http_request *r)
@@ -345,6 +364,10 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         c->input->scan = (struct http_scan){0};
     if (error != 0) {
         conn_refuse(c, -error, why, NULL);
+        return 0;
+    }
+    if (is_misdirected(c, req->http.host)) {
+        refuse_misdirected(c, req->http.host);
         return 0;
     }
     e = server_find_endpoint(c->server, req->http.path);

@@ -11,7 +11,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -393,6 +392,17 @@ int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t po
             return -1;
     }
     return -1;
+}
+
+bool listen_is_loopback(int fd)
+{
+    union tcp_address a = {0};
+
+    if (!local_address(fd, &a))
+        return false;
+    if (a.any.sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
+    return a.any.sa_family == AF_INET && ntohl(a.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 uint16_t listen_port(int fd)

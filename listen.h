@@ -5,6 +5,7 @@
 #ifndef LISTEN_H
 #define LISTEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -76,6 +77,9 @@ void listen_unlink(const struct listen_file *file);
 
 /* The path of a "unix:PATH" address, else NULL. */
 const char *listen_unix_path(const char *address);
+
+/* Is `fd` bound to a loopback address, which only programs on this machine reach? */
+bool listen_is_loopback(int fd);
 
 /* The port that `fd` is bound to; 0 for a Unix socket. */
 uint16_t listen_port(int fd);

@@ -102,13 +102,14 @@ struct stage {
 };
 
 /* The request that came last. Written by conn_http.c; valid from its head on until it is answered,
- * but for the last two, which are about the connection. */
+ * but for the last three, which are about the connection. */
 struct conn_req {
-    bool head_only : 1;  /* the method is HEAD */
-    bool keep_alive : 1; /* after an answer now, another request may follow */
-    bool http_1_0 : 1;   /* the version is HTTP/1.0 */
-    bool served : 1;     /* a request has been answered before: this is not the first */
-    bool refused : 1;    /* accept.c, for good: it came over max_clients, and got 503 */
+    bool head_only : 1;   /* the method is HEAD */
+    bool keep_alive : 1;  /* after an answer now, another request may follow */
+    bool http_1_0 : 1;    /* the version is HTTP/1.0 */
+    bool served : 1;      /* a request has been answered before: this is not the first */
+    bool refused : 1;     /* accept.c, for good: it came over max_clients, and got 503 */
+    bool checks_host : 1; /* accept.c, for good: ws_options.hosts holds on its listening socket */
 };
 
 /* The state of output. Set by conn_output.c and cleared by it or by conn.c, but where another file

@@ -634,6 +634,20 @@ static bool server_init(struct ws_server *s)
            accept_begin(s);
 }
 
+static bool hosts_make_sense(struct ws_server *s)
+{
+    for (const char *const *h = s->options.hosts; h != NULL && *h != NULL; h++) {
+        const char *fault = ws_host_fault(*h);
+
+        if (fault != NULL) {
+            server_log(s, WS_LOG_ERROR, "host '%s' matches no request: %s (ws_options.hosts)", *h,
+                       fault);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool options_make_sense(struct ws_server *s)
 {
     const char *scheme = s->options.scheme;
@@ -644,7 +658,7 @@ static bool options_make_sense(struct ws_server *s)
         return false;
     }
     if (scheme == NULL || strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)
-        return origins_make_sense(s, s->options.origins);
+        return origins_make_sense(s, s->options.origins) && hosts_make_sense(s);
     server_log(s, WS_LOG_ERROR, "scheme '%s' is neither http nor https (ws_options.scheme)",
                scheme);
     return false;

@@ -101,6 +101,14 @@ struct ws_options {
                                    the umask */
     const char *const *origins; /* to allow besides the pages of the server's own host; ends with
                                    NULL */
+    const char *const *hosts;   /* names in the Host field that are answered besides those of the
+                                   machine itself (localhost, names below it, 127.0.0.0/8, [::1]):
+                                   "example.org", "*.example.org" for all names below it, "*" for
+                                   any; ends with NULL. Ports do not count. Others get 421. NULL or
+                                   empty: none on sockets that are bound to a loopback address, any
+                                   on others. Unix sockets answer to any. This ends DNS rebinding:
+                                   a page of the internet that points its own name at this
+                                   machine */
     const char *scheme;         /* "http" or "https": how browsers reach the server; pages of its
                                    own host under the other scheme are refused. NULL: as
                                    X-Forwarded-Proto or Forwarded in the request says, without these
@@ -412,6 +420,9 @@ bool ws_origin_allowed(struct ws_str origin, const char *const *origins);
 /* Why `origin` as an item of such a list would match no field that is ever sent, or other fields
  * than intended; NULL when it is fine. The text is constant. */
 const char *ws_origin_fault(const char *origin);
+
+/* The same for an item of ws_options.hosts. */
+const char *ws_host_fault(const char *host);
 
 /* Is this a whole UTF-8 text? RFC 3629 */
 bool ws_utf8_valid(const void *text, size_t len);

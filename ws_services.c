@@ -12,6 +12,7 @@
 
 #include "base64.h"
 #include "block.h"
+#include "http_host.h"
 #include "server.h"
 #include "siphash.h"
 #include "utf8.h"
@@ -73,6 +74,11 @@ bool ws_origin_allowed(struct ws_str origin, const char *const *origins)
 const char *ws_origin_fault(const char *origin)
 {
     return http_origin_fault(ws_str(origin));
+}
+
+const char *ws_host_fault(const char *host)
+{
+    return http_host_fault(ws_str(host));
 }
 
 bool ws_utf8_valid(const void *text, size_t len)

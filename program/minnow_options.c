@@ -194,6 +194,15 @@ static void add_origin(struct minnow_options *o, const struct row *row, const ch
     add_to_list(o, row, value);
 }
 
+static void add_host(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char *fault = ws_host_fault(value);
+
+    if (fault != NULL)
+        bad_value(row, value, fault);
+    add_to_list(o, row, value);
+}
+
 static void add_subprotocol(struct minnow_options *o, const struct row *row, const char *value)
 {
     static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -264,6 +273,8 @@ static const struct row rows[] = {
      "mode of Unix sockets, such as 0660; 0777 without the umask"},
     {0, "origin", "ORIGIN", add_origin, OWN(origins), "origins",
      "allow this Origin too; https://*.HOST, '*' for any; repeatable"},
+    {0, "host", "NAME", add_host, OWN(hosts), "hosts",
+     "answer to this Host too; *.NAME, '*' for any; repeatable"},
     {0, "scheme", "http|https", set_scheme, FIELD(scheme),
      "scheme that browsers use; else that of X-Forwarded-Proto"},
     {0, "subprotocol", "NAME", add_subprotocol, OWN(subprotocols), NULL,
@@ -443,6 +454,7 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
         o->bind.items[0] = "127.0.0.1";
     o->server.bind = o->bind.items;
     o->server.origins = o->origins.items;
+    o->server.hosts = o->hosts.items;
     if (o->verbosity == MINNOW_VERBOSE)
         o->server.log_level = WS_LOG_INFO;
 }

@@ -26,6 +26,7 @@ struct minnow_options {
     struct ws_options server; /* `log` and `trace` are left to the caller */
     struct minnow_list bind;
     struct minnow_list origins;
+    struct minnow_list hosts;
     struct minnow_list subprotocols;
     bool mode_given;
     bool echo;

@@ -218,6 +218,10 @@ static const struct {
     {{"--origin", "*.example.org"}, "--origin '*.example.org': write the scheme, too"},
     {{"--origin", "https://m\xc3\xbcnchen.de"},
      "--origin 'https://m\xc3\xbcnchen.de': write the host"},
+    {{"--host", "http://a.example"}, "--host 'http://a.example': no host has such a name"},
+    {{"--host", "a.example:80"}, "--host 'a.example:80': a host without a port"},
+    {{"--host", "::1"}, "--host '::1': write an IPv6 address in brackets"},
+    {{"--host="}, "--host ''"},
     {{"--scheme", "ftp"}, "--scheme 'ftp': neither http nor https"},
     {{"--scheme", "HTTPS"}, "--scheme 'HTTPS'"},
     {{"--scheme="}, "--scheme ''"},
@@ -368,10 +372,11 @@ static void an_address_that_cannot_be_is_named_with_status_1(void **state)
 
 static void a_list_that_is_too_long_is_bad_usage(void **state)
 {
-    static const char *const options[] = {"--bind=127.0.0.1", "--origin=null", "--subprotocol=a"};
+    static const char *const options[] = {"--bind=127.0.0.1", "--origin=null", "--subprotocol=a",
+                                          "--host=a"};
     struct fixture *f = *state;
 
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         const char *argv[1 + 65 + 1] = {"minnow"};
 
         for (size_t k = 1; k <= 65; k++)
@@ -465,7 +470,7 @@ static void no_file_is_opened_for_the_date_of_a_response(void **state)
     unsetenv("TZ");
     assert_true(inotify_add_watch(watcher, zone, IN_OPEN) >= 0);
     raw_connect(c, f->port);
-    raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
     raw_expect_status(c, &r, 404);
     assert_true(raw_header(&r, "Date", date, sizeof date));
     assert_int_equal(read(watcher, event, sizeof event), -1);
@@ -1536,6 +1541,30 @@ static void ask(struct fixture *f, struct raw_client *c, const char *request,
     raw_expect_status(c, r, 200);
 }
 
+/* As the log says of a refusal: the Host that it names is taken when it is given. */
+static void a_refused_host_can_be_given_as_the_log_says(void **state)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: Rebound.example:80\r\n\r\n";
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+    const char *line;
+
+    serve(f, ARGS("-p", "0"));
+    raw_connect(c, f->port);
+    raw_send_text(c, request);
+    raw_expect_status(c, &r, 421);
+    line = process_line(&f->process, &f->process.err);
+    assert_non_null(strstr(line, "refused with 421 Misdirected Request: not a host of this server: "
+                                 "Rebound.example:80 (--host would allow it)"));
+    raw_close(c);
+    process_release(&f->process);
+
+    serve(f, ARGS("-p", "0", "--host", "other.example", "--host", "rebound.example"));
+    ask(f, c, request, &r);
+    expect_clean_end(f);
+}
+
 static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
 {
     static const char *const modes[] = {"chat", "echo"};
@@ -1545,9 +1574,9 @@ static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
 
     for (size_t i = 0; i < 2; i++) {
         serve(f, ARGS(modes[i], "-p", "0"));
-        ask(f, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", &r);
+        ask(f, c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &r);
         assert_true(raw_header_is(&r, "Content-Type", "text/html; charset=utf-8"));
-        raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+        raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
         raw_expect_status(c, &r, 404);
         expect_clean_end(f);
         process_release(&f->process);
@@ -1560,9 +1589,9 @@ static void the_page_says_by_which_methods_it_is_had(void **state)
         const char *request;
         int status;
     } rows[] = {
-        {"OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n", 204},
-        {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405},
-        {"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", 405},
+        {"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n", 204},
+        {"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405},
+        {"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405},
     };
     struct fixture *f = *state;
     struct raw_client *c = &f->clients[0];
@@ -1575,9 +1604,9 @@ static void the_page_says_by_which_methods_it_is_had(void **state)
         raw_expect_status(c, &r, rows[i].status);
         assert_true(raw_header_is(&r, "Allow", "GET, HEAD, OPTIONS"));
     }
-    raw_send_text(c, "OPTIONS /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_send_text(c, "OPTIONS /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
     raw_expect_status(c, &r, 404);
-    raw_send_text(c, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_send_text(c, "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     raw_read_response(c, &r, true);
     assert_int_equal(r.status, 200);
     expect_clean_end(f);
@@ -1609,7 +1638,7 @@ static void the_page_that_a_client_has_is_not_sent_again(void **state)
     char etag[64];
 
     serve(f, ARGS("-p", "0"));
-    ask(f, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", &r);
+    ask(f, c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &r);
     assert_true(raw_header(&r, "ETag", etag, sizeof etag));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char fields[256];
@@ -1617,7 +1646,7 @@ static void the_page_that_a_client_has_is_not_sent_again(void **state)
 
         c->label = rows[i].fields;
         snprintf(fields, sizeof fields, rows[i].fields, etag);
-        snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: x\r\n%s\r\n", fields);
+        snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n", fields);
         raw_send_text(c, request);
         raw_expect_status(c, &r, rows[i].status);
         assert_true(raw_header_is(&r, "ETag", etag));
@@ -1758,8 +1787,9 @@ static void socketio_events_reach_the_namespace_in_chat_mode(void **state)
 
 static void socketio_is_served_to_the_origins_given(void **state)
 {
-    static const char get[] = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n"
-                              "Origin: https://a.example\r\n\r\n";
+    static const char get[] =
+        "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n"
+        "Origin: https://a.example\r\n\r\n";
     struct fixture *f = *state;
     struct raw_client *c = &f->clients[0];
     struct raw_response r;
@@ -1804,7 +1834,7 @@ static void without_socketio_its_path_is_like_any_other(void **state)
     raw_expect_echo(c, "hello");
     c = &f->clients[1];
     raw_connect(c, f->port);
-    raw_send_text(c, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_send_text(c, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n");
     raw_expect_status(c, &r, 404);
 }
 

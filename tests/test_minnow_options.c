@@ -43,6 +43,7 @@ static void fields_are_said_as_the_options_that_set_them(void **state)
         {"rights 01777 are more than 0777 (ws_options.unix_mode)",
          "rights 01777 are more than 0777 (--socket-mode)"},
         {"ws_options.origins would allow it", "--origin would allow it"},
+        {"ws_options.hosts would allow it", "--host would allow it"},
         {"ws_options.bind, ws_options.port, ws_options.scheme", "--bind, --port, --scheme"},
     };
     (void)state;
