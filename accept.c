@@ -3,7 +3,7 @@
  * Accepting clients: the listening sockets of a server.
  *
  *     a client --> accept4() --> a place for it?   yes: a connection, see conn.c
- *                     |                            no: 503
+ *                     |                            no: 503, or 429 if its address has too many
  *                     +--> an error: no accept4() for a while */
 #define _GNU_SOURCE 1 /* accept4, and what -std=c11 hides; where this file is compiled alone */
 #include "accept.h"
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "conn_client.h"
 #include "conn_http.h"
 #include "conn_socket.h"
 #include "listen.h"
@@ -26,7 +27,7 @@ enum {
     BATCH = 64,          /* clients accepted per turn and listener */
     PAUSE_MS = 50,       /* after the first error; each further pause is twice as long, */
     PAUSE_MAX_MS = 1000, /* at most */
-    REFUSED_MAX = 16     /* clients that were sent 503 and whose input is still read and
+    REFUSED_MAX = 16     /* clients that were refused and whose input is still read and
                             discarded */
 };
 
@@ -122,26 +123,40 @@ static struct host *host_of(struct ws_server *s, const struct sockaddr_storage *
     return NULL;
 }
 
-/* Over max_clients: 503, and then whatever the client has sent must be read, or TCP resets the
+/* Why a client is not let in. */
+struct refusal {
+    int status;
+    const char *why;
+    const char *advice;
+    const char *response; /* for a client that is closed at once */
+};
+
+#define RESPONSE(status)                                                                           \
+    "HTTP/1.1 " status "\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+
+static const struct refusal server_full = {503, "all places are taken", "ws_options.max_clients",
+                                           RESPONSE("503 Service Unavailable")};
+static const struct refusal address_full = {429, "too many connections from this address",
+                                            "ws_options.max_per_ip",
+                                            RESPONSE("429 Too Many Requests")};
+
+/* The client gets a response, and then whatever it has sent must be read, or TCP resets the
  * connection and the client may never see it. Where too many are being refused already, it is
- * closed at once. */
-static void refuse_client(struct ws_server *s, int fd, struct host *host)
+ * closed at once: that costs little, however many come. */
+static void refuse_client(struct ws_server *s, int fd, struct host *host, const struct refusal *r)
 {
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
-                               "Retry-After: 5\r\nConnection: close\r\n\r\n";
-    struct iovec piece = {(void *)text, sizeof text - 1};
+    struct iovec piece = {(void *)r->response, strlen(r->response)};
     struct ws_conn *c;
 
     if (s->refused_count < REFUSED_MAX) {
         c = conn_new(s, fd, host);
         if (c == NULL)
             return;
-        c->req.refused = true;
-        s->refused_count++;
-        conn_refuse(c, 503, "all places are taken", "ws_options.max_clients");
+        conn_client_refused(c);
+        conn_refuse(c, r->status, r->why, r->advice);
         return;
     }
-    server_log(s, WS_LOG_ERROR, "refused a client: all places are taken (ws_options.max_clients)");
+    server_log(s, WS_LOG_ERROR, "refused a client: %s (%s)", r->why, r->advice);
     host_release(&s->hosts, host);
     if (socket_send(fd, &piece, 1) < 0)
         server_log(s, WS_LOG_INFO, "a client that was refused has gone: %s", strerror(errno));
@@ -154,19 +169,23 @@ static bool accept_one(struct ws_server *s, const struct listener *l, int *error
     struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof peer;
     int fd = accept4(l->source.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct host *host;
     struct ws_conn *c;
 
     if (fd < 0) {
         *error = errno;
         return false;
     }
+    host = host_of(s, &peer);
     if (s->conns.count - s->refused_count >= s->options.max_clients) {
-        refuse_client(s, fd, host_of(s, &peer));
-        return true;
+        refuse_client(s, fd, host, &server_full);
+    } else if (!conn_client_fits(s, host)) {
+        refuse_client(s, fd, host, &address_full);
+    } else {
+        c = conn_new(s, fd, host);
+        if (c != NULL)
+            c->req.checks_host = l->checks_host;
     }
-    c = conn_new(s, fd, host_of(s, &peer));
-    if (c != NULL)
-        c->req.checks_host = l->checks_host;
     return true;
 }
 

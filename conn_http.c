@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "conn_client.h"
 #include "conn_end.h"
 #include "conn_output.h"
 #include "conn_ws.h"
@@ -161,7 +162,7 @@ void conn_refuse(struct ws_conn *c, int status, const char *why, const char *adv
         headers[count++] = (struct ws_header){ws_str("Upgrade"), ws_str("websocket")};
         headers[count++] = (struct ws_header){ws_str("Sec-WebSocket-Version"), ws_str("13")};
     }
-    if (status == 503)
+    if (status == 503 || status == 429)
         headers[count++] = (struct ws_header){ws_str("Retry-After"), ws_str("5")};
     respond(c, status, headers, count, &body, 1, true);
     conn_linger(c);
@@ -385,7 +386,10 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
     c->endpoint = e;
     if (!http_upgrade_wanted(&req->http) || !speaks_websocket(&e->handlers))
         return plain_head_received(c, req, head, head_len, behind);
-    upgrade(c, req);
+    if (conn_client_may_shake(c))
+        upgrade(c, req);
+    else
+        conn_refuse(c, 429, "too many handshakes from this address", "ws_options.handshake_rate");
     return 0;
 }
 

@@ -14,6 +14,7 @@
  *   conn_end     how a connection ends
  *   conn_output  sends and queues bytes
  *   conn_trace   frames as events
+ *   conn_client  the client of a connection, and the limits by its address
  *   server       this file
  *   listen, conn_socket, block and the pure files
  *
@@ -41,6 +42,7 @@
 #include "input.h"
 #include "log_limit.h"
 #include "output.h"
+#include "rate.h"
 #include "room.h"
 #include "timer.h"
 #include "ws.h"
@@ -66,6 +68,10 @@ enum source_kind { SOURCE_CONN, SOURCE_LISTENER, SOURCE_WATCH, SOURCE_WAKE, SOUR
 struct source {
     int fd;
     uint8_t kind; /* enum source_kind */
+    /* The rest of 8 bytes is of connections alone, see count_message() in conn_ws.c: elsewhere it
+     * would make each of them 8 bytes larger. */
+    struct rate_meter meter;
+    uint16_t allotment; /* messages until the meter is asked; 0: 65536 */
 };
 
 enum conn_state {
@@ -221,6 +227,14 @@ struct ws_server {
     struct timer stop_timer;      /* the last moment of a stop */
     struct timer stop_look_timer; /* to the next conn_stop_waiting() of all */
     unsigned stop_look_ms;
+    struct timer host_timer;           /* until recent hosts are forgotten */
+    struct rate_limit handshake_limit; /* of a host */
+    struct rate_span message_span;     /* of a connection */
+    struct {
+        bool max_per_ip : 1;
+        bool handshake_rate : 1;
+        bool message_rate : 1;
+    } given; /* limits that are not the default: they hold for programs on this machine, too */
     struct timer log_timer; /* until the number of left-out lines is logged */
     struct log_limit log_limit;
     struct ws_timer *app_timers;

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,6 +25,7 @@
 
 #include "accept.h"
 #include "conn.h"
+#include "conn_client.h"
 #include "conn_end.h"
 #include "listen.h"
 #include "server.h"
@@ -559,7 +561,7 @@ struct ws_stats ws_server_stats(const struct ws_server *s)
                              .buffered = s->budget.all.used};
 }
 
-static void default_ms(unsigned *option, unsigned value)
+static void default_number(unsigned *option, unsigned value)
 {
     if (*option == 0)
         *option = value;
@@ -588,13 +590,31 @@ static void fill_in_defaults(struct ws_options *o)
         o->high_water = o->max_queue / 2;
     if (o->max_clients == 0 || o->max_clients > descriptors)
         o->max_clients = descriptors;
-    default_ms(&o->handshake_timeout_ms, 10000);
-    default_ms(&o->close_timeout_ms, 5000);
-    default_ms(&o->ping_interval_ms, 30000);
-    default_ms(&o->ping_timeout_ms, 20000);
-    default_ms(&o->message_timeout_ms, 30000);
+    default_size(&o->max_per_ip, (o->max_clients + 1) / 2);
+    default_number(&o->handshake_rate, 1000);
+    default_number(&o->message_rate, 10000);
+    default_number(&o->handshake_timeout_ms, 10000);
+    default_number(&o->close_timeout_ms, 5000);
+    default_number(&o->ping_interval_ms, 30000);
+    default_number(&o->ping_timeout_ms, 20000);
+    default_number(&o->message_timeout_ms, 30000);
     if (o->log_level == 0)
         o->log_level = WS_LOG_ERROR;
+}
+
+/* Which limits were given, and what they are in the form that rate.h needs. */
+static void note_limits(struct ws_server *s)
+{
+    const struct ws_options *o = &s->options;
+
+    s->given.max_per_ip = o->max_per_ip != 0;
+    s->given.handshake_rate = o->handshake_rate != 0;
+    s->given.message_rate = o->message_rate != 0;
+    fill_in_defaults(&s->options);
+    s->handshake_limit = (struct rate_limit){
+        o->handshake_rate,
+        o->handshake_rate <= UINT_MAX / RATE_SECONDS ? o->handshake_rate * RATE_SECONDS : UINT_MAX};
+    s->message_span = rate_span_of(o->message_rate);
 }
 
 static bool watch_source(const struct ws_server *s, struct source *source, int fd,
@@ -623,6 +643,7 @@ static bool server_init(struct ws_server *s)
     tzset(); /* else the first gmtime_r() would open a file, see http_date.c */
     s->now_ms = server_clock(s);
     timer_wheel_init(&s->timers, s->now_ms);
+    conn_client_init(s);
     s->stop_timer.fire = stop_timer_fired;
     s->stop_look_timer.fire = stop_look_fired;
     server_log_begin(s);
@@ -673,7 +694,7 @@ struct ws_server *ws_server_new(const struct ws_options *options)
         return NULL;
     if (options != NULL)
         s->options = *options;
-    fill_in_defaults(&s->options);
+    note_limits(s);
     if (!options_make_sense(s)) {
         free(s);
         errno = EINVAL;

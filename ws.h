@@ -123,6 +123,18 @@ struct ws_options {
                                    never more than half of max_queue, so that one more answer
                                    fits */
     size_t max_clients;         /* 0: as many as RLIMIT_NOFILE allows */
+    size_t max_per_ip;       /* connections of one address (IPv4, or a /64 of IPv6); more get 429.
+                                0: half of max_clients; SIZE_MAX: no limit */
+    unsigned handshake_rate; /* opening handshakes of one address a second, on average over 5 s:
+                                a burst of 5 times as many passes at once; more get 429. 0: 1000;
+                                UINT_MAX: no limit */
+    unsigned message_rate;   /* messages, pings and pongs of one connection a second, on average
+                                over 5 s (over 65,535 of them, where they are more). The log gets
+                                a line; if the peer goes on, the connection fails with 1008. 0:
+                                10,000; UINT_MAX: no limit. Like the two before, the default does
+                                not hold for peers on this machine (127.0.0.0/8, ::1, Unix
+                                sockets); a limit that is set does. There is none by address for
+                                Unix sockets */
     unsigned handshake_timeout_ms; /* for the head of a request to come in, and for the next one on
                                       the same connection to begin; 0: 10 s */
     unsigned close_timeout_ms;     /* for a Close, unless the peer still takes output, and for a

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +107,28 @@ static void set_count(struct minnow_options *o, const struct row *row, const cha
     if (!parse_digits(value, &n, &end) || *end != '\0' || n == 0 || n > SIZE_MAX)
         bad_value(row, value, "not a number of 1 or more");
     *count = (size_t)n;
+}
+
+/* The same; 0 stands for no limit. */
+static void set_limit(struct minnow_options *o, const struct row *row, const char *value)
+{
+    size_t *count = place_of(o, row);
+
+    if (strcmp(value, "0") == 0)
+        *count = SIZE_MAX;
+    else
+        set_count(o, row, value);
+}
+
+static void set_rate(struct minnow_options *o, const struct row *row, const char *value)
+{
+    unsigned *rate = place_of(o, row);
+    unsigned long long n;
+    char *end;
+
+    if (!parse_digits(value, &n, &end) || *end != '\0' || n > 1000000)
+        bad_value(row, value, "not a number from 0 to 1000000");
+    *rate = n == 0 ? UINT_MAX : (unsigned)n;
 }
 
 static void set_size(struct minnow_options *o, const struct row *row, const char *value)
@@ -285,6 +308,12 @@ static const struct row rows[] = {
     {0, "max-memory", "SIZE", set_size, FIELD(max_memory), "buffered bytes of all clients; 256M"},
     {0, "max-clients", "N", set_count, FIELD(max_clients),
      "as many as the limit of descriptors allows"},
+    {0, "max-per-ip", "N", set_limit, FIELD(max_per_ip),
+     "connections of one address; half of --max-clients; 0: no limit"},
+    {0, "handshake-rate", "N", set_rate, FIELD(handshake_rate),
+     "handshakes of one address a second; 1000; 0: no limit"},
+    {0, "message-rate", "N", set_rate, FIELD(message_rate),
+     "messages of one client a second; 10000; 0: no limit"},
     {0, "handshake-timeout", "S", set_time, FIELD(handshake_timeout_ms), "10"},
     {0, "close-timeout", "S", set_time, FIELD(close_timeout_ms), "5"},
     {0, "message-timeout", "S", set_time, FIELD(message_timeout_ms),

@@ -240,6 +240,11 @@ static const struct {
     {{"--max-memory", "17179869184G"}, "--max-memory '17179869184G'"},
     {{"--max-clients", "0"}, "--max-clients '0'"},
     {{"--max-clients", "1K"}, "--max-clients '1K'"},
+    {{"--max-per-ip", "-1"}, "--max-per-ip '-1': not a number"},
+    {{"--max-per-ip", "10%"}, "--max-per-ip '10%'"},
+    {{"--handshake-rate", "1000001"}, "--handshake-rate '1000001': not a number from 0 to 1000000"},
+    {{"--message-rate", "1/s"}, "--message-rate '1/s'"},
+    {{"--message-rate", "0.5"}, "--message-rate '0.5'"},
     {{"--handshake-timeout", "0"}, "--handshake-timeout '0'"},
     {{"--handshake-timeout", "nan"}, "--handshake-timeout 'nan'"},
     {{"--close-timeout", "0x1"}, "--close-timeout '0x1'"},
@@ -1539,6 +1544,36 @@ static void ask(struct fixture *f, struct raw_client *c, const char *request,
     raw_connect(c, f->port);
     raw_send_text(c, request);
     raw_expect_status(c, r, 200);
+}
+
+/* With the limits, and with 0 for none of them. */
+static void limits_by_address_are_set_and_turned_off(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c = f->clients;
+    struct raw_response r;
+
+    serve(f, ARGS("-p", "0", "--max-per-ip", "2", "--handshake-rate=1000000", "--message-rate=1"));
+    raw_connect(&c[0], f->port);
+    raw_upgrade(&c[0], "/");
+    raw_connect(&c[1], f->port);
+    raw_upgrade(&c[1], "/");
+    raw_connect(&c[2], f->port);
+    raw_expect_status(&c[2], &r, 429);
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "(--max-per-ip)"));
+    for (int i = 0; i < 15; i++)
+        raw_send_frame(&c[0], RAW_PONG, "", 0);
+    raw_expect_closed(&c[0], 1008);
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "(--message-rate)"));
+    process_release(&f->process);
+    for (int i = 0; i < 3; i++)
+        raw_close(&c[i]);
+
+    serve(f, ARGS("-p", "0", "--max-per-ip=0", "--handshake-rate=0", "--message-rate=0"));
+    raw_connect(&c[0], f->port);
+    raw_upgrade(&c[0], "/");
+    raw_expect_echo(&c[0], "hello");
+    expect_clean_end(f);
 }
 
 /* As the log says of a refusal: the Host that it names is taken when it is given. */
