@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -109,18 +108,11 @@ static void accept_failed(struct ws_server *s, const struct listener *l, int err
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
-/* The host of an address; NULL for a Unix socket, and when out of memory: then no host's share
+/* The host of a peer; NULL for a Unix socket, and when out of memory: then no host's share
  * bounds the client, but it is accepted. */
-static struct host *host_of(struct ws_server *s, const struct sockaddr_storage *address)
+static struct host *host_of(struct ws_server *s, const struct address *peer)
 {
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-
-    if (address->ss_family == AF_INET)
-        return host_get(&s->hosts, host_key((const uint8_t *)&v4->sin_addr, 4));
-    if (address->ss_family == AF_INET6)
-        return host_get(&s->hosts, host_key((const uint8_t *)&v6->sin6_addr, 16));
-    return NULL;
+    return peer->len == 0 ? NULL : host_get(&s->hosts, host_key(peer->bytes, peer->len));
 }
 
 /* Why a client is not let in. */
@@ -149,7 +141,7 @@ static void refuse_client(struct ws_server *s, int fd, struct host *host, const 
     struct ws_conn *c;
 
     if (s->refused_count < REFUSED_MAX) {
-        c = conn_new(s, fd, host);
+        c = conn_new(s, fd, host, false);
         if (c == NULL)
             return;
         conn_client_refused(c);
@@ -166,23 +158,27 @@ static void refuse_client(struct ws_server *s, int fd, struct host *host, const 
 /* Either a client has come, or *error says why not; EAGAIN: there is none. */
 static bool accept_one(struct ws_server *s, const struct listener *l, int *error)
 {
-    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
-    socklen_t len = sizeof peer;
-    int fd = accept4(l->source.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof storage;
+    int fd = accept4(l->source.fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct address peer;
     struct host *host;
     struct ws_conn *c;
+    bool proxied;
 
     if (fd < 0) {
         *error = errno;
         return false;
     }
-    host = host_of(s, &peer);
+    peer = listen_address(&storage);
+    proxied = conn_client_is_proxy(s, &peer);
+    host = proxied ? NULL : host_of(s, &peer);
     if (s->conns.count - s->refused_count >= s->options.max_clients) {
         refuse_client(s, fd, host, &server_full);
     } else if (!conn_client_fits(s, host)) {
         refuse_client(s, fd, host, &address_full);
     } else {
-        c = conn_new(s, fd, host);
+        c = conn_new(s, fd, host, proxied);
         if (c != NULL)
             c->req.checks_host = l->checks_host;
     }

@@ -242,6 +242,14 @@ bool address_is_in(const struct address *a, const struct address_range *range)
     return rest == 8 || (a->bytes[whole] ^ range->base.bytes[whole]) >> rest == 0;
 }
 
+bool address_is_in_any(const struct address *a, const struct address_range *ranges, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (address_is_in(a, &ranges[i]))
+            return true;
+    return false;
+}
+
 bool address_is_same(const struct address *a, const struct address *b)
 {
     return a->len == b->len && memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;

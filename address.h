@@ -39,6 +39,7 @@ bool address_parse(struct address *a, struct ws_str text);
 bool address_range_parse(struct address_range *range, struct ws_str text);
 
 bool address_is_in(const struct address *a, const struct address_range *range);
+bool address_is_in_any(const struct address *a, const struct address_range *ranges, size_t count);
 bool address_is_same(const struct address *a, const struct address *b); /* whatever the ports */
 bool address_is_loopback(const struct address *a); /* 127.0.0.0/8, ::1; RFC 1122 §3.2.1.3 */
 

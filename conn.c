@@ -621,9 +621,9 @@ static void timer_fired(struct timer *t)
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host)
+struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host, bool proxied)
 {
-    struct ws_conn *c = calloc(1, sizeof *c);
+    struct ws_conn *c = calloc(1, sizeof *c + (proxied ? sizeof(struct conn_proxied) : 0));
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
 
     if (c != NULL)
@@ -637,6 +637,7 @@ struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host)
     }
     c->source = (struct source){.fd = fd, .kind = SOURCE_CONN};
     c->server = s;
+    c->req.proxied = proxied;
     conn_client_begin(c, host);
     c->state = CONN_HTTP;
     c->life.watched_in = true;

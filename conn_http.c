@@ -97,6 +97,7 @@ static int respond(struct ws_conn *c, int status, const struct ws_header *header
         conn_linger(c);
         return error;
     }
+    conn_client_answered(c);
     c->req.served = true;
     c->req.head_only = false; /* the next request may be refused before its method is known */
     server_deadline(c, c->server->options.handshake_timeout_ms);
@@ -326,6 +327,11 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
     return body_len;
 }
 
+static void refuse_address(struct ws_conn *c)
+{
+    conn_refuse(c, 429, "too many connections from this address", "ws_options.max_per_ip");
+}
+
 /* Is the request for a name that this server does not have? HTTP/1.0 may come without a name;
  * browsers always send it. */
 static bool is_misdirected(const struct ws_conn *c, struct ws_str host)
@@ -365,6 +371,10 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         c->input->scan = (struct http_scan){0};
     if (error != 0) {
         conn_refuse(c, -error, why, NULL);
+        return 0;
+    }
+    if (!conn_client_named(c, &req->http)) {
+        refuse_address(c);
         return 0;
     }
     if (is_misdirected(c, req->http.host)) {
@@ -445,6 +455,21 @@ size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     return result < 0 ? len : used;
 }
 
+/* A trusted proxy sends the PROXY protocol first. */
+static size_t proxy_header_feed(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+    int used = conn_client_header(c, data, len);
+
+    if (used >= 0)
+        return (size_t)used;
+    if (used == -429)
+        refuse_address(c);
+    else
+        conn_refuse(c, -used, "not a PROXY protocol header, which this proxy has to send",
+                    "ws_options.proxy_header");
+    return len;
+}
+
 size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
 {
     struct http_scan fresh = {0};
@@ -452,6 +477,10 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
     int head_len;
 
     assert(c->state == CONN_HTTP);
+    if (conn_client_header_due(c))
+        return proxy_header_feed(c, data, len);
+    if (scan->at == 0)
+        conn_client_forget(c);
     if (c->input != NULL)
         buf_release(&c->input->request, &c->account); /* of the previous request */
     if (scan->at == 0 && c->req.served) /* the first request's time runs from the accept */

@@ -3,6 +3,7 @@
  * Hosts by their keys; see host.h. */
 #include "host.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "block.h"
@@ -53,6 +54,7 @@ static void recent_remove(struct host_table *hosts, struct host *h)
 
 static void host_free(struct host_table *hosts, struct host *h)
 {
+    assert(h->account.used == 0 && h->connections == 0);
     table_remove(&hosts->table, &h->entry);
     block_free(h, sizeof *h);
 }

@@ -643,12 +643,11 @@ static bool server_init(struct ws_server *s)
     tzset(); /* else the first gmtime_r() would open a file, see http_date.c */
     s->now_ms = server_clock(s);
     timer_wheel_init(&s->timers, s->now_ms);
-    conn_client_init(s);
     s->stop_timer.fire = stop_timer_fired;
     s->stop_look_timer.fire = stop_look_fired;
     server_log_begin(s);
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    return s->epoll_fd >= 0 &&
+    return s->epoll_fd >= 0 && conn_client_init(s) &&
            watch_source(s, &s->wake, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), SOURCE_WAKE) &&
            watch_source(s, &s->clock, timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
                         SOURCE_CLOCK) &&
@@ -669,6 +668,20 @@ static bool hosts_make_sense(struct ws_server *s)
     return true;
 }
 
+static bool proxies_make_sense(struct ws_server *s)
+{
+    for (const char *const *p = s->options.trust_proxy; p != NULL && *p != NULL; p++) {
+        const char *fault = ws_proxy_fault(*p);
+
+        if (fault != NULL) {
+            server_log(s, WS_LOG_ERROR, "proxy '%s' cannot be trusted: %s (ws_options.trust_proxy)",
+                       *p, fault);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool options_make_sense(struct ws_server *s)
 {
     const char *scheme = s->options.scheme;
@@ -679,7 +692,8 @@ static bool options_make_sense(struct ws_server *s)
         return false;
     }
     if (scheme == NULL || strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)
-        return origins_make_sense(s, s->options.origins) && hosts_make_sense(s);
+        return origins_make_sense(s, s->options.origins) && hosts_make_sense(s) &&
+               proxies_make_sense(s);
     server_log(s, WS_LOG_ERROR, "scheme '%s' is neither http nor https (ws_options.scheme)",
                scheme);
     return false;
@@ -749,6 +763,7 @@ void ws_server_free(struct ws_server *s)
     close_if_open(s->spare_fd);
     close_if_open(s->epoll_fd);
     conn_table_release(&s->conns);
+    conn_client_release(s);
     free(s->listeners);
     free(s);
 }

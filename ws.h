@@ -78,6 +78,14 @@ struct ws_trace {
     size_t payload_len;     /* the part of it that has come: at most len */
 };
 
+/* How the proxies of ws_options.trust_proxy say who their client is. */
+enum ws_proxy_header {
+    WS_PROXY_X_FORWARDED_FOR = 0, /* the field X-Forwarded-For of each request */
+    WS_PROXY_FORWARDED,           /* the field Forwarded of each request, RFC 7239 */
+    WS_PROXY_PROTOCOL             /* in front of each connection, in version 1 or 2 of the PROXY
+                                     protocol of HAProxy; required from those proxies */
+};
+
 /* All zero is a working, safe server: loopback, a free port, limits as noted. Borrowed until
  * ws_server_new() returns, except the lists and strings, which must live as long as the server.
  *
@@ -123,6 +131,14 @@ struct ws_options {
                                    never more than half of max_queue, so that one more answer
                                    fits */
     size_t max_clients;         /* 0: as many as RLIMIT_NOFILE allows */
+    const char *const *trust_proxy;    /* peers that are proxies: "192.0.2.1", "10.0.0.0/8", "::1",
+                                       "2001:db8::/32", or "unix" for all of Unix sockets; ends with
+                                       NULL. For a request from one of them, ws_conn_address() and
+                                       the limits by address are about the client that it names: the
+                                       last address in the field that is not itself on this list.
+                                       Other peers cannot name a client. NULL: none is */
+    enum ws_proxy_header proxy_header; /* what those proxies send. They pass on what clients write
+                                          into other fields, so nothing else is believed */
     size_t max_per_ip;       /* connections of one address (IPv4, or a /64 of IPv6); more get 429.
                                 0: half of max_clients; SIZE_MAX: no limit */
     unsigned handshake_rate; /* opening handshakes of one address a second, on average over 5 s:
@@ -369,14 +385,16 @@ size_t ws_conn_queued(const struct ws_conn *c);                       /* unsent 
 /* Unsent bytes that were queued before this turn of the loop: the peer was slow to read them. */
 size_t ws_conn_backlog(const struct ws_conn *c);
 
-/* Write the peer's address, "127.0.0.1:5000", "[::1]:5000" or "unix", and a NUL; returns `out`.
- * "gone" when it has none any more. Costs a system call. */
+/* Write the address of the client, "127.0.0.1:5000", "[::1]:5000" or "unix", and a NUL; returns
+ * `out`. It is the peer's; behind a trusted proxy it is the one that the proxy names for the
+ * request that is being handled, "192.0.2.1" or "2001:db8::1" where it names no port. "gone" when
+ * it has none any more. Costs a system call where it is the peer's. */
 enum { WS_ADDRESS_SIZE = 64 };
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE]);
 
-/* The peer's host as a number: its IPv4 address, or the first 64 bits of its IPv6 address, for a
+/* The client's host as a number: its IPv4 address, or the first 64 bits of its IPv6 address, for a
  * user of one address of such a prefix commonly has all of them. False where there is no host, as
- * behind a Unix socket. */
+ * behind a Unix socket, or for a request that a trusted proxy names no client for. */
 bool ws_conn_host(const struct ws_conn *c, uint64_t *host);
 
 /* --- rooms ------------------------------------------------------------------------------------ */
@@ -435,6 +453,8 @@ const char *ws_origin_fault(const char *origin);
 
 /* The same for an item of ws_options.hosts. */
 const char *ws_host_fault(const char *host);
+/* And of ws_options.trust_proxy. */
+const char *ws_proxy_fault(const char *proxy);
 
 /* Is this a whole UTF-8 text? RFC 3629 */
 bool ws_utf8_valid(const void *text, size_t len);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "address.h"
 #include "base64.h"
 #include "block.h"
 #include "http_host.h"
@@ -79,6 +80,15 @@ const char *ws_origin_fault(const char *origin)
 const char *ws_host_fault(const char *host)
 {
     return http_host_fault(ws_str(host));
+}
+
+const char *ws_proxy_fault(const char *proxy)
+{
+    struct address_range range;
+
+    if (strcmp(proxy, "unix") == 0 || address_range_parse(&range, ws_str(proxy)))
+        return NULL;
+    return "neither an address such as 10.0.0.1, nor a range such as 10.0.0.0/8, nor unix";
 }
 
 bool ws_utf8_valid(const void *text, size_t len)

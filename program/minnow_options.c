@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define MINNOW_VERSION "0.1.0"
@@ -226,6 +227,31 @@ static void add_host(struct minnow_options *o, const struct row *row, const char
     add_to_list(o, row, value);
 }
 
+static void add_proxy(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char *fault = ws_proxy_fault(value);
+
+    if (fault != NULL)
+        bad_value(row, value, fault);
+    add_to_list(o, row, value);
+}
+
+static void set_proxy_header(struct minnow_options *o, const struct row *row, const char *value)
+{
+    static const char *const names[] = {[WS_PROXY_X_FORWARDED_FOR] = "x-forwarded-for",
+                                        [WS_PROXY_FORWARDED] = "forwarded",
+                                        [WS_PROXY_PROTOCOL] = "proxy-protocol"};
+    enum ws_proxy_header *header = place_of(o, row);
+    size_t i = 0;
+
+    while (i < sizeof names / sizeof names[0] && strcasecmp(value, names[i]) != 0)
+        i++;
+    if (i == sizeof names / sizeof names[0])
+        bad_value(row, value, "none of x-forwarded-for, forwarded and proxy-protocol");
+    *header = (enum ws_proxy_header)i;
+    o->proxy_header = value;
+}
+
 static void add_subprotocol(struct minnow_options *o, const struct row *row, const char *value)
 {
     static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -302,6 +328,10 @@ static const struct row rows[] = {
      "scheme that browsers use; else that of X-Forwarded-Proto"},
     {0, "subprotocol", "NAME", add_subprotocol, OWN(subprotocols), NULL,
      "accept it if a client offers it; repeatable, best first"},
+    {0, "trust-proxy", "ADDR", add_proxy, OWN(proxies), "trust_proxy",
+     "proxy that says who its client is; ADDR/BITS, unix; repeatable"},
+    {0, "proxy-header", "NAME", set_proxy_header, FIELD(proxy_header),
+     "x-forwarded-for; or forwarded, proxy-protocol"},
     {0, "max-message", "SIZE", set_size, FIELD(max_message), "16M"},
     {0, "max-queue", "SIZE", set_size, FIELD(max_queue),
      "unsent bytes of one client; --max-message + 1M"},
@@ -479,11 +509,14 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
     for (; optind < argc; optind++)
         set_mode(o, argv[optind]);
     check_socket_mode(o);
+    if (o->proxy_header != NULL && o->proxies.count == 0)
+        bad_usage("--proxy-header", o->proxy_header, "without --trust-proxy");
     if (o->bind.count == 0)
         o->bind.items[0] = "127.0.0.1";
     o->server.bind = o->bind.items;
     o->server.origins = o->origins.items;
     o->server.hosts = o->hosts.items;
+    o->server.trust_proxy = o->proxies.items;
     if (o->verbosity == MINNOW_VERBOSE)
         o->server.log_level = WS_LOG_INFO;
 }

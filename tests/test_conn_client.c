@@ -326,6 +326,419 @@ static void without_a_limit_messages_pass_at_any_rate(void **state)
     }
 }
 
+/* --- clients of a trusted proxy --------------------------------------------------------------- */
+
+#define PROXY "127.0.0.2"
+
+static const char *const trusted[] = {PROXY, "10.0.0.0/8", NULL};
+
+/* Answer with the client's address, and the number of its host. */
+static void say_who(struct ws_conn *c, const struct ws_request *req)
+{
+    char text[WS_ADDRESS_SIZE + 32], address[WS_ADDRESS_SIZE];
+    uint64_t host = 0;
+    bool known = ws_conn_host(c, &host);
+
+    (void)req;
+    snprintf(text, sizeof text, "%s %s%llx", ws_conn_address(c, address), known ? "" : "no host ",
+             (unsigned long long)host);
+    ws_respond(c, 200, NULL, 0, text, strlen(text));
+}
+
+static void say_who_opened(struct ws_conn *c, const struct ws_request *req)
+{
+    char address[WS_ADDRESS_SIZE];
+
+    (void)req;
+    ws_conn_address(c, address);
+    ws_send(c, WS_OP_TEXT, address, strlen(address));
+}
+
+static void start_behind(struct fixture *f, struct ws_options options)
+{
+    options.trust_proxy = trusted;
+    create(f, options);
+    serve(f, "/who", (struct ws_handlers){.on_request = say_who, .on_open = say_who_opened});
+    serve(f, "/late", (struct ws_handlers){.on_request = take_late, .on_abort = abort_late});
+    run(f);
+}
+
+/* Send a request for /who with these field lines, and expect an answer that begins so. */
+static void expect_who(struct raw_client *c, const char *lines, const char *who)
+{
+    char request[512];
+    struct raw_response r;
+
+    snprintf(request, sizeof request, "GET /who HTTP/1.1\r\n" HOST "%s\r\n", lines);
+    raw_send_text(c, request);
+    raw_expect_status(c, &r, 200);
+    if (r.body_len < strlen(who) || memcmp(r.body, who, strlen(who)) != 0)
+        raw_fail(c, "%.*s, not %s", (int)r.body_len, (const char *)r.body, who);
+}
+
+static void only_a_trusted_peer_can_name_a_client(void **state)
+{
+    struct fixture *f = *state;
+
+    start_behind(f, (struct ws_options){0});
+    expect_who(client_from(f, PROXY), "X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1 c0000201");
+    expect_who(client_from(f, "127.0.0.3"), "X-Forwarded-For: 192.0.2.1\r\n", "127.0.0.3:");
+    expect_who(client_from(f, "127.0.0.3"), "Forwarded: for=192.0.2.1\r\n", "127.0.0.3:");
+    expect_who(client_from(f, PROXY), "", PROXY ":");
+}
+
+static void no_proxy_is_trusted_unless_it_is_named(void **state)
+{
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/who", (struct ws_handlers){.on_request = say_who});
+    run(f);
+    expect_who(client_from(f, PROXY), "X-Forwarded-For: 192.0.2.1\r\n", PROXY ":");
+}
+
+/* A proxy keeps its connections, and uses one for whoever comes next. */
+static void the_client_is_that_of_the_request_not_of_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    start_behind(f, (struct ws_options){0});
+    c = client_from(f, PROXY);
+    expect_who(c, "X-Forwarded-For: 192.0.2.1:81\r\n", "192.0.2.1:81 c0000201");
+    expect_who(c, "X-Forwarded-For: 2001:db8::5\r\n", "2001:db8::5 20010db800000000");
+    expect_who(c, "X-Forwarded-For: [2001:db8::5]:9\r\n", "[2001:db8::5]:9 20010db800000000");
+    expect_who(c, "", PROXY ":");
+    expect_who(c, "X-Forwarded-For: 192.0.2.3, unknown, 10.1.2.3\r\n", "10.1.2.3 no host");
+    expect_who(c, "X-Forwarded-For: 192.0.2.3\r\nX-Forwarded-For: 192.0.2.4, 10.0.0.1\r\n",
+               "192.0.2.4 c0000204");
+}
+
+static void pipelined_requests_have_their_own_clients(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    start_behind(f, (struct ws_options){0});
+    c = client_from(f, PROXY);
+    raw_send_text(c, "GET /who HTTP/1.1\r\n" HOST "X-Forwarded-For: 192.0.2.1\r\n\r\n"
+                     "GET /who HTTP/1.1\r\n" HOST "\r\n"
+                     "GET /who HTTP/1.1\r\n" HOST "X-Forwarded-For: 192.0.2.2\r\n\r\n");
+    expect_body(c, "192.0.2.1 c0000201");
+    raw_expect_status(c, &r, 200);
+    assert_memory_equal(r.body, PROXY ":", strlen(PROXY ":"));
+    expect_body(c, "192.0.2.2 c0000202");
+}
+
+static void the_field_that_the_proxy_does_not_write_is_the_clients(void **state)
+{
+    struct fixture *f = *state;
+
+    start_behind(f, (struct ws_options){.proxy_header = WS_PROXY_FORWARDED});
+    expect_who(client_from(f, PROXY),
+               "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=\"[2001:db8::1]:80\"\r\n",
+               "[2001:db8::1]:80 20010db800000000");
+    expect_who(client_from(f, PROXY), "X-Forwarded-For: 203.0.113.9\r\n", PROXY ":");
+}
+
+static void a_websocket_keeps_the_client_that_opened_it(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    start_behind(f, (struct ws_options){.log_level = WS_LOG_INFO});
+    c = client_from(f, PROXY);
+    raw_send_upgrade(c, "/who", "X-Forwarded-For: 203.0.113.9, 192.0.2.1\r\n");
+    raw_expect_upgraded(c, &r);
+    raw_expect_message(c, "192.0.2.1");
+    raw_send_frame(c, 0xff, "", 0); /* illegal, and so in the log */
+    if (!raw_gone_within(c, PATIENCE_MS))
+        fail_msg("an illegal frame ended nothing");
+    expect_in_log(f, "#1 192.0.2.1 failed with 1002");
+}
+
+/* Whoever comes next on the connection is not the one before. */
+static void a_malformed_request_is_blamed_on_no_earlier_client(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    start_behind(f, (struct ws_options){0});
+    c = client_from(f, PROXY);
+    expect_who(c, "X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1");
+    raw_send_text(c, "nonsense of another\r\n\r\n");
+    raw_expect_status(c, &r, 400);
+    expect_in_log(f, "#1 " PROXY ":");
+}
+
+/* --- limits behind a proxy -------------------------------------------------------------------- */
+
+/* A handshake through the proxy. Returns the client, which got this status. */
+static struct raw_client *proxied(struct fixture *f, const char *client, int status)
+{
+    struct raw_client *c = client_from(f, PROXY);
+    struct raw_response r;
+    char field[128];
+
+    c->label = client;
+    snprintf(field, sizeof field, "X-Forwarded-For: %s\r\n", client);
+    raw_send_upgrade(c, "/echo", field);
+    raw_expect_status(c, &r, status);
+    return c;
+}
+
+static void limits_count_the_clients_and_not_their_proxy(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *first;
+
+    start_behind(f, (struct ws_options){.max_per_ip = 1});
+    client_from(f, PROXY); /* they bring nobody yet */
+    client_from(f, PROXY);
+    wait_connections(f, 2);
+    first = proxied(f, "192.0.2.1", 101);
+    proxied(f, "192.0.2.1", 429);
+    expect_in_log(f, "192.0.2.1 refused with 429");
+    proxied(f, "::ffff:192.0.2.1", 429);
+    proxied(f, "192.0.2.2", 101);
+    proxied(f, "2001:db8::1", 101);
+    proxied(f, "2001:db8::2", 429); /* the same /64 */
+    proxied(f, "2001:db8:0:1::2", 101);
+    for (int i = 0; i < 3; i++)
+        proxied(f, "unknown", 101); /* nobody to count */
+    raw_close(first);
+    wait_connections(f, 8);
+    proxied(f, "192.0.2.1", 101);
+}
+
+/* The default limits are for clients of a proxy on this machine, too. */
+static void default_limits_hold_for_clients_behind_a_proxy(void **state)
+{
+    struct fixture *f = *state;
+
+    start_behind(f, (struct ws_options){.max_clients = 6});
+    for (int i = 0; i < 3; i++)
+        proxied(f, "192.0.2.1", 101);
+    proxied(f, "192.0.2.1", 429);
+    proxied(f, "192.0.2.2", 101);
+}
+
+static void a_connection_counts_for_a_client_while_it_serves_it(void **state)
+{
+    static const char late[] =
+        "GET /late?200 HTTP/1.1\r\n" HOST "X-Forwarded-For: 192.0.2.1\r\n\r\n";
+    struct fixture *f = *state;
+    struct raw_client *first, *second;
+    struct raw_response r;
+
+    start_behind(f, (struct ws_options){.max_per_ip = 1});
+    first = client_from(f, PROXY);
+    raw_send_text(first, late);
+    wait_until(f, &f->seen.requests, 1, "requests");
+    proxied(f, "192.0.2.1", 429);
+    raw_expect_status(first, &r, 200);
+    second = client_from(f, PROXY);
+    for (int i = 0; i < 3; i++) { /* both are kept alive, and idle in between */
+        expect_who(first, "X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1");
+        expect_who(second, "X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1");
+    }
+    proxied(f, "192.0.2.1", 101);
+}
+
+static void handshakes_are_counted_for_the_client(void **state)
+{
+    struct fixture *f = *state;
+    int refused = 0;
+
+    start_behind(f, (struct ws_options){.handshake_rate = 1});
+    for (int i = 0; i < 12; i++) {
+        struct raw_client *c = client_from(f, PROXY);
+        struct raw_response r;
+
+        raw_send_upgrade(c, "/echo", "X-Forwarded-For: 192.0.2.1\r\n");
+        raw_read_response(c, &r, false);
+        refused += r.status == 429;
+        raw_close(c);
+        raw_init(c);
+    }
+    assert_in_range(refused, 1, 7);
+    proxied(f, "192.0.2.2", 101);
+}
+
+/* What was counted for nobody yet, the pieces of a head, is the client's from then on. The
+ * assertions of accounts and hosts see whether it is given back there. */
+static void memory_moves_to_the_client_with_the_head(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+    static const char head[] = "POST /http HTTP/1.1\r\n" HOST "X-Forwarded-For: 192.0.2.1\r\n"
+                               "Content-Length: 3\r\n\r\n";
+
+    start_behind(f, (struct ws_options){0});
+    c = client_from(f, PROXY);
+    raw_send_chunks(c, head, sizeof head - 1, 7);
+    raw_send_text(c, "ab");
+    sleep_ms(20);
+    raw_send_text(c, "c");
+    raw_expect_status(c, &r, 200);
+    expect_who(c, "X-Forwarded-For: 192.0.2.2\r\n", "192.0.2.2");
+    raw_send_text(c, "GET / HTT");
+    sleep_ms(20);
+    raw_close(c);
+    wait_connections(f, 0);
+    assert_int_equal(stats(f).buffered, 0);
+}
+
+static void a_proxy_may_come_by_a_unix_socket(void **state)
+{
+    static const char *const unix_proxy[] = {"unix", NULL};
+    struct fixture *f = *state;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    char bind_unix[64];
+    const char *const addresses[] = {bind_unix, "127.0.0.1", NULL};
+    struct raw_client *c;
+
+    snprintf(bind_unix, sizeof bind_unix, "unix:/tmp/minnow-proxy-%d.sock", (int)getpid());
+    strcpy(un.sun_path, bind_unix + strlen("unix:"));
+    create(f, (struct ws_options){.bind = addresses, .trust_proxy = unix_proxy});
+    serve(f, "/who", (struct ws_handlers){.on_request = say_who});
+    run(f);
+    c = unconnected(f);
+    raw_connect_to(c, (struct sockaddr *)&un, sizeof un, 0);
+    expect_who(c, "X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1 c0000201");
+    expect_who(c, "", "unix no host");
+    expect_who(client_from(f, "127.0.0.1"), "X-Forwarded-For: 192.0.2.1\r\n", "127.0.0.1:");
+}
+
+static void a_proxy_that_is_no_address_is_refused_at_the_start(void **state)
+{
+    static const char *const bad[] = {"10.0.0.0/8", "proxy.example", NULL};
+    struct fixture *f = *state;
+
+    assert_null(
+        ws_server_new(&(struct ws_options){.trust_proxy = bad, .log = keep_log, .log_arg = f}));
+    expect_in_log(f, "proxy 'proxy.example' cannot be trusted: neither an address");
+    expect_in_log(f, "(ws_options.trust_proxy)");
+}
+
+/* --- the PROXY protocol ----------------------------------------------------------------------- */
+
+#define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
+#define TO_IPV4   "\xc0\0\2\1\xcb\0\x71\2\x12\x34\1\xbb"
+
+static struct raw_client *start_proxy_protocol(struct fixture *f, struct ws_options options)
+{
+    options.proxy_header = WS_PROXY_PROTOCOL;
+    start_behind(f, options);
+    return client_from(f, PROXY);
+}
+
+static void a_header_in_front_of_the_connection_names_the_client(void **state)
+{
+    static const char line[] = "PROXY TCP4 192.0.2.1 203.0.113.2 4660 443\r\n";
+    struct fixture *f = *state;
+    struct raw_client *c = start_proxy_protocol(f, (struct ws_options){0});
+
+    raw_send_chunks(c, line, sizeof line - 1, 1);
+    expect_who(c, "", "192.0.2.1:4660 c0000201");
+    /* for all requests, whatever the client writes */
+    expect_who(c, "X-Forwarded-For: 203.0.113.9\r\n", "192.0.2.1:4660 c0000201");
+    c = client_from(f, PROXY);
+    raw_send(c, BYTES(SIGNATURE "\x21\x11\0\x0c" TO_IPV4));
+    expect_who(c, "", "192.0.2.1:4660");
+    c = client_from(f, PROXY);
+    raw_send_text(c, "PROXY TCP6 2001:db8::1 ::1 5 6\r\n");
+    raw_upgrade(c, "/who");
+    raw_expect_message(c, "[2001:db8::1]:5");
+}
+
+static void tlvs_of_64_kib_are_skipped_without_memory(void **state)
+{
+    enum { ANNOUNCED = 65535, ADDRESSES = 12 };
+    struct fixture *f = *state;
+    struct raw_client *c = start_proxy_protocol(f, (struct ws_options){0});
+    char *tlvs = calloc(1, ANNOUNCED);
+
+    raw_send(c, BYTES(SIGNATURE "\x21\x11\xff\xff" TO_IPV4));
+    raw_send_chunks(c, tlvs, ANNOUNCED - ADDRESSES - 5000, 5000);
+    assert_in_range(stats(f).buffered, 0, 1024);
+    raw_send(c, tlvs, 5000);
+    free(tlvs);
+    expect_who(c, "", "192.0.2.1:4660");
+}
+
+static void a_connection_of_the_proxy_itself_has_no_client(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c = start_proxy_protocol(f, (struct ws_options){.max_per_ip = 1});
+
+    raw_send(c, BYTES(SIGNATURE "\x20\x11\0\x0c" TO_IPV4)); /* LOCAL */
+    expect_who(c, "", PROXY ":");
+    c = client_from(f, PROXY);
+    raw_send(c, BYTES(SIGNATURE "\x21\0\0\3abc")); /* AF_UNSPEC */
+    expect_who(c, "", PROXY ":");
+    c = client_from(f, PROXY);
+    raw_send_text(c, "PROXY UNKNOWN\r\n");
+    expect_who(c, "", PROXY ":");
+}
+
+static void a_proxy_that_sends_no_header_is_refused(void **state)
+{
+    static const char *const beginnings[] = {
+        "GET /who HTTP/1.1\r\n" HOST "\r\n", "PROXY TCP4 192.0.2.1 203.0.113.2 4660\r\n",
+        "PROXY UNKNOWN xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "\r\n\r\nGET /who HTTP/1.1\r\n" HOST "\r\n"};
+    struct fixture *f = *state;
+    struct raw_client *c = start_proxy_protocol(f, (struct ws_options){0});
+    struct raw_response r;
+
+    for (size_t i = 0; i < COUNT(beginnings); i++) {
+        raw_send_text(c, beginnings[i]);
+        raw_expect_status(c, &r, 400);
+        raw_expect_eof(c);
+        raw_close(c);
+        expect_in_log(f, "not a PROXY protocol header, which this proxy has to send "
+                         "(ws_options.proxy_header)");
+        raw_init(c);
+        c = client_from(f, PROXY);
+    }
+}
+
+static void others_cannot_send_that_header(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    start_behind(f, (struct ws_options){.proxy_header = WS_PROXY_PROTOCOL});
+    expect_who(client_from(f, "127.0.0.3"), "X-Forwarded-For: 192.0.2.1\r\n", "127.0.0.3:");
+    c = client_from(f, "127.0.0.3");
+    raw_send_text(c,
+                  "PROXY TCP4 192.0.2.1 203.0.113.2 4660 443\r\nGET /who HTTP/1.1\r\n" HOST "\r\n");
+    raw_expect_status(c, &r, 400);
+    c = client_from(f, "127.0.0.3");
+    raw_send(c, BYTES(SIGNATURE "\x21\x11\0\x0c" TO_IPV4));
+    raw_expect_status(c, &r, 400);
+}
+
+static void limits_count_the_client_of_the_header_at_once(void **state)
+{
+    static const char line[] = "PROXY TCP4 192.0.2.1 203.0.113.2 1 2\r\n";
+    struct fixture *f = *state;
+    struct raw_client *c = start_proxy_protocol(f, (struct ws_options){.max_per_ip = 1});
+
+    raw_send_text(c, line);
+    expect_who(c, "", "192.0.2.1:1"); /* and idle from now on, but it is the client's */
+    c = client_from(f, PROXY);
+    raw_send_text(c, line);
+    expect_refused(c, 429);
+}
+
 #include "tests/test_conn_client.list"
 
 int main(void)

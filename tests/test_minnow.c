@@ -240,6 +240,12 @@ static const struct {
     {{"--max-memory", "17179869184G"}, "--max-memory '17179869184G'"},
     {{"--max-clients", "0"}, "--max-clients '0'"},
     {{"--max-clients", "1K"}, "--max-clients '1K'"},
+    {{"--trust-proxy", "proxy.example"}, "--trust-proxy 'proxy.example': neither an address"},
+    {{"--trust-proxy", "10.0.0.0/33"}, "--trust-proxy '10.0.0.0/33'"},
+    {{"--trust-proxy", "[::1]:80"}, "--trust-proxy '[::1]:80'"},
+    {{"--trust-proxy="}, "--trust-proxy ''"},
+    {{"--proxy-header", "x-real-ip"}, "--proxy-header 'x-real-ip': none of"},
+    {{"--proxy-header", "forwarded"}, "--proxy-header 'forwarded': without --trust-proxy"},
     {{"--max-per-ip", "-1"}, "--max-per-ip '-1': not a number"},
     {{"--max-per-ip", "10%"}, "--max-per-ip '10%'"},
     {{"--handshake-rate", "1000001"}, "--handshake-rate '1000001': not a number from 0 to 1000000"},
@@ -378,7 +384,7 @@ static void an_address_that_cannot_be_is_named_with_status_1(void **state)
 static void a_list_that_is_too_long_is_bad_usage(void **state)
 {
     static const char *const options[] = {"--bind=127.0.0.1", "--origin=null", "--subprotocol=a",
-                                          "--host=a"};
+                                          "--host=a", "--trust-proxy=::1"};
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
@@ -1574,6 +1580,35 @@ static void limits_by_address_are_set_and_turned_off(void **state)
     raw_upgrade(&c[0], "/");
     raw_expect_echo(&c[0], "hello");
     expect_clean_end(f);
+}
+
+/* The log shows the client that a trusted proxy names, in each of the three ways. */
+static void the_client_of_a_proxy_is_in_the_log(void **state)
+{
+    static const struct {
+        const char *header;
+        const char *first;
+        const char *fields;
+    } ways[] = {
+        {"X-Forwarded-For", "", "X-Forwarded-For: 203.0.113.9, 192.0.2.1:5\r\n"},
+        {"forwarded", "", "Forwarded: for=\"192.0.2.1:5\"\r\n"},
+        {"proxy-protocol", "PROXY TCP4 192.0.2.1 203.0.113.2 5 6\r\n", ""},
+    };
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        serve(f, ARGS("-v", "-p", "0", "--trust-proxy", "10.0.0.0/8", "--trust-proxy=127.0.0.1",
+                      "--proxy-header", ways[i].header));
+        raw_connect(c, f->port);
+        raw_send_text(c, ways[i].first);
+        raw_send_upgrade(c, "/room", ways[i].fields);
+        raw_expect_upgraded(c, &r);
+        process_expect_line(&f->process, &f->process.err, "minnow: #1 192.0.2.1:5 opened /room");
+        raw_close(c);
+        process_release(&f->process);
+    }
 }
 
 /* As the log says of a refusal: the Host that it names is taken when it is given. */
