@@ -99,18 +99,18 @@ COLD static void fail_message(struct ws_conn *c, int code)
         conn_fail(c, (unsigned)code, "not a legal frame", NULL);
 }
 
-/* The allotment of `c` is used up, see rate.h. False: it is too fast, and the connection fails. Of
- * the default limit, programs on this machine are free. */
-COLD static bool meter_messages(struct ws_conn *c)
+/* The allotment of `c` is used up, see rate.h: it goes on, is warned of, or fails. Of the default
+ * limit, programs on this machine are free. */
+COLD static void meter_messages(struct ws_conn *c)
 {
     struct ws_server *s = c->server;
     const struct rate_span *span = &s->message_span;
     char address[WS_ADDRESS_SIZE];
 
     c->source.allotment = span->allotment;
-    if (span->allotment == 0 ||
+    if (span->allotment == 0 || c->state != CONN_OPEN ||
         (!s->given.message_rate && !conn_client_is_limited(server_host_of(c), false)))
-        return true;
+        return;
     switch (rate_meter_spent(&c->source.meter, span, s->now_ms)) {
     case RATE_FINE:
         break;
@@ -122,16 +122,17 @@ COLD static bool meter_messages(struct ws_conn *c)
         break;
     case RATE_OVER:
         conn_fail(c, WS_CLOSE_POLICY, "too many messages", "ws_options.message_rate");
-        return false;
+        return;
     }
     server_deadline_by(c, s->now_ms + (uint64_t)RATE_SPAN_UNITS * span->unit_ms);
-    return true;
 }
 
-/* One message, ping or pong more. False: there were too many. */
-static bool count_message(struct ws_conn *c)
+/* One message, ping or pong has been handled. It is counted behind its callback, not before: then
+ * nothing of it has to be kept in a register across the call. */
+static inline void count_message(struct ws_conn *c)
 {
-    return --c->source.allotment != 0 || meter_messages(c);
+    if (--c->source.allotment == 0)
+        meter_messages(c);
 }
 
 unsigned conn_messages_metered(struct ws_conn *c)
@@ -148,7 +149,7 @@ unsigned conn_messages_metered(struct ws_conn *c)
  * address, since memcpy() and others must not get NULL. */
 static void deliver(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
-    if (c->state == CONN_OPEN && count_message(c) && c->endpoint->handlers.on_message != NULL)
+    if (c->state == CONN_OPEN && c->endpoint->handlers.on_message != NULL)
         c->endpoint->handlers.on_message(c, opcode, data != NULL ? data : "", len);
 }
 
@@ -177,12 +178,12 @@ static void control_received(struct ws_conn *c, enum ws_opcode opcode, uint8_t *
         close_received(c, payload, len);
         break;
     case WS_OP_PING:
-        if (c->state == CONN_OPEN && count_message(c))
+        if (c->state == CONN_OPEN)
             send_pong(c, payload, len);
+        count_message(c);
         break;
     default: /* a pong: it is only noted that the peer was heard */
-        if (c->state == CONN_OPEN)
-            count_message(c);
+        count_message(c);
         break;
     }
 }
@@ -205,6 +206,7 @@ static void frame_ended(struct ws_conn *c)
     in->due_ms = 0;
     deliver(c, (enum ws_opcode)result, payload.data, payload.len);
     buf_release(&payload, &c->account);
+    count_message(c);
 }
 
 /* `n` more bytes of the frame in hand have come, and are behind what the message has so far. Once
@@ -299,6 +301,7 @@ static void whole_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *
     c->server->hand.in_front = ws_frame_header_len(f->len);
     deliver(c, (enum ws_opcode)result, payload, (size_t)f->len);
     c->server->hand.in_place = NULL;
+    count_message(c);
 }
 
 /* The header of a data frame has come, and `len` bytes behind it; the message does not lie whole in

@@ -246,7 +246,7 @@ static void too_many_messages_are_warned_of_and_then_closed_with_1008(void **sta
     expect_in_log(f, "sends over 10 messages a second, and is closed if it goes on "
                      "(ws_options.message_rate)");
     send_messages(f, c, 50, RAW_TEXT);
-    for (int i = 0; i < 49; i++)
+    for (int i = 0; i < 50; i++)
         raw_expect_frame(c, RAW_TEXT, "", 0);
     raw_expect_close(c, WS_CLOSE_POLICY);
     expect_on_close(f, 1, WS_CLOSE_POLICY);
