@@ -14,9 +14,9 @@ STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
     $(if $(MAKE_TERMERR),-fdiagnostics-color=always)
 
 # Lowest first: each may call those before it. `make lint` checks that.
-PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message http http_upgrade account buf table host timer \
-    output room log_limit conn_table input
-CORE = block $(PURE) http_date listen conn_socket server ws_services conn_trace conn_output conn_end conn_ws conn_http \
+PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message address rate http http_host http_upgrade forwarded \
+    proxy_protocol account buf table host timer output room log_limit conn_table input
+CORE = block $(PURE) http_date listen conn_socket server conn_client ws_services conn_trace conn_output conn_end conn_ws conn_http \
     conn accept ws
 SOCKETIO = $(addprefix socketio/,settle name_table json eio_codec eio_host_sessions eio_http eio_queue \
     eio_packet sio_packet eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \

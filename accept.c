@@ -3,14 +3,13 @@
  * Accepting clients: the listening sockets of a server.
  *
  *     a client --> accept4() --> a place for it?   yes: a connection, see conn.c
- *                     |                            no: 503
+ *                     |                            no: 503, or 429 if its address has too many
  *                     +--> an error: no accept4() for a while */
 #define _GNU_SOURCE 1 /* accept4, and what -std=c11 hides; where this file is compiled alone */
 #include "accept.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "conn_client.h"
 #include "conn_http.h"
 #include "conn_socket.h"
 #include "listen.h"
@@ -26,13 +26,14 @@ enum {
     BATCH = 64,          /* clients accepted per turn and listener */
     PAUSE_MS = 50,       /* after the first error; each further pause is twice as long, */
     PAUSE_MAX_MS = 1000, /* at most */
-    REFUSED_MAX = 16     /* clients that were sent 503 and whose input is still read and
+    REFUSED_MAX = 16     /* clients that were refused and whose input is still read and
                             discarded */
 };
 
 struct listener {
     struct source source;
     struct listen_file file; /* none for TCP */
+    bool checks_host;
 };
 
 /* --- errors ----------------------------------------------------------------------------------- */
@@ -107,40 +108,47 @@ static void accept_failed(struct ws_server *s, const struct listener *l, int err
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
-/* The host of an address; NULL for a Unix socket, and when out of memory: then no host's share
+/* The host of a peer; NULL for a Unix socket, and when out of memory: then no host's share
  * bounds the client, but it is accepted. */
-static struct host *host_of(struct ws_server *s, const struct sockaddr_storage *address)
+static struct host *host_of(struct ws_server *s, const struct address *peer)
 {
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-
-    if (address->ss_family == AF_INET)
-        return host_get(&s->hosts, host_key((const uint8_t *)&v4->sin_addr, 4));
-    if (address->ss_family == AF_INET6)
-        return host_get(&s->hosts, host_key((const uint8_t *)&v6->sin6_addr, 16));
-    return NULL;
+    return peer->len == 0 ? NULL : host_get(&s->hosts, host_key(peer->bytes, peer->len));
 }
 
-/* Over max_clients: 503, and then whatever the client has sent must be read, or TCP resets the
+/* Why a client is not let in. */
+struct refusal {
+    int status;
+    const char *why;
+    const char *advice;
+    const char *response; /* for a client that is closed at once */
+};
+
+#define RESPONSE(status)                                                                           \
+    "HTTP/1.1 " status "\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+
+static const struct refusal server_full = {503, "all places are taken", "ws_options.max_clients",
+                                           RESPONSE("503 Service Unavailable")};
+static const struct refusal address_full = {429, "too many connections from this address",
+                                            "ws_options.max_per_ip",
+                                            RESPONSE("429 Too Many Requests")};
+
+/* The client gets a response, and then whatever it has sent must be read, or TCP resets the
  * connection and the client may never see it. Where too many are being refused already, it is
- * closed at once. */
-static void refuse_client(struct ws_server *s, int fd, struct host *host)
+ * closed at once: that costs little, however many come. */
+static void refuse_client(struct ws_server *s, int fd, struct host *host, const struct refusal *r)
 {
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
-                               "Retry-After: 5\r\nConnection: close\r\n\r\n";
-    struct iovec piece = {(void *)text, sizeof text - 1};
+    struct iovec piece = {(void *)r->response, strlen(r->response)};
     struct ws_conn *c;
 
     if (s->refused_count < REFUSED_MAX) {
-        c = conn_new(s, fd, host);
+        c = conn_new(s, fd, host, false);
         if (c == NULL)
             return;
-        c->req.refused = true;
-        s->refused_count++;
-        conn_refuse(c, 503, "all places are taken", "ws_options.max_clients");
+        conn_client_refused(c);
+        conn_refuse(c, r->status, r->why, r->advice);
         return;
     }
-    server_log(s, WS_LOG_ERROR, "refused a client: all places are taken (ws_options.max_clients)");
+    server_log(s, WS_LOG_ERROR, "refused a client: %s (%s)", r->why, r->advice);
     host_release(&s->hosts, host);
     if (socket_send(fd, &piece, 1) < 0)
         server_log(s, WS_LOG_INFO, "a client that was refused has gone: %s", strerror(errno));
@@ -150,18 +158,30 @@ static void refuse_client(struct ws_server *s, int fd, struct host *host)
 /* Either a client has come, or *error says why not; EAGAIN: there is none. */
 static bool accept_one(struct ws_server *s, const struct listener *l, int *error)
 {
-    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
-    socklen_t len = sizeof peer;
-    int fd = accept4(l->source.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof storage;
+    int fd = accept4(l->source.fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct address peer;
+    struct host *host;
+    struct ws_conn *c;
+    bool proxied;
 
     if (fd < 0) {
         *error = errno;
         return false;
     }
-    if (s->conns.count - s->refused_count < s->options.max_clients)
-        conn_new(s, fd, host_of(s, &peer));
-    else
-        refuse_client(s, fd, host_of(s, &peer));
+    peer = listen_address(&storage);
+    proxied = conn_client_is_proxy(s, &peer);
+    host = proxied ? NULL : host_of(s, &peer);
+    if (s->conns.count - s->refused_count >= s->options.max_clients) {
+        refuse_client(s, fd, host, &server_full);
+    } else if (!conn_client_fits(s, host)) {
+        refuse_client(s, fd, host, &address_full);
+    } else {
+        c = conn_new(s, fd, host, proxied);
+        if (c != NULL)
+            c->req.checks_host = l->checks_host;
+    }
     return true;
 }
 
@@ -201,6 +221,16 @@ static bool listen_failed(struct ws_server *s, const char *why)
     return false;
 }
 
+/* Only programs on this machine reach a socket on loopback, and browsers are such programs: so
+ * there the page of another host, whose name is pointed here, is refused also where no names are
+ * given. */
+static bool checks_host(const struct ws_server *s, int fd)
+{
+    const char *const *hosts = s->options.hosts;
+
+    return (hosts != NULL && hosts[0] != NULL) || listen_is_loopback(fd);
+}
+
 /* The array has room for it. */
 static void listener_add(struct ws_server *s, int fd, const struct listen_file *file)
 {
@@ -224,8 +254,10 @@ static bool listen_all(struct ws_server *s, const char *const *bind_to)
         listen_close(&tcp);
         return false;
     }
-    for (size_t i = 0; i < tcp.count; i++)
+    for (size_t i = 0; i < tcp.count; i++) {
         listener_add(s, tcp.fds[i], &no_file);
+        s->listeners[i].checks_host = checks_host(s, tcp.fds[i]);
+    }
     for (size_t i = 0; i < count; i++) {
         struct listen_file file;
         int fd;

@@ -103,6 +103,16 @@ void account_give(struct account *a, size_t n)
     }
 }
 
+void account_move(struct account *a, struct account *above)
+{
+    if (a->above == above)
+        return;
+    account_give(a->above, a->used);
+    a->above = above;
+    for (; above != NULL; above = above->above)
+        above->used += a->used;
+}
+
 /* --- reuse of blocks -------------------------------------------------------------------------- */
 
 /* The class of a block of whole pages: sizes from 2^i to 2^(i+1) pages. */

@@ -72,6 +72,10 @@ static inline enum account_kind account_kind_of(size_t size)
 bool account_take(struct account *a, size_t n, enum account_kind kind);
 void account_give(struct account *a, size_t n);
 
+/* Count what `a` holds below another account from now on, of the same budget. It may take that
+ * over its share. */
+void account_move(struct account *a, struct account *above);
+
 /* A block of `size` bytes (not 0) for `a`, not cleared: counted, and taken from the spares if one
  * fits. NULL with ACCOUNT_FULL or ACCOUNT_NOMEM in `*error`. */
 void *account_new(struct account *a, size_t size, enum account_kind kind, int *error);

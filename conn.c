@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "conn_client.h"
 #include "conn_end.h"
 #include "conn_http.h"
 #include "conn_output.h"
@@ -528,8 +529,10 @@ static bool output_is_late(struct ws_conn *c)
 static void open_due(struct ws_conn *c)
 {
     unsigned interval_ms = c->server->options.ping_interval_ms;
+    unsigned metered_ms;
 
     conn_narrow(c); /* another connection may need a wide socket more */
+    metered_ms = conn_messages_metered(c);
     check_alive(c);
     if (c->state == CONN_OPEN && input_is_late(c))
         conn_fail(c, WS_CLOSE_POLICY, "the message took too long to come in",
@@ -540,6 +543,8 @@ static void open_due(struct ws_conn *c)
         return;
     if (interval_ms != UINT_MAX)
         server_deadline_by(c, c->heard_ms + interval_ms);
+    if (metered_ms != 0)
+        server_deadline_by(c, c->server->now_ms + metered_ms);
     if (c->input != NULL && c->input->due_ms != 0)
         server_deadline_by(c, c->input->due_ms);
     if (c->outbox != NULL && c->outbox->slow_ms != 0)
@@ -616,9 +621,9 @@ static void timer_fired(struct timer *t)
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host)
+struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host, bool proxied)
 {
-    struct ws_conn *c = calloc(1, sizeof *c);
+    struct ws_conn *c = calloc(1, sizeof *c + (proxied ? sizeof(struct conn_proxied) : 0));
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
 
     if (c != NULL)
@@ -630,9 +635,10 @@ struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host)
         socket_close(fd);
         return NULL;
     }
-    c->account.above = host == NULL ? &s->budget.all : &host->account;
     c->source = (struct source){.fd = fd, .kind = SOURCE_CONN};
     c->server = s;
+    c->req.proxied = proxied;
+    conn_client_begin(c, host);
     c->state = CONN_HTTP;
     c->life.watched_in = true;
     c->timer.fire = timer_fired;

@@ -7,8 +7,9 @@
 #include "server.h"
 
 /* Take over the accepted descriptor `fd`, whose peer is on `host` (NULL: unknown), and one
- * reference to `host`. NULL: `fd` was closed. */
-struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host);
+ * reference to `host`. `proxied`: the peer is a trusted proxy, and `host` is NULL. NULL: `fd` was
+ * closed. */
+struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host, bool proxied);
 void conn_ready(struct ws_conn *c, uint32_t events); /* one event of a batch */
 /* The end of a turn for `c`, which was touched and is not dead: everything that a callback, an
  * event or a timer left to be done. Called by the loop alone, once for each time that `c` was

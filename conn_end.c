@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "conn_client.h"
 #include "conn_output.h"
 #include "conn_socket.h"
 #include "conn_trace.h"
@@ -162,9 +163,7 @@ void conn_free(struct ws_conn *c)
     room_leave_all(&c->server->rooms, &c->rooms);
     input_release(&c->input, &c->account);
     conn_drop_output(c);
-    assert(c->account.used == 0); /* all that was counted has been given back */
-    c->server->refused_count -= c->req.refused;
     conn_table_remove(&c->server->conns, c->id);
-    host_release(&c->server->hosts, server_host_of(c));
+    conn_client_end(c);
     free(c);
 }

@@ -9,12 +9,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "conn_client.h"
 #include "conn_end.h"
 #include "conn_output.h"
 #include "conn_ws.h"
 #include "http_date.h"
+#include "http_host.h"
 
-enum { ORIGIN_SHOWN = 280 /* bytes of an Origin in a refusal: more than the longest host */ };
+enum { SHOWN = 280 /* bytes of an Origin or a Host in a refusal: more than the longest host */ };
 
 /* --- responses -------------------------------------------------------------------------------- */
 
@@ -95,6 +97,7 @@ static int respond(struct ws_conn *c, int status, const struct ws_header *header
         conn_linger(c);
         return error;
     }
+    conn_client_answered(c);
     c->req.served = true;
     c->req.head_only = false; /* the next request may be refused before its method is known */
     server_deadline(c, c->server->options.handshake_timeout_ms);
@@ -160,7 +163,7 @@ void conn_refuse(struct ws_conn *c, int status, const char *why, const char *adv
         headers[count++] = (struct ws_header){ws_str("Upgrade"), ws_str("websocket")};
         headers[count++] = (struct ws_header){ws_str("Sec-WebSocket-Version"), ws_str("13")};
     }
-    if (status == 503)
+    if (status == 503 || status == 429)
         headers[count++] = (struct ws_header){ws_str("Retry-After"), ws_str("5")};
     respond(c, status, headers, count, &body, 1, true);
     conn_linger(c);
@@ -216,10 +219,10 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
 
     if (status == 403) {
         struct ws_str origin = http_request_field(&req->http, "Origin", NULL);
-        int shown = origin.len < ORIGIN_SHOWN ? (int)origin.len : ORIGIN_SHOWN;
+        int shown = origin.len < SHOWN ? (int)origin.len : SHOWN;
 
         snprintf(why, sizeof why, "%s (origin %.*s%s)", u.why, shown, origin.data,
-                 origin.len > ORIGIN_SHOWN ? "..." : "");
+                 origin.len > SHOWN ? "..." : "");
         conn_refuse(c, status, why, u.advice);
         return;
     }
@@ -324,6 +327,29 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
     return body_len;
 }
 
+static void refuse_address(struct ws_conn *c)
+{
+    conn_refuse(c, 429, "too many connections from this address", "ws_options.max_per_ip");
+}
+
+/* Is the request for a name that this server does not have? HTTP/1.0 may come without a name;
+ * browsers always send it. */
+static bool is_misdirected(const struct ws_conn *c, struct ws_str host)
+{
+    return c->req.checks_host && host.len > 0 && !http_host_is_local(host) &&
+           !http_host_is_listed(host, c->server->options.hosts);
+}
+
+/* RFC 9110 §15.5.20. */
+static void refuse_misdirected(struct ws_conn *c, struct ws_str host)
+{
+    char why[SENTENCE_SIZE];
+
+    snprintf(why, sizeof why, "not a host of this server: %.*s%s",
+             host.len < SHOWN ? (int)host.len : SHOWN, host.data, host.len > SHOWN ? "..." : "");
+    conn_refuse(c, 421, why, "ws_options.hosts would allow it");
+}
+
 /* OPTIONS * asks whether the server is there, RFC 9110 §9.3.7. A body would not be read, so with
  * one the connection ends. */
 static void answer_options(struct ws_conn *c, const struct http_request *r)
@@ -347,6 +373,14 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         conn_refuse(c, -error, why, NULL);
         return 0;
     }
+    if (!conn_client_named(c, &req->http)) {
+        refuse_address(c);
+        return 0;
+    }
+    if (is_misdirected(c, req->http.host)) {
+        refuse_misdirected(c, req->http.host);
+        return 0;
+    }
     e = server_find_endpoint(c->server, req->http.path);
     c->req.head_only = ws_str_is(req->http.method, "HEAD");
     c->req.http_1_0 = req->http.minor == 0;
@@ -362,7 +396,10 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
     c->endpoint = e;
     if (!http_upgrade_wanted(&req->http) || !speaks_websocket(&e->handlers))
         return plain_head_received(c, req, head, head_len, behind);
-    upgrade(c, req);
+    if (conn_client_may_shake(c))
+        upgrade(c, req);
+    else
+        conn_refuse(c, 429, "too many handshakes from this address", "ws_options.handshake_rate");
     return 0;
 }
 
@@ -418,6 +455,21 @@ size_t conn_body_feed(struct ws_conn *c, const uint8_t *data, size_t len)
     return result < 0 ? len : used;
 }
 
+/* A trusted proxy sends the PROXY protocol first. */
+static size_t proxy_header_feed(struct ws_conn *c, const uint8_t *data, size_t len)
+{
+    int used = conn_client_header(c, data, len);
+
+    if (used >= 0)
+        return (size_t)used;
+    if (used == -429)
+        refuse_address(c);
+    else
+        conn_refuse(c, -used, "not a PROXY protocol header, which this proxy has to send",
+                    "ws_options.proxy_header");
+    return len;
+}
+
 size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
 {
     struct http_scan fresh = {0};
@@ -425,6 +477,10 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
     int head_len;
 
     assert(c->state == CONN_HTTP);
+    if (conn_client_header_due(c))
+        return proxy_header_feed(c, data, len);
+    if (scan->at == 0)
+        conn_client_forget(c);
     if (c->input != NULL)
         buf_release(&c->input->request, &c->account); /* of the previous request */
     if (scan->at == 0 && c->req.served) /* the first request's time runs from the accept */

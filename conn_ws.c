@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "conn_client.h"
 #include "conn_end.h"
 #include "conn_output.h"
 #include "conn_trace.h"
@@ -98,6 +99,52 @@ COLD static void fail_message(struct ws_conn *c, int code)
         conn_fail(c, (unsigned)code, "not a legal frame", NULL);
 }
 
+/* The allotment of `c` is used up, see rate.h: it goes on, is warned of, or fails. Of the default
+ * limit, programs on this machine are free. */
+COLD static void meter_messages(struct ws_conn *c)
+{
+    struct ws_server *s = c->server;
+    const struct rate_span *span = &s->message_span;
+    char address[WS_ADDRESS_SIZE];
+
+    c->source.allotment = span->allotment;
+    if (span->allotment == 0 || c->state != CONN_OPEN ||
+        (!s->given.message_rate && !conn_client_is_limited(server_host_of(c), false)))
+        return;
+    switch (rate_meter_spent(&c->source.meter, span, s->now_ms)) {
+    case RATE_FINE:
+        break;
+    case RATE_WARN:
+        server_log(s, WS_LOG_ERROR,
+                   "#%llu %s sends over %u messages a second, and is closed if it goes on "
+                   "(ws_options.message_rate)",
+                   (unsigned long long)c->id, ws_conn_address(c, address), s->options.message_rate);
+        break;
+    case RATE_OVER:
+        conn_fail(c, WS_CLOSE_POLICY, "too many messages", "ws_options.message_rate");
+        return;
+    }
+    server_deadline_by(c, s->now_ms + (uint64_t)RATE_SPAN_UNITS * span->unit_ms);
+}
+
+/* One message, ping or pong has been handled. It is counted behind its callback, not before: then
+ * nothing of it has to be kept in a register across the call. */
+static inline void count_message(struct ws_conn *c)
+{
+    if (--c->source.allotment == 0)
+        meter_messages(c);
+}
+
+unsigned conn_messages_metered(struct ws_conn *c)
+{
+    const struct rate_span *span = &c->server->message_span;
+    unsigned left_ms;
+
+    if (rate_meter_passed(&c->source.meter, span, c->server->now_ms, &left_ms))
+        c->source.allotment = span->allotment;
+    return left_ms;
+}
+
 /* An empty message may have come in fragments and so have no buffer: the application still gets an
  * address, since memcpy() and others must not get NULL. */
 static void deliver(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
@@ -133,8 +180,10 @@ static void control_received(struct ws_conn *c, enum ws_opcode opcode, uint8_t *
     case WS_OP_PING:
         if (c->state == CONN_OPEN)
             send_pong(c, payload, len);
+        count_message(c);
         break;
     default: /* a pong: it is only noted that the peer was heard */
+        count_message(c);
         break;
     }
 }
@@ -157,6 +206,7 @@ static void frame_ended(struct ws_conn *c)
     in->due_ms = 0;
     deliver(c, (enum ws_opcode)result, payload.data, payload.len);
     buf_release(&payload, &c->account);
+    count_message(c);
 }
 
 /* `n` more bytes of the frame in hand have come, and are behind what the message has so far. Once
@@ -251,6 +301,7 @@ static void whole_message(struct ws_conn *c, const struct ws_frame *f, uint8_t *
     c->server->hand.in_front = ws_frame_header_len(f->len);
     deliver(c, (enum ws_opcode)result, payload, (size_t)f->len);
     c->server->hand.in_place = NULL;
+    count_message(c);
 }
 
 /* The header of a data frame has come, and `len` bytes behind it; the message does not lie whole in
@@ -326,6 +377,7 @@ void conn_open(struct ws_conn *c, const struct ws_request *req)
     assert(c->state == CONN_OPEN && !c->life.opened);
     c->life.opened = true;
     assert(!c->life.pinged);
+    c->source.allotment = c->server->message_span.allotment;
     c->heard_ms = c->server->now_ms;
     timer_cancel(&c->server->timers, &c->timer);
     if (c->server->options.ping_interval_ms != UINT_MAX)

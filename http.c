@@ -98,6 +98,17 @@ bool http_is_nocase(struct ws_str s, const char *text)
     return s.len == strlen(text) && starts_nocase(s, text);
 }
 
+bool http_same_nocase(struct ws_str a, struct ws_str b)
+{
+    size_t i = 0;
+
+    if (a.len != b.len)
+        return false;
+    while (i < a.len && http_lower(a.data[i]) == http_lower(b.data[i]))
+        i++;
+    return i == a.len;
+}
+
 bool http_is_token(struct ws_str s)
 {
     for (size_t i = 0; i < s.len; i++)

@@ -111,7 +111,8 @@ char http_lower(char c); /* of an ASCII letter; any other byte is left as it is 
 /* `s` from its byte number `n` on, n <= s.len. */
 struct ws_str http_skip(struct ws_str s, size_t n);
 bool http_is_nocase(struct ws_str s, const char *text); /* equal, ASCII case aside */
-bool http_is_token(struct ws_str s);                    /* RFC 9110 §5.6.2; not empty */
+bool http_same_nocase(struct ws_str a, struct ws_str b);
+bool http_is_token(struct ws_str s); /* RFC 9110 §5.6.2; not empty */
 
 /* --- body ------------------------------------------------------------------------------------- */
 

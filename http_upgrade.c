@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base64.h"
+#include "http_host.h"
 #include "sha1.h"
 
 enum {
@@ -49,18 +50,6 @@ enum http_scheme http_scheme(struct ws_str name)
 static unsigned default_port(enum http_scheme scheme)
 {
     return scheme == HTTP_SCHEME_HTTPS ? 443 : 80;
-}
-
-/* Host names ignore case, RFC 3986 §3.2.2. */
-static bool same_text(struct ws_str a, struct ws_str b)
-{
-    size_t i = 0;
-
-    if (a.len != b.len)
-        return false;
-    while (i < a.len && http_lower(a.data[i]) == http_lower(b.data[i]))
-        i++;
-    return i == a.len;
 }
 
 /* Cut "scheme://" off the front of `*s`. False, and nothing is cut, where there is none. */
@@ -115,7 +104,7 @@ static bool is_own_host(const struct web_origin *o, struct ws_str host)
     struct ws_str port_text = http_skip(host, name_len);
     unsigned port = default_port(o->scheme); /* of "host:" as well, RFC 3986 §6.2.3 */
 
-    if (!same_text(o->host, (struct ws_str){host.data, name_len}))
+    if (!http_same_nocase(o->host, (struct ws_str){host.data, name_len}))
         return false;
     if (port_text.len == 0)
         return true;
@@ -146,33 +135,17 @@ static enum http_scheme cut_page_scheme(struct ws_str *s)
     return http_scheme(name);
 }
 
-static bool cut_wildcard(struct ws_str *host)
-{
-    if (host->len < 2 || memcmp(host->data, "*.", 2) != 0)
-        return false;
-    *host = http_skip(*host, 2);
-    return true;
-}
-
-/* "a.example.org" and "b.a.example.org" are below "example.org", "example.org" is not. */
-static bool is_below(struct ws_str host, struct ws_str domain)
-{
-    size_t dot = host.len - domain.len - 1;
-
-    return host.len > domain.len + 1 && host.data[dot] == '.' &&
-           same_text(http_skip(host, dot + 1), domain);
-}
-
 /* Does `origin` match the item of a list that has this scheme, and `item` behind it? */
 static bool fits_page(struct ws_str origin, enum http_scheme scheme, struct ws_str item)
 {
     enum http_scheme its = cut_page_scheme(&origin);
-    bool below = cut_wildcard(&item);
+    bool below = http_host_cut_wildcard(&item);
     struct web_origin o, listed;
 
     return its == scheme && parse_authority(&o, its, origin) &&
            parse_authority(&listed, scheme, item) && o.port == listed.port &&
-           (below ? is_below(o.host, listed.host) : same_text(o.host, listed.host));
+           (below ? http_host_is_below(o.host, listed.host)
+                  : http_same_nocase(o.host, listed.host));
 }
 
 static bool fits(struct ws_str origin, struct ws_str item)
@@ -186,7 +159,7 @@ static bool fits(struct ws_str origin, struct ws_str item)
         return false;
     scheme = cut_page_scheme(&rest);
     return scheme != HTTP_SCHEME_UNKNOWN ? fits_page(origin, scheme, rest)
-                                         : same_text(origin, item);
+                                         : http_same_nocase(origin, item);
 }
 
 bool http_origin_is_listed(struct ws_str origin, const char *const *origins)
@@ -208,7 +181,7 @@ static const char stray_star[] =
 /* The fault of the text behind http:// or https://. */
 static const char *page_fault(struct ws_str s)
 {
-    bool below = cut_wildcard(&s);
+    bool below = http_host_cut_wildcard(&s);
     size_t host_len = http_host_length(s);
     struct ws_str behind = http_skip(s, host_len);
     unsigned port;
@@ -243,7 +216,7 @@ const char *http_origin_fault(struct ws_str item)
         return NULL;
     if (cut_page_scheme(&rest) != HTTP_SCHEME_UNKNOWN)
         return page_fault(rest);
-    if (cut_wildcard(&rest))
+    if (http_host_cut_wildcard(&rest))
         return "write the scheme, too, as in https://*.example.org";
     return has(item, '*') ? stray_star : NULL;
 }

@@ -11,7 +11,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -395,6 +394,17 @@ int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t po
     return -1;
 }
 
+bool listen_is_loopback(int fd)
+{
+    union tcp_address a = {0};
+
+    if (!local_address(fd, &a))
+        return false;
+    if (a.any.sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
+    return a.any.sa_family == AF_INET && ntohl(a.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
 uint16_t listen_port(int fd)
 {
     union tcp_address a = {0};
@@ -404,25 +414,42 @@ uint16_t listen_port(int fd)
 
 /* --- addresses as text ------------------------------------------------------------------------ */
 
-void listen_peer(int fd, char *out, size_t size)
+struct address listen_address(const struct sockaddr_storage *storage)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)storage;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)storage;
+
+    if (storage->ss_family == AF_INET)
+        return address_from((const uint8_t *)&v4->sin_addr, 4, ntohs(v4->sin_port));
+    if (storage->ss_family == AF_INET6)
+        return address_from((const uint8_t *)&v6->sin6_addr, 16, ntohs(v6->sin6_port));
+    return (struct address){0};
+}
+
+void listen_write_address(const struct address *a, char *out, size_t size)
+{
     char host[INET6_ADDRSTRLEN];
 
-    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
+    inet_ntop(a->len == 4 ? AF_INET : AF_INET6, a->bytes, host, sizeof host);
+    if (a->port == 0)
+        snprintf(out, size, "%s", host);
+    else
+        snprintf(out, size, a->len == 4 ? "%s:%u" : "[%s]:%u", host, a->port);
+}
+
+void listen_peer(int fd, char *out, size_t size)
+{
+    struct sockaddr_storage storage = {0};
+    socklen_t len = sizeof storage;
+    struct address a;
+
+    if (getpeername(fd, (struct sockaddr *)&storage, &len) != 0) {
         snprintf(out, size, "gone");
-    } else if (address.ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
-
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-        snprintf(out, size, "%s:%u", host, ntohs(v4->sin_port));
-    } else if (address.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address;
-
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        snprintf(out, size, "[%s]:%u", host, ntohs(v6->sin6_port));
-    } else {
-        snprintf(out, size, "unix");
+        return;
     }
+    a = listen_address(&storage);
+    if (a.len == 0)
+        snprintf(out, size, "unix");
+    else
+        listen_write_address(&a, out, size);
 }

@@ -5,11 +5,14 @@
 #ifndef LISTEN_H
 #define LISTEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
+
+#include "address.h"
 
 /* Bytes that an accepted TCP socket takes although it cannot send them yet, because the peer does
  * not read or the network is full. */
@@ -77,8 +80,17 @@ void listen_unlink(const struct listen_file *file);
 /* The path of a "unix:PATH" address, else NULL. */
 const char *listen_unix_path(const char *address);
 
+/* Is `fd` bound to a loopback address, which only programs on this machine reach? */
+bool listen_is_loopback(int fd);
+
 /* The port that `fd` is bound to; 0 for a Unix socket. */
 uint16_t listen_port(int fd);
+
+/* The address in `storage`; len 0 where it is a Unix socket's. */
+struct address listen_address(const struct sockaddr_storage *storage);
+
+/* Write an address: as above, or without brackets where its port is not known. */
+void listen_write_address(const struct address *a, char *out, size_t size);
 
 /* Write the address of the peer of `fd`: "127.0.0.1:5000", "[::1]:5000", "unix", or "gone". */
 void listen_peer(int fd, char *out, size_t size);

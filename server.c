@@ -182,8 +182,19 @@ struct host *server_host_of(const struct ws_conn *c)
                : (struct host *)((char *)above - offsetof(struct host, account));
 }
 
+struct conn_proxied *server_proxied(const struct ws_conn *c)
+{
+    return c->req.proxied ? (struct conn_proxied *)(c + 1) : NULL;
+}
+
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE])
 {
+    const struct conn_proxied *proxied = server_proxied(c);
+
+    if (proxied != NULL && proxied->client.len != 0) {
+        listen_write_address(&proxied->client, out, WS_ADDRESS_SIZE);
+        return out;
+    }
     /* The descriptor of a dead connection is closed: its number may be used again. */
     listen_peer(c->state == CONN_DEAD ? -1 : c->source.fd, out, WS_ADDRESS_SIZE);
     return out;

@@ -14,6 +14,7 @@
  *   conn_end     how a connection ends
  *   conn_output  sends and queues bytes
  *   conn_trace   frames as events
+ *   conn_client  the client of a connection, and the limits by its address
  *   server       this file
  *   listen, conn_socket, block and the pure files
  *
@@ -34,6 +35,7 @@
 #include <stdatomic.h>
 
 #include "account.h"
+#include "address.h"
 #include "conn_table.h"
 #include "host.h"
 #include "http.h"
@@ -41,6 +43,7 @@
 #include "input.h"
 #include "log_limit.h"
 #include "output.h"
+#include "rate.h"
 #include "room.h"
 #include "timer.h"
 #include "ws.h"
@@ -66,6 +69,10 @@ enum source_kind { SOURCE_CONN, SOURCE_LISTENER, SOURCE_WATCH, SOURCE_WAKE, SOUR
 struct source {
     int fd;
     uint8_t kind; /* enum source_kind */
+    /* The rest of 8 bytes is of connections alone, see count_message() in conn_ws.c: elsewhere it
+     * would make each of them 8 bytes larger. */
+    struct rate_meter meter;
+    uint16_t allotment; /* messages until the meter is asked; 0: 65536 */
 };
 
 enum conn_state {
@@ -102,13 +109,15 @@ struct stage {
 };
 
 /* The request that came last. Written by conn_http.c; valid from its head on until it is answered,
- * but for the last two, which are about the connection. */
+ * but for the last four, which are about the connection. */
 struct conn_req {
     bool head_only : 1;  /* the method is HEAD */
     bool keep_alive : 1; /* after an answer now, another request may follow */
     bool http_1_0 : 1;   /* the version is HTTP/1.0 */
     bool served : 1;     /* a request has been answered before: this is not the first */
     bool refused : 1;    /* accept.c, for good: it came over max_clients, and got 503 */
+    bool proxied : 1; /* conn_client.c, for good: the peer is a trusted proxy, see conn_proxied */
+    bool checks_host : 1; /* accept.c, for good: ws_options.hosts holds on its listening socket */
 };
 
 /* The state of output. Set by conn_output.c and cleared by it or by conn.c, but where another file
@@ -160,6 +169,13 @@ struct ws_conn {
     uint64_t id;
 };
 _Static_assert(sizeof(struct ws_conn) <= 136, "a connection costs more than it needs to");
+
+/* Behind the struct of a connection whose peer is a trusted proxy, in the same block of memory. */
+struct conn_proxied {
+    struct address client; /* of the request in hand; len 0: not told */
+    uint32_t skip;         /* bytes of the PROXY protocol's header that are still to be skipped */
+    bool header_due;       /* that header is still to come, or to be skipped to its end */
+};
 
 struct endpoint {
     struct endpoint *next;       /* longest prefix first */
@@ -220,6 +236,17 @@ struct ws_server {
     struct timer stop_timer;      /* the last moment of a stop */
     struct timer stop_look_timer; /* to the next conn_stop_waiting() of all */
     unsigned stop_look_ms;
+    struct timer host_timer;       /* until recent hosts are forgotten */
+    struct address_range *proxies; /* that are trusted */
+    size_t proxy_count;
+    bool trusts_unix;
+    struct rate_limit handshake_limit; /* of a host */
+    struct rate_span message_span;     /* of a connection */
+    struct {
+        bool max_per_ip : 1;
+        bool handshake_rate : 1;
+        bool message_rate : 1;
+    } given; /* limits that are not the default: they hold for programs on this machine, too */
     struct timer log_timer; /* until the number of left-out lines is logged */
     struct log_limit log_limit;
     struct ws_timer *app_timers;
@@ -283,8 +310,10 @@ void server_touch(struct ws_conn *c);
 void server_deadline(struct ws_conn *c, unsigned ms);
 /* Let it fire at `at_ms` at the latest. */
 void server_deadline_by(struct ws_conn *c, uint64_t at_ms);
-/* The host of the peer; NULL when it has none. */
+/* The host of the client; NULL when it has none. */
 struct host *server_host_of(const struct ws_conn *c);
+/* What is known of the client of a proxy; NULL where the peer is no trusted proxy. */
+struct conn_proxied *server_proxied(const struct ws_conn *c);
 /* The endpoint of the longest prefix of `path`, or NULL. */
 const struct endpoint *server_find_endpoint(const struct ws_server *s, struct ws_str path);
 

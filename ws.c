@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,6 +25,7 @@
 
 #include "accept.h"
 #include "conn.h"
+#include "conn_client.h"
 #include "conn_end.h"
 #include "listen.h"
 #include "server.h"
@@ -559,7 +561,7 @@ struct ws_stats ws_server_stats(const struct ws_server *s)
                              .buffered = s->budget.all.used};
 }
 
-static void default_ms(unsigned *option, unsigned value)
+static void default_number(unsigned *option, unsigned value)
 {
     if (*option == 0)
         *option = value;
@@ -588,13 +590,31 @@ static void fill_in_defaults(struct ws_options *o)
         o->high_water = o->max_queue / 2;
     if (o->max_clients == 0 || o->max_clients > descriptors)
         o->max_clients = descriptors;
-    default_ms(&o->handshake_timeout_ms, 10000);
-    default_ms(&o->close_timeout_ms, 5000);
-    default_ms(&o->ping_interval_ms, 30000);
-    default_ms(&o->ping_timeout_ms, 20000);
-    default_ms(&o->message_timeout_ms, 30000);
+    default_size(&o->max_per_ip, (o->max_clients + 1) / 2);
+    default_number(&o->handshake_rate, 1000);
+    default_number(&o->message_rate, 10000);
+    default_number(&o->handshake_timeout_ms, 10000);
+    default_number(&o->close_timeout_ms, 5000);
+    default_number(&o->ping_interval_ms, 30000);
+    default_number(&o->ping_timeout_ms, 20000);
+    default_number(&o->message_timeout_ms, 30000);
     if (o->log_level == 0)
         o->log_level = WS_LOG_ERROR;
+}
+
+/* Which limits were given, and what they are in the form that rate.h needs. */
+static void note_limits(struct ws_server *s)
+{
+    const struct ws_options *o = &s->options;
+
+    s->given.max_per_ip = o->max_per_ip != 0;
+    s->given.handshake_rate = o->handshake_rate != 0;
+    s->given.message_rate = o->message_rate != 0;
+    fill_in_defaults(&s->options);
+    s->handshake_limit = (struct rate_limit){
+        o->handshake_rate,
+        o->handshake_rate <= UINT_MAX / RATE_SECONDS ? o->handshake_rate * RATE_SECONDS : UINT_MAX};
+    s->message_span = rate_span_of(o->message_rate);
 }
 
 static bool watch_source(const struct ws_server *s, struct source *source, int fd,
@@ -627,11 +647,39 @@ static bool server_init(struct ws_server *s)
     s->stop_look_timer.fire = stop_look_fired;
     server_log_begin(s);
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    return s->epoll_fd >= 0 &&
+    return s->epoll_fd >= 0 && conn_client_init(s) &&
            watch_source(s, &s->wake, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), SOURCE_WAKE) &&
            watch_source(s, &s->clock, timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
                         SOURCE_CLOCK) &&
            accept_begin(s);
+}
+
+static bool hosts_make_sense(struct ws_server *s)
+{
+    for (const char *const *h = s->options.hosts; h != NULL && *h != NULL; h++) {
+        const char *fault = ws_host_fault(*h);
+
+        if (fault != NULL) {
+            server_log(s, WS_LOG_ERROR, "host '%s' matches no request: %s (ws_options.hosts)", *h,
+                       fault);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool proxies_make_sense(struct ws_server *s)
+{
+    for (const char *const *p = s->options.trust_proxy; p != NULL && *p != NULL; p++) {
+        const char *fault = ws_proxy_fault(*p);
+
+        if (fault != NULL) {
+            server_log(s, WS_LOG_ERROR, "proxy '%s' cannot be trusted: %s (ws_options.trust_proxy)",
+                       *p, fault);
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool options_make_sense(struct ws_server *s)
@@ -644,7 +692,8 @@ static bool options_make_sense(struct ws_server *s)
         return false;
     }
     if (scheme == NULL || strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)
-        return origins_make_sense(s, s->options.origins);
+        return origins_make_sense(s, s->options.origins) && hosts_make_sense(s) &&
+               proxies_make_sense(s);
     server_log(s, WS_LOG_ERROR, "scheme '%s' is neither http nor https (ws_options.scheme)",
                scheme);
     return false;
@@ -659,7 +708,7 @@ struct ws_server *ws_server_new(const struct ws_options *options)
         return NULL;
     if (options != NULL)
         s->options = *options;
-    fill_in_defaults(&s->options);
+    note_limits(s);
     if (!options_make_sense(s)) {
         free(s);
         errno = EINVAL;
@@ -714,6 +763,7 @@ void ws_server_free(struct ws_server *s)
     close_if_open(s->spare_fd);
     close_if_open(s->epoll_fd);
     conn_table_release(&s->conns);
+    conn_client_release(s);
     free(s->listeners);
     free(s);
 }

@@ -78,6 +78,14 @@ struct ws_trace {
     size_t payload_len;     /* the part of it that has come: at most len */
 };
 
+/* How the proxies of ws_options.trust_proxy say who their client is. */
+enum ws_proxy_header {
+    WS_PROXY_X_FORWARDED_FOR = 0, /* the field X-Forwarded-For of each request */
+    WS_PROXY_FORWARDED,           /* the field Forwarded of each request, RFC 7239 */
+    WS_PROXY_PROTOCOL             /* in front of each connection, in version 1 or 2 of the PROXY
+                                     protocol of HAProxy; required from those proxies */
+};
+
 /* All zero is a working, safe server: loopback, a free port, limits as noted. Borrowed until
  * ws_server_new() returns, except the lists and strings, which must live as long as the server.
  *
@@ -101,6 +109,14 @@ struct ws_options {
                                    the umask */
     const char *const *origins; /* to allow besides the pages of the server's own host; ends with
                                    NULL */
+    const char *const *hosts;   /* names in the Host field that are answered besides those of the
+                                   machine itself (localhost, names below it, 127.0.0.0/8, [::1]):
+                                   "example.org", "*.example.org" for all names below it, "*" for
+                                   any; ends with NULL. Ports do not count. Others get 421. NULL or
+                                   empty: none on sockets that are bound to a loopback address, any
+                                   on others. Unix sockets answer to any. This ends DNS rebinding:
+                                   a page of the internet that points its own name at this
+                                   machine */
     const char *scheme;         /* "http" or "https": how browsers reach the server; pages of its
                                    own host under the other scheme are refused. NULL: as
                                    X-Forwarded-Proto or Forwarded in the request says, without these
@@ -115,6 +131,26 @@ struct ws_options {
                                    never more than half of max_queue, so that one more answer
                                    fits */
     size_t max_clients;         /* 0: as many as RLIMIT_NOFILE allows */
+    const char *const *trust_proxy;    /* peers that are proxies: "192.0.2.1", "10.0.0.0/8", "::1",
+                                       "2001:db8::/32", or "unix" for all of Unix sockets; ends with
+                                       NULL. For a request from one of them, ws_conn_address() and
+                                       the limits by address are about the client that it names: the
+                                       last address in the field that is not itself on this list.
+                                       Other peers cannot name a client. NULL: none is */
+    enum ws_proxy_header proxy_header; /* what those proxies send. They pass on what clients write
+                                          into other fields, so nothing else is believed */
+    size_t max_per_ip;       /* connections of one address (IPv4, or a /64 of IPv6); more get 429.
+                                0: half of max_clients; SIZE_MAX: no limit */
+    unsigned handshake_rate; /* opening handshakes of one address a second, on average over 5 s:
+                                a burst of 5 times as many passes at once; more get 429. 0: 1000;
+                                UINT_MAX: no limit */
+    unsigned message_rate;   /* messages, pings and pongs of one connection a second, on average
+                                over 5 s (over 65,535 of them, where they are more). The log gets
+                                a line; if the peer goes on, the connection fails with 1008. 0:
+                                10,000; UINT_MAX: no limit. Like the two before, the default does
+                                not hold for peers on this machine (127.0.0.0/8, ::1, Unix
+                                sockets); a limit that is set does. There is none by address for
+                                Unix sockets */
     unsigned handshake_timeout_ms; /* for the head of a request to come in, and for the next one on
                                       the same connection to begin; 0: 10 s */
     unsigned close_timeout_ms;     /* for a Close, unless the peer still takes output, and for a
@@ -349,14 +385,16 @@ size_t ws_conn_queued(const struct ws_conn *c);                       /* unsent 
 /* Unsent bytes that were queued before this turn of the loop: the peer was slow to read them. */
 size_t ws_conn_backlog(const struct ws_conn *c);
 
-/* Write the peer's address, "127.0.0.1:5000", "[::1]:5000" or "unix", and a NUL; returns `out`.
- * "gone" when it has none any more. Costs a system call. */
+/* Write the address of the client, "127.0.0.1:5000", "[::1]:5000" or "unix", and a NUL; returns
+ * `out`. It is the peer's; behind a trusted proxy it is the one that the proxy names for the
+ * request that is being handled, "192.0.2.1" or "2001:db8::1" where it names no port. "gone" when
+ * it has none any more. Costs a system call where it is the peer's. */
 enum { WS_ADDRESS_SIZE = 64 };
 const char *ws_conn_address(const struct ws_conn *c, char out[WS_ADDRESS_SIZE]);
 
-/* The peer's host as a number: its IPv4 address, or the first 64 bits of its IPv6 address, for a
+/* The client's host as a number: its IPv4 address, or the first 64 bits of its IPv6 address, for a
  * user of one address of such a prefix commonly has all of them. False where there is no host, as
- * behind a Unix socket. */
+ * behind a Unix socket, or for a request that a trusted proxy names no client for. */
 bool ws_conn_host(const struct ws_conn *c, uint64_t *host);
 
 /* --- rooms ------------------------------------------------------------------------------------ */
@@ -412,6 +450,11 @@ bool ws_origin_allowed(struct ws_str origin, const char *const *origins);
 /* Why `origin` as an item of such a list would match no field that is ever sent, or other fields
  * than intended; NULL when it is fine. The text is constant. */
 const char *ws_origin_fault(const char *origin);
+
+/* The same for an item of ws_options.hosts. */
+const char *ws_host_fault(const char *host);
+/* And of ws_options.trust_proxy. */
+const char *ws_proxy_fault(const char *proxy);
 
 /* Is this a whole UTF-8 text? RFC 3629 */
 bool ws_utf8_valid(const void *text, size_t len);

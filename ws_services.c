@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "address.h"
 #include "base64.h"
 #include "block.h"
+#include "http_host.h"
 #include "server.h"
 #include "siphash.h"
 #include "utf8.h"
@@ -73,6 +75,20 @@ bool ws_origin_allowed(struct ws_str origin, const char *const *origins)
 const char *ws_origin_fault(const char *origin)
 {
     return http_origin_fault(ws_str(origin));
+}
+
+const char *ws_host_fault(const char *host)
+{
+    return http_host_fault(ws_str(host));
+}
+
+const char *ws_proxy_fault(const char *proxy)
+{
+    struct address_range range;
+
+    if (strcmp(proxy, "unix") == 0 || address_range_parse(&range, ws_str(proxy)))
+        return NULL;
+    return "neither an address such as 10.0.0.1, nor a range such as 10.0.0.0/8, nor unix";
 }
 
 bool ws_utf8_valid(const void *text, size_t len)

@@ -6,10 +6,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define MINNOW_VERSION "0.1.0"
@@ -108,6 +110,28 @@ static void set_count(struct minnow_options *o, const struct row *row, const cha
     *count = (size_t)n;
 }
 
+/* The same; 0 stands for no limit. */
+static void set_limit(struct minnow_options *o, const struct row *row, const char *value)
+{
+    size_t *count = place_of(o, row);
+
+    if (strcmp(value, "0") == 0)
+        *count = SIZE_MAX;
+    else
+        set_count(o, row, value);
+}
+
+static void set_rate(struct minnow_options *o, const struct row *row, const char *value)
+{
+    unsigned *rate = place_of(o, row);
+    unsigned long long n;
+    char *end;
+
+    if (!parse_digits(value, &n, &end) || *end != '\0' || n > 1000000)
+        bad_value(row, value, "not a number from 0 to 1000000");
+    *rate = n == 0 ? UINT_MAX : (unsigned)n;
+}
+
 static void set_size(struct minnow_options *o, const struct row *row, const char *value)
 {
     static const char units[] = "KMG";
@@ -194,6 +218,40 @@ static void add_origin(struct minnow_options *o, const struct row *row, const ch
     add_to_list(o, row, value);
 }
 
+static void add_host(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char *fault = ws_host_fault(value);
+
+    if (fault != NULL)
+        bad_value(row, value, fault);
+    add_to_list(o, row, value);
+}
+
+static void add_proxy(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char *fault = ws_proxy_fault(value);
+
+    if (fault != NULL)
+        bad_value(row, value, fault);
+    add_to_list(o, row, value);
+}
+
+static void set_proxy_header(struct minnow_options *o, const struct row *row, const char *value)
+{
+    static const char *const names[] = {[WS_PROXY_X_FORWARDED_FOR] = "x-forwarded-for",
+                                        [WS_PROXY_FORWARDED] = "forwarded",
+                                        [WS_PROXY_PROTOCOL] = "proxy-protocol"};
+    enum ws_proxy_header *header = place_of(o, row);
+    size_t i = 0;
+
+    while (i < sizeof names / sizeof names[0] && strcasecmp(value, names[i]) != 0)
+        i++;
+    if (i == sizeof names / sizeof names[0])
+        bad_value(row, value, "none of x-forwarded-for, forwarded and proxy-protocol");
+    *header = (enum ws_proxy_header)i;
+    o->proxy_header = value;
+}
+
 static void add_subprotocol(struct minnow_options *o, const struct row *row, const char *value)
 {
     static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -264,16 +322,28 @@ static const struct row rows[] = {
      "mode of Unix sockets, such as 0660; 0777 without the umask"},
     {0, "origin", "ORIGIN", add_origin, OWN(origins), "origins",
      "allow this Origin too; https://*.HOST, '*' for any; repeatable"},
+    {0, "host", "NAME", add_host, OWN(hosts), "hosts",
+     "answer to this Host too; *.NAME, '*' for any; repeatable"},
     {0, "scheme", "http|https", set_scheme, FIELD(scheme),
      "scheme that browsers use; else that of X-Forwarded-Proto"},
     {0, "subprotocol", "NAME", add_subprotocol, OWN(subprotocols), NULL,
      "accept it if a client offers it; repeatable, best first"},
+    {0, "trust-proxy", "ADDR", add_proxy, OWN(proxies), "trust_proxy",
+     "proxy that says who its client is; ADDR/BITS, unix; repeatable"},
+    {0, "proxy-header", "NAME", set_proxy_header, FIELD(proxy_header),
+     "x-forwarded-for; or forwarded, proxy-protocol"},
     {0, "max-message", "SIZE", set_size, FIELD(max_message), "16M"},
     {0, "max-queue", "SIZE", set_size, FIELD(max_queue),
      "unsent bytes of one client; --max-message + 1M"},
     {0, "max-memory", "SIZE", set_size, FIELD(max_memory), "buffered bytes of all clients; 256M"},
     {0, "max-clients", "N", set_count, FIELD(max_clients),
      "as many as the limit of descriptors allows"},
+    {0, "max-per-ip", "N", set_limit, FIELD(max_per_ip),
+     "connections of one address; half of --max-clients; 0: no limit"},
+    {0, "handshake-rate", "N", set_rate, FIELD(handshake_rate),
+     "handshakes of one address a second; 1000; 0: no limit"},
+    {0, "message-rate", "N", set_rate, FIELD(message_rate),
+     "messages of one client a second; 10000; 0: no limit"},
     {0, "handshake-timeout", "S", set_time, FIELD(handshake_timeout_ms), "10"},
     {0, "close-timeout", "S", set_time, FIELD(close_timeout_ms), "5"},
     {0, "message-timeout", "S", set_time, FIELD(message_timeout_ms),
@@ -439,10 +509,14 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
     for (; optind < argc; optind++)
         set_mode(o, argv[optind]);
     check_socket_mode(o);
+    if (o->proxy_header != NULL && o->proxies.count == 0)
+        bad_usage("--proxy-header", o->proxy_header, "without --trust-proxy");
     if (o->bind.count == 0)
         o->bind.items[0] = "127.0.0.1";
     o->server.bind = o->bind.items;
     o->server.origins = o->origins.items;
+    o->server.hosts = o->hosts.items;
+    o->server.trust_proxy = o->proxies.items;
     if (o->verbosity == MINNOW_VERBOSE)
         o->server.log_level = WS_LOG_INFO;
 }

@@ -26,12 +26,15 @@ struct minnow_options {
     struct ws_options server; /* `log` and `trace` are left to the caller */
     struct minnow_list bind;
     struct minnow_list origins;
+    struct minnow_list hosts;
+    struct minnow_list proxies;
     struct minnow_list subprotocols;
     bool mode_given;
     bool echo;
     bool no_socketio;
     enum minnow_trace_form trace;
-    const char *socket_mode; /* as given, for error messages; NULL: not given */
+    const char *proxy_header; /* as given, for error messages; NULL: not given */
+    const char *socket_mode;  /* as given, for error messages; NULL: not given */
     enum minnow_verbosity verbosity;
 };
 

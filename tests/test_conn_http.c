@@ -6,9 +6,12 @@
 #include "server_fixture.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 /* --- opening handshake, RFC 6455 §4.2 --------------------------------------------------------- */
 
@@ -274,6 +277,8 @@ static const struct origin origins[] = {
     {"example.com", "https://friend.example.evil", 403},
 };
 
+static const char *const any_host[] = {"*", NULL};
+
 static void try_origin(struct fixture *f, const struct origin *o)
 {
     struct raw_client *c = client(f, o->origin);
@@ -304,7 +309,7 @@ static void origin_must_be_ours_or_listed(void **state)
     struct fixture *f = *state;
     bool named;
 
-    start(f, (struct ws_options){.origins = friends});
+    start(f, (struct ws_options){.origins = friends, .hosts = any_host});
     try_origin(f, &(struct origin){"example.com", "null", 403});
     lock(f);
     named = strstr(f->seen.log, "ws_options.origins") != NULL;
@@ -319,7 +324,7 @@ static void scheme_of_the_server_is_that_of_its_pages(void **state)
 {
     struct fixture *f = *state;
 
-    start(f, (struct ws_options){.scheme = "https"});
+    start(f, (struct ws_options){.scheme = "https", .hosts = any_host});
     try_origin(f, &(struct origin){"example.com", "https://example.com", 101});
     try_origin(f, &(struct origin){"example.com", "http://example.com", 403});
     assert_non_null(strstr(f->seen.log, "ws_options.scheme"));
@@ -330,7 +335,7 @@ static void star_allows_any_origin(void **state)
     static const char *const any[] = {"*", NULL};
     struct fixture *f = *state;
 
-    start(f, (struct ws_options){.origins = any});
+    start(f, (struct ws_options){.origins = any, .hosts = any_host});
     try_origin(f, &(struct origin){"example.com", "null", 101});
     try_origin(f, &(struct origin){"example.com", "https://evil.example", 101});
 }
@@ -341,7 +346,7 @@ static void endpoint_may_have_origins_of_its_own(void **state)
     static const char *const its[] = {"https://other.example", NULL};
     struct fixture *f = *state;
 
-    create(f, (struct ws_options){.origins = ours});
+    create(f, (struct ws_options){.origins = ours, .hosts = any_host});
     serve(f, "/echo", (struct ws_handlers){.origins = its});
     run(f);
     try_origin(f, &(struct origin){"example.com", "https://other.example", 101});
@@ -353,7 +358,8 @@ static void endpoint_may_let_local_files_in(void **state)
 {
     struct fixture *f = *state;
 
-    start_serving(f, (struct ws_options){0}, "/echo", (struct ws_handlers){.local_files = true});
+    start_serving(f, (struct ws_options){.hosts = any_host}, "/echo",
+                  (struct ws_handlers){.local_files = true});
     try_origin(f, &(struct origin){"example.com", "file://", 101});
     try_origin(f, &(struct origin){"example.com", "null", 403});
 }
@@ -712,6 +718,157 @@ static void long_head_byte_by_byte_is_cheap(void **state)
     raw_expect_upgraded(c, &r);
     assert_in_range(loop_cpu_ms(f) - before, 0, 2000);
     free(filler);
+}
+
+/* --- names of the server ---------------------------------------------------------------------- */
+
+struct named {
+    const char *host;
+    int status;
+};
+
+/* A plain request and a handshake for `host`: they share the verdict. */
+static void try_host(struct fixture *f, const struct sockaddr *address, socklen_t len,
+                     const struct named *n)
+{
+    struct raw_client *c = unconnected(f);
+    char request[512];
+    struct raw_response r;
+
+    c->label = n->host;
+    for (int i = 0; i < 2; i++) {
+        raw_connect_to(c, address, len, 0);
+        snprintf(request, sizeof request,
+                 i == 0 ? "GET /http HTTP/1.1\r\nHost: %s\r\n\r\n"
+                        : GET UPGRADE KEY VERSION "Host: %s\r\n\r\n",
+                 n->host);
+        raw_send_text(c, request);
+        raw_expect_status(c, &r, n->status == 200 && i == 1 ? 101 : n->status);
+        if (n->status == 421)
+            raw_expect_eof(c);
+        raw_close(c);
+    }
+}
+
+static struct sockaddr_in at_port(struct fixture *f)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons(f->port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+static void try_hosts(struct fixture *f, const struct named *list, size_t count)
+{
+    struct sockaddr_in v4 = at_port(f);
+
+    for (size_t i = 0; i < count; i++)
+        try_host(f, (struct sockaddr *)&v4, sizeof v4, &list[i]);
+}
+
+/* DNS rebinding: the name of a page of the internet points here, its Origin is equal to Host. */
+static void names_of_others_are_misdirected_on_loopback(void **state)
+{
+    static const struct named list[] = {
+        {"localhost", 200},         {"LOCALHOST.:9", 200},   {"a.localhost:80", 200},
+        {"127.0.0.1", 200},         {"127.9.9.9:8080", 200}, {"[::1]:5", 200},
+        {"rebound.example", 421},   {"192.168.0.1", 421},    {"localhost.rebound.example", 421},
+        {"127.0.0.1.nip.io", 421},  {"0.0.0.0:8080", 421},   {"[::]", 421},
+        {"notlocalhost:8080", 421},
+    };
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    try_hosts(f, &(struct named){"first.example:8080", 421}, 1);
+    assert_non_null(strstr(f->seen.log, "first.example:8080 (ws_options.hosts would allow it)"));
+    try_hosts(f, list, COUNT(list));
+    c = client(f, "the origin is equal");
+    raw_send_text(c, GET UPGRADE KEY VERSION
+                  "Host: rebound.example\r\nOrigin: http://rebound.example\r\n\r\n");
+    raw_expect_status(c, &r, 421);
+    assert_null(memmem(r.body, r.body_len, "ws_options", 10));
+    raw_close(c);
+}
+
+static void names_that_were_given_are_answered_besides(void **state)
+{
+    static const char *const hosts[] = {"example.org", "*.example.net", "[2001:db8::1]", NULL};
+    static const struct named list[] = {
+        {"example.org", 200},        {"EXAMPLE.org.:443", 200}, {"a.b.example.net", 200},
+        {"[2001:db8:0::1]:80", 200}, {"localhost", 200},        {"example.net", 421},
+        {"www.example.org", 421},    {"example.org.evil", 421},
+    };
+    struct fixture *f = *state;
+
+    start(f, (struct ws_options){.hosts = hosts});
+    try_hosts(f, list, COUNT(list));
+}
+
+static void any_name_is_answered_where_others_connect(void **state)
+{
+    static const char *const bind[] = {"0.0.0.0", NULL};
+    static const struct named list[] = {{"example.org", 200}, {"localhost", 200}};
+    struct fixture *f = *state;
+
+    start(f, (struct ws_options){.bind = bind});
+    try_hosts(f, list, COUNT(list));
+}
+
+static void names_that_were_given_hold_where_others_connect(void **state)
+{
+    static const char *const bind[] = {"0.0.0.0", NULL};
+    static const char *const hosts[] = {"example.org", NULL};
+    static const struct named list[] = {{"example.org", 200}, {"localhost", 200}, {"a", 421}};
+    struct fixture *f = *state;
+
+    start(f, (struct ws_options){.bind = bind, .hosts = hosts});
+    try_hosts(f, list, COUNT(list));
+}
+
+static void unix_sockets_answer_to_any_name(void **state)
+{
+    static const char *const hosts[] = {"example.org", NULL};
+    struct fixture *f = *state;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    char bind_unix[64];
+    const char *const addresses[] = {bind_unix, "127.0.0.1", NULL};
+
+    snprintf(bind_unix, sizeof bind_unix, "unix:/tmp/minnow-hosts-%d.sock", (int)getpid());
+    strcpy(un.sun_path, bind_unix + strlen("unix:"));
+    start(f, (struct ws_options){.bind = addresses, .hosts = hosts});
+    try_host(f, (struct sockaddr *)&un, sizeof un, &(struct named){"any.example", 200});
+    try_hosts(f, &(struct named){"any.example", 421}, 1);
+}
+
+/* RFC 9112 §3.2.2: the authority of the target is what counts. Browsers never leave Host out. */
+static void the_name_may_be_in_the_target_or_missing_in_http_1_0(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+    struct raw_client *c;
+
+    start(f, (struct ws_options){0});
+    c = client(f, "in the target");
+    raw_send_text(c, "GET http://rebound.example/http HTTP/1.1\r\n" HOST "\r\n");
+    raw_expect_status(c, &r, 421);
+    c = client(f, "in Host, which does not count");
+    raw_send_text(c, "GET http://localhost/http HTTP/1.1\r\nHost: rebound.example\r\n\r\n");
+    raw_expect_status(c, &r, 200);
+    c = client(f, "HTTP/1.0");
+    raw_send_text(c, "GET /http HTTP/1.0\r\n\r\n");
+    raw_expect_status(c, &r, 200);
+}
+
+static void hosts_that_match_no_request_are_refused_at_the_start(void **state)
+{
+    static const char *const hosts[] = {"example.org", "example.org:80", NULL};
+    struct fixture *f = *state;
+
+    assert_null(ws_server_new(&(struct ws_options){.hosts = hosts, .log = keep_log, .log_arg = f}));
+    assert_int_equal(errno, EINVAL);
+    assert_string_equal(f->seen.log, "host 'example.org:80' matches no request: a host without a "
+                                     "port: it is ignored (ws_options.hosts)");
 }
 
 /* --- plain requests --------------------------------------------------------------------------- */

@@ -617,8 +617,8 @@ static void own_address(int fd, char out[WS_ADDRESS_SIZE])
  * while the next client comes. */
 static void aborted_request_has_nobody_elses_address(void **state)
 {
-    static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
-                                   "GET /late HTTP/1.1\r\nHost: a\r\n\r\n";
+    static const char requests[] = "GET /http HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                                   "GET /late HTTP/1.1\r\nHost: localhost\r\n\r\n";
     struct fixture *f = *state;
     char address[WS_ADDRESS_SIZE];
     int first, second;
@@ -667,9 +667,9 @@ static void count_abort(struct ws_conn *c)
  * the request. */
 static void answered_request_is_not_aborted(void **state)
 {
-    static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
-                                   "GET /late HTTP/1.1\r\nHost: a\r\n\r\n";
-    static const char answer[] = "GET /answer HTTP/1.1\r\nHost: a\r\n\r\n";
+    static const char requests[] = "GET /http HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                                   "GET /late HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static const char answer[] = "GET /answer HTTP/1.1\r\nHost: localhost\r\n\r\n";
     struct fixture *f = *state;
     int first, second;
 
@@ -846,8 +846,9 @@ static void drop_head_and_count(struct ws_conn *c)
  * and cannot. */
 static void connection_that_dies_in_on_head_is_aborted(void **state)
 {
-    static const char requests[] = "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
-                                   "POST /door HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
+    static const char requests[] =
+        "GET /http HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        "POST /door HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n";
     struct fixture *f = *state;
     struct script p = {.f = f};
     int fd;
@@ -872,8 +873,8 @@ static void connection_that_dies_in_on_head_is_aborted(void **state)
 static void connection_that_breaks_in_on_abort_ends(void **state)
 {
     static const char requests[] =
-        "GET /http HTTP/1.1\r\nHost: a\r\n\r\n"
-        "POST /late HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno chunk";
+        "GET /http HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        "POST /late HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno chunk";
     struct fixture *f = *state;
     struct raw_client others[2];
     struct raw_response r;
@@ -1686,9 +1687,10 @@ static void bytes_of_peers_are_question_marks_in_the_log(void **state)
         "GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n", "G?T / HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nA?b: c\r\n\r\n"};
     struct fixture *f = *state;
+    static const char *const hosts[] = {"a", NULL};
     int shown = 0;
 
-    create(f, (struct ws_options){0});
+    create(f, (struct ws_options){.hosts = hosts});
     for (size_t i = 0; i < COUNT(places); i++) {
         for (int byte = 1; byte < 256; byte++) {
             char request[512];

@@ -218,6 +218,10 @@ static const struct {
     {{"--origin", "*.example.org"}, "--origin '*.example.org': write the scheme, too"},
     {{"--origin", "https://m\xc3\xbcnchen.de"},
      "--origin 'https://m\xc3\xbcnchen.de': write the host"},
+    {{"--host", "http://a.example"}, "--host 'http://a.example': no host has such a name"},
+    {{"--host", "a.example:80"}, "--host 'a.example:80': a host without a port"},
+    {{"--host", "::1"}, "--host '::1': write an IPv6 address in brackets"},
+    {{"--host="}, "--host ''"},
     {{"--scheme", "ftp"}, "--scheme 'ftp': neither http nor https"},
     {{"--scheme", "HTTPS"}, "--scheme 'HTTPS'"},
     {{"--scheme="}, "--scheme ''"},
@@ -236,6 +240,17 @@ static const struct {
     {{"--max-memory", "17179869184G"}, "--max-memory '17179869184G'"},
     {{"--max-clients", "0"}, "--max-clients '0'"},
     {{"--max-clients", "1K"}, "--max-clients '1K'"},
+    {{"--trust-proxy", "proxy.example"}, "--trust-proxy 'proxy.example': neither an address"},
+    {{"--trust-proxy", "10.0.0.0/33"}, "--trust-proxy '10.0.0.0/33'"},
+    {{"--trust-proxy", "[::1]:80"}, "--trust-proxy '[::1]:80'"},
+    {{"--trust-proxy="}, "--trust-proxy ''"},
+    {{"--proxy-header", "x-real-ip"}, "--proxy-header 'x-real-ip': none of"},
+    {{"--proxy-header", "forwarded"}, "--proxy-header 'forwarded': without --trust-proxy"},
+    {{"--max-per-ip", "-1"}, "--max-per-ip '-1': not a number"},
+    {{"--max-per-ip", "10%"}, "--max-per-ip '10%'"},
+    {{"--handshake-rate", "1000001"}, "--handshake-rate '1000001': not a number from 0 to 1000000"},
+    {{"--message-rate", "1/s"}, "--message-rate '1/s'"},
+    {{"--message-rate", "0.5"}, "--message-rate '0.5'"},
     {{"--handshake-timeout", "0"}, "--handshake-timeout '0'"},
     {{"--handshake-timeout", "nan"}, "--handshake-timeout 'nan'"},
     {{"--close-timeout", "0x1"}, "--close-timeout '0x1'"},
@@ -368,10 +383,11 @@ static void an_address_that_cannot_be_is_named_with_status_1(void **state)
 
 static void a_list_that_is_too_long_is_bad_usage(void **state)
 {
-    static const char *const options[] = {"--bind=127.0.0.1", "--origin=null", "--subprotocol=a"};
+    static const char *const options[] = {"--bind=127.0.0.1", "--origin=null", "--subprotocol=a",
+                                          "--host=a", "--trust-proxy=::1"};
     struct fixture *f = *state;
 
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         const char *argv[1 + 65 + 1] = {"minnow"};
 
         for (size_t k = 1; k <= 65; k++)
@@ -465,7 +481,7 @@ static void no_file_is_opened_for_the_date_of_a_response(void **state)
     unsetenv("TZ");
     assert_true(inotify_add_watch(watcher, zone, IN_OPEN) >= 0);
     raw_connect(c, f->port);
-    raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
     raw_expect_status(c, &r, 404);
     assert_true(raw_header(&r, "Date", date, sizeof date));
     assert_int_equal(read(watcher, event, sizeof event), -1);
@@ -1536,6 +1552,89 @@ static void ask(struct fixture *f, struct raw_client *c, const char *request,
     raw_expect_status(c, r, 200);
 }
 
+/* With the limits, and with 0 for none of them. */
+static void limits_by_address_are_set_and_turned_off(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c = f->clients;
+    struct raw_response r;
+
+    serve(f, ARGS("-p", "0", "--max-per-ip", "2", "--handshake-rate=1000000", "--message-rate=1"));
+    raw_connect(&c[0], f->port);
+    raw_upgrade(&c[0], "/");
+    raw_connect(&c[1], f->port);
+    raw_upgrade(&c[1], "/");
+    raw_connect(&c[2], f->port);
+    raw_expect_status(&c[2], &r, 429);
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "(--max-per-ip)"));
+    for (int i = 0; i < 15; i++)
+        raw_send_frame(&c[0], RAW_PONG, "", 0);
+    raw_expect_closed(&c[0], 1008);
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "(--message-rate)"));
+    process_release(&f->process);
+    for (int i = 0; i < 3; i++)
+        raw_close(&c[i]);
+
+    serve(f, ARGS("-p", "0", "--max-per-ip=0", "--handshake-rate=0", "--message-rate=0"));
+    raw_connect(&c[0], f->port);
+    raw_upgrade(&c[0], "/");
+    raw_expect_echo(&c[0], "hello");
+    expect_clean_end(f);
+}
+
+/* The log shows the client that a trusted proxy names, in each of the three ways. */
+static void the_client_of_a_proxy_is_in_the_log(void **state)
+{
+    static const struct {
+        const char *header;
+        const char *first;
+        const char *fields;
+    } ways[] = {
+        {"X-Forwarded-For", "", "X-Forwarded-For: 203.0.113.9, 192.0.2.1:5\r\n"},
+        {"forwarded", "", "Forwarded: for=\"192.0.2.1:5\"\r\n"},
+        {"proxy-protocol", "PROXY TCP4 192.0.2.1 203.0.113.2 5 6\r\n", ""},
+    };
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        serve(f, ARGS("-v", "-p", "0", "--trust-proxy", "10.0.0.0/8", "--trust-proxy=127.0.0.1",
+                      "--proxy-header", ways[i].header));
+        raw_connect(c, f->port);
+        raw_send_text(c, ways[i].first);
+        raw_send_upgrade(c, "/room", ways[i].fields);
+        raw_expect_upgraded(c, &r);
+        process_expect_line(&f->process, &f->process.err, "minnow: #1 192.0.2.1:5 opened /room");
+        raw_close(c);
+        process_release(&f->process);
+    }
+}
+
+/* As the log says of a refusal: the Host that it names is taken when it is given. */
+static void a_refused_host_can_be_given_as_the_log_says(void **state)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: Rebound.example:80\r\n\r\n";
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+    const char *line;
+
+    serve(f, ARGS("-p", "0"));
+    raw_connect(c, f->port);
+    raw_send_text(c, request);
+    raw_expect_status(c, &r, 421);
+    line = process_line(&f->process, &f->process.err);
+    assert_non_null(strstr(line, "refused with 421 Misdirected Request: not a host of this server: "
+                                 "Rebound.example:80 (--host would allow it)"));
+    raw_close(c);
+    process_release(&f->process);
+
+    serve(f, ARGS("-p", "0", "--host", "other.example", "--host", "rebound.example"));
+    ask(f, c, request, &r);
+    expect_clean_end(f);
+}
+
 static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
 {
     static const char *const modes[] = {"chat", "echo"};
@@ -1545,9 +1644,9 @@ static void the_page_is_at_the_root_in_both_modes_and_nowhere_else(void **state)
 
     for (size_t i = 0; i < 2; i++) {
         serve(f, ARGS(modes[i], "-p", "0"));
-        ask(f, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", &r);
+        ask(f, c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &r);
         assert_true(raw_header_is(&r, "Content-Type", "text/html; charset=utf-8"));
-        raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+        raw_send_text(c, "GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
         raw_expect_status(c, &r, 404);
         expect_clean_end(f);
         process_release(&f->process);
@@ -1560,9 +1659,9 @@ static void the_page_says_by_which_methods_it_is_had(void **state)
         const char *request;
         int status;
     } rows[] = {
-        {"OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n", 204},
-        {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405},
-        {"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", 405},
+        {"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n", 204},
+        {"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405},
+        {"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405},
     };
     struct fixture *f = *state;
     struct raw_client *c = &f->clients[0];
@@ -1575,9 +1674,9 @@ static void the_page_says_by_which_methods_it_is_had(void **state)
         raw_expect_status(c, &r, rows[i].status);
         assert_true(raw_header_is(&r, "Allow", "GET, HEAD, OPTIONS"));
     }
-    raw_send_text(c, "OPTIONS /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_send_text(c, "OPTIONS /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
     raw_expect_status(c, &r, 404);
-    raw_send_text(c, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_send_text(c, "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     raw_read_response(c, &r, true);
     assert_int_equal(r.status, 200);
     expect_clean_end(f);
@@ -1609,7 +1708,7 @@ static void the_page_that_a_client_has_is_not_sent_again(void **state)
     char etag[64];
 
     serve(f, ARGS("-p", "0"));
-    ask(f, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", &r);
+    ask(f, c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &r);
     assert_true(raw_header(&r, "ETag", etag, sizeof etag));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char fields[256];
@@ -1617,7 +1716,7 @@ static void the_page_that_a_client_has_is_not_sent_again(void **state)
 
         c->label = rows[i].fields;
         snprintf(fields, sizeof fields, rows[i].fields, etag);
-        snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: x\r\n%s\r\n", fields);
+        snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n", fields);
         raw_send_text(c, request);
         raw_expect_status(c, &r, rows[i].status);
         assert_true(raw_header_is(&r, "ETag", etag));
@@ -1758,8 +1857,9 @@ static void socketio_events_reach_the_namespace_in_chat_mode(void **state)
 
 static void socketio_is_served_to_the_origins_given(void **state)
 {
-    static const char get[] = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n"
-                              "Origin: https://a.example\r\n\r\n";
+    static const char get[] =
+        "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n"
+        "Origin: https://a.example\r\n\r\n";
     struct fixture *f = *state;
     struct raw_client *c = &f->clients[0];
     struct raw_response r;
@@ -1804,7 +1904,7 @@ static void without_socketio_its_path_is_like_any_other(void **state)
     raw_expect_echo(c, "hello");
     c = &f->clients[1];
     raw_connect(c, f->port);
-    raw_send_text(c, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n");
+    raw_send_text(c, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n");
     raw_expect_status(c, &r, 404);
 }
 

@@ -43,6 +43,10 @@ static void fields_are_said_as_the_options_that_set_them(void **state)
         {"rights 01777 are more than 0777 (ws_options.unix_mode)",
          "rights 01777 are more than 0777 (--socket-mode)"},
         {"ws_options.origins would allow it", "--origin would allow it"},
+        {"ws_options.hosts would allow it", "--host would allow it"},
+        {"ws_options.trust_proxy, ws_options.proxy_header", "--trust-proxy, --proxy-header"},
+        {"ws_options.max_per_ip, ws_options.handshake_rate, ws_options.message_rate",
+         "--max-per-ip, --handshake-rate, --message-rate"},
         {"ws_options.bind, ws_options.port, ws_options.scheme", "--bind, --port, --scheme"},
     };
     (void)state;
