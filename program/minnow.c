@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "minnow_chat.h"
+#include "minnow_sandbox.h"
 #include "minnow_socketio.h"
 #include "minnow_trace.h"
 
@@ -68,8 +69,33 @@ static void add_address_line(struct minnow_log *out, const char *mode, const cha
     minnow_log_end(out);
 }
 
+static void add_sandbox_line(struct minnow_log *out, const struct minnow_sandbox *sandbox)
+{
+    minnow_log_add(out, "minnow: sandbox: ");
+    if (sandbox == NULL)
+        minnow_log_add(out, "none, as --no-sandbox asks");
+    else
+        minnow_sandbox_say(sandbox, out);
+    minnow_log_end(out);
+}
+
+/* Give up what the server does not need once it listens, and say what is active. */
+static void confine(struct minnow *minnow)
+{
+    const struct minnow_options *o = minnow->options;
+    struct minnow_sandbox sandbox;
+
+    if (!o->no_sandbox) {
+        minnow_sandbox_init(&sandbox, o->bind.items);
+        minnow_sandbox_enter(&sandbox);
+    }
+    if (o->verbosity > MINNOW_QUIET)
+        add_sandbox_line(&minnow->streams.out, o->no_sandbox ? NULL : &sandbox);
+}
+
 /* Print the address first: programs wait for this line and read the port from it. False when stdout
- * cannot be written to. If its reader has not read yet, the server starts all the same. */
+ * cannot be written to. If its reader has not read yet, the server starts all the same. What is
+ * written here is written in the sandbox already. */
 static bool print_start(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;
@@ -83,6 +109,7 @@ static bool print_start(struct minnow *minnow)
                        ws_server_stats(minnow->server).max_clients);
         minnow_log_end(&minnow->streams.out);
     }
+    confine(minnow);
     error = minnow_log_flush(&minnow->streams.out);
     if (error != 0 && error != EAGAIN) {
         minnow_log_add(&minnow->streams.log, "minnow: cannot write to stdout: %s", strerror(error));

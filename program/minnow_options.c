@@ -273,6 +273,8 @@ static const struct row rows[] = {
     {0, "ping-timeout", "S", set_time, FIELD(ping_timeout_ms), "20"},
     {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
      "do not serve Socket.IO at /socket.io/"},
+    {0, "no-sandbox", NULL, set_true, OWN(no_sandbox), NULL,
+     "keep all rights; the line at the start says what it gives up"},
     {0, "trace", NULL, set_true, OWN(trace), NULL, "log each frame with its fields"},
     {'q', "quiet", NULL, set_quiet, OWN(verbosity), NULL, "no log"},
     {'v', "verbose", NULL, set_verbose, OWN(verbosity), NULL,

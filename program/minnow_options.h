@@ -28,6 +28,7 @@ struct minnow_options {
     bool echo;
     bool no_socketio;
     bool trace;
+    bool no_sandbox;
     const char *socket_mode; /* as given, for error messages; NULL: not given */
     enum minnow_verbosity verbosity;
 };

@@ -1209,6 +1209,7 @@ static void a_stdout_that_nobody_reads_yet_does_not_delay_the_service(void **sta
     while (line[0] == 'x');
     assert_memory_equal(line, "minnow: echo on unix:", 21);
     assert_memory_equal(process_line(p, &p->out), "minnow: up to ", 14);
+    assert_memory_equal(process_line(p, &p->out), "minnow: sandbox: ", 17);
     assert_non_null(strstr(process_line(p, &p->out), " unix opened /here"));
     expect_clean_end(f);
 }
@@ -1233,6 +1234,132 @@ static void no_descriptor_of_the_server_gets_the_number_of_a_stream(void **state
         assert_int_equal(readlink(path, name, sizeof name - 1), strlen("/dev/null"));
         assert_string_equal(name, "/dev/null");
     }
+    expect_clean_end(f);
+}
+
+/* --- the sandbox ------------------------------------------------------------------------------ */
+
+/* The number behind `name` in /proc/PID/status. */
+static int process_status(const struct process *p, const char *name)
+{
+    char path[64];
+    char text[8192];
+    const char *found;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)p->pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    found = strstr(text, name);
+    assert_non_null(found);
+    return atoi(found + strlen(name));
+}
+
+/* 'S', or 'T': stopped. */
+static char process_state(const struct process *p)
+{
+    char path[64];
+    char text[256] = "";
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)p->pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    assert_non_null(strstr(text, ") "));
+    return strstr(text, ") ")[2];
+}
+
+static const char *sandbox_line(struct fixture *f)
+{
+    assert_non_null(strstr(process_line(&f->process, &f->process.out), "minnow: up to "));
+    return process_line(&f->process, &f->process.out);
+}
+
+static int landlock_version(void)
+{
+    int version = (int)syscall(444 /* SYS_landlock_create_ruleset */, NULL, 0, 1);
+
+    return version > 7 ? 7 : version;
+}
+
+static void the_line_at_the_start_says_what_the_sandbox_is_made_of(void **state)
+{
+    struct fixture *f = *state;
+    int version = landlock_version();
+    char expected[128];
+
+    snprintf(expected, sizeof expected, "minnow: sandbox: seccomp, landlock %d, no_new_privs",
+             version);
+    if (version <= 0)
+        skip(); /* a kernel without it */
+    serve(f, ARGS("-p", "0"));
+    assert_string_equal(sandbox_line(f), expected);
+    assert_int_equal(process_status(&f->process, "\nNoNewPrivs:"), 1);
+    assert_int_equal(process_status(&f->process, "\nSeccomp:"), 2); /* a filter */
+    expect_clean_end(f);
+}
+
+static void no_sandbox_keeps_all_rights_and_says_so(void **state)
+{
+    struct fixture *f = *state;
+
+    if (prctl(PR_GET_SECCOMP) != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0L, 0L, 0L, 0L) != 0)
+        skip(); /* a sandbox around the test is inherited */
+    serve(f, ARGS("-p", "0", "--no-sandbox"));
+    assert_string_equal(sandbox_line(f), "minnow: sandbox: none, as --no-sandbox asks");
+    assert_int_equal(process_status(&f->process, "\nNoNewPrivs:"), 0);
+    assert_int_equal(process_status(&f->process, "\nSeccomp:"), 0);
+    expect_clean_end(f);
+}
+
+static void forbid_seccomp(void)
+{
+    forbid(SYS_seccomp);
+}
+
+static void forbid_landlock(void)
+{
+    forbid(444 /* SYS_landlock_create_ruleset */);
+}
+
+static void what_the_system_does_not_allow_is_left_out_and_said(void **state)
+{
+    struct fixture *f = *state;
+    const char *line;
+
+    f->process.in_child = forbid_seccomp;
+    serve(f, ARGS("-p", "0"));
+    line = sandbox_line(f);
+    assert_null(strstr(line, "sandbox: seccomp"));
+    assert_non_null(strstr(line, "; no seccomp: Operation not permitted"));
+    expect_answer(f, 0);
+    expect_clean_end(f);
+    process_release(&f->process);
+
+    f->process.in_child = forbid_landlock;
+    serve(f, ARGS("-p", "0"));
+    assert_string_equal(sandbox_line(f), "minnow: sandbox: seccomp, no_new_privs; no landlock: "
+                                         "Operation not permitted");
+    expect_answer(f, 0);
+    expect_clean_end(f);
+}
+
+/* epoll_wait() ends when the process is stopped, and when it goes on. */
+static void a_process_that_was_stopped_goes_on(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("echo", "-p", "0"));
+    expect_answer(f, 0);
+    process_signal(&f->process, SIGSTOP);
+    while (process_state(&f->process) != 'T')
+        poll(NULL, 0, 1);
+    process_signal(&f->process, SIGCONT);
+    expect_answer(f, 1);
     expect_clean_end(f);
 }
 

@@ -38,6 +38,7 @@ LINK_test_conn_body = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
+LINK_test_minnow_seccomp =
 LINK_test_minnow_options = program/minnow_options program/minnow_log $(CORE)
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
