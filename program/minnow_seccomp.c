@@ -85,10 +85,12 @@ static const struct call calls[] = {
     {CALL(getpeername), {{0}}, 0, false},
     {CALL(getrandom), {{0}}, 0, false},
     {CALL(fcntl), {{IS, 1, F_DUPFD_CLOEXEC}}, 0, false},
+    {CALL(fcntl), {{IS, 1, F_SETFD}}, 0, false}, /* musl does it after F_DUPFD_CLOEXEC */
 #ifdef SYS_poll
     {CALL(poll), {{0}}, 0, false},
-#endif
+#else
     {CALL(ppoll), {{0}}, 0, false},
+#endif
     {CALL(clock_gettime), {{0}}, 0, false},
 #ifdef SYS_time
     {CALL(time), {{0}}, 0, false},

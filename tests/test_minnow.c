@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -1257,7 +1258,7 @@ static int process_status(const struct process *p, const char *name)
     return atoi(found + strlen(name));
 }
 
-/* 'S', or 'T': stopped. */
+/* Such as 'S'; 'T': stopped, also by a tracer (which proc(5) writes as 't'). */
 static char process_state(const struct process *p)
 {
     char path[64];
@@ -1270,7 +1271,7 @@ static char process_state(const struct process *p)
     text[fread(text, 1, sizeof text - 1, file)] = '\0';
     fclose(file);
     assert_non_null(strstr(text, ") "));
-    return strstr(text, ") ")[2];
+    return (char)toupper((unsigned char)strstr(text, ") ")[2]);
 }
 
 static const char *sandbox_line(struct fixture *f)
@@ -1351,15 +1352,105 @@ static void what_the_system_does_not_allow_is_left_out_and_said(void **state)
 /* epoll_wait() ends when the process is stopped, and when it goes on. */
 static void a_process_that_was_stopped_goes_on(void **state)
 {
+    int64_t deadline = raw_now_ms() + PROCESS_DEADLINE_MS;
     struct fixture *f = *state;
 
     serve(f, ARGS("echo", "-p", "0"));
     expect_answer(f, 0);
     process_signal(&f->process, SIGSTOP);
-    while (process_state(&f->process) != 'T')
+    while (process_state(&f->process) != 'T' && raw_now_ms() < deadline)
         poll(NULL, 0, 1);
+    assert_true(raw_now_ms() < deadline);
     process_signal(&f->process, SIGCONT);
     expect_answer(f, 1);
+    expect_clean_end(f);
+}
+
+/* A message of some MiB is received in its own buffer, and sent back to a socket that was made
+ * wide for it. */
+static void the_sandbox_allows_large_messages(void **state)
+{
+    enum { LARGE = 8 << 20, PART = 1 << 20 };
+    struct fixture *f = *state;
+    uint8_t *payload = calloc(1, LARGE);
+    struct raw_bytes b = {0};
+    struct raw_frame frame;
+
+    assert_non_null(payload);
+    serve(f, ARGS("echo", "-p", "0"));
+    join(f, 0, "/");
+    raw_bytes_frame(&b, RAW_BINARY, payload, LARGE);
+    raw_send_chunks(&f->clients[0], b.data, b.len, PART);
+    raw_expect_echo(join(f, 1, "/"), "hello"); /* meanwhile nobody reads the large one */
+    raw_read_frame(&f->clients[0], &frame);
+    assert_int_equal(frame.len, LARGE);
+    expect_clean_end(f);
+    raw_bytes_release(&b);
+    free(payload);
+}
+
+enum { MANY = 1500 };
+
+static void the_sandbox_allows_many_clients(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *many = calloc(MANY, sizeof *many);
+
+    assert_non_null(many);
+    serve(f, ARGS("-p", "0"));
+    for (size_t i = 0; i < MANY; i++) {
+        raw_init(&many[i]);
+        raw_connect(&many[i], f->port);
+        raw_upgrade(&many[i], "/");
+    }
+    for (size_t i = 0; i < MANY; i++)
+        raw_close(&many[i]);
+    free(many);
+    expect_clean_end(f);
+}
+
+/* Descriptors that a careless parent has left open count in the limit. */
+static void leave_descriptors_open(void)
+{
+    for (int fd = 16; fd < 60; fd++)
+        dup2(STDIN_FILENO, fd);
+}
+
+/* The spare descriptor is closed and opened again. */
+static void the_sandbox_allows_the_end_of_descriptors(void **state)
+{
+    enum { PLACES = 10 }; /* of 13, of which the server needs 8 for itself */
+    struct fixture *f = *state;
+    struct raw_client more[PLACES];
+    const char *line;
+
+    f->process.files_soft = 60;
+    f->process.files_hard = 60;
+    f->process.in_child = leave_descriptors_open;
+    serve(f, ARGS("-p", "0"));
+    for (size_t i = 0; i < PLACES; i++) {
+        raw_init(&more[i]);
+        raw_connect(&more[i], f->port);
+    }
+    line = process_line(&f->process, &f->process.err);
+    assert_non_null(strstr(line, "cannot let clients in"));
+    for (size_t i = 0; i < PLACES; i++)
+        raw_close(&more[i]);
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+}
+
+/* With 4 descriptors stderr cannot be opened once more. So minnow asks poll() before it writes. */
+static void the_sandbox_allows_a_log_that_is_polled(void **state)
+{
+    struct fixture *f = *state;
+
+    f->process.files_soft = 4;
+    f->process.files_hard = 256;
+    serve(f, ARGS("echo", "-v", "-p", "0"));
+    visit(f, 0, "/", "opened /");
+    raw_close(&f->clients[0]);
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "closed /"));
     expect_clean_end(f);
 }
 
