@@ -351,6 +351,45 @@ static void kernel_that_refuses_the_filter_is_reported(void **state)
     assert_int_equal(WEXITSTATUS(status), EPERM);
 }
 
+#ifdef __x86_64__
+/* The next row of the table, `| 7 | call | arguments | ...`; false behind the last one. */
+static bool next_row(FILE *file, char call[32], char arguments[128])
+{
+    char line[1024];
+
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "| %*u | %31s | %127[^|]", call, arguments) == 2)
+            return true;
+    }
+    return false;
+}
+
+static void list_is_the_one_in_the_document(void **state)
+{
+    FILE *file = fopen("docs/security.md", "r");
+    char line[1024];
+    char call[32];
+    char arguments[128];
+
+    (void)state;
+    if (file == NULL)
+        skip(); /* not run from the top of the tree */
+    while (fgets(line, sizeof line, file) != NULL && strcmp(line, "## The sandbox\n") != 0)
+        continue;
+    for (size_t i = 0; i < CALLS; i++) {
+        bool is_free = calls[i].checks[0].test == ANY && calls[i].error == 0;
+
+        assert_true(next_row(file, call, arguments));
+        assert_string_equal(call, calls[i].name);
+        assert_int_equal(strncmp(arguments, "any", 3) == 0, is_free);
+        assert_int_equal(strstr(arguments, "EINVAL") != NULL, calls[i].error == EINVAL);
+        assert_int_equal(strstr(arguments, "only with a Unix") != NULL, calls[i].for_file);
+    }
+    assert_false(next_row(file, call, arguments));
+    fclose(file);
+}
+#endif
+
 /* program/minnow_kernel.h has them once more, for a libc without these headers. */
 static void values_are_those_of_the_kernel(void **state)
 {

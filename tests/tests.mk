@@ -165,7 +165,7 @@ deps: ## Install what the tests need (cmocka) when it is missing
 
 deps-dev: ## Install what lint, the clang build and the static build need
 	@sh tests/deps.sh libcmocka-dev git clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools \
-	    libwebsockets-dev python3
+	    libwebsockets-dev python3 strace
 
 deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and its packages
 	@sh tests/deps.sh chromium curl ca-certificates python3-websockets fonts-liberation \
@@ -194,6 +194,11 @@ lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Ch
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
+
+test-sandbox: minnow static $(BUILD)/test/test_minnow ## Run the tests of the program on what users get, in its narrow sandbox; is that as narrow as it can be?
+	@sh tests/need.sh deps-dev strace
+	@MINNOW=./minnow sh tests/run.sh $(BUILD)/test/test_minnow
+	@TEST=$(BUILD)/test/test_minnow sh tests/sandbox.sh minnow $(BUILD)/static/minnow
 
 check-minnow: minnow wscheck ## Grade ./minnow with wscheck: all cases pass
 	@sh tests/need.sh deps-dev python3
