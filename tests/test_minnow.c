@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/securebits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -1280,6 +1281,11 @@ static const char *sandbox_line(struct fixture *f)
     return process_line(&f->process, &f->process.out);
 }
 
+static const char *root_warning(void)
+{
+    return geteuid() == 0 ? "; warning: it runs as root, see --user" : "";
+}
+
 static int landlock_version(void)
 {
     int version = (int)syscall(444 /* SYS_landlock_create_ruleset */, NULL, 0, 1);
@@ -1293,8 +1299,8 @@ static void the_line_at_the_start_says_what_the_sandbox_is_made_of(void **state)
     int version = landlock_version();
     char expected[128];
 
-    snprintf(expected, sizeof expected, "minnow: sandbox: seccomp, landlock %d, no_new_privs",
-             version);
+    snprintf(expected, sizeof expected, "minnow: sandbox: seccomp, landlock %d, no_new_privs%s",
+             version, root_warning());
     if (version <= 0)
         skip(); /* a kernel without it */
     serve(f, ARGS("-p", "0"));
@@ -1307,11 +1313,14 @@ static void the_line_at_the_start_says_what_the_sandbox_is_made_of(void **state)
 static void no_sandbox_keeps_all_rights_and_says_so(void **state)
 {
     struct fixture *f = *state;
+    char expected[128];
 
     if (prctl(PR_GET_SECCOMP) != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0L, 0L, 0L, 0L) != 0)
         skip(); /* a sandbox around the test is inherited */
     serve(f, ARGS("-p", "0", "--no-sandbox"));
-    assert_string_equal(sandbox_line(f), "minnow: sandbox: none, as --no-sandbox asks");
+    snprintf(expected, sizeof expected, "minnow: sandbox: none, as --no-sandbox asks%s",
+             root_warning());
+    assert_string_equal(sandbox_line(f), expected);
     assert_int_equal(process_status(&f->process, "\nNoNewPrivs:"), 0);
     assert_int_equal(process_status(&f->process, "\nSeccomp:"), 0);
     expect_clean_end(f);
@@ -1343,8 +1352,8 @@ static void what_the_system_does_not_allow_is_left_out_and_said(void **state)
 
     f->process.in_child = forbid_landlock;
     serve(f, ARGS("-p", "0"));
-    assert_string_equal(sandbox_line(f), "minnow: sandbox: seccomp, no_new_privs; no landlock: "
-                                         "Operation not permitted");
+    assert_non_null(strstr(sandbox_line(f), "sandbox: seccomp, no_new_privs; no landlock: "
+                                            "Operation not permitted"));
     expect_answer(f, 0);
     expect_clean_end(f);
 }
@@ -1451,6 +1460,129 @@ static void the_sandbox_allows_a_log_that_is_polled(void **state)
     visit(f, 0, "/", "opened /");
     raw_close(&f->clients[0]);
     assert_non_null(strstr(process_line(&f->process, &f->process.err), "closed /"));
+    expect_clean_end(f);
+}
+
+/* --- another user ------------------------------------------------------------------------------ */
+
+enum { NOBODY = 65534 };
+
+static void bad_users_are_named(void **state)
+{
+    static const char *const rows[][2] = {
+        {"", "--user '': no such user"},
+        {"no-such-name", "--user 'no-such-name': no such user"},
+        {"nobody:no-such-name", "--user 'nobody:no-such-name': no such group"},
+        {"nobody:", "--user 'nobody:': no such group"},
+        {":nogroup", "--user ':nogroup': no such user"},
+        {"4294967295:1", "--user '4294967295:1': no such user"},
+        {"4294967296:1", "--user '4294967296:1': no such user"},
+        {"3999999999", "--user '3999999999': no such user; a number without a name needs :GROUP"},
+        {"root", "--user 'root': is root"},
+        {"0:1", "--user '0:1': is root"},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        start(f, ARGS("-p", "0", "--user", rows[i][0]));
+        expect_failure(f, 2, rows[i][1]);
+        process_release(&f->process);
+    }
+}
+
+static void become_nobody(void)
+{
+    if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0)
+        _exit(126);
+}
+
+/* Keep the right to come back to root, as a parent may leave it with capabilities. */
+static void keep_capabilities(void)
+{
+    prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0L, 0L, 0L);
+}
+
+static void a_user_that_it_cannot_become_for_good_is_a_failure(void **state)
+{
+    struct fixture *f = *state;
+
+    if (geteuid() != 0)
+        skip();
+    f->process.in_child = become_nobody;
+    start(f, ARGS("-p", "0", "--user", "12345:12345"));
+    expect_failure(f, 1, "minnow: cannot become --user '12345:12345': Operation not permitted");
+    process_release(&f->process);
+
+    f->process.in_child = keep_capabilities;
+    start(f, ARGS("-p", "0", "--user", "nobody"));
+    expect_failure(f, 1, "minnow: cannot become --user 'nobody': it could become root again");
+}
+
+static void expect_ids(const struct process *p, int uid, int gid)
+{
+    char path[64];
+    char text[8192];
+    char wanted[128];
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)p->pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    snprintf(wanted, sizeof wanted, "\nUid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\n", uid, uid, uid,
+             uid, gid, gid, gid, gid);
+    assert_non_null(strstr(text, wanted));
+    assert_non_null(strstr(text, "\nGroups:\t \n"));
+    assert_non_null(strstr(text, "\nCapPrm:\t0000000000000000\n"));
+}
+
+static void it_becomes_the_user_given_once_it_listens(void **state)
+{
+    static const struct {
+        const char *option;
+        int uid, gid;
+    } rows[] = {{"--user=nobody", NOBODY, NOBODY},
+                {"--user=nobody:12345", NOBODY, 12345},
+                {"--user=65534", NOBODY, NOBODY},
+                {"--user=12345:daemon", 12345, 1}};
+    struct fixture *f = *state;
+    struct stat st;
+    const char *line;
+
+    if (geteuid() != 0)
+        skip();
+    socket_argument(f);
+    assert_int_equal(chmod(f->directory, 01777), 0); /* as /tmp: who owns a file may remove it */
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        serve(f, ARGS("-v", "-p", "0", "-b", "127.0.0.1", "-b", f->socket_argument, rows[i].option,
+                      "--socket-mode=0660"));
+        process_line(&f->process, &f->process.out);
+        line = sandbox_line(f);
+        assert_non_null(strstr(line, "; user "));
+        assert_string_equal(strstr(line, "; user ") + 7, rows[i].option + 7);
+        expect_ids(&f->process, rows[i].uid, rows[i].gid);
+        assert_int_equal(lstat(f->socket_path, &st), 0);
+        assert_int_equal(st.st_uid, rows[i].uid);
+        assert_int_equal(st.st_gid, rows[i].gid);
+        assert_int_equal(st.st_mode & 07777, 0660);
+        visit(f, 0, "/", "opened /"); /* the log can still be written */
+        raw_close(&f->clients[0]);
+        assert_non_null(strstr(process_line(&f->process, &f->process.err), "closed /"));
+        expect_clean_end(f);
+        assert_int_not_equal(access(f->socket_path, F_OK), 0);
+        process_release(&f->process);
+    }
+}
+
+static void without_the_sandbox_it_becomes_the_user_too(void **state)
+{
+    struct fixture *f = *state;
+
+    if (geteuid() != 0)
+        skip();
+    serve(f, ARGS("-p", "0", "--no-sandbox", "--user", "nobody"));
+    expect_ids(&f->process, NOBODY, NOBODY);
     expect_clean_end(f);
 }
 
