@@ -68,21 +68,93 @@ static void add_address_line(struct minnow_log *out, const char *mode, const cha
     minnow_log_end(out);
 }
 
+static bool complain(struct minnow *minnow, const char *what, int error)
+{
+    const char *why = error == WS_ERR_SYSTEM ? strerror(errno) : ws_strerror(error);
+
+    minnow_log_add(&minnow->streams.log, "minnow: %s: %s", what, why);
+    minnow_streams_end_line(&minnow->streams);
+    return false;
+}
+
+static void add_sandbox_line(struct minnow *minnow, bool is_root)
+{
+    const struct minnow_options *o = minnow->options;
+    struct minnow_log *out = &minnow->streams.out;
+
+    minnow_log_add(out, "minnow: sandbox: ");
+    if (o->no_sandbox)
+        minnow_log_add(out, "none, as --no-sandbox asks");
+    else
+        minnow_sandbox_say(&minnow->sandbox, out);
+    if (o->user_name != NULL) {
+        minnow_log_add(out, "; user ");
+        minnow_log_add_beginning(out, o->user_name, strlen(o->user_name));
+    } else if (is_root) {
+        minnow_log_add(out, "; warning: it runs as root, see --user");
+    }
+    minnow_log_end(out);
+}
+
+/* --user. What only root may do is done by now, apart from giving files away. */
+static bool become_user(struct minnow *minnow)
+{
+    const struct minnow_options *o = minnow->options;
+    struct minnow_log *log = &minnow->streams.log;
+    const char *address;
+    const char *why;
+
+    if (o->user_name == NULL)
+        return true;
+    address = minnow_user_own(&o->user, o->bind.items);
+    why = address != NULL ? strerror(errno) : minnow_user_become(&o->user);
+    if (why == NULL)
+        return true;
+    if (address != NULL)
+        minnow_log_add(log, "minnow: cannot give %s to --user '", address);
+    else
+        minnow_log_add(log, "minnow: cannot become --user '");
+    minnow_log_add_beginning(log, o->user_name, strlen(o->user_name));
+    minnow_log_add(log, "': %s", why);
+    minnow_streams_end_line(&minnow->streams);
+    return false;
+}
+
+/* Give up what the server does not need once it listens, and say what is active. */
+static void confine(struct minnow *minnow)
+{
+    const struct minnow_options *o = minnow->options;
+    bool is_root = geteuid() == 0; /* in the sandbox nobody may ask */
+
+    if (!o->no_sandbox)
+        minnow_sandbox_enter(&minnow->sandbox);
+    if (o->verbosity > MINNOW_QUIET)
+        add_sandbox_line(minnow, is_root);
+}
+
+static void add_start_lines(struct minnow *minnow)
+{
+    const struct minnow_options *o = minnow->options;
+    struct minnow_log *out = &minnow->streams.out;
+    unsigned port = ws_server_port(minnow->server);
+
+    for (size_t i = 0; o->bind.items[i] != NULL; i++)
+        add_address_line(out, o->echo ? "echo" : "chat", o->bind.items[i], port);
+    if (o->verbosity > MINNOW_QUIET) {
+        minnow_log_add(out, "minnow: up to %zu clients",
+                       ws_server_stats(minnow->server).max_clients);
+        minnow_log_end(out);
+    }
+}
+
 /* Print the address first: programs wait for this line and read the port from it. False when stdout
  * cannot be written to. If its reader has not read yet, the server starts all the same. */
 static bool print_start(struct minnow *minnow)
 {
-    const struct minnow_options *o = minnow->options;
-    unsigned port = ws_server_port(minnow->server);
     int error;
 
-    for (size_t i = 0; o->bind.items[i] != NULL; i++)
-        add_address_line(&minnow->streams.out, o->echo ? "echo" : "chat", o->bind.items[i], port);
-    if (o->verbosity > MINNOW_QUIET) {
-        minnow_log_add(&minnow->streams.out, "minnow: up to %zu clients",
-                       ws_server_stats(minnow->server).max_clients);
-        minnow_log_end(&minnow->streams.out);
-    }
+    add_start_lines(minnow);
+    confine(minnow); /* so these lines are written in the sandbox already */
     error = minnow_log_flush(&minnow->streams.out);
     if (error != 0 && error != EAGAIN) {
         minnow_log_add(&minnow->streams.log, "minnow: cannot write to stdout: %s", strerror(error));
@@ -140,15 +212,6 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
     minnow_page_respond(&minnow->page, c, req);
 }
 
-static bool complain(struct minnow *minnow, const char *what, int error)
-{
-    const char *why = error == WS_ERR_SYSTEM ? strerror(errno) : ws_strerror(error);
-
-    minnow_log_add(&minnow->streams.log, "minnow: %s: %s", what, why);
-    minnow_streams_end_line(&minnow->streams);
-    return false;
-}
-
 /* Start the server, up to the first line on stdout. */
 static bool start(struct minnow *minnow)
 {
@@ -174,6 +237,10 @@ static bool start(struct minnow *minnow)
         error = watch_signals(minnow);
     if (error != 0)
         return complain(minnow, "cannot start", error);
+    if (!o->no_sandbox)
+        minnow_sandbox_init(&minnow->sandbox, o->bind.items);
+    if (!become_user(minnow))
+        return false;
     minnow->serving = true;
     return print_start(minnow);
 }
@@ -210,6 +277,7 @@ static void release(struct minnow *minnow)
     sio_server_free(minnow->socketio);
     if (minnow->signal_fd >= 0)
         close(minnow->signal_fd);
+    minnow_landlock_release(&minnow->sandbox.landlock);
     minnow_page_release(&minnow->page);
     minnow_streams_release(&minnow->streams);
 }
@@ -217,7 +285,7 @@ static void release(struct minnow *minnow)
 int main(int argc, char **argv)
 {
     struct minnow_options options;
-    struct minnow minnow = {.options = &options, .signal_fd = -1};
+    struct minnow minnow = {.options = &options, .signal_fd = -1, .sandbox.landlock.ruleset = -1};
     int status;
 
     signal(SIGPIPE, SIG_IGN); /* the reader of the log may exit */

@@ -6,6 +6,7 @@
 
 #include "minnow_options.h"
 #include "minnow_page.h"
+#include "minnow_sandbox.h"
 #include "minnow_streams.h"
 #include "socketio/sio.h"
 
@@ -15,6 +16,7 @@ struct minnow {
     struct sio_server *socketio; /* NULL: --no-socketio */
     struct minnow_streams streams;
     struct minnow_page page;
+    struct minnow_sandbox sandbox;
     bool serving;    /* from now on -q silences the log; before, the log says why the server cannot
                      start */
     bool complained; /* the log has an error */

@@ -184,6 +184,15 @@ static void set_rights(struct minnow_options *o, const struct row *row, const ch
     o->socket_mode = value;
 }
 
+static void set_user(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char *fault = minnow_user_find(place_of(o, row), value);
+
+    if (fault != NULL)
+        bad_value(row, value, fault);
+    o->user_name = value;
+}
+
 static void set_scheme(struct minnow_options *o, const struct row *row, const char *value)
 {
     const char **scheme = place_of(o, row);
@@ -352,6 +361,10 @@ static const struct row rows[] = {
     {0, "ping-timeout", "S", set_time, FIELD(ping_timeout_ms), "20"},
     {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
      "do not serve Socket.IO at /socket.io/"},
+    {0, "user", "NAME[:GROUP]", set_user, OWN(user), NULL,
+     "the user to become once it listens; needs root"},
+    {0, "no-sandbox", NULL, set_true, OWN(no_sandbox), NULL,
+     "keep all rights; the line at the start says what it gives up"},
     {0, "trace", "[=hex]", set_trace, OWN(trace), NULL,
      "log each frame with its fields; hex: with its bytes, too"},
     {'q', "quiet", NULL, set_quiet, OWN(verbosity), NULL, "no log"},

@@ -5,6 +5,7 @@
 #define MINNOW_OPTIONS_H
 
 #include "minnow_log.h"
+#include "minnow_user.h"
 #include "ws.h"
 
 enum { MINNOW_LIST_MAX = 64 };
@@ -33,6 +34,9 @@ struct minnow_options {
     bool echo;
     bool no_socketio;
     enum minnow_trace_form trace;
+    bool no_sandbox;
+    const char *user_name; /* as given; NULL: not given */
+    struct minnow_user user;
     const char *proxy_header; /* as given, for error messages; NULL: not given */
     const char *socket_mode;  /* as given, for error messages; NULL: not given */
     enum minnow_verbosity verbosity;

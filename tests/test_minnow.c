@@ -6,10 +6,12 @@
 #include "unit.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/securebits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -1255,6 +1257,7 @@ static void a_stdout_that_nobody_reads_yet_does_not_delay_the_service(void **sta
     while (line[0] == 'x');
     assert_memory_equal(line, "minnow: echo on unix:", 21);
     assert_memory_equal(process_line(p, &p->out), "minnow: up to ", 14);
+    assert_memory_equal(process_line(p, &p->out), "minnow: sandbox: ", 17);
     assert_non_null(strstr(process_line(p, &p->out), " unix opened /here"));
     expect_clean_end(f);
 }
@@ -1279,6 +1282,353 @@ static void no_descriptor_of_the_server_gets_the_number_of_a_stream(void **state
         assert_int_equal(readlink(path, name, sizeof name - 1), strlen("/dev/null"));
         assert_string_equal(name, "/dev/null");
     }
+    expect_clean_end(f);
+}
+
+/* --- the sandbox ------------------------------------------------------------------------------ */
+
+/* The number behind `name` in /proc/PID/status. */
+static int process_status(const struct process *p, const char *name)
+{
+    char path[64];
+    char text[8192];
+    const char *found;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)p->pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    found = strstr(text, name);
+    assert_non_null(found);
+    return atoi(found + strlen(name));
+}
+
+/* Such as 'S'; 'T': stopped, also by a tracer (which proc(5) writes as 't'). */
+static char process_state(const struct process *p)
+{
+    char path[64];
+    char text[256] = "";
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)p->pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    assert_non_null(strstr(text, ") "));
+    return (char)toupper((unsigned char)strstr(text, ") ")[2]);
+}
+
+static const char *sandbox_line(struct fixture *f)
+{
+    assert_non_null(strstr(process_line(&f->process, &f->process.out), "minnow: up to "));
+    return process_line(&f->process, &f->process.out);
+}
+
+static const char *root_warning(void)
+{
+    return geteuid() == 0 ? "; warning: it runs as root, see --user" : "";
+}
+
+static int landlock_version(void)
+{
+    int version = (int)syscall(444 /* SYS_landlock_create_ruleset */, NULL, 0, 1);
+
+    return version > 7 ? 7 : version;
+}
+
+static void the_line_at_the_start_says_what_the_sandbox_is_made_of(void **state)
+{
+    struct fixture *f = *state;
+    int version = landlock_version();
+    char expected[128];
+
+    snprintf(expected, sizeof expected, "minnow: sandbox: seccomp, landlock %d, no_new_privs%s",
+             version, root_warning());
+    if (version <= 0)
+        skip(); /* a kernel without it */
+    serve(f, ARGS("-p", "0"));
+    assert_string_equal(sandbox_line(f), expected);
+    assert_int_equal(process_status(&f->process, "\nNoNewPrivs:"), 1);
+    assert_int_equal(process_status(&f->process, "\nSeccomp:"), 2); /* a filter */
+    expect_clean_end(f);
+}
+
+static void no_sandbox_keeps_all_rights_and_says_so(void **state)
+{
+    struct fixture *f = *state;
+    char expected[128];
+
+    if (prctl(PR_GET_SECCOMP) != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0L, 0L, 0L, 0L) != 0)
+        skip(); /* a sandbox around the test is inherited */
+    serve(f, ARGS("-p", "0", "--no-sandbox"));
+    snprintf(expected, sizeof expected, "minnow: sandbox: none, as --no-sandbox asks%s",
+             root_warning());
+    assert_string_equal(sandbox_line(f), expected);
+    assert_int_equal(process_status(&f->process, "\nNoNewPrivs:"), 0);
+    assert_int_equal(process_status(&f->process, "\nSeccomp:"), 0);
+    expect_clean_end(f);
+}
+
+static void forbid_seccomp(void)
+{
+    forbid(SYS_seccomp);
+}
+
+static void forbid_landlock(void)
+{
+    forbid(444 /* SYS_landlock_create_ruleset */);
+}
+
+static void what_the_system_does_not_allow_is_left_out_and_said(void **state)
+{
+    struct fixture *f = *state;
+    const char *line;
+
+    f->process.in_child = forbid_seccomp;
+    serve(f, ARGS("-p", "0"));
+    line = sandbox_line(f);
+    assert_null(strstr(line, "sandbox: seccomp"));
+    assert_non_null(strstr(line, "; no seccomp: Operation not permitted"));
+    expect_answer(f, 0);
+    expect_clean_end(f);
+    process_release(&f->process);
+
+    f->process.in_child = forbid_landlock;
+    serve(f, ARGS("-p", "0"));
+    assert_non_null(strstr(sandbox_line(f), "sandbox: seccomp, no_new_privs; no landlock: "
+                                            "Operation not permitted"));
+    expect_answer(f, 0);
+    expect_clean_end(f);
+}
+
+/* epoll_wait() ends when the process is stopped, and when it goes on. */
+static void a_process_that_was_stopped_goes_on(void **state)
+{
+    int64_t deadline = raw_now_ms() + PROCESS_DEADLINE_MS;
+    struct fixture *f = *state;
+
+    serve(f, ARGS("echo", "-p", "0"));
+    expect_answer(f, 0);
+    process_signal(&f->process, SIGSTOP);
+    while (process_state(&f->process) != 'T' && raw_now_ms() < deadline)
+        poll(NULL, 0, 1);
+    assert_true(raw_now_ms() < deadline);
+    process_signal(&f->process, SIGCONT);
+    expect_answer(f, 1);
+    expect_clean_end(f);
+}
+
+/* A message of some MiB is received in its own buffer, and sent back to a socket that was made
+ * wide for it. */
+static void the_sandbox_allows_large_messages(void **state)
+{
+    enum { LARGE = 8 << 20, PART = 1 << 20 };
+    struct fixture *f = *state;
+    uint8_t *payload = calloc(1, LARGE);
+    struct raw_bytes b = {0};
+    struct raw_frame frame;
+
+    assert_non_null(payload);
+    serve(f, ARGS("echo", "-p", "0"));
+    join(f, 0, "/");
+    raw_bytes_frame(&b, RAW_BINARY, payload, LARGE);
+    raw_send_chunks(&f->clients[0], b.data, b.len, PART);
+    raw_expect_echo(join(f, 1, "/"), "hello"); /* meanwhile nobody reads the large one */
+    raw_read_frame(&f->clients[0], &frame);
+    assert_int_equal(frame.len, LARGE);
+    expect_clean_end(f);
+    raw_bytes_release(&b);
+    free(payload);
+}
+
+enum { MANY = 1500 };
+
+static void the_sandbox_allows_many_clients(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *many = calloc(MANY, sizeof *many);
+
+    assert_non_null(many);
+    serve(f, ARGS("-p", "0"));
+    for (size_t i = 0; i < MANY; i++) {
+        raw_init(&many[i]);
+        raw_connect(&many[i], f->port);
+        raw_upgrade(&many[i], "/");
+    }
+    for (size_t i = 0; i < MANY; i++)
+        raw_close(&many[i]);
+    free(many);
+    expect_clean_end(f);
+}
+
+/* Descriptors that a careless parent has left open count in the limit. */
+static void leave_descriptors_open(void)
+{
+    for (int fd = 16; fd < 60; fd++)
+        dup2(STDIN_FILENO, fd);
+}
+
+/* The spare descriptor is closed and opened again. */
+static void the_sandbox_allows_the_end_of_descriptors(void **state)
+{
+    enum { PLACES = 10 }; /* of 13, of which the server needs 8 for itself */
+    struct fixture *f = *state;
+    struct raw_client more[PLACES];
+    const char *line;
+
+    f->process.files_soft = 60;
+    f->process.files_hard = 60;
+    f->process.in_child = leave_descriptors_open;
+    serve(f, ARGS("-p", "0"));
+    for (size_t i = 0; i < PLACES; i++) {
+        raw_init(&more[i]);
+        raw_connect(&more[i], f->port);
+    }
+    line = process_line(&f->process, &f->process.err);
+    assert_non_null(strstr(line, "cannot let clients in"));
+    for (size_t i = 0; i < PLACES; i++)
+        raw_close(&more[i]);
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+}
+
+/* With 4 descriptors stderr cannot be opened once more. So minnow asks poll() before it writes. */
+static void the_sandbox_allows_a_log_that_is_polled(void **state)
+{
+    struct fixture *f = *state;
+
+    f->process.files_soft = 4;
+    f->process.files_hard = 256;
+    serve(f, ARGS("echo", "-v", "-p", "0"));
+    visit(f, 0, "/", "opened /");
+    raw_close(&f->clients[0]);
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "closed /"));
+    expect_clean_end(f);
+}
+
+/* --- another user ------------------------------------------------------------------------------ */
+
+enum { NOBODY = 65534 };
+
+static void bad_users_are_named(void **state)
+{
+    static const char *const rows[][2] = {
+        {"", "--user '': no such user"},
+        {"no-such-name", "--user 'no-such-name': no such user"},
+        {"nobody:no-such-name", "--user 'nobody:no-such-name': no such group"},
+        {"nobody:", "--user 'nobody:': no such group"},
+        {":nogroup", "--user ':nogroup': no such user"},
+        {"4294967295:1", "--user '4294967295:1': no such user"},
+        {"4294967296:1", "--user '4294967296:1': no such user"},
+        {"3999999999", "--user '3999999999': no such user; a number without a name needs :GROUP"},
+        {"root", "--user 'root': is root"},
+        {"0:1", "--user '0:1': is root"},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        start(f, ARGS("-p", "0", "--user", rows[i][0]));
+        expect_failure(f, 2, rows[i][1]);
+        process_release(&f->process);
+    }
+}
+
+static void become_nobody(void)
+{
+    if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0)
+        _exit(126);
+}
+
+/* Keep the right to come back to root, as a parent may leave it with capabilities. */
+static void keep_capabilities(void)
+{
+    prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0L, 0L, 0L);
+}
+
+static void a_user_that_it_cannot_become_for_good_is_a_failure(void **state)
+{
+    struct fixture *f = *state;
+
+    if (geteuid() != 0)
+        skip();
+    f->process.in_child = become_nobody;
+    start(f, ARGS("-p", "0", "--user", "12345:12345"));
+    expect_failure(f, 1, "minnow: cannot become --user '12345:12345': Operation not permitted");
+    process_release(&f->process);
+
+    f->process.in_child = keep_capabilities;
+    start(f, ARGS("-p", "0", "--user", "nobody"));
+    expect_failure(f, 1, "minnow: cannot become --user 'nobody': it could become root again");
+}
+
+static void expect_ids(const struct process *p, int uid, int gid)
+{
+    char path[64];
+    char text[8192];
+    char wanted[128];
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)p->pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    snprintf(wanted, sizeof wanted, "\nUid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\n", uid, uid, uid,
+             uid, gid, gid, gid, gid);
+    assert_non_null(strstr(text, wanted));
+    assert_non_null(strstr(text, "\nGroups:\t \n"));
+    assert_non_null(strstr(text, "\nCapPrm:\t0000000000000000\n"));
+}
+
+static void it_becomes_the_user_given_once_it_listens(void **state)
+{
+    static const struct {
+        const char *option;
+        int uid, gid;
+    } rows[] = {{"--user=nobody", NOBODY, NOBODY},
+                {"--user=nobody:12345", NOBODY, 12345},
+                {"--user=65534", NOBODY, NOBODY},
+                {"--user=12345:daemon", 12345, 1}};
+    struct fixture *f = *state;
+    struct stat st;
+    const char *line;
+
+    if (geteuid() != 0)
+        skip();
+    socket_argument(f);
+    assert_int_equal(chmod(f->directory, 01777), 0); /* as /tmp: who owns a file may remove it */
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        serve(f, ARGS("-v", "-p", "0", "-b", "127.0.0.1", "-b", f->socket_argument, rows[i].option,
+                      "--socket-mode=0660"));
+        process_line(&f->process, &f->process.out);
+        line = sandbox_line(f);
+        assert_non_null(strstr(line, "; user "));
+        assert_string_equal(strstr(line, "; user ") + 7, rows[i].option + 7);
+        expect_ids(&f->process, rows[i].uid, rows[i].gid);
+        assert_int_equal(lstat(f->socket_path, &st), 0);
+        assert_int_equal(st.st_uid, rows[i].uid);
+        assert_int_equal(st.st_gid, rows[i].gid);
+        assert_int_equal(st.st_mode & 07777, 0660);
+        visit(f, 0, "/", "opened /"); /* the log can still be written */
+        raw_close(&f->clients[0]);
+        assert_non_null(strstr(process_line(&f->process, &f->process.err), "closed /"));
+        expect_clean_end(f);
+        assert_int_not_equal(access(f->socket_path, F_OK), 0);
+        process_release(&f->process);
+    }
+}
+
+static void without_the_sandbox_it_becomes_the_user_too(void **state)
+{
+    struct fixture *f = *state;
+
+    if (geteuid() != 0)
+        skip();
+    serve(f, ARGS("-p", "0", "--no-sandbox", "--user", "nobody"));
+    expect_ids(&f->process, NOBODY, NOBODY);
     expect_clean_end(f);
 }
 

@@ -44,7 +44,9 @@ LINK_test_conn_body = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
-LINK_test_minnow_options = program/minnow_options program/minnow_log $(CORE)
+LINK_test_minnow_landlock = $(LINK_test_minnow_options)
+LINK_test_minnow_seccomp =
+LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log $(CORE)
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
@@ -201,6 +203,11 @@ lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Ch
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
+
+test-sandbox: minnow static $(BUILD)/test/test_minnow ## Run the tests of the program on what users get, in its narrow sandbox; is that as narrow as it can be?
+	@sh tests/need.sh deps-dev strace
+	@MINNOW=./minnow sh tests/run.sh $(BUILD)/test/test_minnow
+	@TEST=$(BUILD)/test/test_minnow sh tests/sandbox.sh minnow $(BUILD)/static/minnow
 
 check-minnow: minnow wscheck ## Grade ./minnow with wscheck: all cases pass
 	@sh tests/need.sh deps-dev python3

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the process gives up once it listens: new privileges, the file system, connections to
+ * others, and most system calls. What the kernel cannot do, or the sandbox around this process
+ * forbids, is left out. docs/security.md */
+#ifndef MINNOW_SANDBOX_H
+#define MINNOW_SANDBOX_H
+
+#include <stdbool.h>
+
+#include "minnow_landlock.h"
+#include "minnow_log.h"
+
+/* The reports of a sanitizer read files, and need more system calls, such as ptrace. A test sets
+ * this to 0, to see the sandbox as it is without. */
+#ifndef MINNOW_SANDBOX_WIDE
+#if defined(__SANITIZE_ADDRESS__)
+#define MINNOW_SANDBOX_WIDE 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MINNOW_SANDBOX_WIDE 1
+#endif
+#endif
+#endif
+#ifndef MINNOW_SANDBOX_WIDE
+#define MINNOW_SANDBOX_WIDE 0
+#endif
+
+/* In place. */
+struct minnow_sandbox {
+    struct minnow_landlock landlock;
+    bool has_file;     /* a Unix socket's file is to be removed at the end */
+    int privs_error;   /* errno; 0: no_new_privs is set */
+    int seccomp_error; /* errno; 0: the filter is active */
+};
+
+/* Prepare it, while the process may still open the directories of `addresses`, where it listens;
+ * see minnow_landlock_init(). */
+void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses);
+
+/* From now on, for good. The errors in `s` say what could not be done. */
+void minnow_sandbox_enter(struct minnow_sandbox *s);
+
+/* Add to the line what is active, and why something is not: "seccomp, landlock 7, no_new_privs". */
+void minnow_sandbox_say(const struct minnow_sandbox *s, struct minnow_log *log);
+
+#endif
