@@ -245,8 +245,12 @@ static void heartbeat_fired(void *arg)
     eio_leave(e);
 }
 
+/* A pong that answers no ping is ignored: setting the timer costs more than all else of a packet,
+ * and a POST may have half a million of them. */
 static void pong(struct eio_session *s)
 {
+    if (!s->pinged)
+        return;
     s->pinged = false;
     ws_timer_set(s->heartbeat, s->server->options.ping_interval_ms);
 }
