@@ -491,7 +491,7 @@ struct eio_session *eio_session_new(struct eio_server *e, const struct eio_reque
     s->on_websocket = r->transport == EIO_WEBSOCKET;
     s->no_binary = r->no_binary;
     s->heartbeat = ws_timer_new(e->ws, s->account, heartbeat_fired, s);
-    if (s->heartbeat == NULL || !eio_id_new(s->id) || !count_in(s, c) || !eio_server_add(e, s)) {
+    if (s->heartbeat == NULL || !eio_id_new(e, s->id) || !count_in(s, c) || !eio_server_add(e, s)) {
         struct ws_account *account = s->account;
 
         stop_timer(&s->heartbeat);
