@@ -21,6 +21,10 @@ bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other server
 bench-codecs: $(BUILD)/bench/codecs ## Measure the codecs alone, in GB/s and ns
 	$(BUILD)/bench/codecs
 
+attack-cost: minnow ## Measure what an attacker's byte costs the server, in processor time and memory; 1 minute
+	@sh tests/need.sh deps-dev python3
+	@$(PYTHON) bench/attack_cost.py
+
 bench-programs: $(BUILD)/minnow $(BUILD)/examples/echo $(BENCH_BUILDS)
 
 $(BENCH_BUILDS) $(BENCH_TESTED): %: %.o $$(foreach o,$$(BENCH_$$(notdir $$*)),$$(dir $$*)$$o.o)

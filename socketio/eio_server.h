@@ -101,6 +101,8 @@ struct eio_session {
     void *data; /* the application's */
 };
 
+enum { EIO_ID_BYTES = EIO_ID_LEN / 4 * 3 };
+
 struct eio_server {
     struct ws_server *ws;       /* NULL once it may be gone */
     struct eio_options options; /* every default filled in */
@@ -117,6 +119,8 @@ struct eio_server {
     struct settle_list marked;        /* sessions to settle */
     void (*settle_posted)(void *arg); /* settles them, when ws_post() calls it with the server */
     struct eio_host_sessions host_sessions;
+    unsigned char random[16 * EIO_ID_BYTES]; /* for ids, from the kernel */
+    size_t random_left; /* of them, a multiple of EIO_ID_BYTES: random[0..left) */
     bool closing;
 };
 

@@ -245,8 +245,12 @@ static void heartbeat_fired(void *arg)
     eio_leave(e);
 }
 
+/* A pong that answers no ping is ignored: setting the timer costs more than all else of a packet,
+ * and a POST may have half a million of them. */
 static void pong(struct eio_session *s)
 {
+    if (!s->pinged)
+        return;
     s->pinged = false;
     ws_timer_set(s->heartbeat, s->server->options.ping_interval_ms);
 }
@@ -487,7 +491,7 @@ struct eio_session *eio_session_new(struct eio_server *e, const struct eio_reque
     s->on_websocket = r->transport == EIO_WEBSOCKET;
     s->no_binary = r->no_binary;
     s->heartbeat = ws_timer_new(e->ws, s->account, heartbeat_fired, s);
-    if (s->heartbeat == NULL || !eio_id_new(s->id) || !count_in(s, c) || !eio_server_add(e, s)) {
+    if (s->heartbeat == NULL || !eio_id_new(e, s->id) || !count_in(s, c) || !eio_server_add(e, s)) {
         struct ws_account *account = s->account;
 
         stop_timer(&s->heartbeat);

@@ -222,7 +222,7 @@ void eio_packet_release(struct eio_packet *p);            /* one less; NULL is a
 /* A new id that cannot be guessed: 20 characters of base64url and a NUL. False when the system
  * returns no random bytes. */
 enum { EIO_ID_LEN = 20, EIO_ID_SIZE = EIO_ID_LEN + 1 };
-bool eio_id_new(char out[EIO_ID_SIZE]);
+bool eio_id_new(struct eio_server *e, char out[EIO_ID_SIZE]);
 
 /* Take the next parameter off the query string `*rest`. Name and value are still encoded. False
  * when there is none left; empty ones ("&&") are passed over. */

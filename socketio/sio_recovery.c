@@ -447,5 +447,5 @@ bool sio_recovery_begin(struct sio_socket *s, struct ws_str auth)
         restore(r, s, k);
         return true;
     }
-    return eio_id_new(s->pid);
+    return eio_id_new(s->nsp->server->engine, s->pid);
 }

@@ -72,7 +72,8 @@ struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n)
         return NULL;
     s->nsp = n;
     s->conn = c;
-    if (!eio_id_new(s->id) || !name_table_add(&io->members, &s->member, member_name(s))) {
+    if (!eio_id_new(io->engine, s->id) ||
+        !name_table_add(&io->members, &s->member, member_name(s))) {
         ws_account_give(c->account, s, sizeof *s);
         return NULL;
     }

@@ -43,6 +43,7 @@ LINK_test_conn_client = $(LINK_test_server)
 LINK_test_conn_body = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
+LINK_test_attacks = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
 LINK_test_minnow_landlock = $(LINK_test_minnow_options)
 LINK_test_minnow_seccomp =
@@ -132,7 +133,7 @@ $(BUILD)/test/%.o: %.c $(BUILD)/flags | need-cmocka
 	$(call quietly,CC,$<,$(CC) $(STANDARD) -I$(BUILD)/test $(CPPFLAGS) $(SANITIZE) -c -o $@ $<)
 
 # Whole programs are tested as processes, with sanitizers like all else.
-$(BUILD)/test/test_minnow: | $(BUILD)/test/minnow
+$(BUILD)/test/test_minnow $(BUILD)/test/test_attacks: | $(BUILD)/test/minnow
 $(BUILD)/test/test_examples: | $(EXAMPLES:%=$(BUILD)/test/examples/%)
 
 $(BUILD)/test/minnow: $(PROGRAM:%=$(BUILD)/test/%.o) $(BUILD)/page.o \

@@ -59,6 +59,21 @@ static void pings_come_one_interval_after_the_pong(void **state)
     }
 }
 
+/* Else a POST of packets of one byte would set the timer, and read the clock, for each of them. */
+static void pong_without_a_ping_does_not_delay_the_next_ping(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *ws;
+    int sent = 0;
+
+    engine_echo(e, (struct eio_options){.ping_interval_ms = 300});
+    ws = open_websocket(e, "");
+    for (; sent < 200 && !raw_readable_within(ws, 20); sent++)
+        raw_send_message(ws, "3");
+    assert_in_range(sent, 1, 199);
+    raw_expect_message(ws, "2");
+}
+
 static void silence_after_a_ping_ends_the_session(void **state)
 {
     struct engine *e = *state;

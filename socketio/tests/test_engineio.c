@@ -372,10 +372,11 @@ static int compare_ids(const void *a, const void *b)
 static void ids_are_20_characters_and_never_the_same(void **state)
 {
     static char ids[2000][EIO_ID_SIZE];
-    (void)state;
+    struct engine *e = *state;
 
+    engine_create(e, (struct eio_options){0}, (struct eio_handlers){0}, (struct ws_options){0});
     for (size_t i = 0; i < COUNT(ids); i++) {
-        assert_true(eio_id_new(ids[i]));
+        assert_true(eio_id_new(e->server, ids[i]));
         assert_int_equal(strlen(ids[i]), EIO_ID_LEN);
         assert_int_equal(strspn(ids[i], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                                         "0123456789-_"),
