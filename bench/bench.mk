@@ -24,7 +24,7 @@ bench-codecs: $(BUILD)/bench/codecs ## Measure the codecs alone, in GB/s and ns
 bench-programs: $(BUILD)/minnow $(BUILD)/examples/echo $(BENCH_BUILDS)
 
 $(BENCH_BUILDS) $(BENCH_TESTED): %: %.o $$(foreach o,$$(BENCH_$$(notdir $$*)),$$(dir $$*)$$o.o)
-	$(call quietly,LD,$@,$(CC) $(if $(filter $(BUILD)/test/%,$@),$(SANITIZE),$(CFLAGS) $(LTO)) $(LDFLAGS) -o $@ $^)
+	$(call quietly,LD,$@,$(if $(filter $(BUILD)/test/%,$@),$(CC) $(SANITIZE) $(LDFLAGS),$(LINK)) -o $@ $^)
 
 $(BUILD)/bench/codecs: $(BUILD)/libminnow.a
 
