@@ -9,6 +9,18 @@ PREFIX ?= /usr/local
 RELEASE ?= -DNDEBUG
 BUILD ?= build
 
+# What makes a bug in memory harder to use; `HARDEN= HARDEN_LINK=` turns it off. It stands beside CFLAGS, so that
+# CFLAGS of your own do not lose it, but can override it. A flag that the compiler does not know is left out:
+# -fcf-protection is for x86 alone. _FORTIFY_SOURCE works with -O1 and more; an older libc takes 3 for 2.
+HARDEN ?= $(eval HARDEN := $$(harden))$(HARDEN)
+harden = -fPIE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 $(strip $(foreach flag, \
+    -fstack-protector-strong -fstack-clash-protection -fcf-protection,$(call known,$(flag))))
+known = $(shell $(CC) $(CFLAGS) -Werror $(1) -x c -c -o /dev/null /dev/null 2>/dev/null && echo $(1))
+# The addresses of libc's functions are found at the start, and then their table is read-only.
+HARDEN_LINK ?= -pie -Wl,-z,relro,-z,now
+# The objects of the archive serve a shared library, too.
+ANYWHERE = -fPIC -fno-semantic-interposition
+
 STANDARD = -std=c11 -D_GNU_SOURCE -I. -MMD -MP -pthread \
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror) \
     $(if $(MAKE_TERMERR),-fdiagnostics-color=always)
@@ -47,16 +59,19 @@ in-order:
 	@$(foreach goal,$(MAKECMDGOALS),$(MAKE) --no-print-directory $(goal) &&) :
 else
 
+COMPILE = $(CC) $(STANDARD) $(RELEASE) $(CPPFLAGS) $(HARDEN) $(CFLAGS) $(LTO)
+LINK = $(CC) $(if $(LTO),$(HARDEN)) $(CFLAGS) $(LTO) $(HARDEN_LINK) $(LDFLAGS)
+
 all: minnow wscheck $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, wscheck, libminnow.a and the examples
 
 minnow $(BUILD)/minnow: $(patsubst %,$(BUILD)/%.o,$(PROGRAM) page $(CORE) $(SOCKETIO))
-	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^)
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
 # It shares no object with the server.
 CHECK = $(patsubst %.c,%,$(wildcard check/*.c))
 check-tool: wscheck ## Build ./wscheck, which grades any WebSocket server
 wscheck: $(CHECK:%=$(BUILD)/%.o)
-	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -o $@ $^)
+	$(call quietly,LD,$@,$(LINK) -o $@ $^)
 
 run: minnow ## Build and start the chat on http://127.0.0.1:8080/
 	./minnow
@@ -70,17 +85,17 @@ $(BUILD)/libminnow.a: $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO))
 
 $(BUILD)/packed/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call quietly,CC,$<,$(CC) $(STANDARD) $(RELEASE) $(CPPFLAGS) $(CFLAGS) $(LTO) -ffat-lto-objects -c -o $@ $<)
+	$(call quietly,CC,$<,$(COMPILE) $(ANYWHERE) -ffat-lto-objects -c -o $@ $<)
 
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libminnow.a
-	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^)
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call quietly,CC,$<,$(CC) $(STANDARD) $(RELEASE) $(CPPFLAGS) $(CFLAGS) $(LTO) -c -o $@ $<)
+	$(call quietly,CC,$<,$(COMPILE) -c -o $@ $<)
 
 # Changes when the compiler or its flags do, and with it everything that is compiled.
-FLAGS = $(CC) $(RELEASE) $(CPPFLAGS) $(CFLAGS) $(LTO) $(SANITIZE) $(LDFLAGS)
+FLAGS = $(CC) $(RELEASE) $(CPPFLAGS) $(HARDEN) $(HARDEN_LINK) $(CFLAGS) $(LTO) $(SANITIZE) $(LDFLAGS)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo $(call quoted,$(FLAGS)) | cmp -s - $@ || echo $(call quoted,$(FLAGS)) > $@
@@ -91,14 +106,19 @@ $(BUILD)/page.c: program/web/index.html program/web/embed.sh
 	@sh program/web/embed.sh $< > $@
 
 $(BUILD)/page.o: $(BUILD)/page.c $(BUILD)/flags
-	$(call quietly,CC,$<,$(CC) -std=c11 $(CFLAGS) -c -o $@ $<)
+	$(call quietly,CC,$<,$(CC) -std=c11 $(HARDEN) $(CFLAGS) -c -o $@ $<)
 
 debug: ## Build ./build/debug/minnow with sanitizers and without optimisation
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" LTO= RELEASE= $(BUILD)/debug/minnow
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/debug CFLAGS="$(SANITIZE) -O0" HARDEN= HARDEN_LINK= LTO= RELEASE= \
+	     $(BUILD)/debug/minnow
+
+# musl-gcc has no -static-pie: its own start file is for a dynamic loader, rcrt1.o relocates the program itself.
+MUSL = $(shell musl-gcc -v 2>&1 | sed -n 's|^Reading specs from \(.*\)/.*|\1|p')
+STATIC_PIE = -static -nostartfiles $(MUSL)/rcrt1.o -Wl,-pie,--no-dynamic-linker,-z,text,-z,relro,-z,now
 
 static: ## Build ./build/static/minnow with musl, without any shared library
 	@sh tests/need.sh deps-dev musl-gcc
-	@$(MAKE) --no-print-directory CC=musl-gcc LDFLAGS="-static $(LDFLAGS)" BUILD=$(BUILD)/static $(BUILD)/static/minnow
+	@$(MAKE) --no-print-directory CC=musl-gcc HARDEN_LINK="$(STATIC_PIE)" BUILD=$(BUILD)/static $(BUILD)/static/minnow
 
 TO = $(call quoted,$(DESTDIR)$(PREFIX))
 

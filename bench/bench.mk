@@ -28,7 +28,7 @@ attack-cost: minnow ## Measure what an attacker's byte costs the server, in proc
 bench-programs: $(BUILD)/minnow $(BUILD)/examples/echo $(BENCH_BUILDS)
 
 $(BENCH_BUILDS) $(BENCH_TESTED): %: %.o $$(foreach o,$$(BENCH_$$(notdir $$*)),$$(dir $$*)$$o.o)
-	$(call quietly,LD,$@,$(CC) $(if $(filter $(BUILD)/test/%,$@),$(SANITIZE),$(CFLAGS) $(LTO)) $(LDFLAGS) -o $@ $^)
+	$(call quietly,LD,$@,$(if $(filter $(BUILD)/test/%,$@),$(CC) $(SANITIZE) $(LDFLAGS),$(LINK)) -o $@ $^)
 
 $(BUILD)/bench/codecs: $(BUILD)/libminnow.a
 

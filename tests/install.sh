@@ -18,9 +18,21 @@ build_below() {
     done
 }
 
+# A plugin of some program, for example.
+shared_below() {
+    ${CC:-cc} -shared -o "$scratch/plugin.so" -L"$1/lib" -Wl,--whole-archive -lminnow -Wl,--no-whole-archive
+}
+
+# What is built is hardened, with CFLAGS of one's own, too.
+hardened_below() {
+    sh tests/hardening.sh "$1/bin/minnow" && ${MAKE:-make} -s BUILD="$scratch/own" CFLAGS=-O1 LTO= "$scratch/own/minnow" &&
+        sh tests/hardening.sh "$scratch/own/minnow"
+}
+
 if {
-    install_below "a stage" "/opt/our minnow" && build_below "$scratch/a stage/opt/our minnow" &&
-        install_below "it's" "/a;b"
+    below="$scratch/a stage/opt/our minnow"
+    install_below "a stage" "/opt/our minnow" && build_below "$below" && shared_below "$below" &&
+        hardened_below "$below" && install_below "it's" "/a;b"
 } >"$scratch/log" 2>&1; then
     echo "1 passed, 0 failed"
     exit 0

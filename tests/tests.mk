@@ -154,11 +154,11 @@ $(BUILD)/test/broken: $(BROKEN:%=$(BUILD)/test/%.o) $(BUILD)/test/check/wire.o
 
 # What the official test suites of Engine.IO and Socket.IO expect to find at their port.
 tests/e2e/suite_server: $(BUILD)/tests/e2e/suite_server.o $(BUILD)/libminnow.a
-	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^)
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
 # What the tests with real Socket.IO clients talk to.
 $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminnow.a
-	$(call quietly,LD,$@,$(CC) $(CFLAGS) $(LTO) $(LDFLAGS) -pthread -o $@ $^)
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
 # A missing tool or header is named in one line, before the compiler complains.
 need-cmocka:
@@ -203,6 +203,7 @@ lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Ch
 	@OBJECTS=$(PACKED) LISTS=$(BUILD)/test PURE="$(PURE)" CORE="$(CORE)" SOCKETIO="$(SOCKETIO)" sh tests/lint.sh
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
+	@sh tests/hardening.sh $(BUILD)/static/minnow
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
 
 test-sandbox: minnow static $(BUILD)/test/test_minnow ## Run the tests of the program on what users get, in its narrow sandbox; is that as narrow as it can be?
@@ -233,7 +234,7 @@ test-networks: minnow ## Run minnow over bad networks: delay, loss, reordering, 
 	@sh tests/need.sh deps-dev python3
 	@python3 tests/networks/run.py
 
-test-install: all ## Check that what is installed works, wherever it is
+test-install: all ## Check that what is installed works, wherever it is, and is hardened
 	@MAKE="$(MAKE)" CC="$(CC)" sh tests/install.sh
 
 bare-machine: ## Check that the README's commands work on a new Debian; needs root, debootstrap and 15 minutes
