@@ -75,8 +75,8 @@ def turns(lines):
                        rf"({listening}|{connection}),|epoll_wait\(.*= [1-9]$")
     parts = [[]]
     for line in lines[made:]:
-        if not about.match(line):
-            continue
+        if not about.match(line) or (len(parts) == 1 and line.startswith("close(")):
+            continue  # until the first wait, another file may have the number of the connection
         if line.startswith("epoll_wait("):
             parts.append([])
         parts[-1].append(line)

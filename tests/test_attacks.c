@@ -453,22 +453,23 @@ static bool repeats_it(const struct raw_response *r)
     return strstr(r->head, "quirk") != NULL || memmem(r->body, r->body_len, "quirk", 5) != NULL;
 }
 
-/* A browser must not read as markup what somebody put into a link. The refusal of an origin quotes
- * it, as plain text. */
+/* A browser must not read as markup what somebody put into a link. The refusals of an origin and of
+ * a host quote it, as plain text. */
 static void no_answer_repeats_a_request_as_markup(void **state)
 {
     static const struct {
         int status;
         const char *request;
     } rows[] = {
-        {404, "GET /quirk?quirk HTTP/1.1\r\nHost: quirk\r\n\r\n"},
-        {405, "POST /?quirk HTTP/1.1\r\nHost: quirk\r\nContent-Length: 0\r\n\r\n"},
-        {400, "GET /<quirk> HTTP/1.1\r\nHost: quirk\r\n\r\n"},
+        {404, "GET /quirk?quirk HTTP/1.1\r\nHost: a.localhost\r\n\r\n"},
+        {405, "POST /?quirk HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 0\r\n\r\n"},
+        {400, "GET /<quirk> HTTP/1.1\r\nHost: a.localhost\r\n\r\n"},
+        {421, "GET / HTTP/1.1\r\nHost: quirk\r\n\r\n"},
         {400, "GET / HTTP/1.1\r\nHost: <quirk>\r\n\r\n"},
-        {501, "CONNECT quirk:80 HTTP/1.1\r\nHost: quirk\r\n\r\n"},
-        {403, "GET / HTTP/1.1\r\nHost: a\r\nOrigin: http://quirk\r\n" UPGRADE KEY "\r\n"},
-        {400, "GET " SOCKETIO "quirk HTTP/1.1\r\nHost: quirk\r\n\r\n"},
-        {400, "GET " SOCKETIO "polling&sid=quirk HTTP/1.1\r\nHost: quirk\r\n\r\n"},
+        {501, "CONNECT quirk:80 HTTP/1.1\r\nHost: a.localhost\r\n\r\n"},
+        {403, "GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://quirk\r\n" UPGRADE KEY "\r\n"},
+        {400, "GET " SOCKETIO "quirk HTTP/1.1\r\nHost: a.localhost\r\n\r\n"},
+        {400, "GET " SOCKETIO "polling&sid=quirk HTTP/1.1\r\nHost: a.localhost\r\n\r\n"},
     };
     struct fixture *f = *state;
     struct raw_client *c = &f->attacker;
