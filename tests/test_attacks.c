@@ -31,14 +31,13 @@
 
 #define SOCKETIO "/socket.io/?EIO=4&transport="
 
-enum { PATIENCE_MS = 20000, ID_LEN = 20, MANY = 32, KIB = 1024 };
+enum { PATIENCE_MS = 20000, ID_LEN = 20 };
 
 struct fixture {
     struct process process;
     uint16_t port;
     struct raw_client attacker;
     struct raw_client other;
-    struct raw_client many[MANY];
     struct raw_bytes out;
 };
 
@@ -50,8 +49,6 @@ static int setup(void **state)
     process_init(&f->process);
     raw_init(&f->attacker);
     raw_init(&f->other);
-    for (size_t i = 0; i < MANY; i++)
-        raw_init(&f->many[i]);
     *state = f;
     return 0;
 }
@@ -62,8 +59,6 @@ static int teardown(void **state)
 
     raw_close(&f->attacker);
     raw_close(&f->other);
-    for (size_t i = 0; i < MANY; i++)
-        raw_close(&f->many[i]);
     raw_bytes_release(&f->out);
     process_release(&f->process);
     free(f);
@@ -546,31 +541,6 @@ static void head_cut_by_fin_ends_the_connection(void **state)
     }
     assert_in_range(cpu_ms(f) - before, 0, 1000);
     expect_other_served(f);
-    expect_clean_end(f);
-}
-
-/* Each of them keeps a queue of some KiB for ever, since it reads a byte now and then. */
-static void many_small_queues_leave_room_for_who_comes(void **state)
-{
-    struct fixture *f = *state;
-    static const char message[8 * KIB];
-    char sink[1];
-
-    serve(f, MINNOW("--max-message", "64K", "--max-memory", "2M"));
-    for (size_t i = 0; i < MANY; i++) {
-        raw_connect_slow(&f->many[i], f->port);
-        raw_upgrade(&f->many[i], "/slow");
-        raw_bytes_frame(&f->out, RAW_BINARY, message, sizeof message);
-    }
-    for (size_t i = 0; i < MANY; i++)
-        raw_send_some(&f->many[i], f->out.data, f->out.len, 5);
-    for (int round = 0; round < 20; round++) {
-        for (size_t i = 0; i < MANY; i++)
-            (void)!recv(f->many[i].fd, sink, sizeof sink, MSG_DONTWAIT);
-        expect_other_served(f);
-    }
-    for (size_t i = 0; i < MANY; i++)
-        raw_reset(&f->many[i]);
     expect_clean_end(f);
 }
 
