@@ -448,8 +448,8 @@ static bool repeats_it(const struct raw_response *r)
     return strstr(r->head, "quirk") != NULL || memmem(r->body, r->body_len, "quirk", 5) != NULL;
 }
 
-/* A browser must not read as markup what somebody put into a link. The refusal of an origin quotes
- * it, as plain text. */
+/* A browser must not read as markup what somebody put into a link. Refusals of an origin or
+ * a host quote it, as plain text. */
 static void no_answer_repeats_a_request_as_markup(void **state)
 {
     static const struct {
@@ -461,7 +461,8 @@ static void no_answer_repeats_a_request_as_markup(void **state)
         {400, "GET /<quirk> HTTP/1.1\r\nHost: quirk\r\n\r\n"},
         {400, "GET / HTTP/1.1\r\nHost: <quirk>\r\n\r\n"},
         {501, "CONNECT quirk:80 HTTP/1.1\r\nHost: quirk\r\n\r\n"},
-        {403, "GET / HTTP/1.1\r\nHost: a\r\nOrigin: http://quirk\r\n" UPGRADE KEY "\r\n"},
+        {421, "GET / HTTP/1.1\r\nHost: other.quirk\r\n\r\n"},
+        {403, "GET / HTTP/1.1\r\n" HOST "Origin: http://quirk\r\n" UPGRADE KEY "\r\n"},
         {400, "GET " SOCKETIO "quirk HTTP/1.1\r\nHost: quirk\r\n\r\n"},
         {400, "GET " SOCKETIO "polling&sid=quirk HTTP/1.1\r\nHost: quirk\r\n\r\n"},
     };
@@ -469,7 +470,7 @@ static void no_answer_repeats_a_request_as_markup(void **state)
     struct raw_client *c = &f->attacker;
     struct raw_response r;
 
-    serve(f, MINNOW("--max-message", "64K"));
+    serve(f, MINNOW("--max-message", "64K", "--host", "quirk"));
     for (size_t i = 0; i < COUNT(rows); i++) {
         raw_connect(c, f->port);
         raw_send_text(c, rows[i].request);
