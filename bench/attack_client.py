@@ -43,6 +43,13 @@ def connect(server, number=0, slow=False):
     return s
 
 
+def expect(s, status):
+    """Read the head of a response. A pattern that gets another answer than it was made for would measure nothing."""
+    head = read_until(s, b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 %d " % status):
+        raise ConnectionError("expected %d: %r" % (status, head[:200]))
+
+
 def read_until(s, mark):
     came = b""
     while mark not in came:
@@ -56,7 +63,7 @@ def read_until(s, mark):
 def websocket(server, path="/", number=0, slow=False):
     s = connect(server, number, slow)
     s.sendall((HANDSHAKE % path).encode())
-    read_until(s, b"\r\n\r\n")
+    expect(s, 101)
     return s
 
 

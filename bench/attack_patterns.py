@@ -48,6 +48,19 @@ def stream(data, opener=c.websocket, step=c.WRITE, read=True):
     return side
 
 
+def pipelined(request, status=200, size=128 * KIB):
+    """Requests, each of which gets that status."""
+
+    def side(server):
+        s = c.connect(server)
+        s.sendall(request)
+        c.expect(s, status)
+        yield
+        return c.flow(server, [c.connect(server)], many(request, size))
+
+    return side
+
+
 def fragments(payload, count):
     return c.frame(c.TEXT, payload, fin=False) + c.frame(0, payload, fin=False) * count
 
@@ -57,7 +70,7 @@ CURL = b"GET / HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: curl/7.88.1\r\nAc
 EVENT = c.frame(c.TEXT, b'42["message","%s"]' % (b"x" * 84))
 
 lines = stream(many(LINE))
-requests = stream(many(CURL, 128 * KIB), c.connect)
+requests = pipelined(CURL)
 events = stream(many(EVENT), c.socketio)
 
 TEXT_16M = ("中" * (16 * MIB // 3)).encode()
@@ -91,16 +104,16 @@ FRAMES = [
 # --- HTTP, and one connection after the other ---------------------------------------------------------------
 
 
-def connections(request, end=lambda s: s.close(), mark=b"\r\n\r\n"):
-    """Each sends `request`, waits for `mark` if there is one, and ends."""
+def connections(request, status, end=lambda s: s.close()):
+    """Each sends `request`, waits for its answer, if one has to come, and ends."""
 
     def side(server):
         yield
         for _ in range(CONNECTIONS):
             s = c.connect(server)
             s.sendall(request)
-            if mark:
-                c.read_until(s, mark)
+            if status:
+                c.expect(s, status)
             end(s)
         return CONNECTIONS * len(request)
 
@@ -115,7 +128,7 @@ def visits(message=LINE):
         for _ in range(CONNECTIONS):
             s = c.connect(server)
             s.sendall(HANDSHAKE)
-            c.read_until(s, b"\r\n\r\n")
+            c.expect(s, 101)
             s.sendall(message)
             left = len(message) - 4  # the echo has no key
             while left > 0:
@@ -134,8 +147,8 @@ def fields(count, value):
 
 OLD_VERSION = HANDSHAKE.replace(b": 13", b": 8")
 TOKENS = HANDSHAKE[:-2] + b"Connection: " + b"a," * 7000 + b"a\r\n\r\n"
-LOST = b"GET /x HTTP/1.1\r\nHost:x\r\n\r\n"
-LOST_ALONE = b"GET /x HTTP/1.1\r\nHost:x\r\nConnection:close\r\n\r\n"
+LOST = b"GET /x HTTP/1.1\r\nHost:localhost\r\n\r\n"
+LOST_ALONE = b"GET /x HTTP/1.1\r\nHost:localhost\r\nConnection:close\r\n\r\n"
 IO_HANDSHAKE = (c.HANDSHAKE % (c.SOCKETIO + "websocket")).encode()
 
 HTTP = [
@@ -145,25 +158,40 @@ HTTP = [
         stream(LONG_HEAD, c.connect, step=1),
         stream(LONG, step=1),
     ),
-    Pattern("a handshake of 15 KiB", "fields looked up by name", connections(fields(90, b"v" * 160)), visits(LONG)),
-    Pattern("fields without values, 90 of them", "fields of few bytes", connections(fields(90, b"")), visits(HALF_KIB)),
-    Pattern("a list of 7000 tokens in Connection", "lists read again and again", connections(TOKENS), visits(LONG)),
+    Pattern(
+        "a handshake of 15 KiB",
+        "fields looked up by name",
+        connections(fields(90, b"v" * 160), 101),
+        visits(LONG),
+    ),
+    Pattern(
+        "fields without values, 90 of them",
+        "fields of few bytes",
+        connections(fields(90, b""), 101),
+        visits(HALF_KIB),
+    ),
+    Pattern(
+        "a list of 7000 tokens in Connection",
+        "lists read again and again",
+        connections(TOKENS, 101),
+        visits(LONG),
+    ),
     Pattern(
         "pipelined GETs of the page",
-        "29 KB for 27 bytes",
-        stream(many(b"GET / HTTP/1.1\r\nHost:x\r\n\r\n", 128 * KIB), c.connect),
+        "29 KB for 35 bytes",
+        pipelined(b"GET / HTTP/1.1\r\nHost:localhost\r\n\r\n"),
         requests,
     ),
-    Pattern("pipelined GETs with 404", "responses without any content", stream(many(LOST), c.connect), requests),
-    Pattern("a connection for each 404", "accept, a request, close", connections(LOST_ALONE), visits()),
-    Pattern("handshake and RST", "a connection that is gone at once", connections(HANDSHAKE, c.reset, None), visits()),
+    Pattern("pipelined GETs with 404", "responses without any content", pipelined(LOST, 404, 2 * MIB), requests),
+    Pattern("a connection for each 404", "accept, a request, close", connections(LOST_ALONE, 404), visits()),
+    Pattern("handshake and RST", "a connection that is gone at once", connections(HANDSHAKE, None, c.reset), visits()),
     Pattern(
         "handshake and Close",
         "on_open, on_close and the closing handshake",
-        connections(HANDSHAKE + c.frame(c.CLOSE), mark=b"\x88\0"),
+        connections(HANDSHAKE + c.frame(c.CLOSE), 101),
         visits(),
     ),
-    Pattern("handshakes of version 8", "refusals, and lines of the log", connections(OLD_VERSION), visits()),
+    Pattern("handshakes of version 8", "refusals, and lines of the log", connections(OLD_VERSION, 426), visits()),
 ]
 
 
@@ -243,7 +271,7 @@ def chunks(body):
     return b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
 
 
-CREATE = ("GET " + c.SOCKETIO + "polling HTTP/1.1\r\nHost:x\r\n\r\n").encode()
+CREATE = ("GET " + c.SOCKETIO + "polling HTTP/1.1\r\nHost:localhost\r\n\r\n").encode()
 PONGS = b"\x1e".join([b"3"] * 200000)
 DEEP = c.frame(c.TEXT, b'42["a",' + b"[" * 120 + b"]" * 120 + b"]")
 PLACEHOLDERS = b",".join(b'{"_placeholder":true,"num":%d}' % i for i in range(10))
@@ -263,13 +291,13 @@ SOCKETIO = [
     Pattern(
         "new sessions of Engine.IO",
         "memory that outlives a request",
-        stream(many(CREATE, 128 * KIB), c.connect),
+        pipelined(CREATE),
         requests,
     ),
     Pattern(
         "WebSockets of Engine.IO and RST",
         "a session for each",
-        connections(IO_HANDSHAKE, c.reset, mark=None),
+        connections(IO_HANDSHAKE, None, c.reset),
         visits(),
     ),
     Pattern("JSON nested 120 deep", "recursion", stream(many(DEEP), c.socketio), events),
