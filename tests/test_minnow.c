@@ -1509,7 +1509,7 @@ static void the_sandbox_allows_a_log_that_is_polled(void **state)
     expect_clean_end(f);
 }
 
-/* --- another user ------------------------------------------------------------------------------ */
+/* --- another user ----------------------------------------------------------------------------- */
 
 enum { NOBODY = 65534 };
 

@@ -175,6 +175,9 @@ deps-dev: ## Install what lint, the clang build and the static build need
 	@sh tests/deps.sh libcmocka-dev git clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools \
 	    libwebsockets-dev python3 strace
 
+deps-arch: ## Install what compiles for aarch64
+	@sh tests/deps.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+
 deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and its packages
 	@sh tests/deps.sh chromium curl ca-certificates python3-websockets fonts-liberation \
 	    fonts-noto-color-emoji \
@@ -206,10 +209,15 @@ test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on
 	@sh tests/hardening.sh $(BUILD)/static/minnow
 	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
 
-test-sandbox: minnow static $(BUILD)/test/test_minnow ## Run the tests of the program on what users get, in its narrow sandbox; is that as narrow as it can be?
+test-sandbox: minnow static $(BUILD)/test/test_minnow ## Run the tests of the program in the sandbox that users get
 	@sh tests/need.sh deps-dev strace
 	@MINNOW=./minnow sh tests/run.sh $(BUILD)/test/test_minnow
 	@TEST=$(BUILD)/test/test_minnow sh tests/sandbox.sh minnow $(BUILD)/static/minnow
+
+# Nothing of it is run: qemu-user has no seccomp.
+test-arch: ## Show that the program compiles for aarch64, with its list of system calls there
+	@sh tests/need.sh deps-arch aarch64-linux-gnu-gcc
+	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64 $(BUILD)/aarch64/minnow
 
 check-minnow: minnow wscheck ## Grade ./minnow with wscheck: all cases pass
 	@sh tests/need.sh deps-dev python3
