@@ -4,7 +4,9 @@ import ctypes
 import os
 import re
 import signal
+import socket
 import subprocess
+import time
 
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
@@ -12,6 +14,23 @@ libc = ctypes.CDLL(None)
 
 def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port):
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            time.sleep(0.5)  # until the server has closed its side, too
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"nothing listens on port {port}")
 
 
 class Program:
@@ -25,6 +44,8 @@ class Program:
             if found is None:
                 raise SystemExit(f"{command[0]} does not start: {line!r}")
             port = int(found[1])
+        else:
+            wait_for_port(port)
         self.port = port
         self.start_sockets = self.sockets()
 
