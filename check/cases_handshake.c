@@ -168,13 +168,10 @@ static const struct form legal[] = {
      GOOD "Sec-WebSocket-Extensions: x-one\r\nSec-WebSocket-Extensions: x-two; b=\"2\"\r\n"},
 };
 
-static void send_head(struct script *s, const char *format)
+static void send_head(struct script *s, const char *head)
 {
-    char head[4096];
-
-    snprintf(head, sizeof head, format, s->path, s->host); /* NOLINT: our literals */
-    strcat(head, "\r\n");
-    send_bytes(s, head, strlen(head));
+    send_template(s, head);
+    send_bytes(s, "\r\n", 2);
 }
 
 static void build_legal(struct script *s, const struct check_case *c)

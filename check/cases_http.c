@@ -184,20 +184,12 @@ static const struct request requests[] = {
      "fffffffffffffffff\r\nhello\r\n0\r\n\r\n"},
 };
 
-static void send_request(struct script *s, const char *format)
-{
-    char head[8192];
-
-    snprintf(head, sizeof head, format, s->path, s->host); /* NOLINT: our literals */
-    send_bytes(s, head, strlen(head));
-}
-
 static void build_request(struct script *s, const struct check_case *c)
 {
     const struct request *r = c->p;
     struct step *step;
 
-    send_request(s, r->head);
+    send_template(s, r->head);
     if (r->want == WANT_101) {
         expect_status(s, 101, 101);
         return;
@@ -230,7 +222,7 @@ static void build_nul(struct script *s, const struct check_case *c)
 {
     struct step *step;
 
-    send_request(s, c->p);
+    send_template(s, c->p);
     send_bytes(s, "", 1);
     send_line(s, "z: z\r\n" HANDSHAKE);
     step = expect_status(s, 400, 599);
@@ -313,9 +305,9 @@ static void add_sizes(struct suite *suite)
 static void build_keep_alive(struct script *s, const struct check_case *c)
 {
     (void)c;
-    send_request(s, GET "\r\n");
+    send_template(s, GET "\r\n");
     expect_status(s, 200, 599);
-    send_request(s, GET "\r\n");
+    send_template(s, GET "\r\n");
     expect_status(s, 200, 599)->should = true;
 }
 
@@ -334,15 +326,15 @@ static void build_pipeline(struct script *s, const struct check_case *c)
 static void build_upgrade_after(struct script *s, const struct check_case *c)
 {
     (void)c;
-    send_request(s, GET "\r\n");
+    send_template(s, GET "\r\n");
     expect_status(s, 200, 599);
-    send_request(s, GET HANDSHAKE "\r\n");
+    send_template(s, GET HANDSHAKE "\r\n");
     expect_status(s, 101, 101)->should = true;
 }
 
 static void build_close(struct script *s, const struct check_case *c)
 {
-    send_request(s, c->p);
+    send_template(s, c->p);
     expect_status(s, 200, 599);
     expect_end(s);
 }

@@ -106,6 +106,23 @@ void send_bytes(struct script *s, const void *data, size_t len)
     set_apart(s);
 }
 
+/* Not by printf(): a text may have the host alone, and the C library may refuse a format that skips an
+ * argument. */
+void send_template(struct script *s, const char *text)
+{
+    struct bytes all = {0};
+    size_t len;
+
+    while (len = strcspn(text, "%"), text[len] != '\0') {
+        bytes_add(&all, text, len);
+        bytes_add_text(&all, text[len + 1] == '1' ? s->path : s->host);
+        text += len + strlen("%1$s");
+    }
+    bytes_add(&all, text, len);
+    send_bytes(s, all.data, all.len);
+    bytes_release(&all);
+}
+
 void send_line(struct script *s, const char *format, ...)
 {
     char line[4096];

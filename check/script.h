@@ -114,6 +114,8 @@ void in_pieces(struct script *s, size_t len);
 void send_bytes(struct script *s, const void *data, size_t len);
 void send_line(struct script *s, const char *format, ...) /* and CRLF */
     __attribute__((format(printf, 2, 3)));
+/* Text in which `%1$s` stands for the path of the URL, and `%2$s` for its host. */
+void send_template(struct script *s, const char *text);
 void send_frame(struct script *s, const struct out_frame *f);
 void send_message(struct script *s, unsigned opcode, const void *data, size_t len); /* one frame */
 void send_text(struct script *s, const char *text);
