@@ -2,7 +2,6 @@
  *
  * The opening handshake, RFC 6455 §4: what a server answers, which forms it has to accept, and
  * which it has to refuse. */
-#include <stdio.h>
 #include <string.h>
 
 #include "script.h"

@@ -3,7 +3,6 @@
  * The syntax of requests, RFC 9112 and RFC 9110: what a server that browsers and proxies talk to
  * has to refuse, since two readings of one request are how requests are smuggled (RFC 9112 §11.2).
  * Each request goes to the path of the WebSocket endpoint. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
