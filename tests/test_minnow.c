@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
@@ -1583,6 +1584,14 @@ static void expect_ids(const struct process *p, int uid, int gid)
     assert_non_null(strstr(text, "\nCapPrm:\t0000000000000000\n"));
 }
 
+static void be_in_a_group(void)
+{
+    const gid_t group = 7;
+
+    if (setgroups(1, &group) != 0)
+        _exit(126);
+}
+
 static void it_becomes_the_user_given_once_it_listens(void **state)
 {
     static const struct {
@@ -1601,6 +1610,7 @@ static void it_becomes_the_user_given_once_it_listens(void **state)
     socket_argument(f);
     assert_int_equal(chmod(f->directory, 01777), 0); /* as /tmp: who owns a file may remove it */
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        f->process.in_child = be_in_a_group;
         serve(f, ARGS("-v", "-p", "0", "-b", "127.0.0.1", "-b", f->socket_argument, rows[i].option,
                       "--socket-mode=0660"));
         process_line(&f->process, &f->process.out);
