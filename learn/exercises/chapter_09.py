@@ -64,7 +64,8 @@ def slow_message(attempt):
         with Client(server, f"/{number}") as client:
             ended = drip(client, pieces, pause)
         if ended != slow:
-            faults.append(f"with 1 second for a message, a client is {'given up' if ended else 'kept'} that sends {what}")
+            done = "given up" if ended else "kept"
+            faults.append(f"with 1 second for a message, a client is {done} that sends {what}")
 
     with attempt.server("30", "1") as server:
         threads = [threading.Thread(target=play, args=(server, i, *case)) for i, case in enumerate(SLOW)]
