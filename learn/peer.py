@@ -147,10 +147,10 @@ class Server:
 # --- the client -------------------------------------------------------------------------------------------------------
 
 class Client:
-    """A WebSocket that sends and reads frames. `head` is the answer to its request."""
+    """A WebSocket that sends and reads frames. `head` is the answer to its request. `source`: its address."""
 
-    def __init__(self, server, path="/", receive_buffer=None, fields=(), timeout=5):
-        self.socket = connect(server, receive_buffer, timeout)
+    def __init__(self, server, path="/", receive_buffer=None, fields=(), timeout=5, source=None):
+        self.socket = connect(server, receive_buffer, timeout, source)
         self.socket.sendall(request(path, *fields))
         head = b""
         while b"\r\n\r\n" not in head:
@@ -202,13 +202,16 @@ class Client:
             return True
 
 
-def connect(server, receive_buffer=None, timeout=5):
-    """A TCP connection, with nothing sent yet. The server may be anything that has a port."""
+def connect(server, receive_buffer=None, timeout=5, source=None):
+    """A TCP connection, with nothing sent yet. The server may be anything that has a port. `source`: the address it
+    comes from."""
     host = getattr(server, "host", "127.0.0.1")
     s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     if receive_buffer:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     s.settimeout(timeout)
+    if source:
+        s.bind((source, 0))
     s.connect((host, server.port))
     return s
 
