@@ -77,7 +77,7 @@ OOM_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 FAULTS_WRAP = -Wl,--wrap=accept4,--wrap=recv,--wrap=readv,--wrap=epoll_wait,--wrap=getrandom \
     -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl,--wrap=clock_gettime \
     -Wl,--wrap=socket,--wrap=bind,--wrap=listen,--wrap=unlinkat,--wrap=fchmod,--wrap=fchmodat \
-    -Wl,--wrap=fstatat,--wrap=getaddrinfo,--wrap=freeaddrinfo
+    -Wl,--wrap=fstatat,--wrap=getaddrinfo,--wrap=freeaddrinfo,--wrap=eventfd_write
 
 test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
 	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)
