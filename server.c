@@ -4,6 +4,7 @@
 #define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
 #include "server.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,6 +77,13 @@ bool server_share_used(struct ws_server *s, size_t units)
     return s->share_units >= SHARE_LOOK && share_time_used(s);
 }
 
+/* Where the counter is full (EAGAIN), the descriptor is readable already. */
+void server_wake(const struct ws_server *s)
+{
+    while (eventfd_write(s->wake.fd, 1) != 0 && errno == EINTR)
+        ;
+}
+
 uint64_t server_now(struct ws_server *s)
 {
     return s->in_turn ? s->now_ms : server_clock(s);
@@ -113,7 +121,7 @@ static bool log_admits(struct ws_server *s, enum ws_log_level level, const char 
     if (s->log_timer.link == NULL) {
         timer_set(&s->timers, &s->log_timer, now_ms + LOG_SECOND_MS);
         if (!s->in_turn)
-            eventfd_write(s->wake.fd, 1); /* cause a turn, after which the timerfd is set */
+            server_wake(s); /* after the turn the timerfd is set */
     }
     return false;
 }
@@ -159,7 +167,7 @@ void server_touch(struct ws_conn *c)
     c->next_touched = s->touched;
     s->touched = c;
     if (!s->in_turn)
-        eventfd_write(s->wake.fd, 1); /* called from outside the loop: cause a turn */
+        server_wake(s); /* called from outside the loop */
 }
 
 void server_deadline(struct ws_conn *c, unsigned ms)

@@ -288,6 +288,8 @@ void server_log(struct ws_server *s, enum ws_log_level level, const char *format
 uint64_t server_clock(struct ws_server *s);
 /* In a turn: the time in ms when its events were received. Outside of a turn: the time now. */
 uint64_t server_now(struct ws_server *s);
+/* Cause a turn of the loop. Allowed in any thread and signal handler. */
+void server_wake(const struct ws_server *s);
 /* Each connection has a share of a turn, so that others do not wait for it: when its share is used
  * up, its remaining work waits for the next turn. Work is counted in units, so that the clock is
  * not read for every message. */

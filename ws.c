@@ -139,7 +139,7 @@ void ws_server_stop(struct ws_server *s)
     int saved = errno;
 
     atomic_fetch_add(&s->stop_calls, 1);
-    eventfd_write(s->wake.fd, 1);
+    server_wake(s);
     errno = saved;
 }
 
@@ -154,7 +154,7 @@ int ws_post(struct ws_server *s, void (*fn)(void *arg), void *arg)
     *post = (struct post){.fn = fn, .arg = arg, .next = atomic_load(&s->posts)};
     while (!atomic_compare_exchange_weak(&s->posts, &post->next, post))
         ;
-    eventfd_write(s->wake.fd, 1);
+    server_wake(s);
     return 0;
 }
 
@@ -227,7 +227,7 @@ void ws_timer_set(struct ws_timer *t, unsigned delay_ms)
 
     timer_set(&s->timers, &t->timer, server_clock(s) + delay_ms);
     if (!s->in_turn)
-        eventfd_write(s->wake.fd, 1); /* cause a turn, after which the timerfd is set */
+        server_wake(s); /* after the turn the timerfd is set */
 }
 
 void ws_timer_stop(struct ws_timer *t)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -58,6 +59,8 @@ ssize_t __real_readv(int fd, const struct iovec *iov, int count);
 ssize_t __wrap_readv(int fd, const struct iovec *iov, int count);
 int __real_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeout_ms);
 int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeout_ms);
+int __real_eventfd_write(int fd, eventfd_t value);
+int __wrap_eventfd_write(int fd, eventfd_t value);
 ssize_t __real_getrandom(void *data, size_t len, unsigned flags);
 ssize_t __wrap_getrandom(void *data, size_t len, unsigned flags);
 
@@ -79,6 +82,7 @@ static struct fault accept4_fault = {.left = -1};
 static struct fault recv_fault = {.left = -1};
 static struct fault epoll_wait_fault = {.left = -1};
 static struct fault getrandom_fault = {.left = -1};
+static struct fault eventfd_write_fault = {.left = -1};
 static long accept4_calls;
 static int delay_ms;
 static unsigned bound_mode;
@@ -93,6 +97,7 @@ void faults_none(void)
     fstatat_fault.left = -1;
     accept4_calls = 0;
     accept4_fault.left = recv_fault.left = epoll_wait_fault.left = getrandom_fault.left = -1;
+    eventfd_write_fault.left = -1;
     delay_ms = 0;
     fake_addresses = NULL;
     send_max = SIZE_MAX;
@@ -172,6 +177,11 @@ void faults_recv_error(long n, int error)
 void faults_epoll_wait_error(long n, int error)
 {
     epoll_wait_fault = (struct fault){n, error, false};
+}
+
+void faults_eventfd_write_error(long n, int error)
+{
+    eventfd_write_fault = (struct fault){n, error, false};
 }
 
 void faults_getrandom_errors(int error)
@@ -307,6 +317,11 @@ ssize_t __wrap_readv(int fd, const struct iovec *iov, int count)
 int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeout_ms)
 {
     return fails(&epoll_wait_fault) ? -1 : __real_epoll_wait(epoll_fd, events, max, timeout_ms);
+}
+
+int __wrap_eventfd_write(int fd, eventfd_t value)
+{
+    return fails(&eventfd_write_fault) ? -1 : __real_eventfd_write(fd, value);
 }
 
 ssize_t __wrap_getrandom(void *data, size_t len, unsigned flags)

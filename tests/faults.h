@@ -26,6 +26,7 @@ void faults_fstatat_error(long n, int error);
 void faults_accept_error(long n, int error);
 void faults_recv_error(long n, int error); /* readv, too */
 void faults_epoll_wait_error(long n, int error);
+void faults_eventfd_write_error(long n, int error);
 
 /* From now on all fail with `error`; 0: they work again. */
 void faults_accept_errors(int error);

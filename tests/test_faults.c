@@ -1588,6 +1588,22 @@ static void note_line(void *arg, enum ws_log_level level, const char *line)
     snprintf(arg, NOTE_SIZE, "%s", line);
 }
 
+/* A post that wakes nobody would run when something else happens, hours later. */
+static void post_wakes_the_loop_though_a_signal_comes(void **state)
+{
+    struct fixture *f = *state;
+    struct pollfd p;
+
+    create(f, (struct ws_options){0});
+    let_serve(f);
+    p = (struct pollfd){.fd = ws_server_fd(f->server), .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 0), 0);
+    faults_eventfd_write_error(0, EINTR);
+    assert_int_equal(ws_post(f->server, nothing, NULL), 0);
+    faults_none();
+    assert_int_equal(poll(&p, 1, 0), 1);
+}
+
 /* What was never opened is not closed: number 0 is somebody's. */
 static void server_without_random_bytes_says_so_and_closes_nothing_else(void **state)
 {

@@ -50,6 +50,7 @@ LINK_test_minnow_seccomp =
 LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log $(CORE)
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
+LINK_test_campaign = $(CORE) $(SOCKETIO) tests/calls tests/peers
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
 LINK_test_eio_host_sessions = socketio/eio_host_sessions socketio/name_table $(CORE)
 LINK_test_settle = socketio/settle
@@ -75,10 +76,13 @@ LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
 LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
-# So does a fuzzer, by the same names.
+# So does a fuzzer, by the same names; two are of whole servers.
+LINK_fuzz_conn = $(CORE) tests/calls tests/peers
+LINK_fuzz_sio = $(LINK_fuzz_conn) $(SOCKETIO)
 FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang
-FUZZ_SECONDS ?= 20
+SECONDS ?= 20
+FUZZ_SECONDS ?= $(SECONDS)
 
 # --- how they are built and run --------------------------------------------------------------------
 
@@ -86,9 +90,19 @@ OOM_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 FAULTS_WRAP = -Wl,--wrap=accept4,--wrap=recv,--wrap=readv,--wrap=epoll_wait,--wrap=getrandom \
     -Wl,--wrap=send,--wrap=sendmsg,--wrap=epoll_ctl,--wrap=clock_gettime \
     -Wl,--wrap=socket,--wrap=bind,--wrap=listen,--wrap=unlinkat,--wrap=fchmod,--wrap=fchmodat \
-    -Wl,--wrap=fstatat,--wrap=getaddrinfo,--wrap=freeaddrinfo
+    -Wl,--wrap=fstatat,--wrap=getaddrinfo,--wrap=freeaddrinfo,--wrap=eventfd_write
 
-test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) ## Run all tests under AddressSanitizer and UBSan
+# All by which the product reaches the system, and all that allocates; tests/imports.sh looks whether
+# it is complete.
+CALLS = malloc calloc realloc free mmap mremap munmap madvise accept4 bind close connect epoll_create1 \
+    epoll_ctl epoll_wait eventfd eventfd_write fchmod fchmodat fcntl flock fstatat getaddrinfo getpeername \
+    getrandom getrlimit getsockname ioctl listen open poll read readv recv send sendmsg setsockopt \
+    shutdown socket timerfd_create timerfd_settime unlinkat clock_gettime
+CALLS_WRAP = $(CALLS:%=-Wl,--wrap=%)
+PRODUCT = $(patsubst %,$(BUILD)/test/%.o,$(CORE) $(SOCKETIO))
+
+test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(PRODUCT) ## Run all tests under AddressSanitizer and UBSan
+	@CALLS="$(CALLS)" sh tests/imports.sh $(PRODUCT)
 	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)
 
 # The object of a test or fuzzer, wherever its source is.
@@ -99,25 +113,33 @@ home = $(patsubst %.c,%.o,$(wildcard $(addsuffix $(1).c,tests/ tests/fuzz/ socke
 $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/$$(call home,$$*) \
         $$(addsuffix .o,$$(addprefix $(BUILD)/test/,$$(LINK_$$*)))
 	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) $(if $(filter %/oom.o,$^),$(OOM_WRAP)) \
-	    $(if $(filter %/faults.o,$^),$(FAULTS_WRAP)) -pthread -o $@ $^ -lcmocka)
+	    $(if $(filter %/faults.o,$^),$(FAULTS_WRAP)) $(if $(filter %/calls.o,$^),$(CALLS_WRAP)) -pthread -o $@ $^ -lcmocka)
 
 # A fuzzer's objects in a directory: those of the core that the test of the same name needs.
-fuzzed = $(addsuffix .o,$(addprefix $(1)/,$(filter-out tests/%,$(LINK_$(2:fuzz_%=test_%)))))
+fuzzed = $(addsuffix .o,$(addprefix $(1)/,$(filter-out tests/%,$(LINK_$(2:fuzz_%=test_%))) $(LINK_$(2))))
 
 $(FUZZERS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/$$(call home,$$*) \
         $(BUILD)/test/tests/fuzz/main.o $$(call fuzzed,$(BUILD)/test,$$*)
-	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^)
+	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) $(if $(filter %/calls.o,$^),$(CALLS_WRAP)) -o $@ $^)
 
 $(FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/$$(call home,$$*) \
         $$(call fuzzed,$(BUILD)/fuzz,$$*)
-	$(call quietly,LD,$@,$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^)
+	$(call quietly,LD,$@,$(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer $(LDFLAGS) \
+	    $(if $(filter %/calls.o,$^),$(CALLS_WRAP)) -o $@ $^)
 
 $(BUILD)/fuzz/%.o: %.c | need-clang
 	@mkdir -p $(@D)
 	$(call quietly,CC,$<,$(FUZZ_CC) $(STANDARD) $(CPPFLAGS) $(SANITIZE) -fsanitize=fuzzer-no-link -c -o $@ $<)
 
-fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for FUZZ_SECONDS, 20 by default; needs clang
+fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for SECONDS, 20 by default; needs clang
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run.sh $(FUZZERS:fuzz_%=%)
+
+# Once as the tests are, and once with blocks that are mapped, as in the release.
+campaign: $(BUILD)/test/test_campaign ## Let each call of scripted sessions fail in each way, one at a time; takes 5 minutes
+	@CAMPAIGN=all $<
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/mapped CPPFLAGS="-DBLOCK_MAPS=1 $(CPPFLAGS)" \
+	    $(BUILD)/mapped/test/test_campaign
+	@CAMPAIGN=all $(BUILD)/mapped/test/test_campaign
 
 # The list of its tests is made of a test's source; tests/unit.h says how.
 LISTS = $(patsubst %.c,$(BUILD)/test/%.list,$(wildcard tests/test_*.c socketio/tests/test_*.c \
