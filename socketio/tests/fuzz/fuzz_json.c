@@ -1,13 +1,145 @@
 /* SPDX-License-Identifier: MIT
  *
- * json.c: readers take any bytes; what is a value in one way is a value in every other; and
- * whatever is written, is JSON that says the same. */
+ * json.c: readers take any bytes; what is a value in one way is a value in every other, and to a
+ * second reader, which is the grammar of RFC 8259 written down as functions that call each other;
+ * and whatever is written, is JSON that says the same. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* --- the grammar ------------------------------------------------------------------------------ */
+
+/* What is still to be read. Each function takes what it is named after off its front, or returns
+ * false. */
+struct reader {
+    const char *at, *end;
+};
+
+static bool take(struct reader *r, const char *text)
+{
+    size_t len = strlen(text);
+
+    if ((size_t)(r->end - r->at) < len || memcmp(r->at, text, len) != 0)
+        return false;
+    r->at += len;
+    return true;
+}
+
+static bool take_one_of(struct reader *r, const char *characters)
+{
+    if (r->at == r->end || *r->at == '\0' || strchr(characters, *r->at) == NULL)
+        return false;
+    r->at++;
+    return true;
+}
+
+static void take_all_of(struct reader *r, const char *characters)
+{
+    while (take_one_of(r, characters))
+        continue;
+}
+
+static bool take_digits(struct reader *r)
+{
+    bool some = take_one_of(r, "0123456789");
+
+    take_all_of(r, "0123456789");
+    return some;
+}
+
+/* §6 */
+static bool take_number(struct reader *r)
+{
+    take(r, "-");
+    if (!take(r, "0") && !take_digits(r))
+        return false;
+    if (take(r, ".") && !take_digits(r))
+        return false;
+    if (!take_one_of(r, "eE"))
+        return true;
+    take_one_of(r, "+-");
+    return take_digits(r);
+}
+
+/* §7, one character; UTF-8 is checked for the whole text. */
+static bool take_character(struct reader *r)
+{
+    if (take(r, "\\u")) {
+        for (int i = 0; i < 4; i++)
+            if (!take_one_of(r, "0123456789abcdefABCDEF"))
+                return false;
+        return true;
+    }
+    if (take(r, "\\"))
+        return take_one_of(r, "\"\\/bfnrt");
+    if (r->at == r->end || *r->at == '"' || (unsigned char)*r->at < ' ')
+        return false;
+    r->at++;
+    return true;
+}
+
+static bool take_string(struct reader *r)
+{
+    if (!take(r, "\""))
+        return false;
+    while (!take(r, "\""))
+        if (!take_character(r))
+            return false;
+    return true;
+}
+
+static bool take_value(struct reader *r, unsigned depth);
+
+/* §4, §5: the inside of an object where `named`, else of an array, and the closing bracket. */
+static bool take_items(struct reader *r, unsigned depth, bool named, const char *closing)
+{
+    static const char space[] = " \t\n\r";
+
+    take_all_of(r, space);
+    if (take(r, closing))
+        return true;
+    do {
+        take_all_of(r, space);
+        if (named && !take_string(r))
+            return false;
+        take_all_of(r, space);
+        if (named && !take(r, ":"))
+            return false;
+        take_all_of(r, space);
+        if (!take_value(r, depth))
+            return false;
+        take_all_of(r, space);
+    } while (take(r, ","));
+    return take(r, closing);
+}
+
+/* §3 */
+static bool take_value(struct reader *r, unsigned depth)
+{
+    if (take(r, "["))
+        return depth < JSON_DEPTH_MAX && take_items(r, depth + 1, false, "]");
+    if (take(r, "{"))
+        return depth < JSON_DEPTH_MAX && take_items(r, depth + 1, true, "}");
+    if (r->at < r->end && *r->at == '"')
+        return take_string(r);
+    return take(r, "null") || take(r, "true") || take(r, "false") || take_number(r);
+}
+
+static bool is_value(struct ws_str text)
+{
+    struct reader r = {text.data, text.data + text.len};
+
+    take_all_of(&r, " \t\n\r");
+    if (!take_value(&r, 0))
+        return false;
+    take_all_of(&r, " \t\n\r");
+    return r.at == r.end && ws_utf8_valid(text.data, text.len);
+}
+
+/* --- the checks ------------------------------------------------------------------------------- */
 
 static bool is_space(struct ws_str text)
 {
@@ -80,6 +212,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool is_list = json_is_list(text);
 
     if (value.data != NULL && !is_list)
+        abort();
+    if (size != 0 && (value.data != NULL) != is_value(text))
         abort();
     while (json_next(&list, &item))
         ;
