@@ -4,6 +4,7 @@
  * last freed first used, so that the hot path neither asks the kernel nor leaves the cache. */
 #include "output.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "block.h"
@@ -185,6 +186,7 @@ int output_append(struct output *o, enum account_kind kind, const void *head, si
     }
     chunk_write(chunk, head, head_len);
     chunk_write(chunk, body, body_len);
+    assert(o->count > 0);
     tail(o)->end = chunk->len;
     o->queued += len;
     return 0;
@@ -206,6 +208,7 @@ int output_append_last(struct output *o, const void *data, size_t len)
         slices_push(o, (struct output_slice){.chunk = chunk});
     }
     chunk_write(chunk, data, len);
+    assert(o->count > 0);
     tail(o)->end = chunk->len;
     o->queued += len;
     return 0;

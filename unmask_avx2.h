@@ -55,11 +55,12 @@ static inline uint64_t unmask_vectors(uint8_t *data, size_t len, const uint8_t m
 USES_AVX2 static uint64_t unmask_wide(uint8_t *data, size_t len, const uint8_t mask[4])
 {
     typedef uint32_t vector __attribute__((vector_size(32)));
-    vector a, b, seen = {0};
+    vector a, b, seen;
     uint64_t words[4];
     uint32_t key;
 
     memcpy(&key, mask, sizeof key);
+    memset(&seen, 0, sizeof seen); /* gcc's analyzer does not follow `= {0}` of a vector */
     for (size_t i = 0; i < len; i += 64) {
         memcpy(&a, data + i, 32);
         memcpy(&b, data + i + 32, 32);

@@ -738,8 +738,10 @@ void ws_server_free(struct ws_server *s)
     for_each_conn(s, conn_lost);
     while (s->touched != NULL)
         settle_touched(s);
-    while (s->app_timers != NULL)
-        ws_timer_cancel(s->app_timers); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
+    for (struct ws_timer *t = s->app_timers, *next; t != NULL; t = next) {
+        next = t->next;
+        ws_timer_cancel(t);
+    }
     watches_free(&s->watches);
     watches_free(&s->ended_watches);
     watches_free(&s->lost_watches);

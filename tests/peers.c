@@ -75,7 +75,7 @@ void peer_connect(struct peer *p, struct ws_server *s, unsigned host)
     p->orderly = true;
     p->turn++;
     setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    conn_new(s, ends[1], host == 0 ? NULL : host_get(&s->hosts, host_key(address, 4)));
+    conn_new(s, ends[1], host == 0 ? NULL : host_get(&s->hosts, host_key(address, 4)), false);
 }
 
 bool peer_dial(struct peer *p, const char *path)

