@@ -106,8 +106,8 @@ void send_bytes(struct script *s, const void *data, size_t len)
     set_apart(s);
 }
 
-/* Not by printf(): a text may have the host alone, and the C library may refuse a format that skips an
- * argument. */
+/* Not by printf(): a text may have the host alone, and the C library may refuse a format that skips
+ * an argument. */
 void send_template(struct script *s, const char *text)
 {
     struct bytes all = {0};

@@ -56,13 +56,16 @@ void eio_server_remove(struct eio_session *s)
     e->session_count--;
 }
 
-/* Without memory for the post, the session is settled by the next callback of any session. */
+/* Without memory for the post, the timer does it, which was made with the server. */
 void eio_server_mark(struct eio_session *s)
 {
     struct eio_server *e = s->server;
 
-    if (settle_mark(&e->marked, &s->mark))
-        e->marked.requested = ws_post(e->ws, e->settle_posted, e) == 0;
+    if (!settle_mark(&e->marked, &s->mark))
+        return;
+    e->marked.requested = true;
+    if (ws_post(e->ws, e->settle_posted, e) != 0)
+        ws_timer_set(e->settle_timer, 0);
 }
 
 struct eio_session *eio_first(const struct eio_server *e)

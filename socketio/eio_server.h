@@ -117,7 +117,8 @@ struct eio_server {
     struct eio_session *first;
     struct eio_session *last;
     struct settle_list marked;        /* sessions to settle */
-    void (*settle_posted)(void *arg); /* settles them, when ws_post() calls it with the server */
+    void (*settle_posted)(void *arg); /* settles them, when ws_post() calls it with the server, */
+    struct ws_timer *settle_timer;    /* or this, where there was no memory for the post */
     struct eio_host_sessions host_sessions;
     unsigned char random[16 * EIO_ID_BYTES]; /* for ids, from the kernel */
     size_t random_left; /* of them, a multiple of EIO_ID_BYTES: random[0..left) */

@@ -430,12 +430,14 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     h.origins = e->options.origins;
     h.local_files = e->options.origins == NULL; /* the reference checks no Origin */
     e->account = ws_account_new(ws, NULL);
-    if (e->account != NULL && ws_random(key, sizeof key) == 0 &&
+    e->settle_timer = ws_timer_new(ws, NULL, settle_posted, e);
+    if (e->account != NULL && e->settle_timer != NULL && ws_random(key, sizeof key) == 0 &&
         ws_server_handle(ws, prefix, &h) == 0) {
         name_table_init(&e->sessions, e->account, key);
         name_table_init(&e->host_sessions.hosts, e->account, key);
         return e;
     }
+    ws_timer_cancel(e->settle_timer);
     ws_account_release(e->account);
     free(e);
     return NULL;

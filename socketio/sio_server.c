@@ -19,7 +19,7 @@ void sio_callback_end(struct sio_server *io)
     settle_leave(&io->marked);
 }
 
-static void settle_posted(void *arg)
+void sio_settle_posted(void *arg)
 {
     struct sio_server *io = arg;
 
@@ -28,11 +28,14 @@ static void settle_posted(void *arg)
     sio_callback_end(io);
 }
 
-/* If there is no memory for the post, the next callback settles the sockets. */
+/* Without memory for the post, the timer does it, which was made with the server. */
 void sio_server_post(struct sio_server *io)
 {
-    if (!io->marked.requested && io->ws != NULL)
-        io->marked.requested = ws_post(io->ws, settle_posted, io) == 0;
+    if (io->marked.requested || io->ws == NULL)
+        return;
+    io->marked.requested = true;
+    if (ws_post(io->ws, sio_settle_posted, io) != 0)
+        ws_timer_set(io->settle_timer, 0);
 }
 
 /* --- what it has ------------------------------------------------------------------------------ */

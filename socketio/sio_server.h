@@ -50,6 +50,7 @@ struct sio_server {
     struct settle_list marked;    /* sockets to settle */
     void (*settle)(struct sio_server *io); /* settles them for sio_callback_end(), in a file
                                               above */
+    struct ws_timer *settle_timer;         /* where there was no memory for a post */
     struct sio_gather *gathers;            /* broadcasts that wait for acknowledgements */
     struct json_writer scratch; /* the packet that is being written: from sio_scratch() until it
                                    is sent, without a callback in between */
@@ -151,8 +152,9 @@ struct sio_socket {
 void sio_callback_begin(struct sio_server *io);
 void sio_callback_end(struct sio_server *io);
 
-/* Settle the marked sockets by a ws_post(). */
+/* Settle the marked sockets by a ws_post(), or by io->settle_timer; both call the second one. */
 void sio_server_post(struct sio_server *io);
+void sio_settle_posted(void *arg);
 
 /* The server's writer, empty. */
 struct json_writer *sio_scratch(struct sio_server *io);

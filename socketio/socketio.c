@@ -345,9 +345,11 @@ struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options
     if (io->options.on_handshake != NULL)
         handlers.on_handshake = on_handshake;
     io->account = ws_account_new(ws, NULL);
-    if (io->account != NULL && tables_init(io))
+    io->settle_timer = ws_timer_new(ws, NULL, sio_settle_posted, io);
+    if (io->account != NULL && io->settle_timer != NULL && tables_init(io))
         io->engine = eio_server_new(ws, io->options.path, &io->options.engine, &handlers);
     if (io->engine == NULL) {
+        ws_timer_cancel(io->settle_timer);
         ws_account_release(io->account);
         free(io);
         return NULL;

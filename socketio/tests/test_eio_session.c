@@ -419,16 +419,16 @@ static void close_without_memory(struct engine *e, void *arg)
     oom_after(-1);
 }
 
-/* No post reports it then: the next callback does that. */
-static void session_that_closes_without_memory_still_has_last_words(void **state)
+/* Though there is no memory for a post, and no other callback comes. */
+static void session_that_closes_without_memory_is_reported_and_has_last_words(void **state)
 {
     struct engine *e = *state;
     char sid[EIO_ID_SIZE];
     struct raw_client *c = start_polling(e, sid);
 
     on_engine(e, close_without_memory, NULL);
-    expect_poll(c, sid, "6" RS "1");
     expect_reason(e, 1, EIO_FORCED_SERVER_CLOSE);
+    expect_poll(c, sid, "6" RS "1");
     expect_nothing_left(e);
 }
 

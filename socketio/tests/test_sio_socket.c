@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tests/oom.h"
+
 /* --- on_auth ---------------------------------------------------------------------------------- */
 
 /* {"answer":"yes"}, "no", "no data", "odd" (data that is not JSON), or nothing yet. */
@@ -523,6 +525,24 @@ static void sockets_may_be_walked_and_ended_on_the_way(void **state)
     assert_int_equal(counts[0], 3);
     assert_int_equal(counts[1], 2);
     assert_int_equal(counts[2], 2);
+    expect_disconnect(x, 1, "server namespace disconnect");
+}
+
+static void disconnect_without_memory(struct sio_fixture *x, void *arg)
+{
+    (void)arg;
+    oom_after(0);
+    sio_disconnect(x->socket, false);
+    oom_after(-1);
+}
+
+/* Though there is no memory for a post, and no other callback comes. */
+static void socket_that_is_disconnected_without_memory_is_reported(void **state)
+{
+    struct sio_fixture *x = *state;
+
+    start_client(x);
+    on_sio(x, disconnect_without_memory, NULL);
     expect_disconnect(x, 1, "server namespace disconnect");
 }
 
