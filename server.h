@@ -144,8 +144,8 @@ struct ws_conn {
     struct conn_req req;
     struct conn_out out;
     struct conn_life life;
-    uint32_t unacked_base; /* bytes unacknowledged at the mark of output plus bytes sent since,
-                              modulo 2^32 */
+    uint32_t unacked_base; /* bytes unacknowledged at the mark of output plus bytes sent since;
+                              at most INT32_MAX */
     struct ws_server *server;
     const struct endpoint *endpoint;
     struct input *input;
