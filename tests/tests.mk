@@ -214,9 +214,12 @@ test-wscheck: $(BUILD)/test/wscheck $(BUILD)/test/broken ## Show that each case 
 	@sh tests/need.sh deps-dev python3
 	@python3 check/tests/honest.py $^
 
+test-networks: minnow ## Run minnow over bad networks: delay, loss, reordering, slow lines, pulled cables; needs root
+	@sh tests/need.sh deps-dev python3
+	@python3 tests/networks/run.py
+
 test-install: all ## Check that what is installed works, wherever it is
 	@MAKE="$(MAKE)" CC="$(CC)" sh tests/install.sh
-
 
 bare-machine: ## Check that the README's commands work on a new Debian; needs root, debootstrap and 15 minutes
 	@sh tests/bare_machine.sh
