@@ -218,6 +218,11 @@ test-networks: minnow ## Run minnow over bad networks: delay, loss, reordering, 
 	@sh tests/need.sh deps-dev python3
 	@python3 tests/networks/run.py
 
+MINUTES ?= 30
+soak: minnow $(BUILD)/tests/e2e/sio_server ## Run servers with 2,000 clients of all kinds for MINUTES, 30 by default
+	@sh tests/need.sh deps-dev python3
+	@python3 tests/soak.py --minutes $(MINUTES) --recovery $(BUILD)/tests/e2e/sio_server
+
 test-install: all ## Check that what is installed works, wherever it is
 	@MAKE="$(MAKE)" CC="$(CC)" sh tests/install.sh
 
