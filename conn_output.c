@@ -112,7 +112,9 @@ static ssize_t send_spans(struct ws_conn *c, struct iovec *iov, size_t count)
         socket_end(c->source.fd);
         return n;
     }
-    c->unacked_base += (uint32_t)n;
+    /* Less than 2^31, so that conn_takes_output() can subtract. */
+    c->unacked_base =
+        n < INT32_MAX - (int64_t)c->unacked_base ? c->unacked_base + (uint32_t)n : INT32_MAX;
     return n;
 }
 

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
 #include "server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,6 +48,13 @@ uint64_t server_clock(struct ws_server *s)
     }
     s->clock_last = now;
     return now;
+}
+
+void server_clock_skip(struct ws_server *s, uint64_t ms)
+{
+    assert(ms <= s->clock_last);
+    s->clock_offset -= ms;
+    s->clock_last -= ms;
 }
 
 void server_share_begin(struct ws_server *s)

@@ -153,8 +153,8 @@ struct ws_conn {
     struct conn_req req;
     struct conn_out out;
     struct conn_life life;
-    uint32_t unacked_base; /* bytes unacknowledged at the mark of output plus bytes sent since,
-                              modulo 2^32 */
+    uint32_t unacked_base; /* bytes unacknowledged at the mark of output plus bytes sent since;
+                              at most INT32_MAX */
     struct ws_server *server;
     const struct endpoint *endpoint;
     struct input *input;
@@ -226,7 +226,7 @@ struct ws_server {
     uint64_t now_ms;
     uint64_t clock_us;     /* the last reading, in us, uncorrected */
     uint64_t clock_last;   /* the last time returned, in ms, with */
-    uint64_t clock_offset; /* this added: ms by which it went back */
+    uint64_t clock_offset; /* this added: ms by which it went back, less those not counted */
     uint64_t sweep_ms;     /* when the sweep began, see ws.c */
     size_t sweep_batches;  /* batches of it so far */
     struct timer_wheel timers;
@@ -286,6 +286,9 @@ void server_log(struct ws_server *s, enum ws_log_level level, const char *format
 
 /* Read the clock: ms that never go back. */
 uint64_t server_clock(struct ws_server *s);
+
+/* The last `ms` milliseconds do not count: the clock goes on from where it was before them. */
+void server_clock_skip(struct ws_server *s, uint64_t ms);
 /* In a turn: the time in ms when its events were received. Outside of a turn: the time now. */
 uint64_t server_now(struct ws_server *s);
 /* Cause a turn of the loop. Allowed in any thread and signal handler. */

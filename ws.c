@@ -430,6 +430,22 @@ static bool sweep_ends(struct ws_server *s, int ready)
     return true;
 }
 
+/* When a wait took this much longer than its timeout, the process was stopped or the machine
+ * suspended. What peers sent in that time may still be on its way, so the time does not count. */
+enum { ABSENCE_MS = 1000 };
+
+/* The time now, after a wait of at most `timeout_ms` that began at `before_ms`. */
+static uint64_t time_after_wait(struct ws_server *s, int timeout_ms, uint64_t before_ms)
+{
+    uint64_t waited_ms = server_clock(s) - before_ms;
+    uint64_t most_ms = timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms;
+
+    if (waited_ms < ABSENCE_MS || waited_ms - ABSENCE_MS < most_ms)
+        return before_ms + waited_ms;
+    server_clock_skip(s, waited_ms - most_ms);
+    return before_ms + most_ms;
+}
+
 static int turn(struct ws_server *s, int timeout_ms)
 {
     struct epoll_event events[EVENT_BATCH];
@@ -440,13 +456,14 @@ static int turn(struct ws_server *s, int timeout_ms)
         return 0;
     if (s->sweep_batches == 0)
         s->sweep_ms = before_ms;
-    n = epoll_wait(s->epoll_fd, events, EVENT_BATCH, wait_timeout(s, timeout_ms, before_ms));
+    timeout_ms = wait_timeout(s, timeout_ms, before_ms);
+    n = epoll_wait(s->epoll_fd, events, EVENT_BATCH, timeout_ms);
     if (n < 0 && errno != EINTR)
         return WS_ERR_SYSTEM;
     assert(s->hand.in_place == NULL && s->hand.upgrade == NULL); /* in their callbacks alone */
     s->in_turn = true;
     s->turn++;
-    s->now_ms = server_clock(s);
+    s->now_ms = time_after_wait(s, timeout_ms, before_ms);
     s->turn_us = s->clock_us;
     for (int i = 0; i < n; i++)
         source_ready(s, events[i].data.ptr, events[i].events);

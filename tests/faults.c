@@ -88,7 +88,10 @@ static int delay_ms;
 static unsigned bound_mode;
 static const char *const *fake_addresses;
 static size_t send_max = SIZE_MAX;
-static int clock_offset; /* in seconds */
+static int64_t clock_offset;  /* in seconds */
+static int64_t jump_in_wait;  /* in seconds */
+static bool clock_stopped;    /* at */
+static struct timespec stood; /* without the offset */
 
 void faults_none(void)
 {
@@ -101,7 +104,8 @@ void faults_none(void)
     delay_ms = 0;
     fake_addresses = NULL;
     send_max = SIZE_MAX;
-    clock_offset = 0;
+    clock_offset = jump_in_wait = 0;
+    clock_stopped = false;
 }
 
 void faults_send_max(size_t bytes)
@@ -124,9 +128,27 @@ void faults_epoll_ctl_errors(int error)
     epoll_ctl_fault = (struct fault){error == 0 ? -1 : 0, error, true};
 }
 
-void faults_clock_jump(int seconds)
+void faults_clock_jump(int64_t seconds)
 {
     clock_offset += seconds;
+}
+
+void faults_clock_jump_in_wait(int64_t seconds)
+{
+    jump_in_wait = seconds;
+}
+
+void faults_clock_stop(void)
+{
+    __real_clock_gettime(CLOCK_MONOTONIC, &stood);
+    clock_stopped = true;
+}
+
+void faults_clock_set(int64_t seconds)
+{
+    faults_clock_stop();
+    stood.tv_nsec = 0;
+    clock_offset = seconds - stood.tv_sec;
 }
 
 void faults_socket_error(long n, int error)
@@ -245,6 +267,8 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 {
     int result = __real_clock_gettime(clock, ts);
 
+    if (clock == CLOCK_MONOTONIC && clock_stopped)
+        *ts = stood;
     if (clock == CLOCK_MONOTONIC)
         ts->tv_sec += clock_offset;
     return result;
@@ -316,6 +340,8 @@ ssize_t __wrap_readv(int fd, const struct iovec *iov, int count)
 
 int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeout_ms)
 {
+    clock_offset += jump_in_wait;
+    jump_in_wait = 0;
     return fails(&epoll_wait_fault) ? -1 : __real_epoll_wait(epoll_fd, events, max, timeout_ms);
 }
 

@@ -7,6 +7,7 @@
 #define TESTS_FAULTS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* As at the start: everything works. */
 void faults_none(void);
@@ -48,6 +49,15 @@ enum { FAULTS_ADDRESSES_MAX = 8 };
 void faults_addresses(const char *const *addresses);
 
 /* CLOCK_MONOTONIC jumps: forward, as it looks to a process that was stopped, or back. */
-void faults_clock_jump(int seconds);
+void faults_clock_jump(int64_t seconds);
+
+/* The same during the next epoll_wait. */
+void faults_clock_jump_in_wait(int64_t seconds);
+
+/* From now on the clock stands still but for jumps, until faults_none(). */
+void faults_clock_stop(void);
+
+/* It says `seconds` and stands still. */
+void faults_clock_set(int64_t seconds);
 
 #endif

@@ -4,9 +4,7 @@ import ctypes
 import os
 import re
 import signal
-import socket
 import subprocess
-import time
 
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
@@ -16,37 +14,16 @@ def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for_port(port):
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            time.sleep(0.5)  # until the server has closed its side, too
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit(f"nothing listens on port {port}")
-
-
 class Program:
-    """`command` prints a line with its address, and then serves. A program that prints none needs `port`."""
+    """`command` prints a line with its address, and then serves."""
 
-    def __init__(self, *command, port=None):
+    def __init__(self, *command):
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
-        if port is None:
-            line = self.process.stdout.readline()
-            found = re.search(r"http://[^ ]*:(\d+)/", line)
-            if found is None:
-                raise SystemExit(f"{command[0]} does not start: {line!r}")
-            port = int(found[1])
-        else:
-            wait_for_port(port)
-        self.port = port
+        line = self.process.stdout.readline()
+        found = re.search(r"http://[^ ]*?:(\d+)", line)
+        if found is None:
+            raise SystemExit(f"{command[0]} does not start: {line!r}")
+        self.port = int(found[1])
         self.start_sockets = self.sockets()
 
     def rss_kib(self):

@@ -257,6 +257,21 @@ static void connection_whose_output_cannot_be_kept_is_broken_and_shut_down(void 
     assert_int_equal(read(l->conn.source.fd, &byte, 1), 0);
 }
 
+/* The bytes since the mark are counted in 32 bits. */
+static void peer_that_took_gigabytes_takes_output(void **state)
+{
+    struct line *l = *state;
+
+    conn_mark_output(&l->conn);
+    assert_false(conn_takes_output(&l->conn, 1));
+    l->conn.unacked_base = INT32_MAX - 2; /* after as many bytes */
+    append(&l->conn, "hello");
+    conn_flush(&l->conn);
+    expect(l->peer, "hello");
+    assert_true(conn_takes_output(&l->conn, LARGE));
+    assert_false(conn_takes_output(&l->conn, 1));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #include "tests/test_conn_output.list"
 

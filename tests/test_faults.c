@@ -1273,6 +1273,200 @@ static void clock_that_goes_back_neither_spins_nor_stops_timers(void **state)
     assert_int_equal(f->seen.ran, 1);
 }
 
+/* --- time ------------------------------------------------------------------------------------- */
+
+enum { HOURS = 5 * 3600, PINGING = 2 * PAUSE /* seconds, see pausable() */ };
+
+static void pass(struct fixture *f, int64_t seconds)
+{
+    faults_clock_jump(seconds);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(ws_server_step(f->server, 0), 1);
+    let_serve(f);
+}
+
+static void expect_bytes(int fd, const void *bytes, size_t len)
+{
+    char came[64];
+
+    assert_in_range(len, 1, sizeof came);
+    assert_int_equal(recv(fd, came, sizeof came, MSG_DONTWAIT), len);
+    assert_memory_equal(came, bytes, len);
+}
+
+static void expect_beginning(int fd, const char *text)
+{
+    char came[64] = "";
+
+    assert_in_range(strlen(text), 1, sizeof came - 1);
+    assert_int_equal(recv(fd, came, strlen(text), MSG_DONTWAIT), strlen(text));
+    assert_string_equal(came, text);
+}
+
+static void expect_nothing(int fd)
+{
+    char byte;
+
+    assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(errno, EAGAIN);
+}
+
+/* While the server waits, the machine is suspended for hours. */
+static void suspend(struct fixture *f)
+{
+    faults_clock_jump_in_wait(HOURS);
+    pass(f, 0);
+}
+
+/* What a peer sent in time may arrive after the server wakes up. */
+static void hours_of_suspension_are_nobodys_delay(void **state)
+{
+    static const char half[] = GET HOST UPGRADE, rest[] = KEY VERSION "\r\n";
+    struct fixture *f = *state;
+    int pinged, handshaking;
+
+    pausable(f, (struct ws_handlers){0});
+    pinged = dial_upgraded(f);
+    pass(f, PINGING);
+    expect_bytes(pinged, BYTES("\x89\0"));
+    handshaking = dial_unix();
+    assert_int_equal(write(handshaking, BYTES(half)), sizeof half - 1);
+    let_serve(f);
+    suspend(f);
+    pass(f, 8);
+    assert_int_equal(f->seen.closed, 0);
+    assert_int_equal(write(pinged, BYTES("\x8a\x80" MASK)), 6);
+    assert_int_equal(write(handshaking, BYTES(rest)), sizeof rest - 1);
+    pass(f, PINGING - 1);
+    assert_int_equal(f->seen.opened, 2);
+    assert_int_equal(f->seen.closed, 0);
+    close(pinged);
+    close(handshaking);
+    let_serve(f);
+}
+
+/* The time before the suspension counts. */
+static void suspension_does_not_prolong_a_deadline(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    pausable(f, (struct ws_handlers){0});
+    fd = dial_upgraded(f);
+    pass(f, PINGING);
+    pass(f, 6);
+    suspend(f);
+    assert_int_equal(f->seen.closed, 0);
+    pass(f, 5);
+    assert_int_equal(f->seen.closed, 1);
+    close(fd);
+    let_serve(f);
+}
+
+static void deadlines_wait_while_the_clock_stands_still(void **state)
+{
+    struct fixture *f = *state;
+    struct pollfd p = {.events = POLLIN};
+    int fd;
+
+    faults_clock_set(1000);
+    pausable(f, (struct ws_handlers){.on_message = echo});
+    p.fd = ws_server_fd(f->server);
+    fd = dial_upgraded(f);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(write(fd, BYTES("\x81\x81" MASK "!")), 7);
+        let_serve(f);
+        expect_bytes(fd, BYTES("\x81\x01!"));
+    }
+    assert_int_equal(poll(&p, 1, 100), 0); /* and the loop sleeps */
+    pass(f, PINGING - 1);
+    expect_nothing(fd);
+    pass(f, 1);
+    expect_bytes(fd, BYTES("\x89\0"));
+    close(fd);
+    let_serve(f);
+}
+
+/* All deadlines of a server whose uptime passes `border_s` in five seconds. */
+static void check_deadlines_at(struct fixture *f, int64_t border_s)
+{
+    int fd, late;
+
+    faults_clock_set(border_s - 5);
+    pausable(f, (struct ws_handlers){0});
+    fd = dial_upgraded(f);
+    late = dial_unix();
+    assert_int_equal(write(late, BYTES("GET / HT")), 8);
+    let_serve(f);
+    assert_non_null(ws_timer_start(f->server, 10000, note_fired, f));
+    pass(f, 9);
+    expect_nothing(late);
+    assert_int_equal(f->seen.ran, 0);
+    pass(f, 1);
+    expect_beginning(late, "HTTP/1.1 408");
+    assert_int_equal(f->seen.ran, 1);
+    pass(f, PINGING - 11);
+    expect_nothing(fd);
+    pass(f, 1);
+    expect_bytes(fd, BYTES("\x89\0"));
+    pass(f, 9);
+    assert_int_equal(f->seen.closed, 0);
+    pass(f, 1);
+    assert_int_equal(f->seen.closed, 1);
+    close(fd);
+    close(late);
+    let_serve(f);
+}
+
+/* 2^31 and 2^32 ms, 2^31 and 2^32 s, and 584,000 years in us. */
+static void deadlines_are_kept_after_any_uptime(void **state)
+{
+    static const int64_t borders[] = {INT64_C(2147484), INT64_C(4294968), INT64_C(2147483648),
+                                      INT64_C(4294967296), INT64_C(9223372036854)};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT(borders); i++) {
+        check_deadlines_at(f, borders[i]);
+        ws_server_free(f->server);
+        f->server = NULL;
+        f->seen = (struct seen){0};
+    }
+}
+
+static void take_a_minute(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
+{
+    count_message(c, op, data, len);
+    faults_clock_jump(PAUSE);
+}
+
+/* The callback of one takes a minute. What all others send meanwhile was in time. */
+static void long_callback_of_one_is_not_the_delay_of_others(void **state)
+{
+    static const char half[] = GET HOST UPGRADE, rest[] = KEY VERSION "\r\n";
+    struct fixture *f = *state;
+    int fds[CROWD], one, unfinished;
+
+    pausable(f, (struct ws_handlers){.on_message = take_a_minute});
+    one = dial_upgraded(f);
+    unfinished = dial_upgraded(f);
+    assert_int_equal(write(unfinished, BYTES("\x01\x83" MASK "sto")), 9);
+    connect_crowd(f, fds, half);
+    assert_int_equal(write(one, BYTES("\x81\x81" MASK "!")), 7);
+    assert_int_equal(ws_server_step(f->server, 0), 1);
+    assert_int_equal(f->seen.messages, 1);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(write(fds[i], BYTES(rest)), sizeof rest - 1);
+    assert_int_equal(write(unfinished, BYTES("\x80\x83" MASK "ppe")), 9);
+    pass(f, 0);
+    assert_int_equal(f->seen.opened, CROWD + 2);
+    assert_int_equal(f->seen.messages, 2);
+    assert_int_equal(f->seen.closed, 0);
+    close_all(f, fds, CROWD);
+    close(one);
+    close(unfinished);
+    let_serve(f);
+}
+
 /* A batch that is full may not be all: what is ready is heard first, and then the stop. Its wake is
  * used up by then, so the descriptor must be ready for the next turn all the same. */
 static void stop_in_a_full_batch_is_heeded_in_the_next_turn_of_a_foreign_loop(void **state)
@@ -1795,12 +1989,6 @@ static void respond_late(struct ws_conn *c, const struct ws_request *req)
     count(of(c), &of(c)->seen.requests);
     faults_clock_jump(1);
     ws_respond(c, 204, NULL, 0, NULL, 0);
-}
-
-static void take_a_minute(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)
-{
-    count_message(c, op, data, len);
-    faults_clock_jump(PAUSE);
 }
 
 /* Nor are those late that have been waiting for their turn. */

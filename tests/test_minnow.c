@@ -32,7 +32,7 @@
 #include "process.h"
 #include "raw_client.h"
 
-enum { ARGS_MAX = 16, CLIENTS = 3 };
+enum { ARGS_MAX = 16, CLIENTS = 4 };
 
 struct fixture {
     struct process process;
@@ -608,10 +608,10 @@ static void each_address_has_its_line_and_answers(void **state)
     raw_connect_to(&f->clients[2], (const struct sockaddr *)&un, sizeof un, 0);
     raw_upgrade(&f->clients[2], "/here");
     raw_send_message(&f->clients[2], "from the Unix socket");
-    for (size_t i = 0; i < CLIENTS; i++)
+    for (size_t i = 0; i < 3; i++)
         raw_expect_message(&f->clients[i], "from the Unix socket");
     process_signal(p, SIGTERM);
-    for (size_t i = 0; i < CLIENTS; i++) {
+    for (size_t i = 0; i < 3; i++) {
         raw_expect_close(&f->clients[i], 1001);
         raw_close(&f->clients[i]);
     }
@@ -1899,6 +1899,52 @@ static void the_times_given_are_kept(void **state)
     join(f, 2, "/");
     process_signal(&f->process, SIGTERM);
     assert_int_equal(process_wait(&f->process), 0); /* the last one does not answer Close */
+}
+
+/* This message, perhaps behind pings. */
+static void expect_message_behind_pings(struct raw_client *c, const char *text)
+{
+    struct raw_frame frame;
+
+    do
+        raw_read_frame(c, &frame);
+    while (frame.head == RAW_PING);
+    assert_int_equal(frame.len, strlen(text));
+    assert_memory_equal(frame.payload, text, frame.len);
+}
+
+/* Stopped for longer than its timeouts, and continued. One answers its ping and finishes its request
+ * meanwhile, the other afterwards: to both of them the server was late. */
+static void clients_survive_that_the_process_is_stopped(void **state)
+{
+    static const char half[] = "GET / HTTP/1.1\r\nHost: localhost\r\n";
+    struct fixture *f = *state;
+    struct raw_client *c = f->clients;
+    struct raw_response r;
+
+    serve(f, ARGS("echo", "-p", "0", "--ping-interval", "0.2", "--ping-timeout", "4",
+                  "--handshake-timeout", "4"));
+    for (size_t i = 0; i < 2; i++) {
+        raw_expect_frame(join(f, i, "/"), RAW_PING, NULL, 0);
+        raw_connect(&c[2 + i], f->port);
+        raw_send_text(&c[2 + i], half);
+    }
+    poll(NULL, 0, 100); /* until the process waits */
+    process_signal(&f->process, SIGSTOP);
+    poll(NULL, 0, 6000);
+    for (size_t i = 0; i < 2; i++) {
+        raw_send_frame(&c[i], RAW_PONG, NULL, 0);
+        raw_send_text(&c[2 + i], "\r\n");
+        if (i == 0) {
+            process_signal(&f->process, SIGCONT);
+            poll(NULL, 0, 500);
+        }
+    }
+    for (size_t i = 0; i < 2; i++) {
+        raw_expect_status(&c[2 + i], &r, 200);
+        raw_send_message(&c[i], "still here");
+        expect_message_behind_pings(&c[i], "still here");
+    }
 }
 
 /* --- the page --------------------------------------------------------------------------------- */

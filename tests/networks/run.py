@@ -19,7 +19,7 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from clients import BINARY, Broken, Http, Loop, SocketIO, WebSocket  # noqa: E402
+from clients import BINARY, Broken, Http, Loop, SocketIO, WebSocket, fill_spares  # noqa: E402
 from link import Link  # noqa: E402
 from program import Program  # noqa: E402
 
@@ -363,24 +363,11 @@ def expect_sessions_over(site, crowd):
     expect(answers == [400] * len(answers), f"sessions of vanished clients are not over: {answers}")
 
 
-def warm_up(site):
-    """The servers keep up to 8 MiB of freed blocks for later (BUDGET_SPARE_TOTAL). Make them do so: what grows after
-    that is lost."""
-    for _ in range(6):
-        for server, count in ((site.echo, 150), (site.chat, 30)):  # in the chat each hears all
-            clients = [site.near(SocketIO, server, "polling") for _ in range(count)]
-            site.all_open(clients)
-            for i, client in enumerate(clients):
-                client.emit("much", "x" * (20000 + 500 * i))
-            site.loop.until(lambda: all(client.events for client in clients), 20, "clients nearby hear something")
-            for client in clients:
-                client.end("the server is warm")
-
-
 def pulled_while_sending(minnow):
     """the cable is pulled while all send and the server sends: again and again, and no memory is kept"""
     site = vanishing(minnow, delay=0.01)
-    warm_up(site)
+    for server, count in ((site.echo, 150), (site.chat, 30)):  # in the chat each hears all
+        fill_spares(site.loop, lambda: site.near(SocketIO, server, "polling"), count)
     neighbours = Neighbours(site, "/room")
     sizes, longest = [], 0
     for _ in range(8):
