@@ -431,7 +431,8 @@ static bool sweep_ends(struct ws_server *s, int ready)
 }
 
 /* When a wait took this much longer than its timeout, the process was stopped or the machine
- * suspended. What peers sent in that time may still be on its way, so the time does not count. */
+ * suspended, nobody knows when. What peers sent meanwhile may still be on its way, so nothing of the
+ * wait counts: if its timeout did, the next deadline would be due at once. */
 enum { ABSENCE_MS = 1000 };
 
 /* The time now, after a wait of at most `timeout_ms` that began at `before_ms`. */
@@ -442,8 +443,8 @@ static uint64_t time_after_wait(struct ws_server *s, int timeout_ms, uint64_t be
 
     if (waited_ms < ABSENCE_MS || waited_ms - ABSENCE_MS < most_ms)
         return before_ms + waited_ms;
-    server_clock_skip(s, waited_ms - most_ms);
-    return before_ms + most_ms;
+    server_clock_skip(s, waited_ms);
+    return before_ms;
 }
 
 static int turn(struct ws_server *s, int timeout_ms)
