@@ -1913,8 +1913,8 @@ static void expect_message_behind_pings(struct raw_client *c, const char *text)
     assert_memory_equal(frame.payload, text, frame.len);
 }
 
-/* Stopped for longer than its timeouts, and continued. One answers its ping and finishes its request
- * meanwhile, the other afterwards: to both of them the server was late. */
+/* Stopped for longer than its timeouts, and continued. One answers its ping and finishes its
+ * request meanwhile, the other afterwards: to both of them the server was late. */
 static void clients_survive_that_the_process_is_stopped(void **state)
 {
     static const char half[] = "GET / HTTP/1.1\r\nHost: localhost\r\n";
