@@ -91,6 +91,15 @@ const int *call_errors(enum call call)
     return kinds[call].errors;
 }
 
+size_t call_error_count(enum call call)
+{
+    size_t count = 1;
+
+    while (count < CALL_ERRORS_MAX && kinds[call].errors[count] != 0)
+        count++;
+    return count;
+}
+
 void calls_reset(void)
 {
     plan.watching = plan.armed = plan.failed = false;

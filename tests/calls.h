@@ -11,6 +11,7 @@
 #define TESTS_CALLS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum call {
@@ -57,8 +58,9 @@ enum call {
 enum { CALL_ERRORS_MAX = 10, CALL_SHORT = -1 /* instead of an errno: half of the work is done */ };
 
 const char *call_name(enum call call);
-/* What it may fail with: errno values and CALL_SHORT, up to a 0. */
+/* What it may fail with: errno values and CALL_SHORT, up to a 0; at least one. */
 const int *call_errors(enum call call);
+size_t call_error_count(enum call call);
 
 /* As at the start: nothing fails, nothing was counted. */
 void calls_reset(void);

@@ -14,17 +14,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "../server.h"
 
 /* An assertion that NDEBUG does not turn off. */
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
-        if (!(condition))                                                                          \
-            check_failed(#condition, __FILE__, __LINE__);                                          \
+        if (!(condition)) {                                                                        \
+            check_report(#condition, __FILE__, __LINE__);                                          \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 extern char check_note[128]; /* what is being tried, for the message; "" at first */
-_Noreturn void check_failed(const char *condition, const char *file, int line);
+void check_report(const char *condition, const char *file, int line);
 
 struct tape {
     const uint8_t *data;

@@ -794,7 +794,7 @@ static void try_kind(struct campaign *c, enum call call, unsigned long made, uns
     const int *errors = call_errors(call);
     unsigned long step = made > most ? (made + most - 1) / most : 1;
 
-    for (size_t e = 0; e < CALL_ERRORS_MAX && errors[e] != 0; e++)
+    for (size_t e = 0; e < call_error_count(call); e++)
         for (unsigned long n = 0; n < made; n += n < FIRST ? 1 : step) {
             if (call == CALL_EPOLL_WAIT && errors[e] == EPERM && n > FIRST)
                 break; /* it cannot go on, wherever that is */

@@ -785,14 +785,11 @@ static void choose_fault(void)
                                      CALL_EVENTFD_WRITE, CALL_GETPEERNAME, CALL_READ};
     unsigned which = tape_byte(&tape);
     enum call call = some[which % (sizeof some / sizeof *some)];
-    const int *errors = call_errors(call);
-    size_t count = 0;
+    size_t count = call_error_count(call);
 
-    while (count < CALL_ERRORS_MAX && errors[count] != 0)
-        count++;
     if (call == CALL_EPOLL_WAIT)
-        count--; /* with the last one the server cannot go on */
-    calls_fail(call, tape_byte(&tape) & 31, errors[which / 16 % count]);
+        count = 2; /* with the last one the server cannot go on */
+    calls_fail(call, tape_byte(&tape) & 31, call_errors(call)[which / 16 % count]);
 }
 
 /* Bytes in one go: often all. */
@@ -817,23 +814,17 @@ static void connect_anew(struct peer *p)
         memset(&views[index_of(p)], 0, sizeof *views);
 }
 
-static void one_action(void)
+/* What a peer puts, to be sent later. */
+static void put_something(struct peer *p, unsigned what)
 {
-    unsigned what = tape_byte(&tape);
-    struct peer *p = &peers[(what >> 4) % PEERS];
-
     switch (what & 15) {
     case 0:
-        connect_anew(p);
-        put_request(p, tape_byte(&tape));
-        peer_push(p, SIZE_MAX);
-        break;
     case 1:
-        connect_anew(p);
         put_request(p, tape_byte(&tape));
+        if ((what & 15) == 0)
+            peer_push(p, SIZE_MAX);
         break;
     case 2:
-        connect_anew(p);
         put_post(p, tape_byte(&tape));
         break;
     case 3:
@@ -847,14 +838,21 @@ static void one_action(void)
             put_odd_frame(p);
         break;
     case 6:
-        connect_anew(p);
         put_raw(p);
         break;
-    case 7:
-        connect_anew(p);
+    default:
         p->orderly = false;
         peer_put_text(p, parts[tape_byte(&tape) % PARTS]);
         break;
+    }
+}
+
+static void one_action(void)
+{
+    unsigned what = tape_byte(&tape);
+    struct peer *p = &peers[(what >> 4) % PEERS];
+
+    switch (what & 15) {
     case 8:
         peer_push(p, amount());
         break;
@@ -877,9 +875,14 @@ static void one_action(void)
     case 14:
         (what & 0x80 ? peer_half_close : peer_close)(p);
         break;
-    default:
+    case 15:
         peer_push(p, SIZE_MAX);
         turn();
+        break;
+    default:
+        if ((what & 15) < 3 || (what & 15) > 5)
+            connect_anew(p);
+        put_something(p, what);
         break;
     }
 }

@@ -845,12 +845,9 @@ static void choose_fault(void)
                                      CALL_GETRANDOM, CALL_READV,   CALL_EVENTFD_WRITE, CALL_MEMORY};
     unsigned which = tape_byte(&tape);
     enum call call = some[which % (sizeof some / sizeof *some)];
-    const int *errors = call_errors(call);
-    size_t count = 0;
+    size_t count = call_error_count(call);
 
-    while (count < CALL_ERRORS_MAX && errors[count] != 0)
-        count++;
-    calls_fail(call, tape_byte(&tape) & 31, errors[which / 16 % count]);
+    calls_fail(call, tape_byte(&tape) & 31, call_errors(call)[which / 16 % count]);
 }
 
 static size_t amount(void)
