@@ -4,7 +4,7 @@
 # list below of functions that only compute is printed; silent when all is well.
 # Usage: CALLS="recv send ..." sh tests/imports.sh OBJECT...
 harmless='
-    memcpy memmove memset strcpy memcmp memchr memrchr memmem
+    memcpy memmove memset strcpy stpcpy memcmp bcmp memchr memrchr memmem
     strlen strnlen strcmp strncmp strcasecmp strncasecmp strchr strrchr strstr strspn strcspn
     strtol strtoul strtoull strtod sprintf snprintf vsnprintf inet_ntop
     free freeaddrinfo gai_strerror strerror
