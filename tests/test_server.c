@@ -138,7 +138,7 @@ static void on_close_tells_the_room(struct ws_conn *c, unsigned code, const char
 
     note_result(f, 0, ws_send(c, WS_OP_TEXT, "x", 1));
     note_result(f, 1, ws_close(c, 1000, ""));
-    note_result(f, 2, ws_str_is(ws_conn_room(c, 0), "room"));
+    note_result(f, 2, ws_str_is(ws_conn_room(c, 0), "room") && ws_conn_room(c, 1).data == NULL);
     note_result(f, 3, (int)ws_publish(f->server, ws_str("room"), c, WS_OP_TEXT, "left", 4));
     note_result(f, 4, ws_join(c, ws_str("afterlife")));
     count_close(c, code, reason, len);
@@ -387,6 +387,38 @@ static void foreign_descriptor_is_watched(void **state)
     close(w.ends[1]);
     expect_well(f);
     assert_int_equal(f->seen.ran, 3);
+}
+
+static void watch_is_changed_in_place(void **state)
+{
+    struct fixture *f = *state;
+    struct pipe_watch w = {.fixture = f}, anew;
+
+    assert_int_equal(pipe2(w.ends, O_CLOEXEC), 0);
+    anew = w;
+    start(f, (struct ws_options){0});
+    on_loop(f, start_watch, &w);
+    on_loop(f, start_watch, &anew);
+    assert_int_equal(anew.result, 0);
+    assert_int_equal(write(w.ends[1], ".", 1), 1);
+    wait_until(f, &f->seen.ran, 1, "call of the watch");
+    assert_int_equal(anew.ends[0], -1);
+    assert_int_not_equal(w.ends[0], -1);
+    close(w.ends[1]);
+    expect_well(f);
+}
+
+static void each_error_has_words_of_its_own(void **state)
+{
+    static const int errors[] = {
+        0, WS_ERR_CLOSED, WS_ERR_FULL, WS_ERR_NOMEM, WS_ERR_INVALID, WS_ERR_SYSTEM, ENOENT};
+    const size_t count = sizeof errors / sizeof errors[0];
+
+    (void)state;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = i + 1; j < count; j++)
+            assert_string_not_equal(ws_strerror(errors[i]), ws_strerror(errors[j]));
+    assert_string_equal(ws_strerror(ENOENT), strerror(ENOENT));
 }
 
 enum { PIPES = 8 };

@@ -616,6 +616,27 @@ static void freeing_the_server_reports_each_session_once(void **state)
     assert_int_equal(e->f->seen.closed, 3);
 }
 
+static void note_transport(struct engine *e, void *arg)
+{
+    (void)arg;
+    note_result(e->f, 0, (int)eio_session_transport(e->session));
+    note_result(e->f, 1, eio_ws_server(e->server) == e->f->server);
+}
+
+static void session_knows_its_transport_and_its_server(void **state)
+{
+    struct engine *e = *state;
+    char sid[EIO_ID_SIZE];
+
+    start_polling(e, sid);
+    on_engine(e, note_transport, NULL);
+    assert_int_equal(e->f->seen.result[0], EIO_POLLING);
+    assert_int_equal(e->f->seen.result[1], 1);
+    open_websocket(e, "");
+    on_engine(e, note_transport, NULL);
+    assert_int_equal(e->f->seen.result[0], EIO_WEBSOCKET);
+}
+
 #include "socketio/tests/test_engineio.list"
 
 int main(void)

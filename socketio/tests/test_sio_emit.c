@@ -660,6 +660,25 @@ static void a_server_may_be_freed_while_it_gathers(void **state)
     assert_string_equal(x->f->seen.text, "-1 end  0/1 0;-1 socket  0/1 0;");
 }
 
+static void binary_argument_is_the_attachment_that_it_names(void **state)
+{
+    static const struct ws_str attachments[] = {{"1234", 4}, {"56", 2}};
+    const struct sio_args args = {.attachments = attachments, .attachment_count = 2};
+
+    (void)state;
+    assert_true(ws_str_is(sio_binary(&args, ws_str("{\"_placeholder\":true,\"num\":1}")), "56"));
+    assert_null(sio_binary(&args, ws_str("{\"_placeholder\":true,\"num\":2}")).data);
+    assert_null(sio_binary(&args, ws_str("{\"num\":1}")).data);
+}
+
+static void namespace_knows_its_user(void **state)
+{
+    struct sio_fixture *x = *state;
+
+    sio_start(x, (struct sio_options){0}, (struct sio_handlers){.user = x});
+    assert_ptr_equal(sio_namespace_user(x->main), x);
+}
+
 #include "socketio/tests/test_sio_emit.list"
 
 int main(void)
