@@ -169,6 +169,7 @@ int output_append(struct output *o, enum account_kind kind, const void *head, si
                   const void *body, size_t body_len)
 {
     struct output_chunk *chunk;
+    struct output_slice *last;
     size_t len = head_len + body_len;
     int error;
 
@@ -186,8 +187,9 @@ int output_append(struct output *o, enum account_kind kind, const void *head, si
     }
     chunk_write(chunk, head, head_len);
     chunk_write(chunk, body, body_len);
-    assert(o->count > 0);
-    tail(o)->end = chunk->len;
+    last = tail(o);
+    assert(last != NULL); /* a slice of `chunk` */
+    last->end = chunk->len;
     o->queued += len;
     return 0;
 }
@@ -196,6 +198,7 @@ int output_append(struct output *o, enum account_kind kind, const void *head, si
 int output_append_last(struct output *o, const void *data, size_t len)
 {
     struct output_chunk *chunk = writable_tail(o, len);
+    struct output_slice *last;
 
     if (chunk == NULL) {
         if (o->count == o->cap)
@@ -208,8 +211,9 @@ int output_append_last(struct output *o, const void *data, size_t len)
         slices_push(o, (struct output_slice){.chunk = chunk});
     }
     chunk_write(chunk, data, len);
-    assert(o->count > 0);
-    tail(o)->end = chunk->len;
+    last = tail(o);
+    assert(last != NULL); /* a slice of `chunk` */
+    last->end = chunk->len;
     o->queued += len;
     return 0;
 }
