@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "conn_client.h"
 #include "conn_end.h"
@@ -62,7 +61,7 @@ static ptrdiff_t write_head(struct ws_conn *c, int status, const struct ws_heade
     char date[HTTP_DATE_SIZE];
 
     http_writer_init(&w, s->head, sizeof s->head, status);
-    http_date(date, (int64_t)time(NULL));
+    http_date(date, http_date_now());
     http_writer_field(&w, ws_str("Date"), ws_str(date));
     write_fields(&w, headers, count);
     if (status != 204 && status != 304)

@@ -11,4 +11,7 @@
 enum { HTTP_DATE_SIZE = 30 };
 void http_date(char out[HTTP_DATE_SIZE], int64_t unix_seconds);
 
+/* The time now, in 64 bits on 32-bit machines, too. */
+int64_t http_date_now(void);
+
 #endif

@@ -130,7 +130,7 @@ static size_t put_header(uint8_t *out, uint8_t first, uint8_t mask_bit, size_t l
     out[0] = first;
     out[1] = (uint8_t)(mask_bit | (extended == 0 ? len : extended == 2 ? 126 : 127));
     for (size_t i = 0; i < extended; i++)
-        out[2 + i] = (uint8_t)(len >> (8 * (extended - 1 - i)));
+        out[2 + i] = (uint8_t)((uint64_t)len >> (8 * (extended - 1 - i)));
     return 2 + extended;
 }
 

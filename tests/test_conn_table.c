@@ -88,7 +88,7 @@ static void walk_meets_each_connection_once_in_the_order_of_ids(void **state)
         if (t.entries[i].conn == NULL)
             continue;
         assert_true(t.entries[i].id > last);
-        assert_ptr_equal(t.entries[i].conn, conn(t.entries[i].id));
+        assert_ptr_equal(t.entries[i].conn, conn((size_t)t.entries[i].id));
         last = t.entries[i].id;
         met++;
     }

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "http_date.h"
 
@@ -36,6 +37,18 @@ static void dates_are_civil_dates(void **state)
         assert_string_equal(out, table[i].date);
         free(out);
     }
+}
+
+static void now_is_the_time_of_the_clock(void **state)
+{
+    struct timespec before, after;
+    int64_t now;
+    (void)state;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &before);
+    now = http_date_now();
+    clock_gettime(CLOCK_REALTIME, &after);
+    assert_in_range(now, before.tv_sec, after.tv_sec);
 }
 
 #include "tests/test_http_date.list"

@@ -429,6 +429,9 @@ static void forbid_signalfd(void)
 static void forbid_socket(void)
 {
     forbid(SYS_socket);
+#ifdef SYS_socketcall /* glibc calls that on i386 */
+    forbid(SYS_socketcall);
+#endif
 }
 
 static void forbid_epoll_wait(void)

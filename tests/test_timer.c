@@ -292,7 +292,7 @@ static void model_cancel(struct model *m, size_t i)
 
 static void change_any(struct model *m)
 {
-    size_t i = next_random(m) % TIMERS;
+    size_t i = (size_t)(next_random(m) % TIMERS);
 
     switch (next_random(m) % 8) {
     case 0:

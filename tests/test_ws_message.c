@@ -45,7 +45,7 @@ static void expect_whole(const struct ws_frame *f, const void *payload, int resu
         data[i] ^= f->mask[i % 4];
     assert_int_equal(ws_message_whole(f, data, MAX), result);
     if (result > 0)
-        assert_memory_equal(data, payload, f->len);
+        assert_memory_equal(data, payload, (size_t)f->len);
     free(data);
 }
 

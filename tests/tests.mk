@@ -262,7 +262,7 @@ analyze: ## Look for bugs with the analyzers of gcc and clang
 # Machines of other kinds. They have no libcmocka, so tests/cmocka.c takes its place (SHIM).
 test-32: ## Run all tests as 32-bit programs, under sanitizers
 	@sh tests/need.sh deps-analysis cmocka.h
-	+@$(call build_test,32,CC="gcc -m32" SHIM=1 CPPFLAGS="-idirafter /usr/include/$$(gcc -print-multiarch) $(CPPFLAGS)")
+	+@$(call build_test,32,CC="gcc -m32 -idirafter /usr/include/$$(gcc -print-multiarch)" SHIM=1)
 
 # qemu-user runs no program of another kind that a test starts, and no filter of system calls.
 S390X_TESTS = $(filter-out test_load test_minnow test_examples test_faults,$(TESTS))

@@ -297,7 +297,7 @@ static void sessions_are_bounded_in_bytes(void **state)
 
     start_recovery(x, (struct sio_options){.recovery_bytes = 2000});
     enter_and_cut(x, &a, offset);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 40; i++) {
         struct client other;
 
         enter(x, &other);
