@@ -36,7 +36,10 @@ class Soak:
     """What all clients share."""
 
     def __init__(self, arguments):
-        options = ["-q", "-p", "0", "--ping-interval", str(INTERVAL), "--ping-timeout", str(TIMEOUT)]
+        # An HTTP client must expect that a connection on which it was silent for --handshake-timeout is closed just
+        # when it sends a request. Here that is longer than any client is silent.
+        options = ["-q", "-p", "0", "--ping-interval", str(INTERVAL), "--ping-timeout", str(TIMEOUT),
+                   "--handshake-timeout", str(2 * (INTERVAL + TIMEOUT))]
         self.echo = Program(arguments.minnow, "echo", *options)
         self.chat = Program(arguments.minnow, "chat", *options)
         self.recovery = Program(arguments.recovery, "0", "recovery", str(TIMEOUT * 1000))
@@ -503,7 +506,7 @@ def finish(soak, clients):
 
 def expect_nothing_left(soak):
     """Sessions on polling have their time; then no descriptor is left."""
-    end = time.monotonic() + INTERVAL + TIMEOUT + 30
+    end = time.monotonic() + 3 * (INTERVAL + TIMEOUT) + 30
     while time.monotonic() < end and any(server.connections() for server in soak.servers.values()):
         soak.loop.run(0.5)
     for name, server in soak.servers.items():
