@@ -431,8 +431,8 @@ static bool sweep_ends(struct ws_server *s, int ready)
 }
 
 /* When a wait took this much longer than its timeout, the process was stopped or the machine
- * suspended, nobody knows when. What peers sent meanwhile may still be on its way, so nothing of the
- * wait counts: if its timeout did, the next deadline would be due at once. */
+ * suspended, nobody knows when. What peers sent meanwhile may still be on its way, so nothing of
+ * the wait counts: if its timeout did, the next deadline would be due at once. */
 enum { ABSENCE_MS = 1000 };
 
 /* The time now, after a wait of at most `timeout_ms` that began at `before_ms`. */
