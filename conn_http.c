@@ -91,6 +91,8 @@ static int respond(struct ws_conn *c, int status, const struct ws_header *header
     if (head_len < 0)
         return WS_ERR_INVALID;
     c->state = CONN_HTTP; /* answered, even if the append fails: on_abort must not follow */
+    if (c->input != NULL) /* nor is its body waited for */
+        c->input->head_len = c->input->due_ms = 0;
     error = conn_append_response(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : pieces);
     if (last || error != 0) {
         conn_linger(c);
@@ -314,8 +316,11 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
         h->on_head(c, req);
     if (c->state != CONN_BODY)
         return body_len; /* answered */
-    here = here && !c->life.held;
-    body_len = here ? body_len : 0;
+    if (c->life.held) {  /* where it is answered before its body is read, the body is no request */
+        c->req.keep_alive = c->req.keep_alive && body_len == 0;
+        here = false;
+        body_len = 0;
+    }
     req->body.len = body_len;
     if (h->on_request == NULL)
         conn_refuse(c, 426, "this path speaks WebSocket only", NULL);

@@ -218,9 +218,10 @@ struct ws_handlers {
      * with a body or without. Return to get the request in on_request, or do without its body:
      * answer by ws_respond(), now or any time before on_request, which is not called then. After an
      * answer that does not wait for the body the connection closes, and what comes of the body is
-     * discarded, unless there is none, or it has Content-Length and came whole together with the
-     * head. 100 Continue is sent only when the head was not answered. `req` is valid until return;
-     * ws_data() lasts until on_request. RFC 9110 §10.1.1, RFC 9112 §9.3, §9.6. */
+     * discarded, unless there is none, or it has Content-Length, came whole together with the head
+     * and is not held back by ws_pause(). 100 Continue is sent only when the head was not answered.
+     * `req` is valid until return; ws_data() lasts until on_request. RFC 9110 §10.1.1, RFC 9112
+     * §9.3, §9.6. */
     void (*on_head)(struct ws_conn *c, const struct ws_request *req);
 
     /* A plain request is complete, with its body. Answer it now or later by ws_respond(), once.

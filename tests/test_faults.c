@@ -2218,6 +2218,70 @@ static void body_of_a_paused_request_waits(void **state)
     }
 }
 
+/* What is held back of a request that is answered is its body, whatever it looks like. RFC 9112
+ * §9.3, §11.2 */
+static void body_of_a_paused_request_that_was_answered_is_no_request(void **state)
+{
+    static const char post[] = "POST /ws HTTP/1.1\r\n" HOST "Content-Length: 31\r\n\r\n"
+                               "GET /ws?x HTTP/1.1\r\nHost: h\r\n\r\n";
+    struct fixture *f = *state;
+    char came[1024];
+    ssize_t n;
+    int fd;
+
+    pausable(f, (struct ws_handlers){.on_head = pause_at_head, .on_request = mirror});
+    fd = dial_unix();
+    assert_int_equal(write(fd, post, sizeof post - 1), sizeof post - 1);
+    let_serve(f);
+    assert_int_equal(ws_respond(f->conn, 403, NULL, 0, NULL, 0), 0);
+    ws_resume(f->conn);
+    let_serve(f);
+    n = recv(fd, came, sizeof came - 1, MSG_DONTWAIT);
+    assert_true(n > 0);
+    came[n] = '\0';
+    assert_memory_equal(came, "HTTP/1.1 403", 12);
+    assert_non_null(strstr(came, "\r\nConnection: close\r\n"));
+    assert_int_equal(strlen(came), strstr(came, "\r\n\r\n") + 4 - came); /* one response */
+    assert_int_equal(recv(fd, came, sizeof came, MSG_DONTWAIT), 0);
+    assert_int_equal(f->seen.requests, 0);
+    close(fd);
+}
+
+static void refuse_in_words(struct ws_conn *c, const struct ws_request *req, int status)
+{
+    struct ws_str length = ws_request_header(req, "Content-Length");
+
+    ws_respond(c, status, NULL, 0, length.data, length.len);
+}
+
+/* The head that was kept for a body is not that of the next request. */
+static void request_behind_one_that_was_answered_in_a_pause_is_itself(void **state)
+{
+    static const char get[] = "GET /ws HTTP/1.1\r\n" HOST "\r\n";
+    static const char post[] = "POST /ws HTTP/1.1\r\n" HOST "Content-Length: 99999999\r\n\r\n";
+    struct fixture *f = *state;
+    char came[1024];
+    ssize_t n;
+    int fd;
+
+    pausable(f, (struct ws_handlers){
+                    .on_head = pause_at_head, .on_request = mirror, .on_refuse = refuse_in_words});
+    fd = dial_unix();
+    assert_int_equal(write(fd, get, sizeof get - 1), sizeof get - 1);
+    let_serve(f);
+    assert_int_equal(ws_respond(f->conn, 200, NULL, 0, NULL, 0), 0);
+    ws_resume(f->conn);
+    let_serve(f);
+    discard(fd);
+    assert_int_equal(write(fd, post, sizeof post - 1), sizeof post - 1);
+    let_serve(f);
+    n = recv(fd, came, sizeof came, MSG_DONTWAIT);
+    assert_true(n > 12);
+    assert_memory_equal(came, "HTTP/1.1 413", 12);
+    assert_memory_equal(came + n - 12, "\r\n\r\n99999999", 12);
+    close(fd);
+}
+
 static void pause_and_respond(struct ws_conn *c, const struct ws_request *req)
 {
     pause_at_head(c, req);
