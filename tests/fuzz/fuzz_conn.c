@@ -28,13 +28,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
     INPUT_MAX = 4096,
-    ACTIONS_MAX = 300,     /* of one program */
-    APP_ACTIONS_MAX = 400, /* of the application */
-    DEPTH_MAX = 3,         /* of its actions inside each other */
-    CONNS_MAX = 16,        /* that it remembers */
-    SCRIPT_MAX = 8,        /* actions that its callbacks take by turns */
-    QUIET_TURNS = 3000,    /* after which a server without new input is at rest */
-    ECHOES_MAX = 256,      /* that a peer waits for */
+    ACTIONS_MAX = 300,           /* of one program */
+    APP_ACTIONS_MAX = 400,       /* of the application */
+    DEPTH_MAX = 3,               /* of its actions inside each other */
+    CONNS_MAX = ACTIONS_MAX + 1, /* that it remembers */
+    SCRIPT_MAX = 8,              /* actions that its callbacks take by turns */
+    QUIET_TURNS = 3000,          /* after which a server without new input is at rest */
+    ECHOES_MAX = 256,            /* that a peer waits for */
     PREPARED_MAX = 3,
     TIMERS_MAX = 4,
     BIG = 70000, /* bytes of the longest message */
@@ -155,7 +155,7 @@ static void remember(struct ws_conn *c, enum app_state state)
     CHECK(find(c) == CONNS_MAX);
     while (i < CONNS_MAX && app.conns[i].state != APP_NONE)
         i++;
-    CHECK(i < CONNS_MAX); /* peers are fewer */
+    CHECK(i < CONNS_MAX);
     app.conns[i].conn = c;
     app.conns[i].state = state;
 }
@@ -562,7 +562,7 @@ static void response_back(struct peer *p, int status, const char *head, const ui
                           size_t len, const struct peer_request *r)
 {
     CHECK(strstr(head, "\r\nDate: ") != NULL || status == 101 || status == 503);
-    CHECK(r->number != 0 || status >= 400); /* what was not asked for is a refusal */
+    CHECK(r->number != 0 || status == 408 || status == 503); /* else it was asked for */
     if (status == 200 && r->body_len != SIZE_MAX && !r->head_only)
         CHECK(len == r->body_len && is_filled(body, r->number, len));
     (void)p;
@@ -651,34 +651,36 @@ static void put_request(struct peer *p, unsigned which)
     views[i].no_echo = !requests[n].echoes;
 }
 
-/* A POST with a body that comes back. */
-static void put_post(struct peer *p, unsigned size)
+/* A POST with a body, which comes back from /now. */
+static void put_post(struct peer *p, unsigned how)
 {
     static uint8_t body[BIG];
     static char head[128];
     size_t i = index_of(p);
-    size_t len = size_of(size);
+    size_t len = size_of(how);
     unsigned number = views[i].numbered + 1;
+    const char *path = (how & 64) != 0 ? "late" : "now";
+    bool chunked = (how & 16) != 0 && len > 0;
 
     if (p->websocket || (p->request_count > 0 && p->requests[p->request_count - 1].upgrade))
         p->orderly = false;
     if (PEER_OUT_MAX - (p->out_len - p->out_at) < len + 2 * sizeof head)
         return;
     fill(body, number, len);
-    if ((size & 16) != 0 && len > 0) {
+    if (chunked)
         snprintf(head, sizeof head,
-                 "POST /now HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n%s\r\n%zx\r\n",
-                 (size & 32) != 0 ? "Expect: 100-continue\r\n" : "", len);
-    } else {
-        snprintf(head, sizeof head, "POST /now HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n",
-                 len);
-    }
+                 "POST /%s HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n%s\r\n%zx\r\n",
+                 path, (how & 32) != 0 ? "Expect: 100-continue\r\n" : "", len);
+    else
+        snprintf(head, sizeof head, "POST /%s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n",
+                 path, len);
     peer_put_text(p, head);
     peer_put(p, body, len);
-    if ((size & 16) != 0 && len > 0)
+    if (chunked)
         peer_put_text(p, "\r\n0\r\n\r\n");
     views[i].numbered = number;
-    peer_expect(p, (struct peer_request){.number = number, .body_len = len});
+    peer_expect(
+        p, (struct peer_request){.number = number, .body_len = (how & 64) != 0 ? SIZE_MAX : len});
 }
 
 /* A message, in one frame or in several with a ping in between. */

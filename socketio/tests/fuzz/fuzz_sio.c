@@ -31,7 +31,7 @@ enum {
     ACTIONS_MAX = 250,
     APP_ACTIONS_MAX = 300,
     DEPTH_MAX = 3,
-    SOCKETS_MAX = 32, /* that the application remembers */
+    SOCKETS_MAX = 128, /* that the application remembers */
     SCRIPT_MAX = 8,
     QUIET_TURNS = 3000,
     CLIENTS = PEERS / 2, /* each has a connection for polls and one for all else */
