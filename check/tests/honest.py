@@ -471,8 +471,9 @@ def strict_rows():
          f"{order}continues-nothing-twice {order}binary-begun-in-text"),
         ("answers-before-it-fails", "strict/rsv/cont* strict/rsv/text-* strict/rsv/binary-* "
          f"strict/unmasked/cont* strict/unmasked/text* strict/unmasked/binary* {length}text-* "
-         f"{length}binary-* {order}continues-nothing {order}continues-after-ping {order}*text-in-* "
-         f"{order}binary-in-* {order}text-after-* {anywhere('rsv')} {anywhere('unmasked')} "
+         f"{length}binary-* {length}cont* {order}continues-nothing {order}continues-after-ping "
+         f"{order}*text-in-* {order}binary-in-* {order}text-after-* {anywhere('rsv')} "
+         f"{anywhere('unmasked')} "
          f"{anywhere('continuation')} {anywhere('long-form')}"),
     )] + [
         Row("checks=whole-frames", "strict/pieces-of-1/* utf8/fail-fast/frame-* "
