@@ -567,11 +567,11 @@ static bool serve(bool recovers)
 }
 
 /* A server that cannot be made says why by errno. It listens at a Unix socket, since what is sent
- * on one is there at once; and at a name. */
+ * on one is there at once; and at an address. No name: a machine may have no /etc/hosts. */
 static bool start(void)
 {
     char unix_path[sizeof path + 5];
-    const char *const bind[] = {"localhost", unix_path, NULL};
+    const char *const bind[] = {"127.0.0.1", unix_path, NULL};
     const struct ws_options options = {.bind = bind,
                                        .log = on_log,
                                        .log_level = WS_LOG_INFO,
