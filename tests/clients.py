@@ -175,7 +175,7 @@ class WebSocket(Connection):
         self.on_message = on_message or self.messages.append
         self.on_open = on_open
         key = base64.b64encode(os.urandom(16)).decode()
-        self.send_bytes(f"GET {path} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        self.send_bytes(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
 
     def send(self, data, opcode=TEXT):
@@ -246,7 +246,7 @@ class Http(Connection):
     def ask(self, method, target, body, then):
         self.waiting.append(then)
         length = f"Content-Length: {len(body)}\r\nContent-Type: text/plain\r\n" if method == "POST" else ""
-        self.send_bytes(f"{method} {target} HTTP/1.1\r\nHost: test\r\n{length}\r\n".encode() + body)
+        self.send_bytes(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n{length}\r\n".encode() + body)
 
     def received(self, data):
         self.input += data
@@ -438,7 +438,10 @@ def fill_spares(loop, open_session, count):
     is lost. open_session() is a new SocketIO on polling, where it hears what it says."""
     for _ in range(6):
         clients = [open_session() for _ in range(count)]
-        loop.until(lambda: all(client.connected for client in clients), 60, "sessions are opened")
+        loop.until(lambda: all(client.connected or client.end_reason for client in clients), 60, "sessions are opened")
+        for client in clients:
+            if client.end_reason:
+                raise Broken(f"a session is not opened: {client.end_reason}")
         for i, client in enumerate(clients):
             client.emit("much", "x" * (20000 + 500 * i))
         loop.until(lambda: all(client.events for client in clients), 60, "sessions hear what they say")

@@ -395,7 +395,7 @@ class Rude(Connection):
 class Resetting:
     """Says something whole or half, and resets."""
 
-    HEAD = (b"GET /rude HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    HEAD = (b"GET /rude HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 
     def __init__(self, soak):
@@ -407,7 +407,7 @@ class Resetting:
         return source.choice([b"", self.HEAD[:source.randrange(len(self.HEAD))], self.HEAD,
                               self.HEAD + b"\x82\xff" + (10 ** 6).to_bytes(8, "big") + b"mask" + b"x" * 50000,
                               self.HEAD + b"\x81\x85" + bytes(4) + b"hello" * 2,
-                              b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: test\r\n\r\n"])
+                              b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 
     def begin(self):
         if self.soak.stopping:
