@@ -198,8 +198,8 @@ deps-dev: ## Install what lint, the clang build and the static build need
 	@sh tests/deps.sh libcmocka-dev git clang libclang-rt-14-dev clang-format clang-tidy cppcheck musl-tools \
 	    libwebsockets-dev python3 strace
 
-deps-arch: ## Install what compiles for aarch64
-	@sh tests/deps.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+deps-arch: ## Install what compiles for aarch64 and emulates it
+	@sh tests/deps.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
 # gcc-multilib itself cannot stand beside a compiler for s390x.
 deps-analysis: ## Install what coverage, valgrind, analyze, test-32 and test-big-endian need
@@ -284,9 +284,10 @@ test-sandbox: minnow static $(BUILD)/test/test_minnow ## Run the tests of the pr
 	@TEST=$(BUILD)/test/test_minnow sh tests/sandbox.sh minnow $(BUILD)/static/minnow
 
 # Nothing of it is run: qemu-user has no seccomp.
-test-arch: ## Show that the program compiles for aarch64, with its list of system calls there
-	@sh tests/need.sh deps-arch aarch64-linux-gnu-gcc
+test-arch: $(BUILD)/test/test_minnow ## Compile the program for aarch64, and compare what it calls there with its list of system calls
+	@sh tests/need.sh deps-arch aarch64-linux-gnu-gcc qemu-aarch64
 	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64 $(BUILD)/aarch64/minnow
+	@TEST=$< sh tests/sandbox_arch.sh "qemu-aarch64 -L /usr/aarch64-linux-gnu" $(BUILD)/aarch64/minnow
 
 check-minnow: minnow wscheck ## Grade ./minnow with wscheck: all cases pass
 	@sh tests/need.sh deps-dev python3
