@@ -136,10 +136,9 @@ static void add_start_lines(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;
     struct minnow_log *out = &minnow->streams.out;
-    unsigned port = ws_server_port(minnow->server);
 
     for (size_t i = 0; o->bind.items[i] != NULL; i++)
-        add_address_line(out, o->echo ? "echo" : "chat", o->bind.items[i], port);
+        add_address_line(out, o->echo ? "echo" : "chat", o->bind.items[i], minnow->port);
     if (o->verbosity > MINNOW_QUIET) {
         minnow_log_add(out, "minnow: up to %zu clients",
                        ws_server_stats(minnow->server).max_clients);
@@ -185,7 +184,7 @@ static void add_unless_ignored(sigset_t *set, int signal_number)
 {
     struct sigaction action;
 
-    if (sigaction(signal_number, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+    if (sigaction(signal_number, NULL, &action) != 0 || action.sa_handler != SIG_IGN)
         sigaddset(set, signal_number);
 }
 
@@ -198,7 +197,8 @@ static int watch_signals(struct minnow *minnow)
     sigemptyset(&set);
     add_unless_ignored(&set, SIGINT);
     add_unless_ignored(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return WS_ERR_SYSTEM;
     minnow->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (minnow->signal_fd < 0)
         return WS_ERR_SYSTEM;
@@ -210,6 +210,18 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
     const struct minnow *minnow = ws_user(c);
 
     minnow_page_respond(&minnow->page, c, req);
+}
+
+/* The first line on stdout says it. False with errno where it is not known. */
+static bool find_port(struct minnow *minnow)
+{
+    const char *const *bind = minnow->options->bind.items;
+    bool has_tcp = false;
+
+    for (size_t i = 0; bind[i] != NULL; i++)
+        has_tcp = has_tcp || !minnow_is_unix(bind[i]);
+    minnow->port = ws_server_port(minnow->server);
+    return !has_tcp || minnow->port != 0;
 }
 
 /* Start the server, up to the first line on stdout. */
@@ -237,6 +249,8 @@ static bool start(struct minnow *minnow)
         error = watch_signals(minnow);
     if (error != 0)
         return complain(minnow, "cannot start", error);
+    if (!find_port(minnow))
+        return complain(minnow, "cannot tell the port", WS_ERR_SYSTEM);
     if (!o->no_sandbox)
         minnow_sandbox_init(&minnow->sandbox, o->bind.items);
     if (!become_user(minnow))

@@ -21,6 +21,7 @@ struct minnow {
                      start */
     bool complained; /* the log has an error */
     int signal_fd;
+    uint16_t port; /* of all TCP addresses; 0: there is none */
 };
 
 #endif

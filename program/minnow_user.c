@@ -35,6 +35,22 @@ static bool parse_id(const char *text, uint32_t *id)
     return errno == 0 && n < UINT32_MAX;
 }
 
+/* Why there is no entry. The C library sets errno where it could not look, and also, to one of
+ * these, where there is none: getpwnam(3). */
+static const char *no_entry(const char *none)
+{
+    switch (errno) {
+    case 0:
+    case ENOENT:
+    case ESRCH:
+    case EBADF:
+    case EPERM:
+        return none;
+    default:
+        return strerror(errno);
+    }
+}
+
 static const char *find_user(struct minnow_user *user, const char *name, bool needs_group)
 {
     const struct passwd *entry;
@@ -42,13 +58,15 @@ static const char *find_user(struct minnow_user *user, const char *name, bool ne
 
     if (parse_id(name, &id)) {
         user->uid = id;
+        errno = 0;
         entry = needs_group ? getpwuid(id) : NULL;
         if (needs_group && entry == NULL)
-            return "no such user; a number without a name needs :GROUP, too";
+            return no_entry("no such user; a number without a name needs :GROUP, too");
     } else {
+        errno = 0;
         entry = getpwnam(name);
         if (entry == NULL)
-            return "no such user";
+            return no_entry("no such user");
         user->uid = entry->pw_uid;
     }
     if (entry != NULL)
@@ -65,9 +83,10 @@ static const char *find_group(struct minnow_user *user, const char *name)
         user->gid = id;
         return NULL;
     }
+    errno = 0;
     entry = getgrnam(name);
     if (entry == NULL)
-        return "no such group";
+        return no_entry("no such group");
     user->gid = entry->gr_gid;
     return NULL;
 }

@@ -135,12 +135,18 @@ $(BUILD)/fuzz/%.o: %.c | need-clang
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for SECONDS, 20 by default; needs clang
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run.sh $(FUZZERS:fuzz_%=%)
 
-# Once as the tests are, and once with blocks that are mapped, as in the release.
-campaign: $(BUILD)/test/test_campaign ## Let each call of scripted sessions fail in each way, one at a time; takes 5 minutes
+# Once as the tests are, once with blocks that are mapped, as in the release; and the program itself.
+campaign: $(BUILD)/test/test_campaign minnow ## Let each call of scripted sessions, and of the program, fail in each way, one at a time; takes 2 minutes
+	@sh tests/need.sh deps-dev python3 strace
 	@CAMPAIGN=all $<
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/mapped CPPFLAGS="-DBLOCK_MAPS=1 $(CPPFLAGS)" \
 	    $(BUILD)/mapped/test/test_campaign
 	@CAMPAIGN=all $(BUILD)/mapped/test/test_campaign
+	@python3 tests/program_faults.py ./minnow echo -p 0
+	@python3 tests/program_faults.py ./minnow echo -p 0 --no-sandbox
+	@dir=$$(mktemp -d) && chmod 755 $$dir && python3 tests/program_faults.py ./minnow -p 0 --no-sandbox \
+	    --bind 127.0.0.1 --bind unix:$$dir/socket $$([ "$$(id -u)" -ne 0 ] || echo --user nobody); \
+	    status=$$?; rm -f $$dir/socket; rmdir $$dir; exit $$status
 
 # The list of its tests is made of a test's source; tests/unit.h says how.
 LISTS = $(patsubst %.c,$(BUILD)/test/%.list,$(wildcard tests/test_*.c socketio/tests/test_*.c \
