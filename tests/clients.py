@@ -433,17 +433,17 @@ class SocketIO:
             self.on_end(self)
 
 
-def fill_spares(loop, open_session, count):
+def fill_spares(loop, open_websocket):
     """A server keeps up to 8 MiB of freed blocks for later (BUDGET_SPARE_TOTAL). Make it do so: what grows after that
-    is lost. open_session() is a new SocketIO on polling, where it hears what it says."""
-    for _ in range(6):
-        clients = [open_session() for _ in range(count)]
-        loop.until(lambda: all(client.connected or client.end_reason for client in clients), 60, "sessions are opened")
-        for client in clients:
-            if client.end_reason:
-                raise Broken(f"a session is not opened: {client.end_reason}")
-        for i, client in enumerate(clients):
-            client.emit("much", "x" * (20000 + 500 * i))
-        loop.until(lambda: all(client.events for client in clients), 60, "sessions hear what they say")
-        for client in clients:
-            client.end("the server is warm")
+    is lost. open_websocket(path, receive_buffer=...) is a new WebSocket, to a path where it hears what it says. None
+    of them reads, so the server holds most of what they are to hear, until they go."""
+    clients = [open_websocket(f"/warm-{i}", receive_buffer=4096) for i in range(48)]
+    loop.until(lambda: all(client.is_open for client in clients), 60, "clients are let in")
+    for client in clients:
+        client.reading = False
+        client.send("x" * 1000000)
+        client.watch()
+    loop.until(lambda: not any(client.output for client in clients), 60, "the server takes large messages")
+    loop.run(0.5)
+    for client in clients:
+        client.end("the server is warm")

@@ -12,6 +12,7 @@ the time, and all descriptors must be closed at the end. Prints a line each 10 s
 """
 import argparse
 import collections
+import functools
 import os
 import random
 import re
@@ -527,8 +528,8 @@ def main():
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     soak = Soak(arguments)
-    for server, count in ((soak.echo, 150), (soak.chat, 30)):  # in the chat each hears all
-        fill_spares(soak.loop, lambda: SocketIO(soak.loop, ("127.0.0.1", server.port), "polling"), count)
+    for server in (soak.echo, soak.chat):
+        fill_spares(soak.loop, functools.partial(WebSocket, soak.loop, ("127.0.0.1", server.port)))
     clients = make_clients(soak, arguments.clients)
     talker = Talker(soak)
     try:

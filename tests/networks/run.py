@@ -9,6 +9,7 @@ and "N passed, M failed". Needs root. `make test-networks` runs it.
 """
 import argparse
 import concurrent.futures
+import functools
 import os
 import pathlib
 import random
@@ -366,8 +367,8 @@ def expect_sessions_over(site, crowd):
 def pulled_while_sending(minnow):
     """the cable is pulled while all send and the server sends: again and again, and no memory is kept"""
     site = vanishing(minnow, delay=0.01)
-    for server, count in ((site.echo, 150), (site.chat, 30)):  # in the chat each hears all
-        fill_spares(site.loop, lambda: site.near(SocketIO, server, "polling"), count)
+    for server in (site.echo, site.chat):
+        fill_spares(site.loop, functools.partial(site.near, WebSocket, server))
     neighbours = Neighbours(site, "/room")
     sizes, longest = [], 0
     for _ in range(8):
