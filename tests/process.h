@@ -6,13 +6,15 @@
 #ifndef TESTS_PROCESS_H
 #define TESTS_PROCESS_H
 
+#include "unit.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 /* Generous: it only bounds how long a broken program keeps a test waiting. */
-enum { PROCESS_DEADLINE_MS = 20000, PROCESS_PATH_MAX = 4096 };
+enum { PROCESS_DEADLINE_MS = 20000 * SLOWER, PROCESS_PATH_MAX = 4096 };
 
 /* What one stream has said so far: text[0..len), and a NUL. */
 struct process_stream {

@@ -8,12 +8,14 @@
 #ifndef TESTS_RAW_CLIENT_H
 #define TESTS_RAW_CLIENT_H
 
+#include "unit.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
-enum { RAW_DEADLINE_MS = 10000, RAW_DUMP_MAX = 64, RAW_HEAD_MAX = 4096 };
+enum { RAW_DEADLINE_MS = 10000 * SLOWER, RAW_DUMP_MAX = 64, RAW_HEAD_MAX = 4096 };
 
 /* First bytes of a frame: FIN and an opcode. */
 enum {

@@ -33,7 +33,7 @@
 #define BYTES(literal) literal, sizeof(literal) - 1
 #define MASK           "\0\0\0\0"
 
-enum { KIB = 1024, MIB = 1024 * 1024, CLIENTS = 16, PATIENCE_MS = 20000 };
+enum { KIB = 1024, MIB = 1024 * 1024, CLIENTS = 16, PATIENCE_MS = 20000 * SLOWER };
 
 /* What the callbacks saw. Guarded by fixture.lock. */
 struct seen {

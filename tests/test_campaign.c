@@ -38,12 +38,13 @@ enum {
     BIG = 250000,      /* so much that the rest of it is read where it is to lie */
     IDLE_TURNS = 30,   /* of IDLE_MS each, in which nothing happens: longer than the first pause */
     IDLE_MS = 5,       /* of accept.c */
-    BUSY_TURNS = 2000, /* of one session */
+    BUSY_TURNS = 2000, /* of one session, */
+    BUSY_US = 100,     /* each: the timerfd of the server goes by the clock of the system */
     LINES_MAX = 20,    /* of the log */
-    CPU_MS = 2000,     /* of one session; the longest takes 20 without a fault */
-    FIRST = 3,         /* points of each kind that are always tried, */
-    QUICK_POINTS = 6,  /* and so many more of them in `make test`, */
-    WHOLE_POINTS = 3000, /* or in the whole campaign */
+    CPU_MS = 2000 * SLOWER, /* of one session; the longest takes 20 without a fault */
+    FIRST = 3,              /* points of each kind that are always tried, */
+    QUICK_POINTS = 6,       /* and so many more of them in `make test`, */
+    WHOLE_POINTS = 3000,    /* or in the whole campaign */
     START_US = 1000000000
 };
 
@@ -197,7 +198,7 @@ static void rest(void)
 
         for (size_t i = 0; i < now.count; i++)
             peer_push(&peers[i], SIZE_MAX);
-        calls_clock(calls_clock_us() + (busy ? 0 : IDLE_MS * 1000), 0);
+        calls_clock(calls_clock_us() + (busy ? BUSY_US : IDLE_MS * 1000), 0);
         turn();
         for (size_t i = 0; i < now.count; i++)
             while (peer_pull(&peers[i], SIZE_MAX, &events))

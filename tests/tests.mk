@@ -253,7 +253,7 @@ coverage: ## Show which lines and branches the tests run; fails below 96 % and 9
 # (test_block). Without fair turns the thread of the server starves that of its client.
 valgrind: ## Run the tests without sanitizers, under valgrind
 	@sh tests/need.sh deps-analysis valgrind
-	+@$(call build_test,valgrind,SANITIZE="-O1 -g" RUN="$(VALGRIND)" \
+	+@$(call build_test,valgrind,SANITIZE="-O1 -g" CPPFLAGS="-DSLOWER=10 $(CPPFLAGS)" RUN="$(VALGRIND)" \
 	    TESTS="$(filter-out test_block test_load test_minnow test_examples,$(TESTS))")
 VALGRIND = valgrind --quiet --fair-sched=yes --error-exitcode=99 --leak-check=full \
     --errors-for-leak-kinds=definite
@@ -277,7 +277,7 @@ S390X_TESTS = $(filter-out test_load test_minnow test_examples test_faults,$(TES
 test-big-endian: ## Run the tests on an emulated big-endian machine, s390x
 	@sh tests/need.sh deps-analysis qemu-s390x s390x-linux-gnu-gcc cmocka.h
 	@mkdir -p $(BUILD)/s390x/include && cp /usr/include/cmocka.h $(BUILD)/s390x/include/
-	+@$(call build_test,s390x,CC=s390x-linux-gnu-gcc SHIM=1 SANITIZE="-O1 -g" CPPFLAGS="-isystem $(BUILD)/s390x/include" \
+	+@$(call build_test,s390x,CC=s390x-linux-gnu-gcc SHIM=1 SANITIZE="-O1 -g" CPPFLAGS="-DSLOWER=10 -isystem $(BUILD)/s390x/include" \
 	    TESTS="$(S390X_TESTS)" RUN="qemu-s390x -L /usr/s390x-linux-gnu")
 
 test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build

@@ -17,6 +17,12 @@
 #include <stdint.h>
 
 #include <cmocka.h> /* behind these four */
+
+/* How many times slower than on the machine itself the tests are, under valgrind or an emulator. It
+ * makes those deadlines longer that only bound how long a broken program keeps a test waiting. */
+#ifndef SLOWER
+#define SLOWER 1
+#endif
 /* clang-format on */
 
 #endif
