@@ -40,6 +40,7 @@ enum {
     IDLE_MS = 5,       /* of accept.c */
     BUSY_TURNS = 2000, /* of one session, */
     BUSY_US = 100,     /* each: the timerfd of the server goes by the clock of the system */
+    PULL_MAX = 65536,  /* bytes: valgrind looks at the whole buffer of a recv() */
     LINES_MAX = 20,    /* of the log */
     CPU_MS = 2000 * SLOWER, /* of one session; the longest takes 20 without a fault */
     FIRST = 3,              /* points of each kind that are always tried, */
@@ -201,7 +202,7 @@ static void rest(void)
         calls_clock(calls_clock_us() + (busy ? BUSY_US : IDLE_MS * 1000), 0);
         turn();
         for (size_t i = 0; i < now.count; i++)
-            while (peer_pull(&peers[i], SIZE_MAX, &events))
+            while (peer_pull(&peers[i], PULL_MAX, &events))
                 busy = true;
         CHECK((now.busy += busy) < BUSY_TURNS);
         if (busy)
