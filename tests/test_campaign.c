@@ -289,10 +289,8 @@ static void on_log(void *arg, enum ws_log_level level, const char *line)
 
 /* --- the clients ------------------------------------------------------------------------------ */
 
-#define HEAD " HTTP/1.1\r\nHost: h\r\n"
-#define FIELDS                                                                                     \
-    "Upgrade: websocket\r\nConnection: Upgrade\r\n"                                                \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+#define HEAD    " HTTP/1.1\r\nHost: h\r\n"
+#define FIELDS  PEER_UPGRADE "\r\n"
 #define UPGRADE HEAD FIELDS
 #define POLLING "/socket.io/?EIO=4&transport=polling"
 

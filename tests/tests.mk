@@ -77,7 +77,7 @@ LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
 LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
 # So does a fuzzer, by the same names; two are of whole servers.
-LINK_fuzz_conn = $(CORE) tests/calls tests/peers
+LINK_fuzz_conn = $(CORE) tests/actions tests/calls tests/peers
 LINK_fuzz_sio = $(LINK_fuzz_conn) $(SOCKETIO)
 FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang
