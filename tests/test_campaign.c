@@ -16,7 +16,6 @@
  * `make test` tries some of the points, `make campaign` all of them (CAMPAIGN=all). */
 #include "unit.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -31,6 +30,7 @@
 #include "../socketio/eio_server.h"
 #include "../socketio/sio_server.h"
 #include "calls.h"
+#include "descriptors.h"
 #include "peers.h"
 
 enum {
@@ -608,18 +608,6 @@ static void end(size_t memory)
     CHECK(now.server->conns.count == 0);
     CHECK(now.io->engine->session_count == 0);
     CHECK(now.server->budget.all.used == memory);
-}
-
-static int count_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int n = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
 }
 
 /* False when the server could not be made. */
