@@ -10,7 +10,8 @@
  *   - what is sent is well-formed (peers.c); echoes are what was sent, in order, and all of them
  *     where the connection is still there; messages of the application come in order
  *   - without new input the server comes to rest within QUIET_TURNS turns
- *   - when all peers have gone, no connection and no byte of max_memory is left
+ *   - when all peers have gone, no connection and no byte of max_memory is left, and their
+ *     addresses are forgotten
  *
  * Memory outside of max_memory is for LeakSanitizer. */
 #include <errno.h>
@@ -872,7 +873,10 @@ static void end(void)
         answer_all();
         come_to_rest(app.server, &app.stopped, &events);
     }
+    pass_time(2 * RATE_SECONDS * 1000 / 5);
+    come_to_rest(app.server, &app.stopped, &events);
     CHECK(app.server->conns.count == 0);
+    CHECK(app.server->hosts.recent_count == 0 || app.stopped);
     for (size_t i = 0; i < CONNS_MAX; i++)
         CHECK(app.conns[i].state == APP_NONE);
     CHECK(app.server->budget.all.used == 0);
