@@ -384,7 +384,7 @@ static void say_refused(const siginfo_t *info)
     if (poll(&ready, 1, 0) <= 0) /* a full pipe would keep the process alive */
         return;
     written = write(STDERR_FILENO, line.text, line.len);
-    (void)written; /* there is nobody left to tell */
+    (void)written; /* the process ends all the same */
 }
 
 /* Then the process ends by the signal, as it would without a handler: SA_RESETHAND has removed it.

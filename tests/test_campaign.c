@@ -12,8 +12,8 @@
  *     no file
  *   - the number of turns that have something to do, of log lines, and the CPU time are bounded
  *
- * All in one thread and with the clock in hand, so that the same call fails in the same place.
- * `make test` tries some of the points, `make campaign` all of them (CAMPAIGN=all). */
+ * All in one thread and with a clock that the test sets, so that the same call fails in the same
+ * place. `make test` tries some of the points, `make campaign` all of them (CAMPAIGN=all). */
 #include "unit.h"
 
 #include <errno.h>
@@ -189,8 +189,7 @@ static bool is_ready(void)
     return now.server->touched != NULL || poll(&p, 1, 0) > 0;
 }
 
-/* All that the clients have to say is said, and heard; then a while passes in which nothing
- * happens. */
+/* Send and read all that waits, on both sides, until nothing has happened for IDLE_TURNS turns. */
 static void rest(void)
 {
     for (int idle = 0; idle < IDLE_TURNS && !now.over; idle++) {
@@ -671,7 +670,7 @@ static void has_all(const struct view *v, const struct view *wanted)
     }
 }
 
-/* What happens on any day is no reason to lose anybody. */
+/* A call that is short, interrupted or would have to wait is no error: no client may be lost. */
 static bool is_harmless(enum call call, int error)
 {
     static const enum call calls[] = {CALL_RECV,      CALL_READV,   CALL_SEND,         CALL_SENDMSG,

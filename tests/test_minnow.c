@@ -1182,7 +1182,7 @@ static void a_log_file_at_its_limit_ends_nothing_and_goes_on_when_there_is_room(
     unlink(path);
 }
 
-/* One pipe for both streams, and it is full before the program says a word. */
+/* One pipe for both streams, which is full before the program writes to it. */
 static void fill_stdout_and_use_it_twice(void)
 {
     char page[4096];

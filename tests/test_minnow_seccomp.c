@@ -250,7 +250,7 @@ static void abort_at_once(const void *arg)
     struct iovec piece = {(void *)(uintptr_t)text, sizeof text - 1};
 
     (void)arg;
-    if (writev(STDERR_FILENO, &piece, 1) < 0) /* as libc writes its last words */
+    if (writev(STDERR_FILENO, &piece, 1) < 0) /* as libc writes its message */
         return;
     signal(SIGABRT, SIG_DFL);
     raise(SIGABRT);
@@ -311,7 +311,7 @@ static void refused_call_ends_the_process_though_nobody_reads_stderr(void **stat
     assert_int_equal(WTERMSIG(t.status), SIGSYS);
 }
 
-static void signal_of_another_process_ends_it_without_a_word(void **state)
+static void signal_of_another_process_ends_it_without_a_line(void **state)
 {
     struct shot kill_own = {.number = SYS_tgkill, .arguments = {0, 0, SIGSYS}};
     struct trial t = {.during = repeat_own, .arg = &kill_own};
