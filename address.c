@@ -205,8 +205,8 @@ bool address_parse(struct address *a, struct ws_str text)
     }
     behind = part(text, end, text.len);
     if (behind.len > 0 && find_char(part(text, end + 1, text.len), ':') == behind.len - 1)
-        return parse_port_behind(&port, behind) && find_char(text, '.') < end &&
-               parse_bare(a, part(text, 0, end), port); /* one colon */
+        return parse_port_behind(&port, behind) &&
+               parse_bare(a, part(text, 0, end), port); /* one colon: IPv6 has two or more */
     return parse_with_zone(a, text, 0);
 }
 

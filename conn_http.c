@@ -90,9 +90,11 @@ static int respond(struct ws_conn *c, int status, const struct ws_header *header
 
     if (head_len < 0)
         return WS_ERR_INVALID;
-    c->state = CONN_HTTP; /* answered, even if the append fails: on_abort must not follow */
-    if (c->input != NULL) /* nor is its body waited for */
-        c->input->head_len = c->input->due_ms = 0;
+    c->state = CONN_HTTP;   /* answered, even if the append fails: on_abort must not follow */
+    if (c->input != NULL) { /* nor is its body waited for */
+        c->input->head_len = 0;
+        c->input->due_ms = 0;
+    }
     error = conn_append_response(c, c->server->head, (size_t)head_len, body, bodiless ? 0 : pieces);
     if (last || error != 0) {
         conn_linger(c);

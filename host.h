@@ -17,7 +17,7 @@
 #include "table.h"
 
 /* Hosts that are kept for their buckets alone. Over that the one that was left first is forgotten:
- * who comes from so many addresses is not bound by limits of one. */
+ * limits of one address do not stop a client that has so many. */
 enum { HOST_RECENT_MAX = 4096 };
 
 struct host {

@@ -785,6 +785,13 @@ def play_all(cc):
             return {name: job.result() for name, job in jobs.items()}
 
 
+def finish(what, faults):
+    for fault in faults:
+        print(fault)
+    print(f"{what}, {len(faults)} differences")
+    sys.exit(bool(faults))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
@@ -812,10 +819,7 @@ def main():
             at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
             faults.append(f"{chapter.name}:{at + 1}: captures are not up to date; --write writes them")
     faults += [f"no chapter shows {name}" for name in CAPTURES if name not in used]
-    for fault in faults:
-        print(fault)
-    print(f"{len(CAPTURES)} captures, {len(faults)} differences")
-    sys.exit(bool(faults))
+    finish(f"{len(CAPTURES)} captures", faults)
 
 
 if __name__ == "__main__":

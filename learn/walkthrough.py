@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from captures import BLOCK, with_captures
+from captures import BLOCK, finish, with_captures
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 PAGE = TOP / "docs/walkthrough.md"
@@ -121,10 +121,7 @@ def main():
         faults += wrong
         used |= set(shown)
     faults += [f"no page shows {name}" for name in texts if name not in used]
-    for fault in faults:
-        print(fault)
-    print(f"{len(used)} captures of the walkthrough, {len(faults)} differences")
-    sys.exit(bool(faults))
+    finish(f"{len(used)} captures of the walkthrough", faults)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Every call of the C library by which the product reaches the system, and every allocation: one of
- * them fails, or does half of its work, on demand; and the clock is in the hand of the test. In a
- * program that links tests/calls, the linker wraps what CALLS in tests/tests.mk names.
- * tests/imports.sh shows that the list is complete.
+ * them fails, or does half of its work, on demand; and the test sets the clock. In a program that
+ * links tests/calls, the linker wraps what CALLS in tests/tests.mk names. tests/imports.sh shows
+ * that the list is complete.
  *
  * For the campaign of faults and the fuzzers of whole connections, which have server and peers in
  * one thread. Tests of one fault each have tests/faults.h and tests/oom.h. */

@@ -422,7 +422,7 @@ class SocketIO:
         return [part for part in (self.websocket, self.getter, self.poster) if part is not None]
 
     def end(self, reason):
-        """Without a word to the server, as far as Socket.IO is concerned."""
+        """Close the connections without a packet that says so."""
         if self.end_reason is not None:
             return
         self.end_reason = reason

@@ -270,7 +270,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
     if (clock == CLOCK_MONOTONIC && clock_stopped)
         *ts = stood;
     if (clock == CLOCK_MONOTONIC)
-        ts->tv_sec += clock_offset;
+        ts->tv_sec = (time_t)(ts->tv_sec + clock_offset);
     return result;
 }
 

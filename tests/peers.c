@@ -249,8 +249,8 @@ static bool read_frame(struct peer *p, const struct peer_events *e)
     CHECK(len <= sizeof p->in - header);
     if (p->in_len < header + len)
         return false;
-    frame_came(p, p->in[0], p->in + header, len, e);
-    drop_in(p, header + len);
+    frame_came(p, p->in[0], p->in + header, (size_t)len, e);
+    drop_in(p, header + (size_t)len);
     return true;
 }
 

@@ -37,6 +37,11 @@ unsigned tape_byte(struct tape *t);
 /* Up to `n` bytes of it, as they lie; their number in `*got`. */
 const uint8_t *tape_bytes(struct tape *t, size_t n, size_t *got);
 
+/* The fields of an opening handshake. */
+#define PEER_UPGRADE                                                                               \
+    "Upgrade: websocket\r\nConnection: Upgrade\r\n"                                                \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+
 enum {
     PEERS = 6,
     PEER_OUT_MAX = 1 << 18,

@@ -21,6 +21,17 @@
 /* The masking key of every frame: that of the RFC's examples, §5.7. */
 static const uint8_t key[4] = {0x37, 0xfa, 0x21, 0x3d};
 
+bool raw_has_ipv6(void)
+{
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && bind(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
 int64_t raw_now_ms(void)
 {
     struct timespec t;

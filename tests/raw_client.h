@@ -131,6 +131,7 @@ bool raw_gone_within(struct raw_client *c, int timeout_ms);
 bool raw_readable_within(const struct raw_client *c, int timeout_ms);
 
 int64_t raw_now_ms(void); /* CLOCK_MONOTONIC */
+bool raw_has_ipv6(void);  /* ::1 may be missing in a container */
 
 _Noreturn void raw_fail(const struct raw_client *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

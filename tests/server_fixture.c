@@ -3,7 +3,6 @@
  * The server that tests run against; see server_fixture.h. */
 #include "server_fixture.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -606,18 +605,6 @@ void expect_end(struct raw_client *c)
 {
     if (!raw_gone_within(c, PATIENCE_MS))
         raw_fail(c, "the connection stays open");
-}
-
-int count_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int n = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
 }
 
 /* One of a thousand: nothing sent, half a head, a handshake, a handshake and half a message. */

@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "../ws.h"
+#include "descriptors.h"
 #include "raw_client.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -162,7 +163,6 @@ void expect_body(struct raw_client *c, const char *body);
 void expect_last_response(struct raw_client *c, int status);
 /* The connection ends in any way, whatever comes before. */
 void expect_end(struct raw_client *c);
-int count_descriptors(void);
 /* One of a thousand: nothing sent, half a head, a handshake, a handshake and half a message. */
 int open_one(uint16_t port, const struct raw_bytes *wire, size_t head, size_t i);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Does minnow stay well for a long time, with clients of all kinds at once?
+"""Does minnow serve without a fault for a long time, with clients of all kinds at once?
 
     tests/soak.py [--minutes N] [--clients N] [--minnow PATH] [--recovery PATH]
 
@@ -68,8 +68,8 @@ class Soak:
 # --- well-behaved clients ----------------------------------------------------------------------------
 
 class Numbered:
-    """A client that sends numbered messages and expects each back. It lives for a while, says goodbye when all has
-    come, and comes again. A subclass opens the connection and sends."""
+    """A client that sends numbered messages and expects each back. It stays for a while, ends the connection when all
+    has come, and connects again. A subclass opens the connection and sends."""
 
     pause = (0.5, 2)
     life = (20, 90)
@@ -222,7 +222,7 @@ class UpgradedSession(Session):
 
 
 class Member:
-    """Of a room. Hears all members, itself too; knows what each has said."""
+    """A member of a room. It gets the messages of all members, its own too, and checks their numbers."""
 
     def __init__(self, soak, room, number):
         self.soak, self.room, self.number = soak, room, number
@@ -264,7 +264,7 @@ class Member:
         self.soak.messages += 1
 
     def is_complete(self):
-        """It has heard itself to the end."""
+        """All that it has sent has come back to it."""
         return self.client is None or self.client.end_reason or self.next.get(self.number, self.said) == self.said
 
     def leave(self):
@@ -295,7 +295,7 @@ class EventMember(Member):
 
 
 class Talker:
-    """Says a number to all sockets of the server with recovery, 10 times a second."""
+    """Sends a number to all sockets of the server with recovery, 10 times a second."""
 
     def __init__(self, soak):
         self.soak, self.number = soak, 0
@@ -397,7 +397,7 @@ class Rude(Connection):
 
 
 class Resetting:
-    """Says something whole or half, and resets."""
+    """Sends something, whole or cut, and resets the connection."""
 
     HEAD = (b"GET /rude HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
@@ -490,7 +490,7 @@ def check_memory(soak, sizes, minutes):
 
 
 def finish(soak, clients):
-    """All that was said is heard, all clients go, and the servers have nothing left of them."""
+    """Wait until all that was sent has come, and then end all connections."""
     soak.stopping = True
     numbered = [client for client in clients if isinstance(client, Numbered)]
     members = [client for client in clients if isinstance(client, Member)]

@@ -12,11 +12,10 @@
  *     no file
  *   - the number of turns that have something to do, of log lines, and the CPU time are bounded
  *
- * All in one thread and with the clock in hand, so that the same call fails in the same place.
- * `make test` tries some of the points, `make campaign` all of them (CAMPAIGN=all). */
+ * All in one thread and with a clock that the test sets, so that the same call fails in the same
+ * place. `make test` tries some of the points, `make campaign` all of them (CAMPAIGN=all). */
 #include "unit.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -31,6 +30,7 @@
 #include "../socketio/eio_server.h"
 #include "../socketio/sio_server.h"
 #include "calls.h"
+#include "descriptors.h"
 #include "peers.h"
 
 enum {
@@ -190,8 +190,7 @@ static bool is_ready(void)
     return now.server->touched != NULL || poll(&p, 1, 0) > 0;
 }
 
-/* All that the clients have to say is said, and heard; then a while passes in which nothing
- * happens. */
+/* Send and read all that waits, on both sides, until nothing has happened for IDLE_TURNS turns. */
 static void rest(void)
 {
     for (int idle = 0; idle < IDLE_TURNS && !now.over; idle++) {
@@ -290,10 +289,8 @@ static void on_log(void *arg, enum ws_log_level level, const char *line)
 
 /* --- the clients ------------------------------------------------------------------------------ */
 
-#define HEAD " HTTP/1.1\r\nHost: h\r\n"
-#define FIELDS                                                                                     \
-    "Upgrade: websocket\r\nConnection: Upgrade\r\n"                                                \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+#define HEAD    " HTTP/1.1\r\nHost: h\r\n"
+#define FIELDS  PEER_UPGRADE "\r\n"
 #define UPGRADE HEAD FIELDS
 #define POLLING "/socket.io/?EIO=4&transport=polling"
 
@@ -613,18 +610,6 @@ static void end(size_t memory)
     CHECK(now.server->budget.all.used == memory);
 }
 
-static int count_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int n = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
-}
-
 /* False when the server could not be made. */
 static bool session(void (*play)(void))
 {
@@ -686,7 +671,7 @@ static void has_all(const struct view *v, const struct view *wanted)
     }
 }
 
-/* What happens on any day is no reason to lose anybody. */
+/* A call that is short, interrupted or would have to wait is no error: no client may be lost. */
 static bool is_harmless(enum call call, int error)
 {
     static const enum call calls[] = {CALL_RECV,      CALL_READV,   CALL_SEND,         CALL_SENDMSG,

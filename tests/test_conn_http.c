@@ -791,6 +791,26 @@ static void names_of_others_are_misdirected_on_loopback(void **state)
     raw_close(c);
 }
 
+static void names_of_others_are_misdirected_on_ipv6_loopback(void **state)
+{
+    static const char *const addresses[] = {"::1", NULL};
+    struct fixture *f = *state;
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct raw_client *c;
+    struct raw_response r;
+
+    if (!raw_has_ipv6())
+        skip();
+    start(f, (struct ws_options){.bind = addresses});
+    to.sin6_port = htons(f->port);
+    c = unconnected(f);
+    raw_connect_to(c, (struct sockaddr *)&to, sizeof to, 0);
+    raw_send_text(c, "GET /http HTTP/1.1\r\nHost: [::1]\r\n\r\n"
+                     "GET /http HTTP/1.1\r\nHost: rebound.example\r\n\r\n");
+    raw_expect_status(c, &r, 200);
+    raw_expect_status(c, &r, 421);
+}
+
 static void names_that_were_given_are_answered_besides(void **state)
 {
     static const char *const hosts[] = {"example.org", "*.example.net", "[2001:db8::1]", NULL};

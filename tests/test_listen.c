@@ -577,17 +577,6 @@ static int connected_peer(const char *address, int *client)
     return fd;
 }
 
-static bool has_ipv6(void)
-{
-    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool has = fd >= 0 && bind(fd, (const struct sockaddr *)&a, sizeof a) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    return has;
-}
-
 static void peer_of_each_family_is_told_in_its_notation(void **state)
 {
     int pair[2];
@@ -598,7 +587,7 @@ static void peer_of_each_family_is_told_in_its_notation(void **state)
     expect_peer(fd, "127.0.0.1:");
     close(client);
     close(fd);
-    if (has_ipv6()) {
+    if (raw_has_ipv6()) {
         fd = connected_peer("::1", &client);
         expect_peer(fd, "[::1]:");
         close(client);
@@ -617,7 +606,7 @@ static void ipv6_address_that_comes_twice_is_opened_once(void **state)
     struct listen_set set;
     (void)state;
 
-    if (!has_ipv6())
+    if (!raw_has_ipv6())
         skip();
     set = expect_open(LIST("::1", "127.0.0.1", "::1"), 0);
     assert_int_equal(set.count, 2);

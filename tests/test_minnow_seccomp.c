@@ -18,6 +18,8 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "forbid.h"
+
 enum { SURVIVED = 42, NO_FILTER = 43, TEXT_MAX = 1024 };
 
 /* A child process, what it says on stderr, and how it ends. */
@@ -248,7 +250,7 @@ static void abort_at_once(const void *arg)
     struct iovec piece = {(void *)(uintptr_t)text, sizeof text - 1};
 
     (void)arg;
-    if (writev(STDERR_FILENO, &piece, 1) < 0) /* as libc writes its last words */
+    if (writev(STDERR_FILENO, &piece, 1) < 0) /* as libc writes its message */
         return;
     signal(SIGABRT, SIG_DFL);
     raise(SIGABRT);
@@ -309,7 +311,7 @@ static void refused_call_ends_the_process_though_nobody_reads_stderr(void **stat
     assert_int_equal(WTERMSIG(t.status), SIGSYS);
 }
 
-static void signal_of_another_process_ends_it_without_a_word(void **state)
+static void signal_of_another_process_ends_it_without_a_line(void **state)
 {
     struct shot kill_own = {.number = SYS_tgkill, .arguments = {0, 0, SIGSYS}};
     struct trial t = {.during = repeat_own, .arg = &kill_own};
@@ -321,20 +323,6 @@ static void signal_of_another_process_ends_it_without_a_word(void **state)
     assert_int_equal(WTERMSIG(t.status), SIGSYS);
 }
 
-static void forbid_seccomp(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog filter = {.len = sizeof code / sizeof code[0], .filter = code};
-
-    prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
-    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
-}
-
 static void kernel_that_refuses_the_filter_is_reported(void **state)
 {
     int status;
@@ -343,7 +331,7 @@ static void kernel_that_refuses_the_filter_is_reported(void **state)
     (void)state;
     assert_true(pid >= 0);
     if (pid == 0) {
-        forbid_seccomp();
+        forbid(SYS_seccomp);
         _exit(minnow_seccomp_enter(false));
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);

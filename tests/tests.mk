@@ -77,7 +77,7 @@ LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
 LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
 # So does a fuzzer, by the same names; two are of whole servers.
-LINK_fuzz_conn = $(CORE) tests/calls tests/peers
+LINK_fuzz_conn = $(CORE) tests/actions tests/calls tests/peers
 LINK_fuzz_sio = $(LINK_fuzz_conn) $(SOCKETIO)
 FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang
@@ -267,13 +267,15 @@ analyze: ## Look for bugs with the analyzers of gcc and clang
 	@scan-build -o $(BUILD)/scan-reports --use-cc=clang --status-bugs $(MAKE) -s BUILD=$(BUILD)/scan HARDEN= LTO= \
 	    RELEASE= $(BUILD)/scan/minnow
 
-# Machines of other kinds. They have no libcmocka, so tests/cmocka.c takes its place (SHIM).
-test-32: ## Run all tests as 32-bit programs, under sanitizers
+# Machines of other kinds. They have no libcmocka, so tests/cmocka.c takes its place (SHIM), and no filter
+# of system calls.
+test-32: ## Run the tests as 32-bit programs, under sanitizers
 	@sh tests/need.sh deps-analysis cmocka.h
-	+@$(call build_test,32,CC="gcc -m32 -idirafter /usr/include/$$(gcc -print-multiarch)" SHIM=1)
+	+@$(call build_test,32,CC="gcc -m32 -idirafter /usr/include/$$(gcc -print-multiarch)" SHIM=1 \
+	    TESTS="$(filter-out test_minnow_seccomp,$(TESTS))")
 
 # qemu-user runs no program of another kind that a test starts, and no filter of system calls.
-S390X_TESTS = $(filter-out test_load test_minnow test_examples test_faults,$(TESTS))
+S390X_TESTS = $(filter-out test_load test_minnow test_minnow_seccomp test_attacks test_examples test_faults,$(TESTS))
 test-big-endian: ## Run the tests on an emulated big-endian machine, s390x
 	@sh tests/need.sh deps-analysis qemu-s390x s390x-linux-gnu-gcc cmocka.h
 	@mkdir -p $(BUILD)/s390x/include && cp /usr/include/cmocka.h $(BUILD)/s390x/include/

@@ -6,9 +6,9 @@ import signal
 import time
 
 from attempt import Exercise
-from exercises.measure import cpu_ms, memory_kib
+from exercises.measure import idle_clients_cost, memory_kib
 from exercises.variant import variant
-from peer import CLOSE, FIN, PING, PONG, TEXT, Client, frame
+from peer import CLOSE, FIN, TEXT, Client, frame
 
 CONTINUATION = 0
 
@@ -160,20 +160,6 @@ def no_memmove(attempt):
     return not_blocked(attempt)
 
 
-def cpu_of_pings(attempt, idle):
-    """Milliseconds of CPU for 500 Pings and Pongs, one after the other, while others are connected and silent."""
-    with attempt.server(sanitized=False) as server, Client(server) as alice:
-        others = [Client(server) for _ in range(idle)]
-        before = cpu_ms(server)
-        for _ in range(500):
-            alice.send(b"", FIN | PING)
-            alice.next_frame()
-        used = cpu_ms(server) - before
-        for other in others:
-            other.socket.close()
-    return used
-
-
 def only_the_touched(attempt):
     with attempt.server() as server:  # sanitized: is who is gone freed once, and can others still be served?
         for _ in range(10):
@@ -193,10 +179,7 @@ def only_the_touched(attempt):
         time.sleep(0.1)
         if len(descriptors(server)) > before:
             return "clients that are gone stay open: settle() does not come to them"
-    alone, crowd = (min(cpu_of_pings(attempt, idle) for _ in range(2)) for idle in (0, 400))
-    if crowd > 2 * alone + 3:
-        return f"500 Pings need {alone:.0f} ms of CPU, and {crowd:.0f} ms while 400 other clients are idle"
-    return reads_late(attempt) or not_blocked(attempt)
+    return idle_clients_cost(attempt) or reads_late(attempt) or not_blocked(attempt)
 
 
 def reads_late(attempt):

@@ -9,7 +9,7 @@ import threading
 import time
 
 from attempt import Exercise
-from exercises.measure import cpu_ms
+from exercises.measure import cpu_ms, idle_clients_cost
 from exercises.variant import variant
 from peer import BINARY, CLOSE, FIN, PING, PONG, TEXT, Client, connect, frame, masking, until_end
 
@@ -210,20 +210,6 @@ def how_far(attempt):
 
 # --- a heap -----------------------------------------------------------------------------------------------------------
 
-def cpu_of_pings(attempt, idle):
-    """Milliseconds of CPU for 500 Pings and Pongs, one after the other, while others are connected and silent."""
-    with attempt.server(sanitized=False) as server, Client(server) as alice:
-        others = [Client(server) for _ in range(idle)]
-        before = cpu_ms(server)
-        for _ in range(500):
-            alice.send(b"", FIN | PING)
-            alice.next_frame()
-        used = cpu_ms(server) - before
-        for other in others:
-            other.socket.close()
-    return used
-
-
 def heap(attempt):
     with attempt.server() as server:  # sanitized: clients go that stand anywhere in the heap
         rng = random.Random(9)
@@ -237,10 +223,7 @@ def heap(attempt):
                 client.send(b"", FIN | PING)
                 if client.next_frame() != (FIN | PONG, b""):
                     return "a client gets no Pong after others have gone"
-    alone, crowd = (min(cpu_of_pings(attempt, idle) for _ in range(2)) for idle in (0, 400))
-    if crowd > 2 * alone + 3:
-        return f"500 Pings need {alone:.0f} ms of CPU, and {crowd:.0f} ms while 400 other clients are idle"
-    return first_fault(lambda: pings_in_time(attempt, 2.4), lambda: ends_in_time(attempt))
+    return idle_clients_cost(attempt) or first_fault(lambda: pings_in_time(attempt, 2.4), lambda: ends_in_time(attempt))
 
 
 EXERCISES = [

@@ -2,7 +2,7 @@
  *
  * The server that real Socket.IO clients are tested against: sio_server PORT [recovery [MS]]. It
  * does what they ask for by events, lets into /admin who knows the token, and keeps events for
- * those who are cut off if told so: events have one argument more then, and hearts beat fast, or
+ * those who are cut off if told so: events have one argument more then, and pings go out often, or
  * each MS, so that the server soon knows who was. */
 #include <signal.h>
 #include <stdio.h>

@@ -10,19 +10,18 @@
  *   - what is sent is well-formed (peers.c); echoes are what was sent, in order, and all of them
  *     where the connection is still there; messages of the application come in order
  *   - without new input the server comes to rest within QUIET_TURNS turns
- *   - when all peers have gone, no connection and no byte of max_memory is left
+ *   - when all peers have gone, no connection and no byte of max_memory is left, and their
+ *     addresses are forgotten
  *
  * Memory outside of max_memory is for LeakSanitizer. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "../calls.h"
-#include "../peers.h"
+#include "../actions.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -32,8 +31,6 @@ enum {
     APP_ACTIONS_MAX = 400,       /* of the application */
     DEPTH_MAX = 3,               /* of its actions inside each other */
     CONNS_MAX = ACTIONS_MAX + 1, /* that it remembers */
-    SCRIPT_MAX = 8,              /* actions that its callbacks take by turns */
-    QUIET_TURNS = 3000,          /* after which a server without new input is at rest */
     ECHOES_MAX = 256,            /* that a peer waits for */
     PREPARED_MAX = 3,
     TIMERS_MAX = 4,
@@ -55,8 +52,7 @@ static struct {
     struct ws_timer *timers[TIMERS_MAX];
     struct ws_account *account;
     void *block;
-    uint8_t script[SCRIPT_MAX];
-    size_t script_len, script_at;
+    struct script script;
     unsigned depth, actions_left;
     unsigned step_us; /* of the clock, at each reading */
     unsigned sent;    /* number of the latest message of the application */
@@ -124,12 +120,6 @@ static uint8_t *numbered(char kind, size_t *len)
     return message;
 }
 
-static void touch(struct ws_str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        sink += (unsigned char)s.data[i];
-}
-
 /* --- the application -------------------------------------------------------------------------- */
 
 static size_t find(const struct ws_conn *c)
@@ -184,12 +174,8 @@ static void act(unsigned what, unsigned a, unsigned b);
 
 static void act_from_callback(void)
 {
-    unsigned what;
-
-    if (app.script_len == 0 || app.depth > 0)
-        return;
-    what = app.script[app.script_at++ % app.script_len];
-    act(what, what >> 3, what >> 5 | what << 3);
+    if (app.depth == 0)
+        script_next(&app.script, act);
 }
 
 static void timer_fired(void *arg)
@@ -508,13 +494,6 @@ static void on_close(struct ws_conn *c, unsigned code, const char *reason, size_
     act_from_callback();
 }
 
-static void on_log(void *arg, enum ws_log_level level, const char *line)
-{
-    (void)arg;
-    (void)level;
-    CHECK(strchr(line, '\n') == NULL);
-}
-
 static void on_trace(void *arg, const struct ws_trace *t)
 {
     (void)arg;
@@ -585,9 +564,7 @@ static const struct peer_events events = {
 
 /* --- what the peers send ---------------------------------------------------------------------- */
 
-#define UPGRADE                                                                                    \
-    " HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"                        \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+#define UPGRADE " HTTP/1.1\r\nHost: h\r\n" PEER_UPGRADE
 
 /* Requests whose answers are known, each whole. */
 static const struct {
@@ -747,59 +724,14 @@ static void put_raw(struct peer *p)
 
 /* --- the program ------------------------------------------------------------------------------ */
 
-static void turn(void)
-{
-    int result;
-
-    if (app.stopped)
-        return;
-    calls_watch(true);
-    result = ws_server_step(app.server, 0);
-    calls_watch(false);
-    CHECK(result >= 0 || calls_failed());
-    app.stopped = result <= 0;
-}
-
-static void act_now(void)
-{
-    unsigned what = tape_byte(&tape);
-    unsigned a = tape_byte(&tape);
-    unsigned b = tape_byte(&tape);
-
-    calls_watch(true);
-    act(what, a, b);
-    calls_watch(false);
-}
-
-static void choose_script(void)
-{
-    app.script_len = tape_byte(&tape) % SCRIPT_MAX;
-    app.script_at = 0;
-    for (size_t i = 0; i < app.script_len; i++)
-        app.script[i] = (uint8_t)tape_byte(&tape);
-}
-
-static void choose_fault(void)
+static void choose_one_fault(void)
 {
     static const enum call some[] = {CALL_MEMORY,        CALL_MEMORY,      CALL_MEMORY,
                                      CALL_RECV,          CALL_READV,       CALL_SEND,
                                      CALL_SENDMSG,       CALL_EPOLL_CTL,   CALL_EPOLL_WAIT,
                                      CALL_EVENTFD_WRITE, CALL_GETPEERNAME, CALL_READ};
-    unsigned which = tape_byte(&tape);
-    enum call call = some[which % (sizeof some / sizeof *some)];
-    size_t count = call_error_count(call);
 
-    if (call == CALL_EPOLL_WAIT)
-        count = 2; /* with the last one the server cannot go on */
-    calls_fail(call, tape_byte(&tape) & 31, call_errors(call)[which / 16 % count]);
-}
-
-/* Bytes in one go: often all. */
-static size_t amount(void)
-{
-    unsigned n = tape_byte(&tape);
-
-    return n == 0 ? SIZE_MAX : n < 128 ? n : (n - 127) * (size_t)300;
+    choose_fault(&tape, some, sizeof some / sizeof *some);
 }
 
 static void pass_time(unsigned n)
@@ -856,30 +788,30 @@ static void one_action(void)
 
     switch (what & 15) {
     case 8:
-        peer_push(p, amount());
+        peer_push(p, choose_amount(&tape));
         break;
     case 9:
-        peer_pull(p, amount(), &events);
+        peer_pull(p, choose_amount(&tape), &events);
         break;
     case 10:
         pass_time(tape_byte(&tape));
-        turn();
+        turn(app.server, &app.stopped);
         break;
     case 11:
-        act_now();
+        act_now(&tape, act);
         break;
     case 12:
-        choose_script();
+        script_choose(&app.script, &tape);
         break;
     case 13:
-        choose_fault();
+        choose_one_fault();
         break;
     case 14:
         (what & 0x80 ? peer_half_close : peer_close)(p);
         break;
     case 15:
         peer_push(p, SIZE_MAX);
-        turn();
+        turn(app.server, &app.stopped);
         break;
     default:
         if ((what & 15) < 3 || (what & 15) > 5)
@@ -890,30 +822,6 @@ static void one_action(void)
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
-
-static bool is_ready(void)
-{
-    struct pollfd p = {.fd = ws_server_fd(app.server), .events = POLLIN};
-
-    return poll(&p, 1, 0) > 0 || app.server->touched != NULL || app.server->posts != NULL;
-}
-
-/* All that is sent is read, on both sides, until nothing more happens. */
-static void come_to_rest(void)
-{
-    bool some = true;
-
-    for (int i = 0; some; i++) {
-        CHECK(i < QUIET_TURNS);
-        some = !app.stopped && is_ready();
-        for (size_t n = 0; n < PEERS; n++)
-            peer_push(&peers[n], SIZE_MAX);
-        turn();
-        for (size_t n = 0; n < PEERS; n++)
-            while (peer_pull(&peers[n], SIZE_MAX, &events))
-                some = true;
-    }
-}
 
 static void answer_all(void)
 {
@@ -963,9 +871,12 @@ static void end(void)
     for (int i = 0; i < 100 && !app.stopped && app.server->conns.count > 0; i++) {
         pass_time(CLOSE_MS / 5);
         answer_all();
-        come_to_rest();
+        come_to_rest(app.server, &app.stopped, &events);
     }
+    pass_time(2 * RATE_SECONDS * 1000 / 5);
+    come_to_rest(app.server, &app.stopped, &events);
     CHECK(app.server->conns.count == 0);
+    CHECK(app.server->hosts.recent_count == 0 || app.stopped);
     for (size_t i = 0; i < CONNS_MAX; i++)
         CHECK(app.conns[i].state == APP_NONE);
     CHECK(app.server->budget.all.used == 0);
@@ -974,12 +885,13 @@ static void end(void)
 static void finish(void)
 {
     calls_work();
-    app.script_len = 0;
+    app.script.len = 0;
     app.step_us = 0;
     pass_time(0);
     do {
         answer_all();
-        come_to_rest(); /* brings the next of the pipelined requests */
+        /* This brings the next of the pipelined requests. */
+        come_to_rest(app.server, &app.stopped, &events);
     } while (!app.stopped && pick(APP_REQUEST, APP_REQUEST, 0) != NULL);
     check_views();
     end();

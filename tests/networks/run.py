@@ -114,7 +114,8 @@ class EchoEvents:
 
 
 class Room:
-    """All members hear all that all say, in the same order. say(client, text) and heard(client) hide the protocol."""
+    """Each member gets the messages of all members, in the same order. say(client, text) and heard(client) know the
+    protocol."""
 
     def __init__(self, site, members, count, pause, say, heard):
         self.site, self.members, self.count = site, members, count
@@ -253,7 +254,7 @@ class Neighbours:
 
 
 def slow_lines(minnow):
-    """1 kbit/s for each client: all arrives, and takes its time"""
+    """1 kbit/s for each client: all arrives, slowly"""
     site = Site(minnow, "--ping-interval", "5", "--ping-timeout", "20", rate=1000, delay=0.05, mtu=576)
     neighbours = Neighbours(site, "/elsewhere")
     echoes = [Echo(site, [20, 0, 5, 900, 20], seed) for seed in range(3)]
@@ -266,7 +267,7 @@ def slow_lines(minnow):
 
 
 def flooded_slow_lines(minnow):
-    """clients of 10 kbit/s in a room that says 1 MB/s: they are closed, the others hear all"""
+    """clients of 10 kbit/s in a room with 1 MB/s: they are closed, the others get all"""
     site = Site(minnow, "--ping-interval", "1", "--ping-timeout", "2", "--close-timeout", "2", "--max-message", "64K",
                 "--max-queue", "512K", "--max-memory", "16M", rate=10000, delay=0.02)
     slow = [site.far(WebSocket, site.chat, "/loud", receive_buffer=4096) for _ in range(8)]
@@ -343,7 +344,7 @@ def pulled_while_idle(minnow):
     found = expect_found(site, crowd, 2)
     site.link.cut = False
     crowd.leave()
-    Crowd(site).check_alive()  # new clients are welcome
+    Crowd(site).check_alive()  # new clients are served
     said = neighbours.check()
     site.stop()
     return f"found after {found:.2f} s; {said}"

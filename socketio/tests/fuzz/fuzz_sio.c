@@ -13,14 +13,12 @@
  *   - without new input the server comes to rest within QUIET_TURNS turns
  *   - when all peers have gone and what may be recovered is forgotten, no connection, session,
  *     socket and no byte of max_memory is left */
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "../../../tests/calls.h"
-#include "../../../tests/peers.h"
+#include "../../../tests/actions.h"
 #include "../../eio_server.h"
 #include "../../sio_server.h"
 
@@ -31,9 +29,7 @@ enum {
     ACTIONS_MAX = 250,
     APP_ACTIONS_MAX = 300,
     DEPTH_MAX = 3,
-    SOCKETS_MAX = 128, /* that the application remembers */
-    SCRIPT_MAX = 8,
-    QUIET_TURNS = 3000,
+    SOCKETS_MAX = 128,   /* that the application remembers */
     CLIENTS = PEERS / 2, /* each has a connection for polls and one for all else */
     ASKED_MAX = 64,      /* requests of the application */
     SEPARATOR = 0x1e,
@@ -54,8 +50,7 @@ static struct {
     unsigned pid_at;
     bool asked[ASKED_MAX]; /* requests whose last answer is still to come */
     unsigned data_set, forgotten;
-    uint8_t script[SCRIPT_MAX];
-    size_t script_len, script_at;
+    struct script script;
     unsigned depth, actions_left, step_us;
     bool freeing; /* no function of ws.h may be called */
     bool stopped;
@@ -87,12 +82,6 @@ static const char *const lists[] = {
     "\"connect\"",
     big_list,
 };
-
-static void touch(struct ws_str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        sink += (unsigned char)s.data[i];
-}
 
 static void touch_args(const struct sio_args *args)
 {
@@ -152,12 +141,8 @@ static void act(unsigned what, unsigned a, unsigned b);
 
 static void act_from_callback(void)
 {
-    unsigned what;
-
-    if (app.script_len == 0 || app.depth > 0 || app.freeing)
-        return;
-    what = app.script[app.script_at++ % app.script_len];
-    act(what, what >> 3, what >> 5 | what << 3);
+    if (app.depth == 0 && !app.freeing)
+        script_next(&app.script, act);
 }
 
 static void posted(void *arg)
@@ -496,13 +481,6 @@ static void on_forget(struct sio_namespace *n, void *data)
     act_from_callback();
 }
 
-static void on_log(void *arg, enum ws_log_level level, const char *line)
-{
-    (void)arg;
-    (void)level;
-    CHECK(strchr(line, '\n') == NULL);
-}
-
 /* --- what comes back -------------------------------------------------------------------------- */
 
 static struct client *client_of(const struct peer *p)
@@ -590,10 +568,8 @@ static const struct peer_events events = {.on_response = response_back, .on_mess
 
 /* --- what the clients send -------------------------------------------------------------------- */
 
-#define PATH "/socket.io/?EIO=4&transport="
-#define UPGRADE                                                                                    \
-    " HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"                        \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+#define PATH    "/socket.io/?EIO=4&transport="
+#define UPGRADE " HTTP/1.1\r\nHost: h\r\n" PEER_UPGRADE "\r\n"
 
 static const char *const packets[] = {
     "40",
@@ -797,64 +773,22 @@ static void put_raw(struct client *c, struct peer *p)
 
 /* --- the program ------------------------------------------------------------------------------ */
 
-static void turn(void)
-{
-    int result;
-
-    if (app.stopped)
-        return;
-    calls_watch(true);
-    result = ws_server_step(app.server, 0);
-    calls_watch(false);
-    CHECK(result >= 0 || calls_failed());
-    app.stopped = result <= 0;
-}
-
 static void exchange(struct client *c)
 {
     peer_push(c->poll, SIZE_MAX);
     peer_push(c->other, SIZE_MAX);
-    turn();
+    turn(app.server, &app.stopped);
     while (peer_pull(c->poll, SIZE_MAX, &events) || peer_pull(c->other, SIZE_MAX, &events))
         continue;
 }
 
-static void act_now(void)
-{
-    unsigned what = tape_byte(&tape);
-    unsigned a = tape_byte(&tape);
-    unsigned b = tape_byte(&tape);
-
-    calls_watch(true);
-    act(what, a, b);
-    calls_watch(false);
-}
-
-static void choose_script(void)
-{
-    app.script_len = tape_byte(&tape) % SCRIPT_MAX;
-    app.script_at = 0;
-    for (size_t i = 0; i < app.script_len; i++)
-        app.script[i] = (uint8_t)tape_byte(&tape);
-}
-
-static void choose_fault(void)
+static void choose_one_fault(void)
 {
     static const enum call some[] = {CALL_MEMORY,    CALL_MEMORY,  CALL_MEMORY,        CALL_RECV,
                                      CALL_SEND,      CALL_SENDMSG, CALL_EPOLL_CTL,     CALL_READ,
                                      CALL_GETRANDOM, CALL_READV,   CALL_EVENTFD_WRITE, CALL_MEMORY};
-    unsigned which = tape_byte(&tape);
-    enum call call = some[which % (sizeof some / sizeof *some)];
-    size_t count = call_error_count(call);
 
-    calls_fail(call, tape_byte(&tape) & 31, call_errors(call)[which / 16 % count]);
-}
-
-static size_t amount(void)
-{
-    unsigned n = tape_byte(&tape);
-
-    return n == 0 ? SIZE_MAX : n < 128 ? n : (n - 127) * (size_t)300;
+    choose_fault(&tape, some, sizeof some / sizeof *some);
 }
 
 static void pass_time(unsigned n)
@@ -917,23 +851,23 @@ static void one_action(void)
 
     switch (what & 15) {
     case 10:
-        peer_push(p, amount());
+        peer_push(p, choose_amount(&tape));
         break;
     case 11:
-        peer_pull(p, amount(), &events);
+        peer_pull(p, choose_amount(&tape), &events);
         break;
     case 12:
         pass_time(tape_byte(&tape));
-        turn();
+        turn(app.server, &app.stopped);
         break;
     case 13:
-        act_now();
+        act_now(&tape, act);
         break;
     case 14:
         if ((what & 0x40) != 0)
-            choose_script();
+            script_choose(&app.script, &tape);
         else if ((what & 0x20) != 0)
-            choose_fault();
+            choose_one_fault();
         else
             hang_up(c, p, tape_byte(&tape));
         break;
@@ -947,29 +881,6 @@ static void one_action(void)
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
-
-static bool is_ready(void)
-{
-    struct pollfd p = {.fd = ws_server_fd(app.server), .events = POLLIN};
-
-    return poll(&p, 1, 0) > 0 || app.server->touched != NULL || app.server->posts != NULL;
-}
-
-static void come_to_rest(void)
-{
-    bool some = true;
-
-    for (int i = 0; some; i++) {
-        CHECK(i < QUIET_TURNS);
-        some = !app.stopped && is_ready();
-        for (size_t n = 0; n < PEERS; n++)
-            peer_push(&peers[n], SIZE_MAX);
-        turn();
-        for (size_t n = 0; n < PEERS; n++)
-            while (peer_pull(&peers[n], SIZE_MAX, &events))
-                some = true;
-    }
-}
 
 /* Clients on polling fetch what there is: until a poll is held. */
 static void fetch_all(void)
@@ -988,7 +899,7 @@ static void fetch_all(void)
             put_poll(c);
             some = true;
         }
-        come_to_rest();
+        come_to_rest(app.server, &app.stopped, &events);
     }
 }
 
@@ -1017,7 +928,7 @@ static void end(size_t memory)
         peer_close(&peers[i]);
     for (int i = 0; i < 60 && !app.stopped; i++) {
         pass_time(100);
-        come_to_rest();
+        come_to_rest(app.server, &app.stopped, &events);
     }
     if (app.stopped)
         return;
@@ -1035,10 +946,10 @@ static void end(size_t memory)
 static void finish(size_t memory)
 {
     calls_work();
-    app.script_len = 0;
+    app.script.len = 0;
     app.step_us = 0;
     pass_time(0);
-    come_to_rest();
+    come_to_rest(app.server, &app.stopped, &events);
     fetch_all();
     check_clients();
     end(memory);
