@@ -38,8 +38,7 @@ enum {
     BIG = 250000,      /* so much that the rest of it is read where it is to lie */
     IDLE_TURNS = 30,   /* of IDLE_MS each, in which nothing happens: longer than the first pause */
     IDLE_MS = 5,       /* of accept.c */
-    BUSY_TURNS = 2000, /* of one session, */
-    BUSY_US = 100,     /* each: the timerfd of the server goes by the clock of the system */
+    BUSY_TURNS = 2000, /* of one session */
     PULL_MAX = 65536,  /* bytes: valgrind looks at the whole buffer of a recv() */
     LINES_MAX = 20,    /* of the log */
     CPU_MS = 2000 * SLOWER, /* of one session; the longest takes 20 without a fault */
@@ -198,7 +197,7 @@ static void rest(void)
 
         for (size_t i = 0; i < now.count; i++)
             peer_push(&peers[i], SIZE_MAX);
-        calls_clock(calls_clock_us() + (busy ? BUSY_US : IDLE_MS * 1000), 0);
+        calls_clock(calls_clock_us() + (busy ? 0 : IDLE_MS * 1000), 0);
         turn();
         for (size_t i = 0; i < now.count; i++)
             while (peer_pull(&peers[i], PULL_MAX, &events))

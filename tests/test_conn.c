@@ -5,6 +5,7 @@
 #include "server_fixture.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -749,7 +750,7 @@ static void message_of_a_paused_connection_is_not_late(void **state)
     struct raw_client *c;
     size_t sent;
 
-    start(f, (struct ws_options){.message_timeout_ms = TIMEOUT_MS});
+    start(f, (struct ws_options){.message_timeout_ms = TIMEOUT_MS, .ping_interval_ms = UINT_MAX});
     c = slow_upgraded(f, "/echo");
     for (size_t i = 0; i < MESSAGES; i++)
         raw_bytes_frame(&f->out, RAW_BINARY, payload, SIZE);
