@@ -136,7 +136,7 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## Run each fuzzer for SECONDS, 20 by default
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run.sh $(FUZZERS:fuzz_%=%)
 
 # Once as the tests are, and once with blocks that are mapped, as in the release.
-campaign: $(BUILD)/test/test_campaign ## Let each call of scripted sessions fail in each way, one at a time; takes 5 minutes
+campaign: $(BUILD)/test/test_campaign ## Let each call of scripted sessions fail in each way, one at a time; takes a minute
 	@CAMPAIGN=all $<
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/mapped CPPFLAGS="-DBLOCK_MAPS=1 $(CPPFLAGS)" \
 	    $(BUILD)/mapped/test/test_campaign
