@@ -4,8 +4,8 @@
  * conn_http.c scans, parses and decodes with it; http_upgrade.c reads its fields. Pure.
  *
  * Whatever RFC 9112 lets a lenient server repair (bare LF, obs-fold, space before the colon, white
- * space between a chunk size and its CRLF) is refused here: a proxy in front may repair it another
- * way, and a request with two readings allows request smuggling (§11.2). */
+ * space between a chunk size and its CRLF, commas around chunked) is refused here: a proxy in front
+ * may repair it another way, and a request with two readings allows request smuggling (§11.2). */
 #include "http.h"
 
 #include <string.h>
@@ -612,12 +612,16 @@ static bool is_chunked(struct ws_str coding)
 }
 
 /* RFC 9112 §6.3, §7: the codings of all fields are one list. Unless its last member is chunked, the
- * end of the body is not defined. Codings in front of it would have to be decoded. */
+ * end of the body is not defined. Codings in front of it would have to be decoded.
+ *
+ * RFC 9110 §5.6.1.2 wants a recipient to skip empty members. Here they are refused: some proxies do
+ * not find chunked in "chunked," and take the body for the next request. No client writes
+ * them: the list has one member. */
 static int judge_codings(struct http_request *r, const char **why)
 {
     static const char name[] = "Transfer-Encoding";
-    struct ws_str last = {NULL, 0}, last_name = {NULL, 0};
-    size_t codings = 0, chunked = 0;
+    struct ws_str last = {NULL, 0}, last_name = {NULL, 0}, first;
+    size_t codings = 0, chunked = 0, fields;
 
     for (size_t i = field_next(r, 0, name); i < r->field_count; i = field_next(r, i + 1, name)) {
         struct ws_str rest = r->fields[i].value, member;
@@ -640,6 +644,9 @@ static int judge_codings(struct http_request *r, const char **why)
         return refuse_with(why, 400, "more than one chunked in Transfer-Encoding");
     if (codings > 1)
         return refuse_with(why, 501, "transfer coding other than chunked");
+    first = http_request_field(r, name, &fields);
+    if (fields > 1 || !is_chunked(first))
+        return refuse_with(why, 400, "empty member in Transfer-Encoding");
     r->framing = HTTP_BODY_CHUNKED;
     return 0;
 }

@@ -130,6 +130,12 @@ static const struct request requests[] = {
      "Some proxies end a line there; others do not.", GET "X-Field: a\rz\r\n" HANDSHAKE "\r\n"},
     {"field/bare-cr-at-end", WANT_SHOULD, HTTP "§2.2", "A line ends with CR and LF.", NULL,
      GET "X-Field: a\r\r\n" HANDSHAKE "\r\n"},
+    {"field/empty-list-items", WANT_101, "RFC 9110 §5.6.1.2",
+     "A server skips a reasonable number of empty items of a list.",
+     "Programs that join lists leave commas behind.",
+     "GET %1$s HTTP/1.1\r\nHost: %2$s\r\nUpgrade: websocket\r\n"
+     "Connection: , ,Upgrade ,,\r\nSec-WebSocket-Key: " KEY
+     "\r\nSec-WebSocket-Version: 13\r\n\r\n"},
 
     /* where the body ends */
     {"body/length-not-a-number", WANT_REFUSAL, HTTP "§6.3", "Content-Length is digits alone.", NULL,

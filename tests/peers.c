@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "../conn.h"
+#include "../conn_client.h"
+#include "../conn_http.h"
 
 enum { SERVER_BUFFER = 4608 /* of the socket, so that output queues soon */ };
 
@@ -60,21 +62,51 @@ void peers_reset(void)
     }
 }
 
-void peer_connect(struct peer *p, struct ws_server *s, unsigned host)
+/* Returns the server's end of a new connection, or -1. */
+static int make_ends(struct peer *p, const struct ws_server *s)
 {
-    uint8_t address[4] = {10, 0, 0, (uint8_t)host};
     int size = SERVER_BUFFER;
     int ends[2];
 
     if (p->fd >= 0 || s->stopping ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
-        return;
+        return -1;
     forget(p);
     p->fd = ends[0];
     p->orderly = true;
     p->turn++;
     setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    conn_new(s, ends[1], host == 0 ? NULL : host_get(&s->hosts, host_key(address, 4)), false);
+    return ends[1];
+}
+
+void peer_connect(struct peer *p, struct ws_server *s, unsigned host)
+{
+    uint8_t address[4] = {10, 0, 0, (uint8_t)host};
+    int fd = make_ends(p, s);
+
+    if (fd >= 0)
+        conn_new(s, fd, host == 0 ? NULL : host_get(&s->hosts, host_key(address, 4)), false);
+}
+
+void peer_arrive(struct peer *p, struct ws_server *s, const struct address *from)
+{
+    bool proxied = conn_client_is_proxy(s, from);
+    int fd = make_ends(p, s);
+    struct host *host;
+    struct ws_conn *c;
+    bool fits;
+
+    if (fd < 0)
+        return;
+    host = proxied || from->len == 0 ? NULL : host_get(&s->hosts, host_key(from->bytes, from->len));
+    fits = conn_client_fits(s, host);
+    c = conn_new(s, fd, host, fits && proxied);
+    if (c != NULL && fits) {
+        c->req.checks_host = true;
+    } else if (c != NULL) {
+        conn_client_refused(c);
+        conn_refuse(c, 429, "too many connections from this address", "ws_options.max_per_ip");
+    }
 }
 
 bool peer_dial(struct peer *p, const char *path)

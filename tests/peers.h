@@ -92,6 +92,10 @@ void peers_reset(void);
 /* Connect to the server, unless it is; its address is that of host number `host`, 0 for none. */
 void peer_connect(struct peer *p, struct ws_server *s, unsigned host);
 
+/* The same with the limits of the server: as accept.c lets in who comes from this address to a
+ * socket on which the names in Host are checked. `from->len` 0: a Unix socket. */
+void peer_arrive(struct peer *p, struct ws_server *s, const struct address *from);
+
 /* The same through the Unix socket at `path`. False when nobody takes it. */
 bool peer_dial(struct peer *p, const char *path);
 

@@ -264,6 +264,12 @@ static const struct attack attacks[] = {
     {"CVE-2026-89044 Netty: chunked is not the last coding", REQUEST, 400,
      BYTES(POST "Transfer-Encoding: chunked, xchunked\r\n\r\n0\r\n\r\n" NEXT)},
 
+    /* Mongoose, Gunicorn */
+    {"Mongoose 2460, Gunicorn 3087: a comma before chunked", REQUEST, 400,
+     BYTES(POST "Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n" NEXT)},
+    {"Gunicorn 3087: a comma behind chunked", REQUEST, 400,
+     BYTES(POST "Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n" NEXT)},
+
     /* Undertow */
     {"CVE-2020-10705 Undertow: 100-continue and a body over the limit", REQUEST, 413,
      BYTES(POST "Expect: 100-continue\r\nContent-Length: 999999999\r\n\r\n")},

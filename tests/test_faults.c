@@ -1092,7 +1092,9 @@ static size_t read_all_of(struct fixture *f, int fd)
     return len;
 }
 
-/* A Pong that waits is replaced by a newer one: it never leaves, and so is not traced. */
+/* A Pong that waits is replaced by a newer one: it never leaves, and so is not traced. The
+ * high-water mark is far away: on a busy machine, where the share of a turn ends between two Pings,
+ * 33 KB of Pongs in the queue would stop the reading, and this client writes until all is read. */
 static void trace_has_the_pongs_that_leave_and_no_others(void **state)
 {
     enum { PINGS = 20000, PONG_SIZE = 2 + 125 };
@@ -1101,7 +1103,8 @@ static void trace_has_the_pongs_that_leave_and_no_others(void **state)
     size_t len;
     int fd;
 
-    create_unix(f, (struct ws_options){.trace = count_pongs, .trace_arg = &traced});
+    create_unix(f,
+                (struct ws_options){.high_water = MIB, .trace = count_pongs, .trace_arg = &traced});
     serve(f, "/ws", (struct ws_handlers){0});
     fd = dial_upgraded(f);
     flood_with_pings(f, fd, PINGS);
@@ -1451,6 +1454,40 @@ static void deadlines_are_kept_after_any_uptime(void **state)
         f->server = NULL;
         f->seen = (struct seen){0};
     }
+}
+
+/* The timer of a connection fires for an unfinished message, before the span of its message_rate is
+ * over. If nothing set it again, the span would not end: a meter knows the time modulo 64 units, so
+ * 20 s later the same span would seem to have just begun. */
+static void span_of_messages_ends_though_another_deadline_comes_first(void **state)
+{
+    enum { ALLOTMENT = 5, SPAN = 5 /* seconds, of 16 units */, MESSAGE_TIMEOUT = 1 };
+    struct fixture *f = *state;
+    int fd;
+
+    faults_clock_set(1000);
+    create_unix(f, (struct ws_options){.message_rate = ALLOTMENT / SPAN,
+                                       .message_timeout_ms = MESSAGE_TIMEOUT * 1000,
+                                       .ping_interval_ms = UINT_MAX});
+    serve(f, "/ws", (struct ws_handlers){.on_message = count_message});
+    fd = dial_upgraded(f);
+    for (int i = 0; i < ALLOTMENT; i++)
+        assert_int_equal(write(fd, BYTES("\x81\x81" MASK "!")), 7);
+    assert_int_equal(write(fd, BYTES("\x01\x81" MASK "a")), 7);
+    let_serve(f);
+    assert_int_equal(write(fd, BYTES("\x80\x81" MASK "b")), 7);
+    let_serve(f);
+    assert_int_equal(f->seen.messages, ALLOTMENT + 1);
+    pass(f, MESSAGE_TIMEOUT);
+    pass(f, SPAN);
+    pass(f, 3 * SPAN - MESSAGE_TIMEOUT);
+    for (int i = 0; i < ALLOTMENT; i++)
+        assert_int_equal(write(fd, BYTES("\x81\x81" MASK "!")), 7);
+    let_serve(f);
+    assert_int_equal(f->seen.messages, 2 * ALLOTMENT + 1);
+    assert_int_equal(f->seen.errors, 0);
+    close(fd);
+    let_serve(f);
 }
 
 static void take_a_minute(struct ws_conn *c, enum ws_opcode op, const void *data, size_t len)

@@ -26,19 +26,29 @@ static bool is_upgrade(const struct fault *f, const char *item, size_t len)
                                          : strncasecmp(item, "upgrade", 7) == 0;
 }
 
+/* The item of `list` that takes up `len` bytes, without white space around it. */
+static bool item_is_upgrade(const struct fault *f, const char *list, size_t len)
+{
+    size_t skip = strspn(list, " \t");
+
+    while (len > skip && strchr(" \t", list[len - 1]) != NULL)
+        len--;
+    return len > skip && is_upgrade(f, list + skip, len - skip);
+}
+
 static bool list_has_upgrade(const struct fault *f, const char *list)
 {
     if (fault_has(f, "connection", "whole"))
         return is_upgrade(f, list, strlen(list));
     while (*list != '\0') {
         size_t item = strcspn(list, ",");
-        size_t skip = strspn(list, " \t");
 
         if (fault_has(f, "connection", "comma-and-space") && strstr(list, ", ") == NULL)
             item = strlen(list);
-        if (item > skip && is_upgrade(f, list + skip, item - skip))
+        if (item_is_upgrade(f, list, item))
             return true;
-        if (fault_has(f, "connection", "first-item"))
+        if (fault_has(f, "connection", "first-item") ||
+            (fault_has(f, "connection", "empty-item-ends") && item == 0))
             return false;
         list += item;
         list += *list == ',';

@@ -91,6 +91,7 @@ def named(names, glob):
 
 def handshake_rows():
     refuse, legal, version = "handshake/refuse/", "handshake/legal/", "handshake/version/"
+    empty_items = "http/field/empty-list-items"
 
     return [Row(fault, must, scope=HTTP) for fault, must in (
         # the answer
@@ -109,9 +110,9 @@ def handshake_rows():
         ("known-fields-only", f"{legal}unknown-fields {legal}empty-value {legal}browser "
          f"{legal}obs-text {legal}colon-in-value {legal}*extension* handshake/long/* "
          "handshake/subprotocol/unknown"),
-        ("connection=whole", f"{legal}connection-list*"),
-        ("connection=first-item", f"{legal}connection-list*"),
-        ("connection=comma-and-space", f"{legal}connection-list-tight"),
+        ("connection=whole", f"{legal}connection-list* {empty_items}"),
+        ("connection=first-item", f"{legal}connection-list* {empty_items}"),
+        ("connection=comma-and-space", f"{legal}connection-list-tight {empty_items}"),
         ("connection=first-field", f"{legal}connection-two-fields"),
         ("case-of=connection", f"{legal}connection-case {legal}names-*"),
         ("case-of=upgrade", f"{legal}upgrade-case"),
@@ -199,6 +200,7 @@ def http_rows():
         ("field=non-ascii-name", f"{field}non-ascii-name"),
         ("field=control-in-value", f"{field}control-in-value"),
         ("field=bare-cr", f"{field}bare-cr*"),
+        ("connection=empty-item-ends", f"{field}empty-list-items"),
         ("field=nul", f"{field}nul-in-value"),
         ("field=nul-at-start", f"{field}nul-at-start"),
         # bodies

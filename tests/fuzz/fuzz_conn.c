@@ -3,24 +3,30 @@
  * A whole server under a program of actions: its peers connect, send requests and messages cut
  * anywhere, read a little, half-close, reset; time passes; the application sends, publishes,
  * answers late, pauses, closes, stops, from callbacks too; and at times a system call or an
- * allocation fails. The input is the program. What must hold whatever happens:
+ * allocation fails. There may be limits by address and by connection, names that the server
+ * answers to, and proxies that name the clients. The input is the program. What must hold whatever
+ * happens:
  *
  *   - on_open and on_close come in pairs, and so do on_head and its answer, on_refuse or on_abort;
  *     no callback comes behind the last one of a connection
  *   - what is sent is well-formed (peers.c); echoes are what was sent, in order, and all of them
  *     where the connection is still there; messages of the application come in order
  *   - without new input the server comes to rest within QUIET_TURNS turns
- *   - when all peers have gone, no connection and no byte of max_memory is left, and their
- *     addresses are forgotten
+ *   - no address has more connections than max_per_ip, or handshakes than handshake_rate; no
+ *     connection has more messages than message_rate allows; no request for another name is served
+ *   - when all peers have gone, no connection and no byte of max_memory is left, and some seconds
+ *     later no host
  *
  * Memory outside of max_memory is for LeakSanitizer. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "../../conn_client.h"
 #include "../actions.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,6 +42,7 @@ enum {
     TIMERS_MAX = 4,
     BIG = 70000, /* bytes of the longest message */
     CLOSE_MS = 300,
+    CLIENTS_MAX = 64, /* addresses whose handshakes are counted */
     START_US = 1000000000
 };
 
@@ -47,7 +54,13 @@ static struct {
     struct {
         struct ws_conn *conn;
         enum app_state state;
+        unsigned messages; /* while it is open */
+        uint64_t opened_ms;
     } conns[CONNS_MAX];
+    struct {
+        uint64_t host;
+        unsigned handshakes;
+    } clients[CLIENTS_MAX];
     struct ws_prepared *prepared[PREPARED_MAX];
     struct ws_timer *timers[TIMERS_MAX];
     struct ws_account *account;
@@ -58,6 +71,7 @@ static struct {
     unsigned sent;    /* number of the latest message of the application */
     int ends[2];      /* of a pipe that the server watches */
     bool stopped;
+    bool limited; /* the options of begin_limits() are set: more of the program is about them */
 } app;
 
 /* What a peer waits for. */
@@ -76,6 +90,30 @@ static struct {
 
 static struct tape tape;
 static volatile unsigned sink;
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+/* What peers write in Host; the server answers to the first of them. */
+static const char *const hosts[] = {
+    "h",
+    "H.:80",
+    "a.example.org",
+    "b.a.EXAMPLE.org.:8080",
+    "[2001:db8::1]",
+    "[2001:DB8:0:0::0:1]:443",
+    "localhost",
+    "x.localhost:80",
+    "127.0.0.9",
+    "[::1]:80",
+    "[::ffff:127.0.0.1]",
+    "example.org",
+    "hh",
+    "192.0.2.1",
+    "[2001:db8::2]",
+    ".",
+};
+static const char *const answered[] = {"h", "*.example.org", "[2001:db8::1]", NULL};
+enum { HOSTS = sizeof hosts / sizeof *hosts, HOSTS_ANSWERED = 11 };
 
 /* --- messages --------------------------------------------------------------------------------- */
 
@@ -371,10 +409,17 @@ static void act(unsigned what, unsigned a, unsigned b)
 
 /* --- its callbacks ---------------------------------------------------------------------------- */
 
+static void expect_name(const struct ws_request *r)
+{
+    for (size_t i = HOSTS_ANSWERED; app.limited && i < HOSTS; i++)
+        CHECK(!ws_str_is(r->http.host, hosts[i]));
+}
+
 static void touch_request(const struct ws_request *r)
 {
     struct ws_header h;
 
+    expect_name(r);
     touch(ws_request_method(r));
     touch(ws_request_path(r));
     touch(ws_request_query(r));
@@ -451,10 +496,42 @@ static void on_upgrade(struct ws_conn *c, const struct ws_request *r)
     act_from_callback();
 }
 
+/* Those of an address are bound by its bucket. */
+static void count_handshake(const struct ws_conn *c)
+{
+    unsigned rate = app.server->options.handshake_rate;
+    uint64_t seconds = (calls_clock_us() - START_US) / 1000000 + 1;
+    uint64_t host;
+    size_t i = 0;
+
+    if (!app.limited || rate == UINT_MAX || !ws_conn_host(c, &host))
+        return;
+    while (app.clients[i].handshakes > 0 && app.clients[i].host != host)
+        CHECK(++i < CLIENTS_MAX);
+    app.clients[i].host = host;
+    CHECK(++app.clients[i].handshakes <= rate * (RATE_SECONDS + seconds));
+}
+
+/* In each span, a unit of which may be missing: one that is not measured, one that is, and one
+ * behind the warning. */
+static void count_message(const struct ws_conn *c)
+{
+    const struct rate_span *span = &app.server->message_span;
+    size_t i = find(c);
+    uint64_t ms = calls_clock_us() / 1000 - app.conns[i].opened_ms;
+    uint64_t spans = ms / ((RATE_SPAN_UNITS - 1) * (uint64_t)span->unit_ms) + 1;
+
+    if (app.limited && app.server->given.message_rate && span->allotment != 0)
+        CHECK(++app.conns[i].messages <= 3 * span->allotment * spans);
+}
+
 static void on_open(struct ws_conn *c, const struct ws_request *r)
 {
     touch_request(r);
     remember(c, APP_OPEN);
+    app.conns[find(c)].messages = 0;
+    app.conns[find(c)].opened_ms = calls_clock_us() / 1000;
+    count_handshake(c);
     if (ws_str_is(ws_request_path(r), "/room"))
         ws_join(c, ws_request_path(r));
     act_from_callback();
@@ -463,6 +540,7 @@ static void on_open(struct ws_conn *c, const struct ws_request *r)
 static void on_echo(struct ws_conn *c, enum ws_opcode opcode, const void *data, size_t len)
 {
     expect_state(c, APP_OPEN);
+    count_message(c);
     if (ws_send(c, opcode, data, len) < 0)
         ws_close(c, 1013, NULL);
     act_from_callback();
@@ -473,6 +551,7 @@ static void on_published(struct ws_conn *c, enum ws_opcode opcode, const void *d
     static uint8_t marked[10 + BIG]; /* in the room may be peers that wait for echoes */
 
     expect_state(c, APP_OPEN);
+    count_message(c);
     CHECK(len <= BIG);
     memcpy(marked, "F12345678.", 10);
     memcpy(marked + 10, data, len);
@@ -541,7 +620,9 @@ static void response_back(struct peer *p, int status, const char *head, const ui
                           size_t len, const struct peer_request *r)
 {
     CHECK(strstr(head, "\r\nDate: ") != NULL || status == 101 || status == 503);
-    CHECK(r->number != 0 || status == 408 || status == 503); /* else it was asked for */
+    /* else it was asked for */
+    CHECK(r->number != 0 || status == 408 || status == 503 || (app.limited && status == 429));
+    CHECK(status != 421 || app.limited);
     if (status == 200 && r->body_len != SIZE_MAX && !r->head_only)
         CHECK(len == r->body_len && is_filled(body, r->number, len));
     (void)p;
@@ -612,6 +693,43 @@ static const char *const parts[] = {
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
+/* What proxies and their clients write. */
+static const char *const forwarded[] = {
+    "",
+    "X-Forwarded-For: 192.0.2.1\r\n",
+    "X-Forwarded-For: 192.0.2.2, 10.0.0.2\r\n",
+    "X-Forwarded-For: unknown, 192.0.2.1:8080\r\nX-Forwarded-Proto: https\r\n",
+    "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: [2001:db8::7]:80,,\r\n",
+    "X-Forwarded-For: 10.0.0.1, unix\r\n",
+    "X-Forwarded-For: ::ffff:127.0.0.1\r\n",
+    "X-Forwarded-For: 2001:db8::7%1\r\n",
+    "Forwarded: for=192.0.2.1\r\n",
+    "Forwarded: for=192.0.2.2;proto=https, FOR=\"10.0.0.2:80\"\r\n",
+    "Forwarded: by=x;for=\"[2001:db8::7]:_p\", for=10.0.0.1 , \r\n",
+    "Forwarded: for=unknown, for=_hidden\r\n",
+    "Forwarded: for=192.0.2.1;for=192.0.2.2\r\n",
+    "Forwarded: for=\"192.0.2.1, for=10.0.0.2\r\n",
+    "Forwarded: for=127.0.0.1\r\nForwarded: for=\"10.0.0.2\"\r\n",
+    "Forwarded: for=\"192.0.2.1\\\"\r\nX-Forwarded-For: 192.0.2.1\r\n",
+};
+enum { FORWARDED = sizeof forwarded / sizeof *forwarded };
+
+/* A head with another Host and fields of proxies, where the program says so. */
+static const char *dressed(const char *head)
+{
+    static const char plain[] = "Host: h\r\n";
+    static char out[1024];
+    const char *at = strstr(head, plain);
+    unsigned how;
+
+    if (!app.limited || at == NULL)
+        return head;
+    how = tape_byte(&tape);
+    snprintf(out, sizeof out, "%.*sHost: %s\r\n%s%s", (int)(at - head), head,
+             hosts[how / 16 % HOSTS], forwarded[how % FORWARDED], at + sizeof plain - 1);
+    return out;
+}
+
 static void put_request(struct peer *p, unsigned which)
 {
     size_t i = index_of(p);
@@ -619,7 +737,7 @@ static void put_request(struct peer *p, unsigned which)
 
     if (p->websocket || (p->request_count > 0 && p->requests[p->request_count - 1].upgrade))
         p->orderly = false;
-    if (!peer_put_text(p, requests[n].head))
+    if (!peer_put_text(p, dressed(requests[n].head)))
         return;
     peer_expect(p, (struct peer_request){.upgrade = requests[n].upgrade,
                                          .head_only = requests[n].head_only,
@@ -641,7 +759,7 @@ static void put_post(struct peer *p, unsigned how)
 
     if (p->websocket || (p->request_count > 0 && p->requests[p->request_count - 1].upgrade))
         p->orderly = false;
-    if (PEER_OUT_MAX - (p->out_len - p->out_at) < len + 2 * sizeof head)
+    if (PEER_OUT_MAX - (p->out_len - p->out_at) < len + 8 * sizeof head)
         return;
     fill(body, number, len);
     if (chunked)
@@ -651,7 +769,8 @@ static void put_post(struct peer *p, unsigned how)
     else
         snprintf(head, sizeof head, "POST /%s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n",
                  path, len);
-    peer_put_text(p, head);
+    if (!peer_put_text(p, dressed(head)))
+        return;
     peer_put(p, body, len);
     if (chunked)
         peer_put_text(p, "\r\n0\r\n\r\n");
@@ -724,6 +843,38 @@ static void put_raw(struct peer *p)
 
 /* --- the program ------------------------------------------------------------------------------ */
 
+/* Each connection counts once, for the address that its client has now. */
+static void check_hosts(void)
+{
+    const struct ws_server *s = app.server;
+
+    for (size_t i = 0; i < s->conns.size; i++) {
+        const struct ws_conn *c = s->conns.entries[i].conn;
+        const struct host *h = c == NULL ? NULL : server_host_of(c);
+        size_t count = 0;
+
+        for (size_t n = 0; h != NULL && n < s->conns.size; n++) {
+            const struct ws_conn *other = s->conns.entries[n].conn;
+
+            count += other != NULL && !other->req.refused && server_host_of(other) == h;
+        }
+        CHECK(h == NULL || h->connections == count);
+        CHECK(!app.limited || !s->given.max_per_ip || count <= s->options.max_per_ip);
+    }
+}
+
+static void take_turn(void)
+{
+    turn(app.server, &app.stopped);
+    check_hosts();
+}
+
+static void rest(void)
+{
+    come_to_rest(app.server, &app.stopped, &events);
+    check_hosts();
+}
+
 static void choose_one_fault(void)
 {
     static const enum call some[] = {CALL_MEMORY,        CALL_MEMORY,      CALL_MEMORY,
@@ -739,13 +890,72 @@ static void pass_time(unsigned n)
     calls_clock(calls_clock_us() + n * (uint64_t)5000, app.step_us);
 }
 
+/* The start of a connection through a proxy. */
+#define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
+#define BYTES(s)  s, sizeof(s) - 1
+static const struct {
+    bool legal;
+    const char *text;
+    size_t len;
+} proxy_headers[] = {
+    {true, BYTES("PROXY TCP4 192.0.2.1 198.51.100.1 1234 80\r\n")},
+    {true, BYTES("PROXY TCP6 2001:db8::7 2001:db8::8 1234 65535\r\n")},
+    {true, BYTES("PROXY UNKNOWN ffff::1 whatever\r\n")},
+    {true, BYTES("PROXY TCP4 127.0.0.1 127.0.0.1 1 1\r\n")},
+    {true, BYTES("PROXY TCP4 10.0.0.2 10.0.0.1 1 1\r\n")},
+    {true, BYTES(SIGNATURE "\x20\x00\0\0")},
+    {true, BYTES(SIGNATURE "\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\0\x50\0\x51")},
+    {true, BYTES(SIGNATURE "\x21\x11\0\x10\xc0\0\x02\x02\xc6\x33\x64\x01\0\x50\0\x51\x04\0\x01x")},
+    {true, BYTES(SIGNATURE "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x07"
+                           "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x08\0\x50\0\x51")},
+    {true, BYTES(SIGNATURE "\x21\x12\0\x03udp")},
+    {false, BYTES(SIGNATURE "\x21\x11\0\x03udp")},
+    {false, BYTES(SIGNATURE "\x31\x11\0\x0c")},
+    {false, BYTES(SIGNATURE "\x21\x11\xff\xff")},
+    {false, BYTES("PROXY TCP4 192.0.2.1 198.51.100.1 1234\r\n")},
+    {false, BYTES("PROXY TCP5 a b c d\r\n")},
+    {false, BYTES("PROXY ")},
+    {false, BYTES("")},
+};
+enum { PROXY_HEADERS = sizeof proxy_headers / sizeof *proxy_headers };
+
+/* Two peers come through a Unix socket, two each from another address. */
+static struct address address_of(const struct peer *p)
+{
+    const uint8_t bytes[4] = {10, 0, 0, (uint8_t)(index_of(p) / 2)};
+    struct address from = {0};
+
+    if (bytes[3] != 0)
+        from = address_from(bytes, sizeof bytes, 1000);
+    return from;
+}
+
+static void put_proxy_header(struct peer *p)
+{
+    struct address from = address_of(p);
+    unsigned n;
+
+    if (app.server->options.proxy_header != WS_PROXY_PROTOCOL ||
+        !conn_client_is_proxy(app.server, &from))
+        return;
+    n = tape_byte(&tape) % PROXY_HEADERS;
+    p->orderly = proxy_headers[n].legal;
+    peer_put(p, proxy_headers[n].text, proxy_headers[n].len);
+}
+
 static void connect_anew(struct peer *p)
 {
+    const struct address from = address_of(p);
     bool fresh = p->fd < 0;
 
-    peer_connect(p, app.server, (unsigned)index_of(p) / 2);
-    if (fresh && p->fd >= 0)
-        memset(&views[index_of(p)], 0, sizeof *views);
+    if (app.limited)
+        peer_arrive(p, app.server, &from);
+    else
+        peer_connect(p, app.server, (unsigned)index_of(p) / 2);
+    if (!fresh || p->fd < 0)
+        return;
+    memset(&views[index_of(p)], 0, sizeof *views);
+    put_proxy_header(p);
 }
 
 /* What a peer puts, to be sent later. */
@@ -795,7 +1005,7 @@ static void one_action(void)
         break;
     case 10:
         pass_time(tape_byte(&tape));
-        turn(app.server, &app.stopped);
+        take_turn();
         break;
     case 11:
         act_now(&tape, act);
@@ -811,7 +1021,7 @@ static void one_action(void)
         break;
     case 15:
         peer_push(p, SIZE_MAX);
-        turn(app.server, &app.stopped);
+        take_turn();
         break;
     default:
         if ((what & 15) < 3 || (what & 15) > 5)
@@ -871,15 +1081,20 @@ static void end(void)
     for (int i = 0; i < 100 && !app.stopped && app.server->conns.count > 0; i++) {
         pass_time(CLOSE_MS / 5);
         answer_all();
-        come_to_rest(app.server, &app.stopped, &events);
+        rest();
     }
     pass_time(2 * RATE_SECONDS * 1000 / 5);
-    come_to_rest(app.server, &app.stopped, &events);
+    rest();
     CHECK(app.server->conns.count == 0);
     CHECK(app.server->hosts.recent_count == 0 || app.stopped);
     for (size_t i = 0; i < CONNS_MAX; i++)
         CHECK(app.conns[i].state == APP_NONE);
     CHECK(app.server->budget.all.used == 0);
+    for (int i = 0; i < 3 && !app.stopped; i++) {
+        pass_time(RATE_SECONDS * 1000 / 5 + 1);
+        rest();
+    }
+    CHECK(app.stopped || app.server->hosts.table.count == 0);
 }
 
 static void finish(void)
@@ -891,7 +1106,7 @@ static void finish(void)
     do {
         answer_all();
         /* This brings the next of the pipelined requests. */
-        come_to_rest(app.server, &app.stopped, &events);
+        rest();
     } while (!app.stopped && pick(APP_REQUEST, APP_REQUEST, 0) != NULL);
     check_views();
     end();
@@ -927,10 +1142,29 @@ static void serve(unsigned how)
                                                  .on_abort = on_abort}) == 0);
 }
 
+static void begin_limits(struct ws_options *o)
+{
+    static const char *const unix_proxy[] = {"unix", NULL};
+    static const char *const both[] = {"10.0.0.2", "unix", NULL};
+    static const char *const ranges[] = {"10.0.0.0/8", "2001:db8::/64", NULL};
+    static const char *const *const trusted[] = {NULL, unix_proxy, both, ranges};
+    static const size_t per_ip[] = {0, 1, 2, 3};
+    static const unsigned handshakes[] = {0, 1, 2, UINT_MAX};
+    static const unsigned messages[] = {0, 1, 3, 20};
+    unsigned who = tape_byte(&tape), rates = tape_byte(&tape);
+
+    o->trust_proxy = trusted[who % 4];
+    o->proxy_header = (enum ws_proxy_header)(who / 4 % 4 % 3);
+    o->hosts = answered;
+    o->max_per_ip = per_ip[rates % 4];
+    o->handshake_rate = handshakes[rates / 4 % 4];
+    o->message_rate = messages[rates / 16 % 4];
+}
+
 static void begin(unsigned how)
 {
     static const char *const nowhere[] = {NULL};
-    const struct ws_options options = {
+    struct ws_options options = {
         .bind = nowhere,
         .log = on_log,
         .log_level = WS_LOG_INFO,
@@ -955,6 +1189,9 @@ static void begin(unsigned how)
     calls_clock(START_US, app.step_us);
     calls_random(1);
     app.actions_left = APP_ACTIONS_MAX;
+    app.limited = (how & 128) != 0;
+    if (app.limited)
+        begin_limits(&options);
     app.server = ws_server_new(&options);
     CHECK(app.server != NULL && pipe(app.ends) == 0);
     serve(how);
