@@ -6,7 +6,7 @@
 harmless='
     memcpy memmove memset strcpy stpcpy memcmp bcmp memchr memrchr memmem
     strlen strnlen strcmp strncmp strcasecmp strncasecmp strchr strrchr strstr strspn strcspn
-    strtol strtoul strtoull strtod sprintf snprintf vsnprintf inet_ntop
+    strtol strtoul strtoull strtod sprintf snprintf vsnprintf inet_ntop htonl htons ntohl ntohs
     free freeaddrinfo gai_strerror strerror
     abort __assert_fail __errno_location __stack_chk_fail
     clock_gettime time gmtime_r tzset
@@ -18,7 +18,7 @@ nm -u --format=posix "$@" | awk 'NF == 2 && $2 == "U" { print $1 }' | sort -u |
     sed 's/^__isoc99_//; s/^__isoc23_//; s/^__\(.*\)_chk$/\1/' | {
     wrong=0
     while read -r name; do
-        case $name in _GLOBAL_OFFSET_TABLE_ | __asan_* | __ubsan_* | __cpu_model | __sanitizer_*) continue ;; esac
+        case $name in _GLOBAL_OFFSET_TABLE_ | __asan_* | __ubsan_* | __cpu_model | __sanitizer_* | __gcov_*) continue ;; esac
         for known in $CALLS $harmless $mine; do
             [ "$known" = "$name" ] && continue 2
         done
