@@ -34,7 +34,8 @@ static struct kernel_ruleset all_rights(int version)
     if (version >= 6)
         all.scoped = 0x3; /* abstract Unix sockets and signals, of others */
     if (MINNOW_SANDBOX_WIDE)
-        all.files &= ~(uint64_t)(KERNEL_READ_FILE | KERNEL_READ_DIRECTORY);
+        all.files &= ~(uint64_t)(KERNEL_READ_FILE | KERNEL_READ_DIRECTORY | KERNEL_WRITE_FILE |
+                                 KERNEL_MAKE_FILE);
     return all;
 }
 

@@ -117,7 +117,7 @@ static const struct call calls[] = {
     {CALL(exit_group), {{0}}, 0, false},
 };
 
-/* What LeakSanitizer does at the end of the process, and a report anywhere. */
+/* What LeakSanitizer and gcov do at the end of the process, and a report anywhere. */
 static const struct call wide_calls[] = {
 #ifdef SYS_open
     {CALL(open), {{0}}, 0, false},
@@ -149,6 +149,7 @@ static const struct call wide_calls[] = {
     {CALL(tgkill), {{0}}, 0, false},
     {CALL(ioctl), {{0}}, 0, false},
     {CALL(madvise), {{0}}, 0, false},
+    {CALL(fcntl), {{0}}, 0, false},
 };
 
 enum {

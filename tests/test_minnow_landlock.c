@@ -3,6 +3,7 @@
  * What Landlock takes away and what it leaves, as in the program that users run. No filter of
  * system calls is active here: Landlock has to refuse by itself. */
 #define _GNU_SOURCE         1
+#undef MINNOW_SANDBOX_WIDE
 #define MINNOW_SANDBOX_WIDE 0
 #include "unit.h"
 
@@ -191,6 +192,8 @@ static void values_are_those_of_the_kernel(void **state)
     assert_int_equal(KERNEL_REMOVE_FILE, LANDLOCK_ACCESS_FS_REMOVE_FILE);
     assert_int_equal(KERNEL_READ_FILE, LANDLOCK_ACCESS_FS_READ_FILE);
     assert_int_equal(KERNEL_READ_DIRECTORY, LANDLOCK_ACCESS_FS_READ_DIR);
+    assert_int_equal(KERNEL_WRITE_FILE, LANDLOCK_ACCESS_FS_WRITE_FILE);
+    assert_int_equal(KERNEL_MAKE_FILE, LANDLOCK_ACCESS_FS_MAKE_REG);
     assert_int_equal(sizeof(struct kernel_beneath), sizeof(struct landlock_path_beneath_attr));
     assert_int_equal(all_rights(1).files, 2 * LANDLOCK_ACCESS_FS_MAKE_SYM - 1);
     assert_int_equal(all_rights(3).network, 0);

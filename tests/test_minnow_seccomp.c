@@ -3,6 +3,7 @@
  * The filter of system calls, as it is in the program that users run: without the calls that a
  * sanitizer needs. Each case is a process of its own, since nobody can leave the filter. */
 #define _GNU_SOURCE         1
+#undef MINNOW_SANDBOX_WIDE
 #define MINNOW_SANDBOX_WIDE 0
 #include "unit.h"
 
