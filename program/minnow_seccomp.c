@@ -372,7 +372,7 @@ static void say_refused(const siginfo_t *info)
         say(&line, " of another machine");
     say(&line, " is not allowed here; --no-sandbox would allow it\n");
     if (poll(&ready, 1, 0) <= 0) /* a full pipe would keep the process alive */
-        return;
+        return;                  /* uncovered: the signal ends the test of it */
     written = write(STDERR_FILENO, line.text, line.len);
     (void)written; /* there is nobody left to tell */
 }
@@ -385,7 +385,7 @@ static void call_refused(int signal_number, siginfo_t *info, void *context)
     if (info->si_code == KERNEL_BY_FILTER)
         say_refused(info);
     raise(signal_number);
-    _exit(128 + signal_number);
+    _exit(128 + signal_number); /* uncovered: the signal has ended the process */
 }
 
 /* Whatever the parent process has left: ignored, or blocked. */
@@ -399,7 +399,7 @@ static int handle_refusals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGSYS);
     if (sigaction(SIGSYS, &action, NULL) != 0 || sigprocmask(SIG_UNBLOCK, &set, NULL) != 0)
-        return errno;
+        return errno; /* uncovered: `make campaign` lets them fail */
     return 0;
 }
 
@@ -414,7 +414,7 @@ static int install(struct program *p)
     if (syscall(SYS_seccomp, KERNEL_SET_FILTER, KERNEL_SPEC_ALLOW, &filter) == 0)
         return 0;
     if (errno == EINVAL && syscall(SYS_seccomp, KERNEL_SET_FILTER, 0, &filter) == 0)
-        return 0;
+        return 0; /* uncovered: its test ends in the filter, and can write no counters */
     return errno;
 }
 
@@ -427,7 +427,7 @@ int minnow_seccomp_enter(bool has_file)
         return ENOSYS;
     error = handle_refusals();
     if (error != 0)
-        return error;
+        return error; /* uncovered: the same */
     make_program(&program, has_file, MINNOW_SANDBOX_WIDE);
     return install(&program);
 }

@@ -2,7 +2,7 @@
  *
  * What Landlock takes away and what it leaves, as in the program that users run. No filter of
  * system calls is active here: Landlock has to refuse by itself. */
-#define _GNU_SOURCE         1
+#define _GNU_SOURCE 1
 #undef MINNOW_SANDBOX_WIDE
 #define MINNOW_SANDBOX_WIDE 0
 #include "unit.h"
@@ -165,6 +165,36 @@ static void the_directory_is_found_however_the_path_is_written(void **state)
     make_file(f->socket);
     confined(f, "unix:/socket", remove_files); /* the root is above all */
     assert_int_equal(chdir(here), 0);
+}
+
+/* The server does not get there: it could not listen. */
+static void addresses_without_a_directory_have_no_rule(void **state)
+{
+    char too_long[256] = "unix:";
+    const char *const addresses[] = {too_long, "unix:/nonexistent/socket", NULL};
+    struct minnow_landlock l;
+
+    (void)state;
+    memset(too_long + strlen(too_long), 'x', 200);
+    strcpy(too_long + 200, "/socket");
+    minnow_landlock_init(&l, addresses);
+    if (l.error == ENOSYS || l.error == EOPNOTSUPP)
+        skip(); /* a kernel without it */
+    assert_int_equal(l.error, 0);
+    assert_true(l.ruleset >= 0);
+    minnow_landlock_release(&l);
+    assert_int_equal(l.ruleset, -1);
+}
+
+static void ruleset_that_the_kernel_refuses_is_an_error(void **state)
+{
+    struct minnow_landlock l = {.ruleset = open("/dev/null", O_RDONLY | O_CLOEXEC)};
+
+    (void)state;
+    assert_true(l.ruleset >= 0);
+    minnow_landlock_enter(&l);
+    assert_int_not_equal(l.error, 0);
+    assert_int_equal(l.ruleset, -1);
 }
 
 static int use_network(const struct fixture *f)
