@@ -174,10 +174,10 @@ static size_t feed(struct ws_conn *c, uint8_t *data, size_t len)
         case CONN_CLOSING:
             step = conn_frames_feed(c, data + used, len - used);
             break;
-        case CONN_ANSWERING:
+        case CONN_ANSWERING: /* uncovered: may_feed() has looked for it */
         case CONN_UPGRADING:
-            step = 0;
-            break;
+            step = 0; /* uncovered: and this one lasts for a callback */
+            break;    /* uncovered: the same */
         case CONN_LINGERING:
         case CONN_DEAD:
             step = len - used;
@@ -318,7 +318,7 @@ void conn_ready(struct ws_conn *c, uint32_t events)
     bool over = (events & (EPOLLHUP | EPOLLERR)) != 0; /* on both sides, or by RST */
 
     if (c->state == CONN_DEAD)
-        return;
+        return; /* uncovered: a batch has one event of each, and others end none before its end */
     if (over && (c->life.eof || (c->life.paused && c->state == CONN_ANSWERING))) {
         conn_lost(c);
         return;

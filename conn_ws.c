@@ -278,7 +278,7 @@ size_t conn_payload_space(struct ws_conn *c, uint8_t **space)
     if (left < RECEIVE_SIZE / 2 || payload->len == 0)
         return 0;
     if (c->input->stash.len > 0)
-        return 0; /* it comes before what is read now */
+        return 0; /* uncovered: it comes first, and settle() in conn.c has fed it by now */
     if (payload->cap == payload->len &&
         buf_reserve(payload, &c->account, ACCOUNT_ORDINARY,
                     left < payload->len ? left : payload->len, c->input->message.len) != 0)

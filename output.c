@@ -110,7 +110,7 @@ static int slices_grow(struct output *o)
     int error;
 
     if (o->cap > UINT32_MAX / 2)
-        return ACCOUNT_FULL;
+        return ACCOUNT_FULL; /* uncovered: so many slices take 48 GiB */
     slices = account_new(o->account, size, account_kind_of(size), &error);
     if (slices == NULL)
         return error;

@@ -68,12 +68,11 @@ static bool next_port(struct ws_str *line, uint16_t *port)
 static bool read_line(struct address *client, struct ws_str line)
 {
     struct address destination;
-    struct ws_str protocol;
+    struct ws_str protocol = {NULL, 0};
     uint16_t port;
     bool v6;
 
-    if (!next_word(&line, &protocol))
-        return false;
+    next_word(&line, &protocol); /* the first one is always there, though it may be empty */
     if (ws_str_is(protocol, "UNKNOWN"))
         return true; /* whatever follows */
     v6 = ws_str_is(protocol, "TCP6");

@@ -19,15 +19,10 @@
 #include "minnow_socketio.h"
 #include "minnow_trace.h"
 
+/* Lines that are no errors come only with --verbose: ws_options.log_level asks for them. */
 static bool is_wanted(const struct minnow *minnow, enum ws_log_level level)
 {
-    switch (level) {
-    case WS_LOG_ERROR:
-        return minnow->options->verbosity > MINNOW_QUIET || !minnow->serving;
-    case WS_LOG_INFO:
-        return minnow->options->verbosity == MINNOW_VERBOSE;
-    }
-    return true;
+    return level != WS_LOG_ERROR || minnow->options->verbosity > MINNOW_QUIET || !minnow->serving;
 }
 
 static void log_line(void *arg, enum ws_log_level level, const char *line)
@@ -48,7 +43,7 @@ static void raise_descriptor_limit(void)
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
+        return; /* uncovered: `make campaign` lets it fail */
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
 }
@@ -171,7 +166,7 @@ static void signal_arrived(void *arg, uint32_t ready)
 
     (void)ready;
     if (read(minnow->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
-        return;
+        return; /* uncovered: `make campaign` lets it fail */
     if (minnow->socketio != NULL)
         sio_server_close(minnow->socketio);
     ws_server_stop(minnow->server); /* the second call does not wait any more */
@@ -234,7 +229,7 @@ static bool start(struct minnow *minnow)
 
     minnow_chat_handle(&handlers, o);
     if (!minnow_page_init(&minnow->page, o->echo))
-        return complain(minnow, "cannot start", WS_ERR_NOMEM);
+        return complain(minnow, "cannot start", WS_ERR_NOMEM); /* uncovered: as there */
     minnow->server = ws_server_new(&o->server);
     minnow->streams.server = minnow->server;
     if (minnow->server == NULL)

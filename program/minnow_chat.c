@@ -39,7 +39,7 @@ static bool visit_begin(struct ws_conn *c, const struct ws_request *req)
     struct visit *visit = calloc(1, sizeof *visit);
 
     if (visit == NULL)
-        return false;
+        return false; /* uncovered: no test makes malloc() fail in the program */
     visit->path_len = path.len;
     memcpy(visit->path, path.data,
            path.len < MINNOW_LOG_BEGINNING ? path.len : MINNOW_LOG_BEGINNING);
@@ -56,7 +56,7 @@ static void visit_end(struct ws_conn *c, unsigned code, const char *reason, size
     struct visit *visit = ws_data(c);
 
     if (visit == NULL)
-        return;
+        return; /* uncovered: the same, and the connection that was closed for it */
     log_visit(c, visit, "closed");
     minnow_log_add(log, ": %u \"", code);
     minnow_log_add_text(log, reason, len);
@@ -72,7 +72,7 @@ static void on_open(struct ws_conn *c, const struct ws_request *req)
     int error = 0;
 
     if (options->verbosity == MINNOW_VERBOSE && !visit_begin(c, req))
-        error = WS_ERR_NOMEM;
+        error = WS_ERR_NOMEM; /* uncovered: the same */
     if (error == 0 && !options->echo)
         error = ws_join(c, ws_request_path(req)); /* the path is the room */
     if (error != 0)

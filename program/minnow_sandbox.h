@@ -11,8 +11,9 @@
 #include "minnow_landlock.h"
 #include "minnow_log.h"
 
-/* The reports of a sanitizer read files, and need more system calls, such as ptrace. A test sets
- * this to 0, to see the sandbox as it is without. */
+/* The reports of a sanitizer use files, and need more system calls, such as ptrace. The counters of
+ * `make coverage`, which sets this, are written to files at the end. A test sets this to 0, to see
+ * the sandbox as it is without. */
 #ifndef MINNOW_SANDBOX_WIDE
 #if defined(__SANITIZE_ADDRESS__)
 #define MINNOW_SANDBOX_WIDE 1

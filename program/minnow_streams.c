@@ -17,7 +17,7 @@ static void retry_later(void *arg)
     struct minnow_streams *streams = arg;
 
     if (ws_timer_start(streams->server, RETRY_MS, flush_streams, streams) == NULL)
-        streams->retrying = false;
+        streams->retrying = false; /* uncovered: no test makes malloc() fail in the program */
 }
 
 /* Is the error temporary? For other errors, such as a closed pipe, there is no timer. */

@@ -267,10 +267,11 @@ static int reply(const struct eio_options *o, const struct eio_asker *to, int st
                  enum eio_body type, const struct ws_str *body, size_t pieces,
                  const struct ws_header *extra)
 {
+    const char *content = content_type(type);
     struct headers h = {.count = 0};
 
-    if (type != EIO_BODY_NONE)
-        add(&h, "Content-Type", ws_str(content_type(type)));
+    if (content != NULL)
+        add(&h, "Content-Type", ws_str(content));
     add_common(&h, o, to);
     if (extra != NULL)
         h.list[h.count++] = *extra;

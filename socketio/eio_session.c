@@ -591,7 +591,7 @@ const char *eio_reason_text(enum eio_reason reason)
 {
     switch (reason) {
     case EIO_TRANSPORT_CLOSE:
-        return "transport close";
+        break;
     case EIO_TRANSPORT_ERROR:
         return "transport error";
     case EIO_PING_TIMEOUT:

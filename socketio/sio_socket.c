@@ -194,8 +194,7 @@ int sio_refuse(struct sio_socket *s, const char *message, struct ws_str data)
 
 void sio_socket_end(struct sio_socket *s, const char *reason)
 {
-    if (s->state == SIO_ENDED)
-        return;
+    assert(s->state != SIO_ENDED);
     if (s->state == SIO_CONNECTED)
         s->nsp->connected--;
     s->state = SIO_ENDED;

@@ -19,7 +19,7 @@ done | awk -v files="$*" -v min_lines="${MIN_LINES:-96}" -v min_branches="${MIN_
     # "        -:    0:Source:accept.c": all that follows is of this file.
     match($0, /^ *-: *0:Source:/) {
         source = substr($0, RSTART + RLENGTH)
-        sub(/^\.\//, "", source)
+        sub(/^\.\/|^tests\/\.\.\//, "", source)
         mine = source !~ /^\// && source !~ /^(tests|build)\//
         next
     }

@@ -590,6 +590,59 @@ static void client_that_cannot_be_served_is_logged(void **state)
     assert_int_equal(ws_server_stats(f->server).connections, 0);
 }
 
+static void respond_big(struct ws_conn *c, const struct ws_request *req)
+{
+    static const char body[20 * KIB];
+
+    (void)req;
+    ws_respond(c, 200, NULL, 0, body, sizeof body);
+}
+
+/* The status of a handshake behind a response that the socket does not take, while allocation
+ * number `n` fails. 0: there is none. */
+static int status_without_memory(struct fixture *f, long n)
+{
+    struct raw_client c;
+    struct raw_response r = {0};
+
+    raw_init(&c);
+    raw_connect(&c, f->port);
+    let_serve(f);
+    raw_bytes_text(&f->out, "GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    raw_bytes_upgrade(&f->out, "/echo", "");
+    assert_int_equal(write(c.fd, f->out.data, f->out.len), f->out.len);
+    f->out.len = 0;
+    faults_send_max(0);
+    oom_once(n);
+    let_serve(f);
+    disarm();
+    let_serve(f);
+    if (recv(c.fd, &(char){0}, 1, MSG_PEEK) == 1) {
+        raw_expect_status(&c, &r, 200);
+        raw_read_response(&c, &r, false);
+    }
+    raw_close(&c);
+    let_serve(f);
+    return r.status;
+}
+
+static void handshake_that_finds_no_memory_gets_503(void **state)
+{
+    struct fixture *f = *state;
+    int refused = 0;
+
+    create(f, (struct ws_options){0});
+    serve(f, "/big", (struct ws_handlers){.on_request = respond_big});
+    for (long n = 0; n < 20; n++) {
+        int status = status_without_memory(f, n);
+
+        assert_true(status == 0 || status == 101 || status == 503);
+        refused += status == 503;
+    }
+    assert_in_range(refused, 1, 19);
+    assert_int_equal(ws_server_stats(f->server).connections, 0);
+}
+
 static void leave_unanswered(struct ws_conn *c, const struct ws_request *req)
 {
     (void)c;
@@ -1107,6 +1160,7 @@ static void trace_has_the_pongs_that_leave_and_no_others(void **state)
                 (struct ws_options){.high_water = MIB, .trace = count_pongs, .trace_arg = &traced});
     serve(f, "/ws", (struct ws_handlers){0});
     fd = dial_upgraded(f);
+    faults_clock_stop(); /* a slow machine takes longer than a peer may take to read */
     flood_with_pings(f, fd, PINGS);
     len = read_all_of(f, fd);
     assert_int_equal(len % PONG_SIZE, 0);
@@ -1914,6 +1968,25 @@ static void peers_get_few_lines_of_the_log_and_a_sum(void **state)
     f->server = NULL;
     assert_int_equal(f->seen.errors, 12);
     assert_non_null(strstr(f->seen.log, "2 more like this were left out: #27 "));
+}
+
+/* Nobody has to come for the sum to be told: the loop learns when it is due. */
+static void lines_from_outside_of_the_loop_have_their_sum_too(void **state)
+{
+    static const char *const origins[] = {"no origin", NULL};
+    const struct ws_handlers handlers = {.origins = origins};
+    struct fixture *f = *state;
+
+    create(f, (struct ws_options){.log_level = WS_LOG_ERROR});
+    let_serve(f);
+    assert_false(wants_a_turn(f));
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(ws_server_handle(f->server, "/x", &handlers), WS_ERR_INVALID);
+    assert_int_equal(f->seen.errors, 5);
+    assert_true(wants_a_turn(f));
+    seconds_later(f);
+    assert_int_equal(f->seen.errors, 6);
+    assert_non_null(strstr(f->seen.log, "3 more like this were left out: origin 'no origin'"));
 }
 
 static void write_no_request(const int *fds, size_t count)

@@ -257,6 +257,30 @@ static void unix_socket_leaves_no_file_behind(void **state)
     remove_place(&p);
 }
 
+/* One that may be searched and written, but not read. Root may read all, so it is somebody else for
+ * a moment. */
+static void socket_may_be_in_a_directory_that_may_not_be_read(void **state)
+{
+    enum { NOBODY = 65534 };
+    bool is_root = geteuid() == 0;
+    struct place p = make_place();
+    struct listen_file file;
+    int fd;
+    (void)state;
+
+    assert_int_equal(chmod(p.directory, 0300), 0);
+    if (is_root) {
+        assert_int_equal(chown(p.directory, NOBODY, (gid_t)-1), 0);
+        assert_int_equal(seteuid(NOBODY), 0);
+    }
+    fd = expect_unix(&p, &file);
+    assert_true(is_alive(p.path));
+    end(fd, &file);
+    if (is_root)
+        assert_int_equal(seteuid(0), 0);
+    remove_place(&p);
+}
+
 /* A deployment or a cleaner of /tmp removes the file, and the next server begins before the first
  * one has ended. */
 static void socket_of_a_successor_is_not_unlinked(void **state)
@@ -620,6 +644,24 @@ static void address_that_cannot_be_listened_on_is_named(void **state)
 
     faults_listen_error(0, EADDRNOTAVAIL);
     expect_error(LIST("127.0.0.1"), 0, EADDRNOTAVAIL, "127.0.0.1 port 0: listen: ");
+}
+
+static void more_addresses_than_there_is_room_for_are_refused(void **state)
+{
+    static char names[LISTEN_MAX + 1][16];
+    const char *list[LISTEN_MAX + 2] = {NULL};
+    struct listen_set set;
+    (void)state;
+
+    for (size_t i = 0; i <= LISTEN_MAX; i++) {
+        snprintf(names[i], sizeof names[i], "127.0.%zu.%zu", 1 + i / 100, 1 + i % 100);
+        list[i] = names[i];
+    }
+    expect_error(list, 0, E2BIG, "127.0.3.57: too many addresses: ");
+    list[LISTEN_MAX] = NULL;
+    set = expect_open(list, 0);
+    assert_int_equal(set.count, LISTEN_MAX);
+    listen_close(&set);
 }
 
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)

@@ -877,6 +877,27 @@ static void without_verbose_an_orderly_connection_leaves_no_line(void **state)
     assert_int_equal(f->process.err.len, 0);
 }
 
+/* What is no error of the server is its client's affair, and said only to who asks. */
+static void verbose_says_why_a_connection_was_failed(void **state)
+{
+    static const uint8_t unmasked[] = {0x81, 0x01, 'x'};
+    struct fixture *f = *state;
+    unsigned port;
+
+    serve(f, ARGS("-p", "0"));
+    raw_send(join(f, 0, "/"), unmasked, sizeof unmasked);
+    raw_expect_close(&f->clients[0], 1002);
+    expect_clean_end(f);
+    assert_int_equal(f->process.err.len, 0);
+    process_release(&f->process);
+
+    serve(f, ARGS("-v", "-p", "0"));
+    port = visit(f, 0, "/", "opened /");
+    raw_send(&f->clients[0], unmasked, sizeof unmasked);
+    raw_expect_close(&f->clients[0], 1002);
+    expect_visit(f, 1, port, "failed with 1002: a client's frame without a mask");
+}
+
 /* A handshake with one line in it that asks for this refusal. */
 static void be_refused(struct fixture *f, const char *more, int status)
 {
@@ -1367,6 +1388,19 @@ static void forbid_landlock(void)
     forbid(444 /* SYS_landlock_create_ruleset */);
 }
 
+/* forbid() has set no_new_privs, so the others do not need it. */
+static void forbid_prctl(void)
+{
+    forbid(SYS_prctl);
+}
+
+static void forbid_all_of_the_sandbox(void)
+{
+    forbid_seccomp();
+    forbid_landlock();
+    forbid_prctl();
+}
+
 static void what_the_system_does_not_allow_is_left_out_and_said(void **state)
 {
     struct fixture *f = *state;
@@ -1387,6 +1421,24 @@ static void what_the_system_does_not_allow_is_left_out_and_said(void **state)
     serve(f, ARGS("-p", "0"));
     assert_non_null(strstr(sandbox_line(f), "sandbox: seccomp, no_new_privs; no landlock: "
                                             "Operation not permitted"));
+    expect_answer(f, 0);
+    expect_clean_end(f);
+    process_release(&f->process);
+
+    f->process.in_child = forbid_prctl;
+    serve(f, ARGS("-p", "0"));
+    line = sandbox_line(f);
+    assert_non_null(strstr(line, "sandbox: seccomp"));
+    assert_non_null(strstr(line, "; no no_new_privs: Operation not permitted"));
+    expect_answer(f, 0);
+    expect_clean_end(f);
+    process_release(&f->process);
+
+    f->process.in_child = forbid_all_of_the_sandbox;
+    serve(f, ARGS("-p", "0"));
+    assert_non_null(strstr(sandbox_line(f), "sandbox: none; no seccomp: Operation not permitted; "
+                                            "no landlock: Operation not permitted; "
+                                            "no no_new_privs: Operation not permitted"));
     expect_answer(f, 0);
     expect_clean_end(f);
 }
@@ -1549,6 +1601,28 @@ static void a_user_that_it_cannot_become_for_good_is_a_failure(void **state)
     f->process.in_child = keep_capabilities;
     start(f, ARGS("-p", "0", "--user", "nobody"));
     expect_failure(f, 1, "minnow: cannot become --user 'nobody': it could become root again");
+}
+
+static void forbid_chown(void)
+{
+    forbid(SYS_fchownat);
+}
+
+static void a_socket_that_it_cannot_give_away_is_a_failure(void **state)
+{
+    struct fixture *f = *state;
+    char expected[256];
+
+    if (geteuid() != 0)
+        skip();
+    socket_argument(f);
+    f->process.in_child = forbid_chown;
+    start(f, ARGS("-b", f->socket_argument, "--user", "nobody"));
+    snprintf(expected, sizeof expected,
+             "minnow: cannot give %s to --user 'nobody': Operation not permitted",
+             f->socket_argument);
+    expect_failure(f, 1, expected);
+    assert_int_not_equal(access(f->socket_path, F_OK), 0);
 }
 
 static void expect_ids(const struct process *p, int uid, int gid)
@@ -2191,9 +2265,8 @@ static void a_signal_that_was_ignored_at_the_start_stays_ignored(void **state)
 /* --- Socket.IO -------------------------------------------------------------------------------- */
 
 /* A Socket.IO client on a WebSocket, in a namespace of any name. */
-static struct raw_client *enter(struct fixture *f, size_t index, const char *connect)
+static void let_in(struct raw_client *c, const char *connect)
 {
-    struct raw_client *c = join(f, index, "/socket.io/?EIO=4&transport=websocket");
     struct raw_frame frame;
 
     raw_read_frame(c, &frame);
@@ -2201,6 +2274,13 @@ static struct raw_client *enter(struct fixture *f, size_t index, const char *con
     raw_send_message(c, connect);
     raw_read_frame(c, &frame);
     assert_memory_equal(frame.payload, "40", 2);
+}
+
+static struct raw_client *enter(struct fixture *f, size_t index, const char *connect)
+{
+    struct raw_client *c = join(f, index, "/socket.io/?EIO=4&transport=websocket");
+
+    let_in(c, connect);
     return c;
 }
 
@@ -2239,6 +2319,48 @@ static void socketio_events_reach_the_namespace_in_chat_mode(void **state)
     raw_expect_frame(b, RAW_BINARY, "\1\2", 2);
     raw_expect_echo(c, "42/other,[\"own\"]");
     expect_clean_end(f);
+}
+
+/* Send 6 MB of events without reading what comes back, or less where no more is taken. Then read
+ * all, up to the Close. */
+static void expect_socketio_overload(struct raw_client *c)
+{
+    static char event[20000];
+    struct raw_bytes b = {0};
+    struct raw_frame frame;
+
+    memset(event, 'a', sizeof event);
+    memcpy(event, "421[\"", 5);
+    memcpy(event + sizeof event - 2, "\"]", 2);
+    raw_bytes_frame(&b, RAW_TEXT, (const uint8_t *)event, sizeof event);
+    for (int i = 0; i < 300 && raw_send_some(c, b.data, b.len, 200) == b.len; i++)
+        continue;
+    do
+        raw_read_frame(c, &frame);
+    while (frame.head == RAW_TEXT);
+    assert_int_equal(frame.head, RAW_CLOSE);
+    raw_bytes_release(&b);
+}
+
+/* It would miss an event without knowing it. */
+static void a_socketio_client_whose_event_cannot_be_queued_is_disconnected(void **state)
+{
+    static const char *const modes[] = {"echo", "chat"};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        serve(f, ARGS(modes[i], "-p", "0", "--max-memory", "64K"));
+        raw_connect_slow(&f->clients[0], f->port);
+        raw_upgrade(&f->clients[0], "/socket.io/?EIO=4&transport=websocket");
+        let_in(&f->clients[0], "40");
+        expect_socketio_overload(&f->clients[0]);
+        raw_close(&f->clients[0]);
+        raw_expect_echo(enter(f, 1, "40"), "42[\"hello\"]");
+        raw_close(&f->clients[1]);
+        process_signal(&f->process, SIGTERM);
+        assert_int_equal(process_wait(&f->process), 0);
+        process_release(&f->process);
+    }
 }
 
 static void socketio_is_served_to_the_origins_given(void **state)

@@ -2,7 +2,8 @@
  *
  * What Landlock takes away and what it leaves, as in the program that users run. No filter of
  * system calls is active here: Landlock has to refuse by itself. */
-#define _GNU_SOURCE         1
+#define _GNU_SOURCE 1
+#undef MINNOW_SANDBOX_WIDE
 #define MINNOW_SANDBOX_WIDE 0
 #include "unit.h"
 
@@ -166,6 +167,36 @@ static void the_directory_is_found_however_the_path_is_written(void **state)
     assert_int_equal(chdir(here), 0);
 }
 
+/* The server does not get there: it could not listen. */
+static void addresses_without_a_directory_have_no_rule(void **state)
+{
+    char too_long[256] = "unix:";
+    const char *const addresses[] = {too_long, "unix:/nonexistent/socket", NULL};
+    struct minnow_landlock l;
+
+    (void)state;
+    memset(too_long + strlen(too_long), 'x', 200);
+    strcpy(too_long + 200, "/socket");
+    minnow_landlock_init(&l, addresses);
+    if (l.error == ENOSYS || l.error == EOPNOTSUPP)
+        skip(); /* a kernel without it */
+    assert_int_equal(l.error, 0);
+    assert_true(l.ruleset >= 0);
+    minnow_landlock_release(&l);
+    assert_int_equal(l.ruleset, -1);
+}
+
+static void ruleset_that_the_kernel_refuses_is_an_error(void **state)
+{
+    struct minnow_landlock l = {.ruleset = open("/dev/null", O_RDONLY | O_CLOEXEC)};
+
+    (void)state;
+    assert_true(l.ruleset >= 0);
+    minnow_landlock_enter(&l);
+    assert_int_not_equal(l.error, 0);
+    assert_int_equal(l.ruleset, -1);
+}
+
 static int use_network(const struct fixture *f)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(9)};
@@ -191,6 +222,8 @@ static void values_are_those_of_the_kernel(void **state)
     assert_int_equal(KERNEL_REMOVE_FILE, LANDLOCK_ACCESS_FS_REMOVE_FILE);
     assert_int_equal(KERNEL_READ_FILE, LANDLOCK_ACCESS_FS_READ_FILE);
     assert_int_equal(KERNEL_READ_DIRECTORY, LANDLOCK_ACCESS_FS_READ_DIR);
+    assert_int_equal(KERNEL_WRITE_FILE, LANDLOCK_ACCESS_FS_WRITE_FILE);
+    assert_int_equal(KERNEL_MAKE_FILE, LANDLOCK_ACCESS_FS_MAKE_REG);
     assert_int_equal(sizeof(struct kernel_beneath), sizeof(struct landlock_path_beneath_attr));
     assert_int_equal(all_rights(1).files, 2 * LANDLOCK_ACCESS_FS_MAKE_SYM - 1);
     assert_int_equal(all_rights(3).network, 0);

@@ -4,11 +4,13 @@
  * words is in test_minnow.c. */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "program/minnow_options.h"
+#include "program/minnow_user.h"
 
 /* What becomes of `line` in a log. */
 static void expect_said(const char *line, const char *said)
@@ -65,6 +67,21 @@ static void what_no_option_sets_is_said_as_it_is(void **state)
 
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         expect_said(lines[i], lines[i]);
+}
+
+/* Only a socket of its own is given away: what is at the path by now may be another's. */
+static void file_that_is_no_socket_is_given_to_nobody(void **state)
+{
+    static const char *const missing[] = {"127.0.0.1", "unix:/nonexistent/socket", NULL};
+    static const char *const other[] = {"unix:/dev/null", NULL};
+    const struct minnow_user user = {.uid = geteuid(), .gid = getegid()};
+    (void)state;
+
+    assert_null(minnow_user_own(&user, missing + 2));
+    assert_ptr_equal(minnow_user_own(&user, missing), missing[1]);
+    assert_int_equal(errno, ENOENT);
+    assert_ptr_equal(minnow_user_own(&user, other), other[0]);
+    assert_int_equal(errno, ENOTSOCK);
 }
 
 #include "tests/test_minnow_options.list"

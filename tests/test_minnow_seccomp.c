@@ -2,7 +2,8 @@
  *
  * The filter of system calls, as it is in the program that users run: without the calls that a
  * sanitizer needs. Each case is a process of its own, since nobody can leave the filter. */
-#define _GNU_SOURCE         1
+#define _GNU_SOURCE 1
+#undef MINNOW_SANDBOX_WIDE
 #define MINNOW_SANDBOX_WIDE 0
 #include "unit.h"
 
@@ -286,6 +287,77 @@ static void refused_calls_are_named_whatever_the_parent_has_ignored_and_blocked(
     expect_refused(&t, what);
 }
 
+static sigjmp_buf behind_the_end;
+
+static void go_on(int signal_number)
+{
+    (void)signal_number;
+    siglongjmp(behind_the_end, 1);
+}
+
+/* What this process says of a call before it ends, by a signal that does not end it. */
+static const char *last_words(const int *ends, int number, unsigned machine)
+{
+    static char text[TEXT_MAX];
+    siginfo_t info = {.si_code = KERNEL_BY_FILTER};
+    int saved = dup(STDERR_FILENO);
+    ssize_t n;
+
+    info.si_syscall = number;
+    info.si_arch = machine;
+    signal(SIGUSR2, go_on);
+    dup2(ends[1], STDERR_FILENO);
+    if (sigsetjmp(behind_the_end, 1) == 0)
+        call_refused(SIGUSR2, &info, NULL);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    signal(SIGUSR2, SIG_DFL);
+    n = read(ends[0], text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return text;
+}
+
+static void expect_named(const int *ends, int number, const char *name, const char *behind)
+{
+    char expected[TEXT_MAX];
+
+    snprintf(expected, sizeof expected,
+             "minnow: system call %d (%s)%s is not allowed here; --no-sandbox would allow it\n",
+             number, name, behind);
+    assert_string_equal(last_words(ends, number, MACHINE), expected);
+}
+
+static bool is_always_in_the_list(int number)
+{
+    for (size_t i = 0; i < CALLS; i++) {
+        if (calls[i].number == number && !calls[i].for_file)
+            return true;
+    }
+    return false;
+}
+
+/* None is cut. */
+static void every_name_fits_the_line(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    for (size_t i = 0; i < CALLS; i++) {
+        if (!calls[i].for_file)
+            expect_named(ends, calls[i].number, calls[i].name, " with these arguments");
+    }
+    for (size_t i = 0; i < OTHERS; i++) {
+        if (!is_always_in_the_list(others[i].number))
+            expect_named(ends, others[i].number, others[i].name, "");
+    }
+    assert_string_equal(last_words(ends, 4294967, MACHINE ^ 1),
+                        "minnow: system call 4294967 of another machine is not allowed here; "
+                        "--no-sandbox would allow it\n");
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* Nobody reads the pipe, which this process holds open at both ends. */
 static void fill_stderr(void)
 {
@@ -321,6 +393,33 @@ static void signal_of_another_process_ends_it_without_a_line(void **state)
     assert_string_equal(t.text, "");
     assert_true(WIFSIGNALED(t.status));
     assert_int_equal(WTERMSIG(t.status), SIGSYS);
+}
+
+/* As Linux before 4.17. */
+static void forbid_flags_of_seccomp(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = sizeof code / sizeof code[0], .filter = code};
+
+    prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+static void kernel_that_does_not_know_the_flag_gets_the_filter_without(void **state)
+{
+    struct trial t = {.before = forbid_flags_of_seccomp, .during = shoot, .arg = &refused[0].shot};
+    char what[64];
+
+    (void)state;
+    snprintf(what, sizeof what, "%ld (openat)", (long)SYS_openat);
+    expect_refused(&t, what);
 }
 
 static void kernel_that_refuses_the_filter_is_reported(void **state)

@@ -437,6 +437,24 @@ static void the_last_frame_needs_no_budget(void **state)
     }
 }
 
+/* A last frame is at the end of the array, and what was in front of it has been sent. */
+static void another_last_frame_finds_a_place_that_is_free_again(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 20);
+    for (int i = 1; i < OUTPUT_INLINE; i++) {
+        assert_int_equal(publish(&f, 1, 10), 0);
+        assert_int_equal(publish(&f, 2, 10), 0);
+    }
+    assert_int_equal(append_last(&f, 0, 127), 0);
+    send_some(&f, 0, 10);
+    assert_int_equal(append_last(&f, 0, 127), 0);
+    check(&f);
+    teardown(&f);
+}
+
 /* Queue 0 does not read. What it gets is small, and what others get and send between fills chunks:
  * it must not keep all of those alive. */
 static void a_slow_peer_holds_memory_in_proportion_to_its_queue(void **state)

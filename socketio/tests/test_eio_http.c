@@ -108,6 +108,20 @@ static void expect_header(const struct raw_response *r, const char *name, const 
     fail();
 }
 
+static void parameters_of_other_names_mean_nothing(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "");
+    ask(c, "GET",
+        "EIO=4&transport=polling&transport-of-much-longer-name=websocket&sid-of-anybody=1&x=y", "",
+        NULL, 0);
+    raw_expect_status(c, &r, 200);
+}
+
 /* The answer to a handshake with more header lines. */
 static void handshake(struct engine *e, const char *more, struct raw_response *r)
 {

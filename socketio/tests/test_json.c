@@ -505,6 +505,28 @@ static void a_list_gives_its_values_in_order(void **state)
     assert_int_equal(list.len, 0);
 }
 
+/* Such a list cannot come of json_inside(), but nothing depends on that. */
+static void a_list_that_is_cut_off_gives_nothing_more(void **state)
+{
+    static const char *const cut[] = {" ", "\"a", "tru", "\"a\\"};
+    static const char *const cut_members[] = {" ", "\"a", "\"a\"", "\"a\":", "\"a\":[1", "1:2"};
+    struct ws_str name;
+    struct ws_str value;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cut); i++) {
+        struct ws_str list = text(cut[i]);
+
+        assert_false(json_next(&list, &value));
+        assert_false(json_token(&list, &value));
+    }
+    for (size_t i = 0; i < COUNT(cut_members); i++) {
+        struct ws_str list = text(cut_members[i]);
+
+        assert_false(json_next_member(&list, &name, &value));
+    }
+}
+
 static void lists_are_told_from_what_is_none(void **state)
 {
     static const char *const lists[] = {"", " ", "1", "1,2", " 1 , [2] ", "\"a\",{}"};
@@ -726,6 +748,17 @@ static void strings_are_compared_by_what_they_mean(void **state)
     assert_false(json_string_is(text("message"), "message"));
 }
 
+static void there_is_no_character_in_no_text(void **state)
+{
+    uint32_t character;
+
+    (void)state;
+    assert_int_equal(json_character(text(""), &character), 0);
+    assert_int_equal(json_character((struct ws_str){NULL, 0}, &character), 0);
+    assert_int_equal(json_character(text("a"), &character), 1);
+    assert_int_equal(character, 'a');
+}
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 static void expect_written(struct json_writer *w, const char *expected)
@@ -786,6 +819,20 @@ static void a_writer_without_memory_says_so(void **state)
         json_writer_release(&w);
     }
     assert_in_range(failures, 2, 4);
+}
+
+/* No capacity can hold it, and no byte of it is read. */
+static void a_text_of_any_length_fails_in_the_writer_alone(void **state)
+{
+    volatile size_t len = SIZE_MAX;
+    struct json_writer w = {0};
+
+    (void)state;
+    json_write_integer(&w, 1);
+    json_write_text(&w, "x", len);
+    assert_true(w.failed);
+    assert_null(json_written(&w).data);
+    json_writer_release(&w);
 }
 
 static void strings_are_escaped_as_json_stringify_does(void **state)

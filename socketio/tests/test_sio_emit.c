@@ -310,6 +310,33 @@ static void output_of_a_client_that_does_not_read_is_bounded(void **state)
     leave_polling(c, sid);
 }
 
+static void emit_big_part(struct sio_fixture *x, void *arg)
+{
+    static const char big[20000];
+    const struct ws_str part = {big, sizeof big};
+    struct sio_args args = sio_args("{\"_placeholder\":true,\"num\":0}");
+
+    args.attachments = &part;
+    args.attachment_count = 1;
+    *(int *)arg = sio_emit(x->socket, "a", args);
+}
+
+/* Behind what waits already. The client will have the text, and would wait for the rest. */
+static void a_part_that_does_not_fit_ends_the_connection(void **state)
+{
+    struct sio_fixture *x = *state;
+    char sid[EIO_ID_SIZE];
+    int result;
+
+    sio_start(x, (struct sio_options){.engine.max_output = 10000}, (struct sio_handlers){0});
+    sio_polling_client(x, sid);
+    on_sio(x, emit_3000, &result);
+    assert_int_equal(result, WS_SENT);
+    on_sio(x, emit_big_part, &result);
+    assert_int_equal(result, WS_ERR_FULL);
+    expect_disconnect(x, 1, "forced server close");
+}
+
 static void flood_all(struct sio_fixture *x, void *arg)
 {
     char list[3000];
@@ -461,6 +488,28 @@ static void an_event_may_be_acknowledged_later_and_once(void **state)
     assert_int_equal(result[0], WS_SENT);
     assert_int_equal(result[1], WS_ERR_CLOSED);
     raw_expect_message(c, "4399[1,\"two\"]");
+    expect_silence(c);
+}
+
+static void answer_with_half_a_list(struct sio_fixture *x, void *arg)
+{
+    int *result = arg;
+
+    result[0] = sio_answer(&x->ack, sio_args("1,"));
+    result[1] = sio_answer(&x->ack, sio_args("1"));
+}
+
+static void an_acknowledgement_that_is_no_list_is_not_sent(void **state)
+{
+    struct sio_fixture *x = *state;
+    int result[2];
+    struct raw_client *c = start_client(x);
+
+    raw_send_message(c, "4299[\"later\"]");
+    expect_silence(c);
+    on_sio(x, answer_with_half_a_list, result);
+    assert_int_equal(result[0], WS_ERR_INVALID);
+    assert_int_equal(result[1], WS_ERR_CLOSED); /* it is used up */
     expect_silence(c);
 }
 
@@ -671,12 +720,13 @@ static void binary_argument_is_the_attachment_that_it_names(void **state)
     assert_null(sio_binary(&args, ws_str("{\"num\":1}")).data);
 }
 
-static void namespace_knows_its_user(void **state)
+static void namespace_knows_its_user_and_the_server_what_it_is_on(void **state)
 {
     struct sio_fixture *x = *state;
 
     sio_start(x, (struct sio_options){0}, (struct sio_handlers){.user = x});
     assert_ptr_equal(sio_namespace_user(x->main), x);
+    assert_ptr_equal(sio_ws_server(x->io), x->f->server);
 }
 
 #include "socketio/tests/test_sio_emit.list"

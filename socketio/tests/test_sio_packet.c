@@ -330,6 +330,20 @@ static void placeholders_are_found_at_any_depth(void **state)
     }
 }
 
+/* What sio_packet_decode() has read is never so deep. */
+static void lists_that_are_too_deep_fit_nothing(void **state)
+{
+    char text[2 * (JSON_DEPTH_MAX + 1)];
+
+    (void)state;
+    memset(text, '[', JSON_DEPTH_MAX);
+    memset(text + JSON_DEPTH_MAX, ']', JSON_DEPTH_MAX);
+    assert_true(sio_placeholders_fit((struct ws_str){text, 2 * (size_t)JSON_DEPTH_MAX}, 0));
+    memset(text, '[', JSON_DEPTH_MAX + 1);
+    memset(text + JSON_DEPTH_MAX + 1, ']', JSON_DEPTH_MAX + 1);
+    assert_false(sio_placeholders_fit((struct ws_str){text, sizeof text}, 0));
+}
+
 static int placeholder(const char *json)
 {
     return sio_placeholder((struct ws_str){json, strlen(json)});
@@ -421,6 +435,23 @@ static void attachments_are_collected_in_order(void **state)
     assert_true(counted_used(&counted) >= a.len);
     sio_assembly_release(&a, counted.account);
     assert_null(a.data);
+    counted_end(&counted);
+}
+
+/* The length is checked before a byte is read. */
+static void an_attachment_of_any_length_takes_no_memory(void **state)
+{
+    volatile size_t len = SIZE_MAX;
+    struct sio_assembly a = {0};
+    struct counted counted;
+
+    (void)state;
+    counted_begin(&counted, 0);
+    assert_int_equal(sio_assembly_begin(&a, counted.account, (struct ws_str){"51-[\"a\"]", 8}, 1),
+                     0);
+    assert_int_equal(sio_assembly_add(&a, counted.account, "", len), SIO_PACKET_NOMEM);
+    assert_int_equal(a.len, 8);
+    sio_assembly_release(&a, counted.account);
     counted_end(&counted);
 }
 

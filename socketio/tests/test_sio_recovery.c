@@ -164,6 +164,37 @@ static void only_what_was_meant_for_it_is_replayed(void **state)
     expect_event(again.c, "42[\"to\",7", ignored);
 }
 
+static void emit_much(struct sio_fixture *x, void *arg)
+{
+    char list[12000];
+
+    (void)arg;
+    memset(list, '1', sizeof list - 1);
+    list[sizeof list - 1] = '\0';
+    sio_emit_all(x->main, "missed", sio_args(list));
+}
+
+/* It would wait for the event that was not queued. One alone always fits, so the client has not
+ * fetched its answer of another namespace. */
+static void a_client_that_missed_more_than_its_output_holds_is_ended(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *again;
+    struct client who;
+    char offset[32], connect[128];
+    char sid[EIO_ID_SIZE];
+
+    start_recovery(x, (struct sio_options){.engine.max_output = 10000});
+    enter_and_cut(x, &who, offset);
+    on_sio(x, emit_much, NULL);
+    again = client(x->f, "polling");
+    open_polling_on(again, sid);
+    expect_post(again, sid, "40/custom,");
+    snprintf(connect, sizeof connect, "40{\"pid\":\"%s\",\"offset\":\"%s\"}", who.pid, offset);
+    expect_post(again, sid, connect);
+    expect_disconnect(x, 3, "forced server close");
+}
+
 static void a_recovered_client_may_be_recovered_again(void **state)
 {
     struct sio_fixture *x = *state;

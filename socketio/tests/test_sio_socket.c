@@ -528,6 +528,25 @@ static void sockets_may_be_walked_and_ended_on_the_way(void **state)
     expect_disconnect(x, 1, "server namespace disconnect");
 }
 
+static void disconnect_all(struct sio_fixture *x, void *arg)
+{
+    (void)arg;
+    sio_disconnect_all(&(struct sio_target){.nsp = x->main}, false);
+}
+
+/* One post settles both. */
+static void sockets_that_end_outside_of_a_callback_are_reported_together(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *a = start_client(x);
+    struct raw_client *b = sio_client(x, NULL);
+
+    on_sio(x, disconnect_all, NULL);
+    raw_expect_message(a, "41");
+    raw_expect_message(b, "41");
+    expect_disconnect(x, 2, "server namespace disconnect");
+}
+
 static void disconnect_without_memory(struct sio_fixture *x, void *arg)
 {
     (void)arg;

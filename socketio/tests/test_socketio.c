@@ -192,6 +192,52 @@ static void rules_open_namespaces_that_end_with_their_last_socket(void **state)
     assert_true(found == SIZE_MAX);
 }
 
+static bool is_first(void *user, struct ws_str name, struct ws_str auth)
+{
+    (void)user;
+    (void)auth;
+    return ws_str_is(name, "/first");
+}
+
+static void answer_by_rule(struct sio_socket *s, const struct sio_event *e)
+{
+    const char *rule = sio_namespace_user(sio_socket_namespace(s));
+
+    (void)e;
+    sio_emit(s, rule, sio_args(""));
+}
+
+static void add_two_rules(struct sio_fixture *x, void *arg)
+{
+    static char names[][8] = {"first", "second"};
+    struct sio_handlers handlers = {.on_event = answer_by_rule, .user = names[0]};
+    int *result = arg;
+
+    result[0] = sio_namespace_rule(x->io, is_first, &handlers);
+    handlers.user = names[1];
+    result[1] = sio_namespace_rule(x->io, not_secret, &handlers);
+    x->memory = ws_server_stats(x->f->server).buffered;
+}
+
+static void first_rule_that_matches_counts(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+    int results[2];
+
+    start_plain(x);
+    on_sio(x, add_two_rules, results);
+    assert_int_equal(results[0], 0);
+    assert_int_equal(results[1], 0);
+    c = sio_open(x);
+    sio_enter(c, "/first", "", NULL);
+    sio_enter(c, "/other", "", NULL);
+    raw_send_message(c, "42/first,[\"?\"]");
+    raw_expect_message(c, "42/first,[\"first\"]");
+    raw_send_message(c, "42/other,[\"?\"]");
+    raw_expect_message(c, "42/other,[\"second\"]");
+}
+
 static void start_rule(struct sio_fixture *x)
 {
     int result;
@@ -813,6 +859,33 @@ static void nobody_is_let_in_when_the_server_is_freed(void **state)
     sio_free_servers(x);
     assert_int_equal(x->f->seen.aborted, 2);
     assert_int_equal(x->f->seen.opened, 0);
+}
+
+static void act_at_the_end(struct sio_socket *s, const char *reason)
+{
+    struct sio_fixture *x = fixture_of(s);
+    const struct sio_target all = {.nsp = sio_socket_namespace(s)};
+
+    if (x->f->seen.closed == 0) {
+        note_result(x->f, 0, (int)sio_publish(&all, "bye", sio_args("1")));
+        sio_disconnect_all(&all, false);
+    }
+    sio_count_disconnect(s, reason);
+}
+
+/* On polling, too: the other one is still connected when the first is reported. */
+static void nothing_can_be_sent_when_the_server_is_freed(void **state)
+{
+    struct sio_fixture *x = *state;
+    char sid[EIO_ID_SIZE];
+
+    sio_start(x, (struct sio_options){0}, (struct sio_handlers){.on_disconnect = act_at_the_end});
+    sio_polling_client(x, sid);
+    sio_polling_client(x, sid);
+    stop_now(x->f);
+    sio_free_servers(x);
+    assert_int_equal(x->f->seen.closed, 2);
+    assert_int_equal(x->f->seen.result[0], WS_ERR_CLOSED);
 }
 
 static void closing_the_server_ends_every_connection(void **state)
