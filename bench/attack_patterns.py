@@ -370,7 +370,6 @@ MEMORY = [
         "the same, by small blocks",
         from_many_hosts(NAMESPACES[: 16 * 3000], c.socketio),
         from_many_hosts(many(EVENT, 16 * 3000), c.socketio),
-        max_ratio=20,
     ),
     Pattern("unfinished messages of growing sizes", "holes between blocks", growing(1), growing(0)),
 ]

@@ -26,9 +26,13 @@ void name_table_init(struct name_table *t, struct ws_account *account,
 
 struct name_entry *name_table_find(const struct name_table *t, struct ws_str name)
 {
-    uint32_t hash = hash_name(t, name);
-    struct name_entry *e = t->size == 0 ? NULL : *bucket(t, hash);
+    struct name_entry *e;
+    uint32_t hash;
 
+    if (t->size == 0)
+        return NULL;
+    hash = hash_name(t, name);
+    e = *bucket(t, hash);
     while (e != NULL && (e->hash != hash || e->len != name.len ||
                          (e->len != 0 && memcmp(e->name, name.data, e->len) != 0)))
         e = e->next;

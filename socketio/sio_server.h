@@ -42,12 +42,11 @@ struct sio_server {
     struct ws_server *ws;       /* NULL once it may be gone: sio_server_free() */
     struct ws_account *account; /* memory that belongs to no single client */
     struct eio_server *engine;
-    struct sio_options options;   /* every default filled in */
-    struct name_table sockets;    /* by id, whatever their state */
-    struct name_table members;    /* sockets that have not ended, by namespace and connection */
-    struct name_table namespaces; /* by name */
-    struct sio_rule *rules;       /* that open namespaces, oldest first */
-    struct settle_list marked;    /* sockets to settle */
+    struct sio_options options;            /* every default filled in */
+    struct name_table sockets;             /* by id, whatever their state */
+    struct name_table namespaces;          /* by name */
+    struct sio_rule *rules;                /* that open namespaces, oldest first */
+    struct settle_list marked;             /* sockets to settle */
     void (*settle)(struct sio_server *io); /* settles them for sio_callback_end(), in a file
                                               above */
     struct ws_timer *settle_timer;         /* where there was no memory for a post */
@@ -90,6 +89,9 @@ struct sio_conn {
     struct ws_account *account; /* of the session, with a reference; sockets and seats count in
                                    it, too */
     struct sio_socket *sockets;
+    struct sio_socket *first;  /* one that has not ended, and is not in `members`: most clients
+                                  have no other. NULL: none */
+    struct name_table members; /* the others that have not ended, by the name of their namespace */
     struct sio_pending *pending; /* a packet, until its last attachment has come; NULL: none */
     size_t socket_count;         /* that have not ended */
     size_t size;                 /* of this struct with `handshake` */
@@ -108,9 +110,9 @@ enum sio_state {
 
 struct sio_socket {
     struct name_entry entry;  /* in server->sockets */
-    struct name_entry member; /* in server->members, until it has ended */
+    struct name_entry member; /* in conn->members, unless it is conn->first; until it has ended */
     struct sio_namespace *nsp;
-    struct sio_conn *conn; /* right behind `nsp`: the bytes of both are the name of `member` */
+    struct sio_conn *conn;
     struct sio_socket *next_of_conn;
     struct sio_socket *previous_of_conn;
     struct sio_socket *next; /* of the namespace */

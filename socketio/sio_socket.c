@@ -27,26 +27,41 @@ static void mark(struct sio_socket *s)
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
-_Static_assert(offsetof(struct sio_socket, conn) ==
-                   offsetof(struct sio_socket, nsp) + sizeof(struct sio_namespace *),
-               "namespace and connection are one name");
-
-/* The key for sio_socket_of(). */
-static struct ws_str member_name(const struct sio_socket *s)
+static bool is_in(const struct sio_socket *s, struct ws_str nsp)
 {
-    const char *name = (const char *)s + offsetof(struct sio_socket, nsp);
-
-    return (struct ws_str){name, sizeof s->nsp + sizeof s->conn};
+    return s->nsp->entry.len == nsp.len && memcmp(s->nsp->name, nsp.data, nsp.len) == 0;
 }
 
-struct sio_socket *sio_socket_of(const struct sio_conn *c, const struct sio_namespace *n)
+struct sio_socket *sio_socket_in(const struct sio_conn *c, struct ws_str nsp)
 {
-    const void *name[2] = {n, c};
-    struct name_entry *e =
-        name_table_find(&c->server->members, (struct ws_str){(const char *)name, sizeof name});
+    struct name_entry *e;
 
+    if (c->first != NULL && is_in(c->first, nsp))
+        return c->first;
+    e = name_table_find(&c->members, nsp);
     return e == NULL ? NULL
                      : (struct sio_socket *)((char *)e - offsetof(struct sio_socket, member));
+}
+
+/* From now on sio_socket_in() finds it. False when out of memory. */
+static bool member_add(struct sio_socket *s)
+{
+    struct sio_conn *c = s->conn;
+
+    if (c->first != NULL)
+        return name_table_add(&c->members, &s->member, sio_namespace_name(s->nsp));
+    c->first = s;
+    return true;
+}
+
+static void member_remove(struct sio_socket *s)
+{
+    struct sio_conn *c = s->conn;
+
+    if (c->first == s)
+        c->first = NULL;
+    else
+        name_table_remove(&c->members, &s->member);
 }
 
 static void link_socket(struct sio_socket *s)
@@ -72,13 +87,12 @@ struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n)
         return NULL;
     s->nsp = n;
     s->conn = c;
-    if (!eio_id_new(io->engine, s->id) ||
-        !name_table_add(&io->members, &s->member, member_name(s))) {
+    if (!eio_id_new(io->engine, s->id) || !member_add(s)) {
         ws_account_give(c->account, s, sizeof *s);
         return NULL;
     }
     if (!name_table_add(&io->sockets, &s->entry, (struct ws_str){s->id, EIO_ID_LEN})) {
-        name_table_remove(&io->members, &s->member);
+        member_remove(s);
         ws_account_give(c->account, s, sizeof *s);
         return NULL;
     }
@@ -200,7 +214,7 @@ void sio_socket_end(struct sio_socket *s, const char *reason)
     s->state = SIO_ENDED;
     s->reason = reason;
     s->conn->socket_count--;
-    name_table_remove(&s->nsp->server->members, &s->member);
+    member_remove(s);
     mark(s);
 }
 

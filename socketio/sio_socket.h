@@ -8,8 +8,8 @@
 
 struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n);
 
-/* The client's socket in the namespace that has not ended, or NULL. */
-struct sio_socket *sio_socket_of(const struct sio_conn *c, const struct sio_namespace *n);
+/* The client's socket in the namespace of that name that has not ended, or NULL. */
+struct sio_socket *sio_socket_in(const struct sio_conn *c, struct ws_str nsp);
 
 void sio_socket_connect(struct sio_socket *s, struct ws_str auth); /* call on_auth, or accept it */
 void sio_socket_end(struct sio_socket *s, const char *reason);

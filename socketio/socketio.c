@@ -58,19 +58,6 @@ static const char *on_handshake(struct eio_server *e, const struct eio_handshake
 
 /* --- packets in ------------------------------------------------------------------------------- */
 
-/* Most clients are in one namespace only, so the first socket is checked before the table. */
-static struct sio_socket *socket_in(const struct sio_conn *c, struct ws_str nsp)
-{
-    struct sio_socket *s = c->sockets;
-    struct sio_namespace *n;
-
-    if (s != NULL && s->state != SIO_ENDED && s->nsp->entry.len == nsp.len &&
-        memcmp(s->nsp->name, nsp.data, nsp.len) == 0)
-        return s;
-    n = sio_namespace_named(c->server, nsp);
-    return n == NULL ? NULL : sio_socket_of(c, n);
-}
-
 /* May this packet be late, that is, sent before the client knew that its socket has ended? The
  * reference drops what a client sends right behind its own DISCONNECT, if both are read
  * together. */
@@ -83,7 +70,7 @@ static bool may_be_late(const struct sio_conn *c)
  * breaks the rules. */
 static struct sio_socket *addressee(struct sio_conn *c, const struct sio_packet *p)
 {
-    struct sio_socket *s = socket_in(c, p->nsp);
+    struct sio_socket *s = sio_socket_in(c, p->nsp);
 
     if (s != NULL && s->state == SIO_CONNECTED) {
         s->heard = true;
@@ -120,7 +107,7 @@ static void acknowledgement(struct sio_conn *c, const struct sio_packet *p,
 /* If packets may have crossed, a client may also leave a socket that is not connected yet. */
 static void disconnect(struct sio_conn *c, const struct sio_packet *p)
 {
-    struct sio_socket *s = c->crossed ? socket_in(c, p->nsp) : addressee(c, p);
+    struct sio_socket *s = c->crossed ? sio_socket_in(c, p->nsp) : addressee(c, p);
 
     if (s == NULL)
         return;
@@ -157,7 +144,7 @@ static void connect_to(struct sio_conn *c, const struct sio_packet *p)
     static const struct ws_str nothing = {"{}", 2};
     static const struct ws_str no_data = {NULL, 0};
     struct ws_str auth = p->json.data != NULL ? p->json : nothing;
-    struct sio_socket *s = socket_in(c, p->nsp);
+    struct sio_socket *s = sio_socket_in(c, p->nsp);
     struct sio_namespace *n;
 
     if (s != NULL && !end_previous(c, s)) {
@@ -323,7 +310,6 @@ static bool tables_init(struct sio_server *io)
     if (ws_random(key, sizeof key) != 0)
         return false;
     name_table_init(&io->sockets, io->account, key);
-    name_table_init(&io->members, io->account, key);
     name_table_init(&io->namespaces, io->account, key);
     return true;
 }
@@ -372,7 +358,6 @@ void sio_server_free(struct sio_server *io)
     sio_gathers_end(io);
     sio_namespaces_free(io);
     name_table_release(&io->sockets);
-    name_table_release(&io->members);
     json_writer_release(&io->scratch);
     ws_account_release(io->account);
     free(io);

@@ -247,18 +247,26 @@ static void start_rule(struct sio_fixture *x)
     assert_int_equal(result, 0);
 }
 
+static void enter(struct raw_client *c, const char *nsp)
+{
+    struct raw_frame frame;
+    char text[32];
+
+    snprintf(text, sizeof text, "40%s,", nsp);
+    raw_send_message(c, text);
+    raw_read_frame(c, &frame);
+    assert_memory_equal(frame.payload, text, strlen(text));
+}
+
 /* Enter `count` namespaces "/n0", "/n1" and so on that a rule opens. */
 static struct raw_client *enter_many(struct sio_fixture *x, int count)
 {
     struct raw_client *c = sio_open(x);
-    struct raw_frame frame;
-    char text[32];
+    char nsp[16];
 
     for (int i = 0; i < count; i++) {
-        snprintf(text, sizeof text, "40/n%d,", i);
-        raw_send_message(c, text);
-        raw_read_frame(c, &frame);
-        assert_memory_equal(frame.payload, text, strlen(text));
+        snprintf(nsp, sizeof nsp, "/n%d", i);
+        enter(c, nsp);
     }
     return c;
 }
@@ -276,6 +284,34 @@ static void a_client_may_be_in_as_many_namespaces_as_it_asks_for(void **state)
     raw_expect_echo(c, "42/n999,[\"echo\",2]");
     raw_close(c);
     wait_until(x->f, &x->f->seen.closed, 1000, "disconnected sockets");
+}
+
+/* Which of its sockets is the first, and which are in the table of its connection, depends on what
+ * it has left before. */
+static void a_client_may_leave_namespaces_in_any_order_and_come_back(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    start_rule(x);
+    c = enter_many(x, 3);
+    raw_send_message(c, "41/n0,");
+    wait_until(x->f, &x->f->seen.closed, 1, "disconnected sockets");
+    raw_expect_echo(c, "42/n1,[\"echo\",1]");
+    raw_expect_echo(c, "42/n2,[\"echo\",2]");
+    enter(c, "/n3");
+    enter(c, "/n0");
+    raw_expect_echo(c, "42/n3,[\"echo\",3]");
+    raw_expect_echo(c, "42/n0,[\"echo\",4]");
+    raw_expect_echo(c, "42/n1,[\"echo\",5]");
+    raw_send_message(c, "41/n2,");
+    raw_send_message(c, "41/n3,");
+    wait_until(x->f, &x->f->seen.closed, 3, "disconnected sockets");
+    raw_expect_echo(c, "42/n0,[\"echo\",6]");
+    raw_expect_echo(c, "42/n1,[\"echo\",7]");
+    raw_send_message(c, "42/n3,[\"echo\",8]"); /* it is not in there any more */
+    raw_expect_frame(c, RAW_CLOSE, "", 0);
+    wait_until(x->f, &x->f->seen.closed, 5, "disconnected sockets");
 }
 
 static void read_processor_time(struct sio_fixture *x, void *arg)
