@@ -2330,7 +2330,7 @@ static void expect_socketio_overload(struct raw_client *c)
     struct raw_frame frame;
 
     memset(event, 'a', sizeof event);
-    memcpy(event, "421[\"", 5);
+    memcpy(event, "421[\"x\",\"", 9);
     memcpy(event + sizeof event - 2, "\"]", 2);
     raw_bytes_frame(&b, RAW_TEXT, (const uint8_t *)event, sizeof event);
     for (int i = 0; i < 300 && raw_send_some(c, b.data, b.len, 200) == b.len; i++)
@@ -2339,6 +2339,7 @@ static void expect_socketio_overload(struct raw_client *c)
         raw_read_frame(c, &frame);
     while (frame.head == RAW_TEXT);
     assert_int_equal(frame.head, RAW_CLOSE);
+    assert_int_equal(frame.len, 0); /* as Socket.IO closes */
     raw_bytes_release(&b);
 }
 
