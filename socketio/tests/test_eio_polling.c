@@ -333,6 +333,22 @@ static struct raw_client *begin_post(struct engine *e, const char *sid)
     return c;
 }
 
+static void get_whose_body_does_not_come_begins_no_session(void **state)
+{
+    struct engine *e = *state;
+    struct raw_client *c;
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){0});
+    c = client(e->f, "GET with a body");
+    ask(c, "GET", "EIO=4&transport=polling", EXPECT "Content-Length: 8\r\n", NULL, 0);
+    raw_expect_status(c, &r, 100);
+    raw_send_text(c, "4first");
+    raw_close(c);
+    expect_nothing_left(e);
+    assert_int_equal(e->f->seen.opened, 0);
+}
+
 static void post_is_read_when_its_head_is_in_order(void **state)
 {
     struct engine *e = *state;

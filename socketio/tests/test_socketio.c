@@ -394,6 +394,39 @@ static void many_sockets_of_a_connection_end_over_several_turns(void **state)
                 read_counter(x->f, &x->f->seen.result[0]) + 3);
 }
 
+/* The first client goes, and another one is sent away. */
+static void cut_and_disconnect(void *arg)
+{
+    struct sio_fixture *x = arg;
+
+    raw_close(&x->f->clients[0]);
+    sio_disconnect(x->socket, false);
+}
+
+/* In a timer, since the event of a post would come before that of the client. */
+static void cut_and_disconnect_soon(struct sio_fixture *x, void *arg)
+{
+    (void)arg;
+    assert_non_null(ws_timer_start(x->f->server, 5, cut_and_disconnect, x));
+}
+
+/* The end of the connection comes first, and settles until its share of the turn is used up. What
+ * is left is settled by the call that sio_disconnect() has posted. */
+static void sockets_that_are_left_are_settled_by_what_is_posted_already(void **state)
+{
+    struct sio_fixture *x = *state;
+    const struct sio_handlers handlers = {.on_disconnect = disconnect_slowly};
+
+    sio_create(x, (struct sio_options){0}, (struct sio_handlers){0});
+    assert_int_equal(sio_namespace_rule(x->io, not_secret, &handlers), 0);
+    x->memory = ws_server_stats(x->f->server).buffered;
+    run(x->f);
+    assert_ptr_equal(enter_many(x, 1000), &x->f->clients[0]);
+    sio_client(x, NULL);
+    on_sio(x, cut_and_disconnect_soon, NULL);
+    wait_until(x->f, &x->f->seen.closed, 1001, "disconnected sockets");
+}
+
 static void make_odd_namespaces(struct sio_fixture *x, void *arg)
 {
     const struct sio_handlers handlers = {0};
