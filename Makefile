@@ -31,7 +31,7 @@ PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message address rate http htt
 CORE = block $(PURE) http_date listen conn_socket server conn_client ws_services conn_trace conn_output conn_end conn_ws conn_http \
     conn accept ws
 SOCKETIO = $(addprefix socketio/,settle name_table json msgpack eio_codec eio_host_sessions eio_http eio_queue \
-    eio_packet sio_packet eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
+    eio_packet sio_packet sio_adapter eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
     sio_recovery sio_namespace sio_emit sio_socket socketio)
 PROGRAM = $(patsubst %.c,%,$(wildcard program/*.c))
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))

@@ -74,6 +74,7 @@ LINK_test_json = socketio/json $(CORE) tests/oom
 LINK_test_msgpack = socketio/msgpack socketio/json $(CORE) tests/oom
 LINK_test_name_table = socketio/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
+LINK_test_sio_adapter = socketio/sio_adapter socketio/msgpack socketio/sio_packet socketio/json $(CORE) tests/oom
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
 LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
@@ -184,8 +185,8 @@ tests/e2e/suite_server: $(BUILD)/tests/e2e/suite_server.o $(BUILD)/libminnow.a
 $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
-# What is compared with Node's MessagePack.
-$(BUILD)/tests/e2e/msgpack_filter: $(BUILD)/tests/e2e/msgpack_filter.o $(BUILD)/libminnow.a
+# What is compared with Node's MessagePack, and with the messages of its adapters.
+$(BUILD)/tests/e2e/%_filter: $(BUILD)/tests/e2e/%_filter.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
 # A missing tool or header is named in one line, before the compiler complains.
@@ -217,7 +218,7 @@ deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and it
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
-e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server msgpack_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients: Chromium, node, npm's and Python's WebSocket, curl
+e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients: Chromium, node, npm's and Python's WebSocket, curl
 	@sh tests/need.sh deps-e2e node curl python3 $(or $(CHROMIUM),chromium)
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)

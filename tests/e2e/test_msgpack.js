@@ -3,25 +3,12 @@
 // Our MessagePack beside that of Node's adapters, notepack.io: both make the same bytes of the same
 // JSON, and the same JSON of the same bytes.
 import { test } from 'node:test';
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import assert from 'node:assert/strict';
 import notepack from 'notepack.io';
+import { filter } from './filter.js';
 import { LIMIT } from './minnow.js';
 
-const BUILD = process.env.BUILD ?? 'build';
-const FILTER = fileURLToPath(new URL(`../../${BUILD}/tests/e2e/msgpack_filter`, import.meta.url));
 const COUNT = 3000;
-
-// The filter's line for each line.
-function filter(lines) {
-    return new Promise((resolve, reject) => {
-        const child = execFile(FILTER, { maxBuffer: 1 << 30 }, (error, stdout) =>
-            error ? reject(error) : resolve(stdout.split('\n').slice(0, -1)),
-        );
-        child.stdin.end(lines.map((line) => line + '\n').join(''));
-    });
-}
 
 // Numbers that can be repeated: a linear congruential generator.
 function generator(seed) {
@@ -94,7 +81,7 @@ const ONLY_BYTES = [
 test('3,000 random values become the same bytes as with notepack.io', LIMIT, async () => {
     const random = generator(1);
     const values = Array.from({ length: COUNT }, () => randomValue(random, 0));
-    const ours = await filter(values.map((value) => JSON.stringify(value)));
+    const ours = await filter('msgpack_filter', values.map((value) => JSON.stringify(value)));
     values.forEach((value, i) => {
         assert.equal(ours[i], notepack.encode(value).toString('hex'), JSON.stringify(value));
     });
@@ -104,7 +91,7 @@ test('what notepack.io writes becomes what JSON.stringify() makes of it', LIMIT,
     const random = generator(2);
     const values = [...ONLY_BYTES, ...Array.from({ length: COUNT }, () => randomValue(random, 0))];
     const bytes = values.map((value) => notepack.encode(value));
-    const ours = await filter(bytes.map((data) => '<' + data.toString('hex')));
+    const ours = await filter('msgpack_filter', bytes.map((data) => '<' + data.toString('hex')));
     bytes.forEach((data, i) => {
         assert.equal(ours[i], JSON.stringify(notepack.decode(data)));
     });
@@ -112,7 +99,7 @@ test('what notepack.io writes becomes what JSON.stringify() makes of it', LIMIT,
 
 test('old forms of notepack.io are read as it reads them', LIMIT, async () => {
     const old = ['d40000', '92d4000001', 'd7000000016f5e66e800', 'd500ffff', 'c70305010203'];
-    const ours = await filter(old.map((hex) => '<' + hex));
+    const ours = await filter('msgpack_filter', old.map((hex) => '<' + hex));
     old.forEach((hex, i) => {
         const theirs = notepack.decode(Buffer.from(hex, 'hex'));
         assert.equal(ours[i], JSON.stringify(theirs) ?? 'null', hex);
