@@ -9,8 +9,8 @@
 
 #include <stdint.h>
 
-#include "../socketio/name_table.h"
 #include "bus.h"
+#include "name_table.h"
 
 enum { BUS_KINDS = 3 };
 
