@@ -33,7 +33,7 @@ CORE = block $(PURE) http_date listen conn_socket server conn_client ws_services
 CLUSTER = $(addprefix cluster/,name_table resp bus)
 SOCKETIO = $(addprefix socketio/,settle json msgpack eio_codec eio_host_sessions eio_http eio_queue \
     eio_packet sio_packet sio_adapter eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
-    sio_recovery sio_namespace sio_emit sio_socket socketio)
+    sio_recovery sio_namespace sio_emit sio_socket sio_remote sio_cluster socketio)
 LIBRARY = $(CORE) $(CLUSTER) $(SOCKETIO)
 PROGRAM = $(patsubst %.c,%,$(wildcard program/*.c))
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
@@ -125,10 +125,11 @@ static: ## Build ./build/static/minnow with musl, without any shared library
 TO = $(call quoted,$(DESTDIR)$(PREFIX))
 
 install: minnow wscheck $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
-	install -d $(TO)/bin $(TO)/include/socketio $(TO)/lib
+	install -d $(TO)/bin $(TO)/include/socketio $(TO)/include/cluster $(TO)/lib
 	install minnow $(TO)/bin/minnow
 	install -m 644 ws.h ws_protocol.h ws_str.h $(TO)/include/
-	install -m 644 socketio/sio.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
+	install -m 644 cluster/bus.h $(TO)/include/cluster/
+	install -m 644 socketio/sio.h socketio/sio_cluster.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
 	install -m 644 $(BUILD)/libminnow.a $(TO)/lib/
 
 include tests/tests.mk

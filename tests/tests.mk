@@ -71,6 +71,7 @@ LINK_test_sio_socket = $(LINK_test_socketio)
 LINK_test_sio_room = $(LINK_test_socketio)
 LINK_test_sio_emit = $(LINK_test_socketio)
 LINK_test_sio_recovery = $(LINK_test_socketio)
+LINK_test_sio_cluster = $(LINK_test_socketio) socketio/tests/cluster_fixture cluster/tests/loop_bus
 LINK_test_json = socketio/json $(CORE) tests/oom
 LINK_test_msgpack = socketio/msgpack socketio/json $(CORE) tests/oom
 LINK_test_sio_adapter = socketio/sio_adapter socketio/msgpack socketio/sio_packet socketio/json $(CORE) tests/oom
