@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 code=$(git ls-files '*.c' '*.h')
 wrong=$(
     # shellcheck disable=SC2086 # no path has spaces
-    for doc in README.md README.zh-CN.md docs/cluster.md docs/walkthrough.md docs/walkthrough.zh-CN.md \
+    for doc in README.md README.zh-CN.md docs/walkthrough.md docs/walkthrough.zh-CN.md \
         docs/design.md docs/security.md docs/wscheck.md learn/tools.md learn/tools.zh-CN.md; do
         sed '/^```/,/^```/d' "$doc" | grep -o '`[^`]*`' | tr -d '`' | sort -u | while read -r name; do
             case $name in
