@@ -168,9 +168,13 @@ bool msgpack_next(struct ws_str *rest, struct msgpack_value *v)
         return take_short(rest, lead, v);
     if (lead >= ARRAY16)
         return take_container(rest, lead, v);
-    if (lead >= STR8 || (lead >= BIN8 && lead < EXT8)) {
-        v->type = lead >= STR8 ? MSGPACK_STRING : MSGPACK_BINARY;
-        return take_counted(rest, 1u << (lead - (lead >= STR8 ? STR8 : BIN8)), &v->bytes);
+    if (lead >= STR8) {
+        v->type = MSGPACK_STRING;
+        return take_counted(rest, 1u << (lead - STR8), &v->bytes);
+    }
+    if (lead >= BIN8 && lead < EXT8) {
+        v->type = MSGPACK_BINARY;
+        return take_counted(rest, 1u << (lead - BIN8), &v->bytes);
     }
     if (lead >= FIXEXT1 || (lead >= EXT8 && lead <= EXT32))
         return take_ext(rest, lead, v);

@@ -441,6 +441,7 @@ static bool copy_name(struct ws_str value, char *out)
 {
     ptrdiff_t len;
 
+    assert(value.data != NULL);
     if (json_type(value) == JSON_NUMBER) {
         memcpy(out, value.data, value.len);
         out[value.len] = '\0';

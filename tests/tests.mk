@@ -87,6 +87,7 @@ LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run che
 # So does a fuzzer, by the same names; two are of whole servers.
 LINK_fuzz_conn = $(CORE) tests/calls tests/peers
 LINK_fuzz_sio = $(LINK_fuzz_conn) $(CLUSTER) $(SOCKETIO)
+LINK_fuzz_sio_bus = $(LINK_fuzz_sio) cluster/tests/loop_bus
 FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c \
     cluster/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang

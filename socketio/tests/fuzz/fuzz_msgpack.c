@@ -71,7 +71,7 @@ static bool extension(struct reader *r, unsigned depth, uint64_t len, bool fixed
 
 static bool value(struct reader *r, unsigned depth, bool key)
 {
-    uint8_t c = r->at == r->end ? 0xc1 : *r->at;
+    unsigned c = r->at == r->end ? 0xc1 : *r->at;
     uint64_t n;
 
     if (!skip(r, 1) || c == 0xc1)
