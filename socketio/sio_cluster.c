@@ -775,7 +775,7 @@ static bool is_broadcast_here(const struct sio_node *node, struct ws_str channel
     if (node->nsp->connected == 0 && node->nsp->recovery == NULL)
         return false;
     if (channel.len < base || memcmp(channel.data, node->base, base) != 0)
-        return false; /* the pattern fits other channels, too */
+        return false; /* so that no bus can do harm here by what it takes for a match */
     if (channel.len > base + 1 &&
         !sio_room_exists(node->nsp, (struct ws_str){channel.data + base, channel.len - base - 1}))
         return false;

@@ -699,12 +699,17 @@ static void answers_are_bounded(void **state)
 {
     struct pair *p = *state;
     struct clients c;
+    char id[EIO_ID_SIZE];
+    char expected[256];
 
     start_clients(p, &c, (struct sio_cluster_options){.max_answer = 1}, plain);
+    pair_client(p, 0, id);
     third_asks(p, "{\"uid\":\"me\",\"type\":1,\"requestId\":\"r1\"}");
-    settle_bus(p);
-    assert_null(strstr(p->seen, "\"x\""));
-    assert_non_null(strstr(p->seen, c.id_a));
+    snprintf(expected, sizeof expected, "\"rooms\":[\"%s\"]}", c.id_a);
+    expect_seen(p, expected);
+    third_asks(p, "{\"uid\":\"me\",\"type\":0,\"requestId\":\"r2\",\"rooms\":[]}");
+    snprintf(expected, sizeof expected, "\"sockets\":[\"%s\"]}", c.id_a);
+    expect_seen(p, expected);
 }
 
 static void told_room(void *arg, struct ws_str room, int error)
