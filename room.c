@@ -137,6 +137,7 @@ static void tell_ends(const struct room_table *table, const struct room_notice *
 
 bool room_table_notify(struct room_table *table, const struct room_notice *n)
 {
+    const struct room_notice before = table->notice;
     size_t told = tell_begins(table, n);
 
     if (told < table->rooms.count) {
@@ -144,6 +145,7 @@ bool room_table_notify(struct room_table *table, const struct room_notice *n)
         return false;
     }
     table->notice = *n;
+    tell_ends(table, &before, told);
     return true;
 }
 

@@ -63,9 +63,9 @@ void room_table_init(struct room_table *table, struct host_table *hosts,
                      const uint8_t key[SIPHASH_KEY_SIZE]);
 void room_table_release(struct room_table *table); /* all seats have been left */
 
-/* Tell `n` of all rooms that there are, and from now on of those that begin and end; instead of who
- * was told before. False where it refuses one: then nothing has changed, and it was told that those
- * before it end. */
+/* Tell `n` of all rooms that there are, and from now on of those that begin and end; and who was
+ * told before, that all end. False where `n` refuses one: then nothing has changed, and it was told
+ * that those before it end. */
 bool room_table_notify(struct room_table *table, const struct room_notice *n);
 
 /* The room of that name, or NULL. */

@@ -440,9 +440,9 @@ struct ws_relay {
     void *arg;
 };
 
-/* From now on `relay`, which is copied, is called, first with the rooms that there are; instead of
- * the one before. NULL: none. Returns 0, or WS_ERR_NOMEM where it refuses a room, and then nothing
- * has changed. */
+/* From now on `relay`, which is copied, is called, first with the rooms that there are. For the one
+ * before all rooms end. NULL: none. Returns 0, or WS_ERR_NOMEM where it refuses a room, and then
+ * nothing has changed. */
 int ws_set_relay(struct ws_server *s, const struct ws_relay *relay);
 
 /* One message, encoded once, for many recipients that are not a room. Arguments as in ws_send().

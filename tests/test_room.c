@@ -456,6 +456,8 @@ static void each_beginning_and_end_of_a_room_is_told(void **state)
     }
     assert_true(told.count > 100);
     assert_true(room_table_notify(&f.table, &(struct room_notice){NULL}));
+    for (int n = 0; n < NAMES; n++)
+        assert_false(told.open[n]);
     teardown(&f);
 }
 
