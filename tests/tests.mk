@@ -48,7 +48,8 @@ LINK_test_attacks = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
 LINK_test_minnow_landlock = $(LINK_test_minnow_options)
 LINK_test_minnow_seccomp =
-LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log $(CORE)
+LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log cluster/redis_url \
+    $(CORE)
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_campaign = $(LIBRARY) tests/calls tests/peers
