@@ -48,7 +48,8 @@ LINK_test_attacks = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
 LINK_test_minnow_landlock = $(LINK_test_minnow_options)
 LINK_test_minnow_seccomp =
-LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log $(CORE)
+LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log cluster/redis_url \
+    $(CORE)
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_campaign = $(LIBRARY) tests/calls tests/peers
@@ -80,6 +81,8 @@ LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 LINK_test_resp = cluster/resp ws_str
 LINK_test_redis_url = cluster/redis_url ws_str
 LINK_test_bus_redis = $(CLUSTER) $(CORE) tests/oom
+LINK_test_ws_cluster = cluster/ws_cluster cluster/tests/loop_bus cluster/bus cluster/name_table \
+    $(CORE) tests/raw_client tests/oom
 LINK_test_bus = cluster/bus cluster/name_table cluster/tests/loop_bus $(CORE) tests/oom
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
