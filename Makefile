@@ -30,9 +30,11 @@ PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message address rate http htt
     proxy_protocol account buf table host timer output room log_limit conn_table input
 CORE = block $(PURE) http_date listen conn_socket server conn_client ws_services conn_trace conn_output conn_end conn_ws conn_http \
     conn accept ws
-SOCKETIO = $(addprefix socketio/,settle name_table json eio_codec eio_host_sessions eio_http eio_queue \
-    eio_packet sio_packet eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
-    sio_recovery sio_namespace sio_emit sio_socket socketio)
+CLUSTER = $(addprefix cluster/,name_table resp redis_url redis_lookup redis_conn bus bus_redis ws_cluster)
+SOCKETIO = $(addprefix socketio/,settle json msgpack eio_codec eio_host_sessions eio_http eio_queue \
+    eio_packet sio_packet sio_adapter eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
+    sio_recovery sio_namespace sio_emit sio_socket sio_remote sio_cluster socketio)
+LIBRARY = $(CORE) $(CLUSTER) $(SOCKETIO)
 PROGRAM = $(patsubst %.c,%,$(wildcard program/*.c))
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 
@@ -64,7 +66,7 @@ LINK = $(CC) $(if $(LTO),$(HARDEN)) $(CFLAGS) $(LTO) $(HARDEN_LINK) $(LDFLAGS)
 
 all: minnow wscheck $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, wscheck, libminnow.a and the examples
 
-minnow $(BUILD)/minnow: $(patsubst %,$(BUILD)/%.o,$(PROGRAM) page $(CORE) $(SOCKETIO))
+minnow $(BUILD)/minnow: $(patsubst %,$(BUILD)/%.o,$(PROGRAM) page $(LIBRARY))
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
 # It shares no object with the server.
@@ -79,7 +81,7 @@ run: minnow ## Build and start the chat on http://127.0.0.1:8080/
 # The archive has objects of its own, which serve a link without LTO, too. That takes a compiler twice as
 # long, so minnow does not wait for them.
 PACKED = $(BUILD)$(if $(LTO),/packed)
-$(BUILD)/libminnow.a: $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO))
+$(BUILD)/libminnow.a: $(patsubst %,$(PACKED)/%.o,$(LIBRARY))
 	@rm -f $@
 	$(call quietly,AR,$@,ar rcs $@ $^)
 
@@ -123,10 +125,11 @@ static: ## Build ./build/static/minnow with musl, without any shared library
 TO = $(call quoted,$(DESTDIR)$(PREFIX))
 
 install: minnow wscheck $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
-	install -d $(TO)/bin $(TO)/include/socketio $(TO)/lib
+	install -d $(TO)/bin $(TO)/include/cluster $(TO)/include/socketio $(TO)/lib
 	install minnow $(TO)/bin/minnow
 	install -m 644 ws.h ws_protocol.h ws_str.h $(TO)/include/
-	install -m 644 socketio/sio.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
+	install -m 644 socketio/sio.h socketio/sio_cluster.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
+	install -m 644 cluster/bus.h cluster/bus_redis.h cluster/ws_cluster.h $(TO)/include/cluster/
 	install -m 644 $(BUILD)/libminnow.a $(TO)/lib/
 
 include tests/tests.mk

@@ -247,8 +247,8 @@ static bool start(struct minnow *minnow)
     if (!find_port(minnow)) /* `make campaign` lets getsockname() fail */
         return complain(minnow, "cannot tell the port", WS_ERR_SYSTEM); /* uncovered: so */
     if (!o->no_sandbox)
-        minnow_sandbox_init(&minnow->sandbox, o->bind.items);
-    if (!become_user(minnow))
+        minnow_sandbox_init(&minnow->sandbox, o->bind.items, o->redis.items);
+    if (!become_user(minnow) || !minnow_cluster_begin(minnow))
         return false;
     minnow->serving = true;
     return print_start(minnow);
@@ -282,6 +282,7 @@ static void keep_standard_numbers(void)
 static void release(struct minnow *minnow)
 {
     minnow->streams.server = NULL; /* the server is freed: the log must not use its timers */
+    minnow_cluster_end(&minnow->cluster);
     ws_server_free(minnow->server);
     sio_server_free(minnow->socketio);
     if (minnow->signal_fd >= 0)
@@ -294,7 +295,10 @@ static void release(struct minnow *minnow)
 int main(int argc, char **argv)
 {
     struct minnow_options options;
-    struct minnow minnow = {.options = &options, .signal_fd = -1, .sandbox.landlock.ruleset = -1};
+    struct minnow minnow = {.options = &options,
+                            .signal_fd = -1,
+                            .cluster.lookup_fd = -1,
+                            .sandbox.landlock.ruleset = -1};
     int status;
 
     signal(SIGPIPE, SIG_IGN); /* the reader of the log may exit */

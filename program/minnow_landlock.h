@@ -14,8 +14,10 @@ struct minnow_landlock {
 /* Prepare it, with the rights that the process has until now: from minnow_landlock_enter() on
  * nothing can be opened, made or removed but the Unix sockets in `addresses`, which ends with NULL
  * and may have other addresses too. More exactly, a file of their directories and below can be
- * removed: Landlock has no rule for one name. */
-void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresses);
+ * removed: Landlock has no rule for one name. No TCP connection can be made but to the ports in the
+ * URLs of `redis`, which ends with NULL, on any host. */
+void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresses,
+                          const char *const *redis);
 
 /* Needs no_new_privs. Where it fails, or minnow_landlock_init() has failed, `l->error` says why,
  * and nothing has changed. */

@@ -33,6 +33,9 @@ struct minnow_options {
     bool mode_given;
     bool echo;
     bool no_socketio;
+    struct minnow_list redis; /* URLs that are in order */
+    bool redis_optional;
+    const char *cluster; /* NULL: not given */
     enum minnow_trace_form trace;
     bool no_sandbox;
     const char *user_name; /* as given; NULL: not given */

@@ -13,12 +13,13 @@
 #include "minnow_options.h"
 #include "minnow_seccomp.h"
 
-void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses)
+void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses,
+                         const char *const *redis)
 {
-    *s = (struct minnow_sandbox){.has_file = false};
+    *s = (struct minnow_sandbox){.has_redis = redis[0] != NULL};
     for (size_t i = 0; addresses[i] != NULL; i++)
         s->has_file |= minnow_is_unix(addresses[i]);
-    minnow_landlock_init(&s->landlock, addresses);
+    minnow_landlock_init(&s->landlock, addresses, redis);
 }
 
 /* The filter comes last, since it forbids the calls of the other steps. */
@@ -26,7 +27,7 @@ void minnow_sandbox_enter(struct minnow_sandbox *s)
 {
     s->privs_error = prctl(KERNEL_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0 ? 0 : errno;
     minnow_landlock_enter(&s->landlock);
-    s->seccomp_error = minnow_seccomp_enter(s->has_file);
+    s->seccomp_error = minnow_seccomp_enter(s->has_file, s->has_redis);
 }
 
 static void say_errors(const struct minnow_sandbox *s, struct minnow_log *log)

@@ -31,13 +31,15 @@
 struct minnow_sandbox {
     struct minnow_landlock landlock;
     bool has_file;     /* a Unix socket's file is to be removed at the end */
+    bool has_redis;    /* connections to one will be made */
     int privs_error;   /* errno; 0: no_new_privs is set */
     int seccomp_error; /* errno; 0: the filter is active */
 };
 
 /* Prepare it, while the process may still open the directories of `addresses`, where it listens;
- * see minnow_landlock_init(). */
-void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses);
+ * and of the URLs `redis`, to which it connects; see minnow_landlock_init(). */
+void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses,
+                         const char *const *redis);
 
 /* From now on, for good. The errors in `s` say what could not be done. */
 void minnow_sandbox_enter(struct minnow_sandbox *s);

@@ -3,8 +3,8 @@
  * The system calls of a running server as a seccomp filter; see minnow_seccomp.h.
  *
  * The list is short because the server opens nothing once it listens: no file, no socket but those
- * that accept4 returns, no process, no executable memory. docs/security.md says why each call is in
- * it. seccomp(2) */
+ * that accept4 returns and those to a Redis, no process, no executable memory. docs/security.md
+ * says why each call is in it. seccomp(2) */
 #define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
 #include "minnow_seccomp.h"
 
@@ -64,103 +64,117 @@ struct check {
 
 enum { CHECKS = 2 };
 
+/* What a call is for; those that are not for all are allowed where it is wanted alone. */
+enum purpose {
+    FOR_ALL,
+    FOR_FILE, /* a Unix socket's file is to be removed */
+    FOR_REDIS /* connections to one are made */
+};
+
 struct call {
     int number;
     const char *name;
     struct check checks[CHECKS]; /* all of them; the next row may allow the same call otherwise */
     int error;                   /* not 0: the call fails with this, and nothing ends */
-    bool for_file;               /* only while there is a Unix socket's file to remove */
+    enum purpose purpose;
 };
 
 #define CALL(name) SYS_##name, #name
 
+enum { REDIS_SOCKET = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC };
+
 /* The most frequent ones first: the filter is searched from its beginning. */
 static const struct call calls[] = {
 #ifdef SYS_epoll_wait
-    {CALL(epoll_wait), {{0}}, 0, false},
+    {CALL(epoll_wait), {{0}}, 0, FOR_ALL},
 #endif
-    {CALL(epoll_pwait), {{0}}, 0, false},
-    {CALL(recvfrom), {{0}}, 0, false},
+    {CALL(epoll_pwait), {{0}}, 0, FOR_ALL},
+    {CALL(recvfrom), {{0}}, 0, FOR_ALL},
     /* MSG_FASTOPEN would connect. */
-    {CALL(sendto), {{WITHOUT, 3, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}}, 0, false},
-    {CALL(readv), {{0}}, 0, false},
-    {CALL(sendmsg), {{WITHOUT, 2, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}}, 0, false},
-    {CALL(epoll_ctl), {{0}}, 0, false},
-    {CALL(accept4), {{IS, 3, SOCK_NONBLOCK | SOCK_CLOEXEC}}, 0, false},
-    {CALL(close), {{0}}, 0, false},
-    {CALL(shutdown), {{0}}, 0, false},
-    {CALL(read), {{0}}, 0, false},
-    {CALL(write), {{0}}, 0, false},
-    {CALL(ioctl), {{IS, 1, TIOCOUTQ}}, 0, false},
-    {CALL(setsockopt), {{IS, 1, IPPROTO_TCP}, {IS, 2, TCP_NOTSENT_LOWAT}}, 0, false},
-    {CALL(getpeername), {{0}}, 0, false},
-    {CALL(getrandom), {{0}}, 0, false},
-    {CALL(fcntl), {{IS, 1, F_DUPFD_CLOEXEC}}, 0, false},
-    {CALL(fcntl), {{IS, 1, F_SETFD}}, 0, false}, /* musl does it after F_DUPFD_CLOEXEC */
+    {CALL(sendto), {{WITHOUT, 3, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}}, 0, FOR_ALL},
+    {CALL(readv), {{0}}, 0, FOR_ALL},
+    {CALL(sendmsg), {{WITHOUT, 2, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}}, 0, FOR_ALL},
+    {CALL(epoll_ctl), {{0}}, 0, FOR_ALL},
+    {CALL(accept4), {{IS, 3, SOCK_NONBLOCK | SOCK_CLOEXEC}}, 0, FOR_ALL},
+    {CALL(close), {{0}}, 0, FOR_ALL},
+    {CALL(shutdown), {{0}}, 0, FOR_ALL},
+    {CALL(read), {{0}}, 0, FOR_ALL},
+    {CALL(write), {{0}}, 0, FOR_ALL},
+    {CALL(ioctl), {{IS, 1, TIOCOUTQ}}, 0, FOR_ALL},
+    {CALL(setsockopt), {{IS, 1, IPPROTO_TCP}, {IS, 2, TCP_NOTSENT_LOWAT}}, 0, FOR_ALL},
+    {CALL(getpeername), {{0}}, 0, FOR_ALL},
+    {CALL(getrandom), {{0}}, 0, FOR_ALL},
+    {CALL(fcntl), {{IS, 1, F_DUPFD_CLOEXEC}}, 0, FOR_ALL},
+    {CALL(fcntl), {{IS, 1, F_SETFD}}, 0, FOR_ALL}, /* musl does it after F_DUPFD_CLOEXEC */
 #ifdef SYS_poll
-    {CALL(poll), {{0}}, 0, false},
+    {CALL(poll), {{0}}, 0, FOR_ALL},
 #else
-    {CALL(ppoll), {{0}}, 0, false},
+    {CALL(ppoll), {{0}}, 0, FOR_ALL},
 #endif
-    {CALL(clock_gettime), {{0}}, 0, false},
+    {CALL(clock_gettime), {{0}}, 0, FOR_ALL},
 #ifdef SYS_time
-    {CALL(time), {{0}}, 0, false},
+    {CALL(time), {{0}}, 0, FOR_ALL},
 #endif
-    {CALL(brk), {{0}}, 0, false},
-    {CALL(mmap), {{WITHOUT, 2, PROT_EXEC}}, 0, false},
-    {CALL(munmap), {{0}}, 0, false},
-    {CALL(mremap), {{0}}, 0, false},
-    {CALL(mprotect), {{WITHOUT, 2, PROT_EXEC}}, 0, false},
-    {CALL(madvise), {{IS, 2, MADV_DONTNEED}}, 0, false},
-    {CALL(madvise), {{IS, 2, MADV_FREE}}, 0, false},
-    {CALL(madvise), {{0}}, EINVAL, false},
-    {CALL(prctl), {{IS, 0, KERNEL_SET_VMA}}, EINVAL, false},
-    {CALL(newfstatat), {{0}}, 0, true},
-    {CALL(flock), {{0}}, 0, true},
-    {CALL(unlinkat), {{IS, 2, 0}}, 0, true},
-    {CALL(writev), {{IS, 0, STDERR_FILENO}}, 0, false},
-    {CALL(rt_sigprocmask), {{0}}, 0, false},
-    {CALL(rt_sigaction), {{IS, 0, SIGABRT}}, 0, false},
-    {CALL(getpid), {{0}}, 0, false},
-    {CALL(gettid), {{0}}, 0, false},
-    {CALL(tgkill), {{OWN, 0, 0}}, 0, false},
-    {CALL(tkill), {{OWN, 0, 0}}, 0, false},
-    {CALL(exit_group), {{0}}, 0, false},
+    {CALL(brk), {{0}}, 0, FOR_ALL},
+    {CALL(mmap), {{WITHOUT, 2, PROT_EXEC}}, 0, FOR_ALL},
+    {CALL(munmap), {{0}}, 0, FOR_ALL},
+    {CALL(mremap), {{0}}, 0, FOR_ALL},
+    {CALL(mprotect), {{WITHOUT, 2, PROT_EXEC}}, 0, FOR_ALL},
+    {CALL(madvise), {{IS, 2, MADV_DONTNEED}}, 0, FOR_ALL},
+    {CALL(madvise), {{IS, 2, MADV_FREE}}, 0, FOR_ALL},
+    {CALL(madvise), {{0}}, EINVAL, FOR_ALL},
+    {CALL(prctl), {{IS, 0, KERNEL_SET_VMA}}, EINVAL, FOR_ALL},
+    {CALL(newfstatat), {{0}}, 0, FOR_FILE},
+    {CALL(flock), {{0}}, 0, FOR_FILE},
+    {CALL(unlinkat), {{IS, 2, 0}}, 0, FOR_FILE},
+    {CALL(socket), {{IS, 0, AF_INET}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
+    {CALL(socket), {{IS, 0, AF_INET6}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
+    {CALL(socket), {{IS, 0, AF_UNIX}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
+    {CALL(connect), {{0}}, 0, FOR_REDIS},
+    {CALL(setsockopt), {{IS, 1, IPPROTO_TCP}, {IS, 2, TCP_NODELAY}}, 0, FOR_REDIS},
+    {CALL(writev), {{IS, 0, STDERR_FILENO}}, 0, FOR_ALL},
+    {CALL(rt_sigprocmask), {{0}}, 0, FOR_ALL},
+    {CALL(rt_sigaction), {{IS, 0, SIGABRT}}, 0, FOR_ALL},
+    {CALL(getpid), {{0}}, 0, FOR_ALL},
+    {CALL(gettid), {{0}}, 0, FOR_ALL},
+    {CALL(tgkill), {{OWN, 0, 0}}, 0, FOR_ALL},
+    {CALL(tkill), {{OWN, 0, 0}}, 0, FOR_ALL},
+    {CALL(exit_group), {{0}}, 0, FOR_ALL},
 };
 
 /* What LeakSanitizer and gcov do at the end of the process, and a report anywhere. */
 static const struct call wide_calls[] = {
 #ifdef SYS_open
-    {CALL(open), {{0}}, 0, false},
-    {CALL(getdents), {{0}}, 0, false},
-    {CALL(pipe), {{0}}, 0, false},
-    {CALL(stat), {{0}}, 0, false},
-    {CALL(readlink), {{0}}, 0, false},
+    {CALL(open), {{0}}, 0, FOR_ALL},
+    {CALL(getdents), {{0}}, 0, FOR_ALL},
+    {CALL(pipe), {{0}}, 0, FOR_ALL},
+    {CALL(stat), {{0}}, 0, FOR_ALL},
+    {CALL(readlink), {{0}}, 0, FOR_ALL},
 #endif
-    {CALL(openat), {{0}}, 0, false},
-    {CALL(readlinkat), {{0}}, 0, false},
-    {CALL(newfstatat), {{0}}, 0, false},
-    {CALL(fstat), {{0}}, 0, false},
-    {CALL(lseek), {{0}}, 0, false},
-    {CALL(getdents64), {{0}}, 0, false},
-    {CALL(clone), {{0}}, 0, false},
-    {CALL(ptrace), {{0}}, 0, false},
-    {CALL(prctl), {{0}}, 0, false},
-    {CALL(wait4), {{0}}, 0, false},
-    {CALL(sigaltstack), {{0}}, 0, false},
-    {CALL(rt_sigaction), {{0}}, 0, false},
-    {CALL(rt_sigreturn), {{0}}, 0, false},
-    {CALL(sched_yield), {{0}}, 0, false},
-    {CALL(sched_getaffinity), {{0}}, 0, false},
-    {CALL(futex), {{0}}, 0, false},
-    {CALL(getppid), {{0}}, 0, false},
-    {CALL(getrusage), {{0}}, 0, false},
-    {CALL(uname), {{0}}, 0, false},
-    {CALL(exit), {{0}}, 0, false},
-    {CALL(tgkill), {{0}}, 0, false},
-    {CALL(ioctl), {{0}}, 0, false},
-    {CALL(madvise), {{0}}, 0, false},
-    {CALL(fcntl), {{0}}, 0, false},
+    {CALL(openat), {{0}}, 0, FOR_ALL},
+    {CALL(readlinkat), {{0}}, 0, FOR_ALL},
+    {CALL(newfstatat), {{0}}, 0, FOR_ALL},
+    {CALL(fstat), {{0}}, 0, FOR_ALL},
+    {CALL(lseek), {{0}}, 0, FOR_ALL},
+    {CALL(getdents64), {{0}}, 0, FOR_ALL},
+    {CALL(clone), {{0}}, 0, FOR_ALL},
+    {CALL(ptrace), {{0}}, 0, FOR_ALL},
+    {CALL(prctl), {{0}}, 0, FOR_ALL},
+    {CALL(wait4), {{0}}, 0, FOR_ALL},
+    {CALL(sigaltstack), {{0}}, 0, FOR_ALL},
+    {CALL(rt_sigaction), {{0}}, 0, FOR_ALL},
+    {CALL(rt_sigreturn), {{0}}, 0, FOR_ALL},
+    {CALL(sched_yield), {{0}}, 0, FOR_ALL},
+    {CALL(sched_getaffinity), {{0}}, 0, FOR_ALL},
+    {CALL(futex), {{0}}, 0, FOR_ALL},
+    {CALL(getppid), {{0}}, 0, FOR_ALL},
+    {CALL(getrusage), {{0}}, 0, FOR_ALL},
+    {CALL(uname), {{0}}, 0, FOR_ALL},
+    {CALL(exit), {{0}}, 0, FOR_ALL},
+    {CALL(tgkill), {{0}}, 0, FOR_ALL},
+    {CALL(ioctl), {{0}}, 0, FOR_ALL},
+    {CALL(madvise), {{0}}, 0, FOR_ALL},
+    {CALL(fcntl), {{0}}, 0, FOR_ALL},
 };
 
 enum {
@@ -218,7 +232,7 @@ static void emit_call(struct program *p, const struct call *call)
 
 /* A call of another machine (int 0x80 on x86-64) has numbers of its own. Those of x32 have a bit
  * that no number in the list has. */
-static void make_program(struct program *p, bool has_file, bool is_wide)
+static void make_program(struct program *p, bool has_file, bool has_redis, bool is_wide)
 {
     p->len = 0;
     load(p, offsetof(struct kernel_call, machine));
@@ -228,7 +242,8 @@ static void make_program(struct program *p, bool has_file, bool is_wide)
     for (size_t i = 0; is_wide && i < WIDE_CALLS; i++)
         emit_call(p, &wide_calls[i]);
     for (size_t i = 0; i < CALLS; i++) {
-        if (has_file || !calls[i].for_file)
+        if (calls[i].purpose == FOR_ALL || (calls[i].purpose == FOR_FILE && has_file) ||
+            (calls[i].purpose == FOR_REDIS && has_redis))
             emit_call(p, &calls[i]);
     }
     emit(p, KERNEL_RETURN, KERNEL_TRAP, 0, 0);
@@ -352,7 +367,7 @@ static void say_number(struct line *line, unsigned n)
 static void say_name(struct line *line, int number)
 {
     for (size_t i = 0; i < CALLS; i++) {
-        if (calls[i].number == number && !calls[i].for_file) {
+        if (calls[i].number == number && calls[i].purpose == FOR_ALL) {
             say(line, " (");
             say(line, calls[i].name);
             say(line, ") with these arguments");
@@ -429,14 +444,14 @@ static int install(struct program *p)
     return errno;
 }
 
-int minnow_seccomp_enter(bool has_file)
+int minnow_seccomp_enter(bool has_file, bool has_redis)
 {
     struct program program;
     int error = handle_refusals();
 
     if (error != 0)
         return error; /* uncovered: the same */
-    make_program(&program, has_file, MINNOW_SANDBOX_WIDE);
+    make_program(&program, has_file, has_redis, MINNOW_SANDBOX_WIDE);
     return install(&program);
 }
 

@@ -10,10 +10,11 @@
  * one writes a line to stderr that names it, and ends the process by SIGSYS.
  *
  *   has_file    a Unix socket's file will be removed at the end
+ *   has_redis   connections to a Redis will be made
  *
  * Needs no_new_privs. Replaces the handler of SIGSYS. Returns 0, or an errno: then the kernel, or
  * the sandbox around this process, has refused, and nothing has changed. ENOSYS: this file does not
  * know the machine. */
-int minnow_seccomp_enter(bool has_file);
+int minnow_seccomp_enter(bool has_file, bool has_redis);
 
 #endif

@@ -1,6 +1,7 @@
 # Tests, fuzzers, lint and the checks of documents. Included by the Makefile.
 
-TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c check/tests/test_*.c)))
+TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c cluster/tests/test_*.c \
+    check/tests/test_*.c)))
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # --- what each links -------------------------------------------------------------------------------
@@ -47,15 +48,16 @@ LINK_test_attacks = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
 LINK_test_minnow_landlock = $(LINK_test_minnow_options)
 LINK_test_minnow_seccomp =
-LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log $(CORE)
+LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log cluster/redis_url \
+    $(CORE)
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
-LINK_test_campaign = $(CORE) $(SOCKETIO) tests/calls tests/peers
+LINK_test_campaign = $(LIBRARY) tests/calls tests/peers
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
-LINK_test_eio_host_sessions = socketio/eio_host_sessions socketio/name_table $(CORE)
+LINK_test_eio_host_sessions = socketio/eio_host_sessions cluster/name_table $(CORE)
 LINK_test_settle = socketio/settle
 LINK_test_eio_queue = socketio/eio_queue $(CORE) tests/oom
-LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) socketio/name_table \
+LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) cluster/name_table \
     socketio/settle socketio/tests/engine_fixture $(LINK_test_server)
 LINK_test_eio_http = $(LINK_test_engineio)
 LINK_test_eio_polling = $(LINK_test_engineio)
@@ -64,22 +66,33 @@ LINK_test_eio_upgrade = $(LINK_test_engineio)
 LINK_test_eio_session = $(LINK_test_engineio) tests/oom
 LINK_test_eio_output = $(LINK_test_engineio) tests/oom
 LINK_test_eio_faults = $(LINK_test_engineio) tests/oom tests/faults
-LINK_test_socketio = $(SOCKETIO) socketio/tests/sio_fixture socketio/tests/engine_fixture \
+LINK_test_socketio = $(CLUSTER) $(SOCKETIO) socketio/tests/sio_fixture socketio/tests/engine_fixture \
     $(LINK_test_server) tests/oom
 LINK_test_sio_socket = $(LINK_test_socketio)
 LINK_test_sio_room = $(LINK_test_socketio)
 LINK_test_sio_emit = $(LINK_test_socketio)
 LINK_test_sio_recovery = $(LINK_test_socketio)
+LINK_test_sio_cluster = $(LINK_test_socketio) socketio/tests/cluster_fixture cluster/tests/loop_bus
 LINK_test_json = socketio/json $(CORE) tests/oom
-LINK_test_name_table = socketio/name_table $(CORE)
+LINK_test_msgpack = socketio/msgpack socketio/json $(CORE) tests/oom
+LINK_test_sio_adapter = socketio/sio_adapter socketio/msgpack socketio/sio_packet socketio/json $(CORE) tests/oom
+LINK_test_name_table = cluster/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
+LINK_test_resp = cluster/resp ws_str
+LINK_test_redis_url = cluster/redis_url ws_str
+LINK_test_bus_redis = $(CLUSTER) $(CORE) tests/oom
+LINK_test_ws_cluster = cluster/ws_cluster cluster/tests/loop_bus cluster/bus cluster/name_table \
+    $(CORE) tests/raw_client tests/oom
+LINK_test_bus = cluster/bus cluster/name_table cluster/tests/loop_bus $(CORE) tests/oom
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
 LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
 # So does a fuzzer, by the same names; two are of whole servers.
 LINK_fuzz_conn = $(CORE) tests/actions tests/calls tests/peers
-LINK_fuzz_sio = $(LINK_fuzz_conn) $(SOCKETIO)
-FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))
+LINK_fuzz_sio = $(LINK_fuzz_conn) $(CLUSTER) $(SOCKETIO)
+LINK_fuzz_sio_bus = $(LINK_fuzz_sio) cluster/tests/loop_bus
+FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c \
+    cluster/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang
 SECONDS ?= 20
 FUZZ_SECONDS ?= $(SECONDS)
@@ -96,10 +109,10 @@ FAULTS_WRAP = -Wl,--wrap=accept4,--wrap=recv,--wrap=readv,--wrap=epoll_wait,--wr
 # it is complete.
 CALLS = malloc calloc realloc free mmap mremap munmap madvise accept4 bind close connect epoll_create1 \
     epoll_ctl epoll_wait eventfd eventfd_write fchmod fchmodat fcntl flock fstatat getaddrinfo getpeername \
-    getrandom getrlimit getsockname ioctl listen open poll read readv recv send sendmsg setsockopt \
-    shutdown socket timerfd_create timerfd_settime unlinkat clock_gettime
+    getrandom getrlimit getsockname ioctl listen open poll pthread_create read readv recv send sendmsg \
+    setsockopt shutdown socket socketpair timerfd_create timerfd_settime unlinkat clock_gettime
 CALLS_WRAP = $(CALLS:%=-Wl,--wrap=%)
-PRODUCT = $(patsubst %,$(BUILD)/test/%.o,$(CORE) $(SOCKETIO))
+PRODUCT = $(patsubst %,$(BUILD)/test/%.o,$(LIBRARY))
 
 test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(PRODUCT) ## Run all tests under AddressSanitizer and UBSan
 	@CALLS="$(CALLS)" sh tests/imports.sh $(PRODUCT)
@@ -107,7 +120,7 @@ test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(PRODUCT) ## Run 
 
 # The object of a test or fuzzer, wherever its source is.
 home = $(patsubst %.c,%.o,$(wildcard $(addsuffix $(1).c,tests/ tests/fuzz/ socketio/tests/ \
-    socketio/tests/fuzz/ check/tests/)))
+    socketio/tests/fuzz/ cluster/tests/ cluster/tests/fuzz/ check/tests/)))
 
 .SECONDEXPANSION:
 $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/$$(call home,$$*) \
@@ -150,7 +163,7 @@ campaign: $(BUILD)/test/test_campaign minnow ## Let each call of scripted sessio
 
 # The list of its tests is made of a test's source; tests/unit.h says how.
 LISTS = $(patsubst %.c,$(BUILD)/test/%.list,$(wildcard tests/test_*.c socketio/tests/test_*.c \
-    check/tests/test_*.c))
+    cluster/tests/test_*.c check/tests/test_*.c))
 $(LISTS:%.list=%.o): %.o: %.list
 
 $(BUILD)/test/%.list: %.c tests/list.sh
@@ -166,11 +179,10 @@ $(BUILD)/test/test_minnow $(BUILD)/test/test_attacks: | $(BUILD)/test/minnow
 $(BUILD)/test/test_examples: | $(EXAMPLES:%=$(BUILD)/test/examples/%)
 
 $(BUILD)/test/minnow: $(PROGRAM:%=$(BUILD)/test/%.o) $(BUILD)/page.o \
-        $(CORE:%=$(BUILD)/test/%.o) $(SOCKETIO:%=$(BUILD)/test/%.o)
+        $(LIBRARY:%=$(BUILD)/test/%.o)
 	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^)
 
-$(BUILD)/test/examples/%: $(BUILD)/test/examples/%.o $(CORE:%=$(BUILD)/test/%.o) \
-        $(SOCKETIO:%=$(BUILD)/test/%.o)
+$(BUILD)/test/examples/%: $(BUILD)/test/examples/%.o $(LIBRARY:%=$(BUILD)/test/%.o)
 	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^)
 
 # wscheck, and what it is tested on: a server that is broken on demand.
@@ -187,6 +199,14 @@ tests/e2e/suite_server: $(BUILD)/tests/e2e/suite_server.o $(BUILD)/libminnow.a
 
 # What the tests with real Socket.IO clients talk to.
 $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminnow.a
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
+
+# A server in a cluster with Node's.
+$(BUILD)/tests/e2e/cluster_server: $(BUILD)/tests/e2e/cluster_server.o $(BUILD)/libminnow.a
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
+
+# What is compared with Node's MessagePack, and with the messages of its adapters.
+$(BUILD)/tests/e2e/%_filter: $(BUILD)/tests/e2e/%_filter.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
 # A missing tool or header is named in one line, before the compiler complains.
@@ -212,14 +232,14 @@ deps-analysis: ## Install what coverage, valgrind, analyze, test-32 and test-big
 	@sh tests/deps.sh libcmocka-dev gcc clang clang-tools llvm valgrind gcc-$$(gcc -dumpversion)-multilib \
 	    gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user
 
-deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and its packages
-	@sh tests/deps.sh chromium curl ca-certificates python3-websockets fonts-liberation \
+deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, Redis, node and its packages
+	@sh tests/deps.sh chromium curl redis-server ca-certificates python3-websockets fonts-liberation \
 	    fonts-noto-color-emoji \
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
-e2e: minnow $(BUILD)/tests/e2e/sio_server $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients: Chromium, node, npm's and Python's WebSocket, curl
-	@sh tests/need.sh deps-e2e node curl python3 $(or $(CHROMIUM),chromium)
+e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server cluster_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and servers: Chromium, node, npm's and Python's WebSocket, curl, Redis
+	@sh tests/need.sh deps-e2e node curl python3 redis-server $(or $(CHROMIUM),chromium)
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
 
@@ -235,9 +255,10 @@ conformance: ## Check that the documents name what there is, and that translatio
 	@sh tests/allocations.sh
 	@sh tests/names.sh
 
-lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Check format, layers and what clang-tidy and cppcheck find
+lint: conformance $(patsubst %,$(PACKED)/%.o,$(LIBRARY)) $(LISTS) ## Check format, layers and what clang-tidy and cppcheck find
 	@sh tests/need.sh deps-dev clang clang-format clang-tidy cppcheck git nm cmocka.h libwebsockets.h
-	@OBJECTS=$(PACKED) LISTS=$(BUILD)/test PURE="$(PURE)" CORE="$(CORE)" SOCKETIO="$(SOCKETIO)" sh tests/lint.sh
+	@OBJECTS=$(PACKED) LISTS=$(BUILD)/test PURE="$(PURE)" CORE="$(CORE)" LIBRARY="$(LIBRARY)" \
+	    sh tests/lint.sh
 
 # The tests in builds of other kinds, each in a directory of its own. $(call build_test,NAME,VARIABLE=...)
 build_test = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) LTO= $(2) test
@@ -252,7 +273,7 @@ coverage: ## Show which lines and branches the tests run; fails below 96 % and 9
 	    : > $$object && chmod a+rw $$object || exit 1; done
 	+@$(call build_test,coverage,$(COVERAGE))
 	@GCOV="$(if $(findstring clang,$(CC)),llvm-cov gcov,gcov)" \
-	    sh tests/coverage.sh $(BUILD)/coverage/test $(wildcard *.c socketio/*.c program/*.c) \
+	    sh tests/coverage.sh $(BUILD)/coverage/test $(wildcard *.c cluster/*.c socketio/*.c program/*.c) \
 	    $$(grep -l '^#include "\.\./.*\.c"' tests/*.c)
 COVERAGE = CPPFLAGS="-DNDEBUG -DMINNOW_SANDBOX_WIDE=1 $(CPPFLAGS)" SANITIZE="-O0 -g --coverage"
 
