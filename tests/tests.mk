@@ -269,7 +269,7 @@ build_test = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) LTO= $(2) test
 coverage: ## Show which lines and branches the tests run; fails below 96 % and 90 %
 	@find $(BUILD)/coverage -name '*.gcda' -delete 2>/dev/null || true
 	+@$(MAKE) --no-print-directory BUILD=$(BUILD)/coverage LTO= $(COVERAGE) $(BUILD)/coverage/test/minnow
-	@for object in $(patsubst %,$(BUILD)/coverage/test/%.gcda,$(PROGRAM) $(CORE) $(SOCKETIO)); do \
+	@for object in $(patsubst %,$(BUILD)/coverage/test/%.gcda,$(PROGRAM) $(CORE) $(CLUSTER) $(SOCKETIO)); do \
 	    : > $$object && chmod a+rw $$object || exit 1; done
 	+@$(call build_test,coverage,$(COVERAGE))
 	@GCOV="$(if $(findstring clang,$(CC)),llvm-cov gcov,gcov)" \
