@@ -40,6 +40,7 @@ LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
 LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
 LINK_test_conn_client = $(LINK_test_server)
+LINK_test_handover = $(LINK_test_server) tests/oom
 LINK_test_conn_body = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
