@@ -73,9 +73,10 @@ static int open_listener(struct sockaddr_in *a, bool reuse)
 /* Returns the number of the socket: a random number, or the client's port, modulo the workers. */
 static void attach(int fd, enum way way, unsigned workers)
 {
-    struct sock_filter random[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, SKF_AD_OFF + SKF_AD_RANDOM},
-                                   {BPF_ALU | BPF_MOD | BPF_K, 0, 0, workers},
-                                   {BPF_RET | BPF_A, 0, 0, 0}};
+    struct sock_filter random[] = {
+        {BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)(SKF_AD_OFF + SKF_AD_RANDOM)},
+        {BPF_ALU | BPF_MOD | BPF_K, 0, 0, workers},
+        {BPF_RET | BPF_A, 0, 0, 0}};
     /* Ports that connect() picks are all even, or all odd. */
     struct sock_filter port[] = {{BPF_LD | BPF_H | BPF_ABS, 0, 0, (uint32_t)SKF_NET_OFF + 20},
                                  {BPF_ALU | BPF_RSH | BPF_K, 0, 0, 1},
