@@ -30,9 +30,11 @@ PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message address rate http htt
     proxy_protocol account buf table host timer output room log_limit conn_table input
 CORE = block $(PURE) http_date listen conn_socket server conn_client ws_services conn_trace conn_output conn_end conn_ws conn_http \
     conn accept ws
-SOCKETIO = $(addprefix socketio/,settle name_table json eio_codec eio_host_sessions eio_http eio_queue \
+CLUSTER = $(addprefix cluster/,name_table resp)
+SOCKETIO = $(addprefix socketio/,settle json eio_codec eio_host_sessions eio_http eio_queue \
     eio_packet sio_packet eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
     sio_recovery sio_namespace sio_emit sio_socket socketio)
+LIBRARY = $(CORE) $(CLUSTER) $(SOCKETIO)
 PROGRAM = $(patsubst %.c,%,$(wildcard program/*.c))
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
 
@@ -64,7 +66,7 @@ LINK = $(CC) $(if $(LTO),$(HARDEN)) $(CFLAGS) $(LTO) $(HARDEN_LINK) $(LDFLAGS)
 
 all: minnow wscheck $(BUILD)/libminnow.a $(EXAMPLES:%=$(BUILD)/examples/%) ## Build minnow, wscheck, libminnow.a and the examples
 
-minnow $(BUILD)/minnow: $(patsubst %,$(BUILD)/%.o,$(PROGRAM) page $(CORE) $(SOCKETIO))
+minnow $(BUILD)/minnow: $(patsubst %,$(BUILD)/%.o,$(PROGRAM) page $(LIBRARY))
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
 # It shares no object with the server.
@@ -79,7 +81,7 @@ run: minnow ## Build and start the chat on http://127.0.0.1:8080/
 # The archive has objects of its own, which serve a link without LTO, too. That takes a compiler twice as
 # long, so minnow does not wait for them.
 PACKED = $(BUILD)$(if $(LTO),/packed)
-$(BUILD)/libminnow.a: $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO))
+$(BUILD)/libminnow.a: $(patsubst %,$(PACKED)/%.o,$(LIBRARY))
 	@rm -f $@
 	$(call quietly,AR,$@,ar rcs $@ $^)
 

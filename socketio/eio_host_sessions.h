@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "name_table.h"
+#include "../cluster/name_table.h"
 
 struct eio_host {
     struct name_entry entry; /* first member, so that an entry can be cast to its host */

@@ -39,11 +39,11 @@
 #ifndef SOCKETIO_EIO_SERVER_H
 #define SOCKETIO_EIO_SERVER_H
 
+#include "../cluster/name_table.h"
 #include "eio_host_sessions.h"
 #include "eio_http.h"
 #include "eio_queue.h"
 #include "engineio.h"
-#include "name_table.h"
 #include "settle.h"
 
 /* The fields that each request or message uses come first. */

@@ -21,7 +21,7 @@
 #ifndef SOCKETIO_SIO_SERVER_H
 #define SOCKETIO_SIO_SERVER_H
 
-#include "name_table.h"
+#include "../cluster/name_table.h"
 #include "settle.h"
 #include "sio.h"
 

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 takers='malloc|calloc|realloc|strdup|block_new|block_resize|account_new|account_resize|account_spare'
 takers="$takers|ws_account_take|ws_account_resize|buf_reserve|buf_append|ws_timer_new|ws_timer_start|ws_post|ws_prepare"
 missing=$(
-    for file in *.c program/*.c socketio/*.c; do
+    for file in *.c program/*.c cluster/*.c socketio/*.c; do
         awk -v takers="(^|[^a-z_])($takers)[(]" '
             /^[a-z].*[(]/ && !/;$/ { name = $0; sub(/[(].*/, "", name); sub(/.*[ *]/, "", name) }
             /^[ \t]/ && $0 ~ takers { print name }

@@ -14,6 +14,7 @@ missing=$(
             *.c)
                 file=tests/$name
                 [ -e "$file" ] || file=socketio/tests/$name
+                [ -e "$file" ] || file=cluster/tests/$name
                 ;;
             *)
                 tests=$((tests + 1))

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Silent when everything is fine, else one line for each complaint. `make lint` calls it.
-# Usage: OBJECTS=build/packed LISTS=build/test PURE="sha1 ..." CORE="$PURE ws ..." SOCKETIO="..." sh tests/lint.sh
+# Usage: OBJECTS=build/packed LISTS=build/test PURE="sha1 ..." CORE="$PURE ws ..." LIBRARY="$CORE ..." \
+#     sh tests/lint.sh
 # shellcheck disable=SC2086 # lists of words on purpose: paths have no spaces, and that is a rule
 sources=$(git ls-files '*.c') || exit 1
 headers=$(git ls-files '*.h') || exit 1
@@ -24,23 +25,23 @@ LC_ALL=C.UTF-8 grep -nE '^.{101}' $sources $headers | sed 's/^\([^:]*:[0-9]*\):.
 # Pure files know no descriptor and no clock: of C what computes, memory, and each other. block.c
 # asks the system for memory alone.
 names() { echo "$@" | tr ' ' '|'; }
-for name in $PURE; do echo "$name.c $name.h"; done |
+for name in $PURE cluster/resp; do echo "$name.c $name.h"; done |
     xargs grep -HnE '^ *# *include' ./*avx2.h |
     grep -vE '<(assert|limits|std[a-z]*|strings?|immintrin)\.h>' |
-    grep -vE "\"($(names $PURE block ws_protocol avx2 utf8_avx2 unmask_avx2))\.h\"" |
+    grep -vE "\"(\.\./)?($(names $PURE block ws_protocol avx2 utf8_avx2 unmask_avx2 resp))\.h\"" |
     sed 's/$/: not in a pure file/' >>"$log"
 
 # Calls go one way.
-sh tests/layers.sh "$OBJECTS" $CORE $SOCKETIO >>"$log"
+sh tests/layers.sh "$OBJECTS" $LIBRARY >>"$log"
 
 # An application may compile the core as one file: no two of its files use a name for two things.
 for name in $CORE; do echo "#include \"$name.c\""; done |
     ${CC:-cc} -x c -std=c11 -D_GNU_SOURCE -I. -fsyntax-only - 2>&1 | grep 'error:' >>"$log"
 
-# Programs and socketio/ stand on the public header alone.
-git ls-files 'program/*.[ch]' 'examples/*.[ch]' 'socketio/*.[ch]' |
+# Programs, cluster/ and socketio/ stand on the public header alone.
+git ls-files 'program/*.[ch]' 'examples/*.[ch]' 'cluster/*.[ch]' 'socketio/*.[ch]' |
     xargs grep -HnE "^ *# *include *\"(\.\./)*($(names $CORE))\.h\"" |
-    grep -vE '"(\.\./)*ws\.h"' |
+    grep -vE '"(\.\./)*ws(_str)?\.h"' |
     sed 's/$/: of the core only ws.h may be included here/' >>"$log"
 
 # What `make install` installs serves C++ as well, from C++11 on.

@@ -18,7 +18,8 @@ wrong=$(
                 grep -hE "(^|[^a-z_])${name%()}\\(" $code | grep -qv '^ *[/*]' ||
                     echo "$doc: no function $name"
                 ;;
-            test_*.c) [ -e "tests/$name" ] || [ -e "socketio/tests/$name" ] || echo "$doc: no file $name" ;;
+            test_*.c) [ -e "tests/$name" ] || [ -e "socketio/tests/$name" ] || [ -e "cluster/tests/$name" ] ||
+                echo "$doc: no file $name" ;;
             ?*.[ch] | *.sh | *.md | *.html)
                 [ -e "$name" ] || echo "$doc: no file $name"
                 ;;
@@ -38,7 +39,7 @@ wrong=$(
         done
     }
     for readme in README.md README.zh-CN.md; do
-        tells "$readme" '^([^/]*|(program|socketio|examples)/.*)$'
+        tells "$readme" '^([^/]*|(program|cluster|socketio|examples)/.*)$'
     done
     tells docs/wscheck.md '^check/'
     tells learn/README.md '^learn/'

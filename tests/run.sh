@@ -8,7 +8,10 @@ for program; do
     log=$program.log
     inputs=
     case $program in
-    */fuzz_*) inputs=$(find tests/fuzz socketio/tests/fuzz -path "*/regression/${program##*/fuzz_}/*" -type f) ;;
+    */fuzz_*)
+        inputs=$(find tests/fuzz socketio/tests/fuzz cluster/tests/fuzz -type f \
+            -path "*/regression/${program##*/fuzz_}/*")
+        ;;
     esac
     # shellcheck disable=SC2086 # nothing when there are none, or several words
     $RUN "$program" $inputs >"$log" 2>&1

@@ -1,6 +1,7 @@
 # Tests, fuzzers, lint and the checks of documents. Included by the Makefile.
 
-TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c check/tests/test_*.c)))
+TESTS = $(patsubst %.c,%,$(notdir $(wildcard tests/test_*.c socketio/tests/test_*.c cluster/tests/test_*.c \
+    check/tests/test_*.c)))
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # --- what each links -------------------------------------------------------------------------------
@@ -51,12 +52,12 @@ LINK_test_minnow_seccomp =
 LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log $(CORE)
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
-LINK_test_campaign = $(CORE) $(SOCKETIO) tests/calls tests/peers
+LINK_test_campaign = $(LIBRARY) tests/calls tests/peers
 LINK_test_eio_codec = socketio/eio_codec $(CORE)
-LINK_test_eio_host_sessions = socketio/eio_host_sessions socketio/name_table $(CORE)
+LINK_test_eio_host_sessions = socketio/eio_host_sessions cluster/name_table $(CORE)
 LINK_test_settle = socketio/settle
 LINK_test_eio_queue = socketio/eio_queue $(CORE) tests/oom
-LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) socketio/name_table \
+LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) cluster/name_table \
     socketio/settle socketio/tests/engine_fixture $(LINK_test_server)
 LINK_test_eio_http = $(LINK_test_engineio)
 LINK_test_eio_polling = $(LINK_test_engineio)
@@ -65,22 +66,24 @@ LINK_test_eio_upgrade = $(LINK_test_engineio)
 LINK_test_eio_session = $(LINK_test_engineio) tests/oom
 LINK_test_eio_output = $(LINK_test_engineio) tests/oom
 LINK_test_eio_faults = $(LINK_test_engineio) tests/oom tests/faults
-LINK_test_socketio = $(SOCKETIO) socketio/tests/sio_fixture socketio/tests/engine_fixture \
+LINK_test_socketio = $(CLUSTER) $(SOCKETIO) socketio/tests/sio_fixture socketio/tests/engine_fixture \
     $(LINK_test_server) tests/oom
 LINK_test_sio_socket = $(LINK_test_socketio)
 LINK_test_sio_room = $(LINK_test_socketio)
 LINK_test_sio_emit = $(LINK_test_socketio)
 LINK_test_sio_recovery = $(LINK_test_socketio)
 LINK_test_json = socketio/json $(CORE) tests/oom
-LINK_test_name_table = socketio/name_table $(CORE)
+LINK_test_name_table = cluster/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
+LINK_test_resp = cluster/resp ws_str
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
 LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
 # So does a fuzzer, by the same names; two are of whole servers.
 LINK_fuzz_conn = $(CORE) tests/calls tests/peers
-LINK_fuzz_sio = $(LINK_fuzz_conn) $(SOCKETIO)
-FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c)))
+LINK_fuzz_sio = $(LINK_fuzz_conn) $(CLUSTER) $(SOCKETIO)
+FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c \
+    cluster/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang
 SECONDS ?= 20
 FUZZ_SECONDS ?= $(SECONDS)
@@ -100,7 +103,7 @@ CALLS = malloc calloc realloc free mmap mremap munmap madvise accept4 bind close
     getrandom getrlimit getsockname ioctl listen open poll read readv recv send sendmsg setsockopt \
     shutdown socket timerfd_create timerfd_settime unlinkat clock_gettime
 CALLS_WRAP = $(CALLS:%=-Wl,--wrap=%)
-PRODUCT = $(patsubst %,$(BUILD)/test/%.o,$(CORE) $(SOCKETIO))
+PRODUCT = $(patsubst %,$(BUILD)/test/%.o,$(LIBRARY))
 
 test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(PRODUCT) ## Run all tests under AddressSanitizer and UBSan
 	@CALLS="$(CALLS)" sh tests/imports.sh $(PRODUCT)
@@ -108,7 +111,7 @@ test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(PRODUCT) ## Run 
 
 # The object of a test or fuzzer, wherever its source is.
 home = $(patsubst %.c,%.o,$(wildcard $(addsuffix $(1).c,tests/ tests/fuzz/ socketio/tests/ \
-    socketio/tests/fuzz/ check/tests/)))
+    socketio/tests/fuzz/ cluster/tests/ cluster/tests/fuzz/ check/tests/)))
 
 .SECONDEXPANSION:
 $(TESTS:%=$(BUILD)/test/%): $(BUILD)/test/%: $(BUILD)/test/$$(call home,$$*) \
@@ -145,7 +148,7 @@ campaign: $(BUILD)/test/test_campaign ## Let each call of scripted sessions fail
 
 # The list of its tests is made of a test's source; tests/unit.h says how.
 LISTS = $(patsubst %.c,$(BUILD)/test/%.list,$(wildcard tests/test_*.c socketio/tests/test_*.c \
-    check/tests/test_*.c))
+    cluster/tests/test_*.c check/tests/test_*.c))
 $(LISTS:%.list=%.o): %.o: %.list
 
 $(BUILD)/test/%.list: %.c tests/list.sh
@@ -161,11 +164,10 @@ $(BUILD)/test/test_minnow $(BUILD)/test/test_attacks: | $(BUILD)/test/minnow
 $(BUILD)/test/test_examples: | $(EXAMPLES:%=$(BUILD)/test/examples/%)
 
 $(BUILD)/test/minnow: $(PROGRAM:%=$(BUILD)/test/%.o) $(BUILD)/page.o \
-        $(CORE:%=$(BUILD)/test/%.o) $(SOCKETIO:%=$(BUILD)/test/%.o)
+        $(LIBRARY:%=$(BUILD)/test/%.o)
 	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^)
 
-$(BUILD)/test/examples/%: $(BUILD)/test/examples/%.o $(CORE:%=$(BUILD)/test/%.o) \
-        $(SOCKETIO:%=$(BUILD)/test/%.o)
+$(BUILD)/test/examples/%: $(BUILD)/test/examples/%.o $(LIBRARY:%=$(BUILD)/test/%.o)
 	$(call quietly,LD,$@,$(CC) $(SANITIZE) $(LDFLAGS) -pthread -o $@ $^)
 
 # wscheck, and what it is tested on: a server that is broken on demand.
@@ -230,9 +232,10 @@ conformance: ## Check that the documents name what there is, and that translatio
 	@sh tests/allocations.sh
 	@sh tests/names.sh
 
-lint: conformance $(patsubst %,$(PACKED)/%.o,$(CORE) $(SOCKETIO)) $(LISTS) ## Check format, layers and what clang-tidy and cppcheck find
+lint: conformance $(patsubst %,$(PACKED)/%.o,$(LIBRARY)) $(LISTS) ## Check format, layers and what clang-tidy and cppcheck find
 	@sh tests/need.sh deps-dev clang clang-format clang-tidy cppcheck git nm cmocka.h libwebsockets.h
-	@OBJECTS=$(PACKED) LISTS=$(BUILD)/test PURE="$(PURE)" CORE="$(CORE)" SOCKETIO="$(SOCKETIO)" sh tests/lint.sh
+	@OBJECTS=$(PACKED) LISTS=$(BUILD)/test PURE="$(PURE)" CORE="$(CORE)" LIBRARY="$(LIBRARY)" \
+	    sh tests/lint.sh
 
 # The tests in builds of other kinds, each in a directory of its own. $(call build_test,NAME,VARIABLE=...)
 build_test = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) LTO= $(2) test
@@ -242,7 +245,7 @@ coverage: ## Show which lines and branches the tests run; fails below 96 % and 9
 	@find $(BUILD)/coverage -name '*.gcda' -delete 2>/dev/null || true
 	+@$(call build_test,coverage,CPPFLAGS="-DNDEBUG $(CPPFLAGS)" SANITIZE="-O0 -g --coverage")
 	@GCOV="$(if $(findstring clang,$(CC)),llvm-cov gcov,gcov)" \
-	    sh tests/coverage.sh $(BUILD)/coverage/test $(wildcard *.c socketio/*.c program/*.c)
+	    sh tests/coverage.sh $(BUILD)/coverage/test $(wildcard *.c cluster/*.c socketio/*.c program/*.c)
 
 # Processes that a test starts are not followed. valgrind 3.19 crashes when mremap() is asked for all memory
 # (test_block). Without fair turns the thread of the server starves that of its client.

@@ -10,7 +10,9 @@ for name; do
     corpus=$BUILD/fuzz/corpus/$name
     log=$BUILD/fuzz/$name.log
     kept=tests/fuzz/regression/$name
-    [ -f "tests/fuzz/fuzz_$name.c" ] || kept=socketio/$kept
+    for part in socketio cluster; do
+        [ ! -f "$part/tests/fuzz/fuzz_$name.c" ] || kept=$part/tests/fuzz/regression/$name
+    done
     mkdir -p "$corpus" "$kept"
     crashes=0
     "$BUILD/fuzz/fuzz_$name" -max_total_time="$FUZZ_SECONDS" -timeout=10 -print_final_stats=1 \

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "../../socketio/tests/counted.h"
 #include "../../tests/exact.h"
 #include "../name_table.h"
-#include "counted.h"
 
 struct thing {
     struct name_entry entry;
@@ -178,7 +178,7 @@ static void names_are_compared_whole(void **state)
     free(other);
 }
 
-#include "socketio/tests/test_name_table.list"
+#include "cluster/tests/test_name_table.list"
 
 int main(void)
 {
