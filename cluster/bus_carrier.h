@@ -30,7 +30,7 @@ struct bus_carrier {
     /* Ask for a count, while the bus is up, and call bus_answer() with `q` later, also when the
      * bus is lost. Returns 0 or WS_ERR_NOMEM, and then `q` is not kept. */
     int (*count)(struct bus *b, enum bus_kind kind, struct ws_str channel, struct bus_question *q);
-    /* bus_change() has something to tell. Called once until it has nothing any more. */
+    /* bus_change() has something to tell, and had nothing before. */
     void (*changed)(struct bus *b);
     /* Free all, but the questions by bus_answer(): those are given back by bus_forget(). It calls
      * bus_release() last. */
@@ -44,15 +44,18 @@ struct bus {
     struct ws_server *server;
     struct ws_account *account; /* what the bus keeps counts in max_memory, in no peer's share */
     struct name_table names[BUS_KINDS]; /* of struct bus_name */
-    struct bus_name *changes;           /* names whose state the carrier has not been told */
-    struct bus_name **last_change;
+    struct bus_name *changes;           /* names whose state others do not know, in order */
+    struct bus_name *last_change;
+    struct bus_name *taken; /* that bus_change() returned last; NULL: none */
     struct bus_listener *listeners;
-    struct bus_question *unasked; /* asked while the bus is down */
-    struct ws_timer *later;       /* answers these */
-    unsigned long long dropped;   /* the carrier counts */
+    struct bus_subscription *ended; /* while `calling`: to be freed when the call is over */
+    struct bus_question *unasked;   /* asked while the bus is down, in order */
+    struct bus_question **last_unasked;
+    struct ws_timer *later;     /* answers these */
+    unsigned long long dropped; /* the carrier counts */
     bool is_up;
-    bool calling;   /* subscribers or listeners: none of them is freed before the call is over */
-    bool has_ended; /* one of them was to be freed meanwhile */
+    bool calling;        /* subscribers or listeners: none of them is freed before that is over */
+    bool listener_ended; /* and this: one of the listeners is to be freed */
 };
 
 /* Begin and end the part that is common. bus_init() returns false without memory or random bytes,
@@ -62,8 +65,9 @@ void bus_release(struct bus *b);
 
 /* The next name whose subscription others do not know yet: true, with `*wanted` whether there is a
  * subscription now. The carrier must tell others of each one that it takes. The name is valid until
- * the next call of a function of the bus. A name that came and went since is not among them, so
- * however slow the carrier is, what waits here is no more than what is subscribed to or was. */
+ * the next call of a function of the bus. A name that came and went since is not among them: so
+ * however slow the carrier is, those that wait are not more than the subscriptions there are and
+ * those it has told of. */
 bool bus_change(struct bus *b, enum bus_kind *kind, struct ws_str *name, bool *wanted);
 
 /* The carrier has lost its connection: others know of no subscription any more. bus_change() begins

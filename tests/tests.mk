@@ -78,6 +78,7 @@ LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 LINK_test_resp = cluster/resp ws_str
 LINK_test_bus_link = cluster/bus_link $(LINK_test_server) tests/oom
 LINK_test_bus_local = $(CLUSTER) $(LINK_test_server) tests/oom
+LINK_test_bus = cluster/bus cluster/name_table cluster/tests/loop_bus $(CORE) tests/oom
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
 LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
