@@ -8,7 +8,7 @@
 #include "minnow_user.h"
 #include "ws.h"
 
-enum { MINNOW_LIST_MAX = 64 };
+enum { MINNOW_LIST_MAX = 64, MINNOW_WORKERS_MAX = 256 };
 
 /* The values of an option that may be repeated. */
 struct minnow_list {
@@ -33,6 +33,8 @@ struct minnow_options {
     bool mode_given;
     bool echo;
     bool no_socketio;
+    unsigned workers; /* processes that serve */
+    unsigned drain_timeout_ms;
     enum minnow_trace_form trace;
     bool no_sandbox;
     const char *user_name; /* as given; NULL: not given */

@@ -13,11 +13,11 @@
 #include "minnow_options.h"
 #include "minnow_seccomp.h"
 
-void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses)
+void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses, bool is_worker)
 {
-    *s = (struct minnow_sandbox){.has_file = false};
+    *s = (struct minnow_sandbox){.needs = is_worker ? MINNOW_SECCOMP_WORKER : 0};
     for (size_t i = 0; addresses[i] != NULL; i++)
-        s->has_file |= minnow_is_unix(addresses[i]);
+        s->needs |= minnow_is_unix(addresses[i]) ? MINNOW_SECCOMP_FILE : 0;
     minnow_landlock_init(&s->landlock, addresses);
 }
 
@@ -26,7 +26,12 @@ void minnow_sandbox_enter(struct minnow_sandbox *s)
 {
     s->privs_error = prctl(KERNEL_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0 ? 0 : errno;
     minnow_landlock_enter(&s->landlock);
-    s->seccomp_error = minnow_seccomp_enter(s->has_file);
+    s->seccomp_error = minnow_seccomp_enter(s->needs);
+}
+
+void minnow_sandbox_confine_parent(void)
+{
+    prctl(KERNEL_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
 }
 
 static void say_errors(const struct minnow_sandbox *s, struct minnow_log *log)

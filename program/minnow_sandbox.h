@@ -29,17 +29,20 @@
 /* In place. */
 struct minnow_sandbox {
     struct minnow_landlock landlock;
-    bool has_file;     /* a Unix socket's file is to be removed at the end */
+    unsigned needs;    /* enum minnow_seccomp_need */
     int privs_error;   /* errno; 0: no_new_privs is set */
     int seccomp_error; /* errno; 0: the filter is active */
 };
 
 /* Prepare it, while the process may still open the directories of `addresses`, where it listens;
  * see minnow_landlock_init(). */
-void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses);
+void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses, bool is_worker);
 
 /* From now on, for good. The errors in `s` say what could not be done. */
 void minnow_sandbox_enter(struct minnow_sandbox *s);
+
+/* The parent of workers gives up what it can, and what they need neither: see docs/security.md. */
+void minnow_sandbox_confine_parent(void);
 
 /* Add to the line what is active, and why something is not: "seccomp, landlock 7, no_new_privs". */
 void minnow_sandbox_say(const struct minnow_sandbox *s, struct minnow_log *log);

@@ -56,9 +56,9 @@ enum { CHECKS = 2 };
 struct call {
     int number;
     const char *name;
-    struct check checks[CHECKS]; /* all of them; the next row may allow the same call otherwise */
-    int error;                   /* not 0: the call fails with this, and nothing ends */
-    bool for_file;               /* only while there is a Unix socket's file to remove */
+    struct check checks[CHECKS];   /* all of them; the next row may allow the same call otherwise */
+    int error;                     /* not 0: the call fails with this, and nothing ends */
+    enum minnow_seccomp_need need; /* 0: always; else only where this is needed */
 };
 
 #define CALL(name) SYS_##name, #name
@@ -66,89 +66,104 @@ struct call {
 /* The most frequent ones first: the filter is searched from its beginning. */
 static const struct call calls[] = {
 #ifdef SYS_epoll_wait
-    {CALL(epoll_wait), {{0}}, 0, false},
+    {CALL(epoll_wait), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
 #endif
-    {CALL(epoll_pwait), {{0}}, 0, false},
-    {CALL(recvfrom), {{0}}, 0, false},
+    {CALL(epoll_pwait), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(recvfrom), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
     /* MSG_FASTOPEN would connect. */
-    {CALL(sendto), {{WITHOUT, 3, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}}, 0, false},
-    {CALL(readv), {{0}}, 0, false},
-    {CALL(sendmsg), {{WITHOUT, 2, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}}, 0, false},
-    {CALL(epoll_ctl), {{0}}, 0, false},
-    {CALL(accept4), {{IS, 3, SOCK_NONBLOCK | SOCK_CLOEXEC}}, 0, false},
-    {CALL(close), {{0}}, 0, false},
-    {CALL(shutdown), {{0}}, 0, false},
-    {CALL(read), {{0}}, 0, false},
-    {CALL(write), {{0}}, 0, false},
-    {CALL(ioctl), {{IS, 1, TIOCOUTQ}}, 0, false},
-    {CALL(setsockopt), {{IS, 1, IPPROTO_TCP}, {IS, 2, TCP_NOTSENT_LOWAT}}, 0, false},
-    {CALL(getpeername), {{0}}, 0, false},
-    {CALL(getrandom), {{0}}, 0, false},
-    {CALL(fcntl), {{IS, 1, F_DUPFD_CLOEXEC}}, 0, false},
-    {CALL(fcntl), {{IS, 1, F_SETFD}}, 0, false}, /* musl does it after F_DUPFD_CLOEXEC */
+    {CALL(sendto),
+     {{WITHOUT, 3, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}},
+     0,
+     MINNOW_SECCOMP_ALWAYS},
+    {CALL(readv), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(sendmsg),
+     {{WITHOUT, 2, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}},
+     0,
+     MINNOW_SECCOMP_ALWAYS},
+    {CALL(epoll_ctl), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(accept4), {{IS, 3, SOCK_NONBLOCK | SOCK_CLOEXEC}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(close), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(shutdown), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(read), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(write), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(ioctl), {{IS, 1, TIOCOUTQ}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(setsockopt),
+     {{IS, 1, IPPROTO_TCP}, {IS, 2, TCP_NOTSENT_LOWAT}},
+     0,
+     MINNOW_SECCOMP_ALWAYS},
+    {CALL(getpeername), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(getrandom), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(fcntl), {{IS, 1, F_DUPFD_CLOEXEC}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(fcntl),
+     {{IS, 1, F_SETFD}},
+     0,
+     MINNOW_SECCOMP_ALWAYS}, /* musl does it after F_DUPFD_CLOEXEC */
 #ifdef SYS_poll
-    {CALL(poll), {{0}}, 0, false},
+    {CALL(poll), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
 #else
-    {CALL(ppoll), {{0}}, 0, false},
+    {CALL(ppoll), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
 #endif
-    {CALL(clock_gettime), {{0}}, 0, false},
+    {CALL(clock_gettime), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
 #ifdef SYS_time
-    {CALL(time), {{0}}, 0, false},
+    {CALL(time), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
 #endif
-    {CALL(brk), {{0}}, 0, false},
-    {CALL(mmap), {{WITHOUT, 2, PROT_EXEC}}, 0, false},
-    {CALL(munmap), {{0}}, 0, false},
-    {CALL(mremap), {{0}}, 0, false},
-    {CALL(mprotect), {{WITHOUT, 2, PROT_EXEC}}, 0, false},
-    {CALL(madvise), {{IS, 2, MADV_DONTNEED}}, 0, false},
-    {CALL(madvise), {{IS, 2, MADV_FREE}}, 0, false},
-    {CALL(madvise), {{0}}, EINVAL, false},
-    {CALL(prctl), {{IS, 0, KERNEL_SET_VMA}}, EINVAL, false},
-    {CALL(newfstatat), {{0}}, 0, true},
-    {CALL(flock), {{0}}, 0, true},
-    {CALL(unlinkat), {{IS, 2, 0}}, 0, true},
-    {CALL(writev), {{IS, 0, STDERR_FILENO}}, 0, false},
-    {CALL(rt_sigprocmask), {{0}}, 0, false},
-    {CALL(rt_sigaction), {{IS, 0, SIGABRT}}, 0, false},
-    {CALL(getpid), {{0}}, 0, false},
-    {CALL(gettid), {{0}}, 0, false},
-    {CALL(tgkill), {{OWN, 0, 0}}, 0, false},
-    {CALL(tkill), {{OWN, 0, 0}}, 0, false},
-    {CALL(exit_group), {{0}}, 0, false},
+    {CALL(brk), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(mmap), {{WITHOUT, 2, PROT_EXEC}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(munmap), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(mremap), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(mprotect), {{WITHOUT, 2, PROT_EXEC}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(madvise), {{IS, 2, MADV_DONTNEED}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(madvise), {{IS, 2, MADV_FREE}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(madvise), {{0}}, EINVAL, MINNOW_SECCOMP_ALWAYS},
+    {CALL(prctl), {{IS, 0, KERNEL_SET_VMA}}, EINVAL, MINNOW_SECCOMP_ALWAYS},
+    {CALL(newfstatat), {{0}}, 0, MINNOW_SECCOMP_FILE},
+    {CALL(flock), {{0}}, 0, MINNOW_SECCOMP_FILE},
+    {CALL(unlinkat), {{IS, 2, 0}}, 0, MINNOW_SECCOMP_FILE},
+    {CALL(recvmsg), {{0}}, 0, MINNOW_SECCOMP_WORKER}, /* descriptors of clients, too */
+    {CALL(fcntl), {{IS, 1, F_GETFL}}, 0, MINNOW_SECCOMP_WORKER},
+    {CALL(getsockname), {{0}}, 0, MINNOW_SECCOMP_WORKER},
+    {CALL(writev), {{IS, 0, STDERR_FILENO}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(rt_sigprocmask), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(rt_sigaction), {{IS, 0, SIGABRT}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(getpid), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(gettid), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(tgkill), {{OWN, 0, 0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(tkill), {{OWN, 0, 0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(exit_group), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
 };
 
 /* What LeakSanitizer does at the end of the process, and a report anywhere. */
 static const struct call wide_calls[] = {
 #ifdef SYS_open
-    {CALL(open), {{0}}, 0, false},
-    {CALL(getdents), {{0}}, 0, false},
-    {CALL(pipe), {{0}}, 0, false},
-    {CALL(stat), {{0}}, 0, false},
-    {CALL(readlink), {{0}}, 0, false},
+    {CALL(open), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(getdents), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(pipe), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(stat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(readlink), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
 #endif
-    {CALL(openat), {{0}}, 0, false},
-    {CALL(readlinkat), {{0}}, 0, false},
-    {CALL(newfstatat), {{0}}, 0, false},
-    {CALL(fstat), {{0}}, 0, false},
-    {CALL(lseek), {{0}}, 0, false},
-    {CALL(getdents64), {{0}}, 0, false},
-    {CALL(clone), {{0}}, 0, false},
-    {CALL(ptrace), {{0}}, 0, false},
-    {CALL(prctl), {{0}}, 0, false},
-    {CALL(wait4), {{0}}, 0, false},
-    {CALL(sigaltstack), {{0}}, 0, false},
-    {CALL(rt_sigaction), {{0}}, 0, false},
-    {CALL(rt_sigreturn), {{0}}, 0, false},
-    {CALL(sched_yield), {{0}}, 0, false},
-    {CALL(sched_getaffinity), {{0}}, 0, false},
-    {CALL(futex), {{0}}, 0, false},
-    {CALL(getppid), {{0}}, 0, false},
-    {CALL(getrusage), {{0}}, 0, false},
-    {CALL(uname), {{0}}, 0, false},
-    {CALL(exit), {{0}}, 0, false},
-    {CALL(tgkill), {{0}}, 0, false},
-    {CALL(ioctl), {{0}}, 0, false},
-    {CALL(madvise), {{0}}, 0, false},
+    {CALL(openat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(readlinkat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(newfstatat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(fstat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(lseek), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(getdents64), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(clone), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(ptrace), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(prctl), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(wait4), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(sigaltstack), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(rt_sigaction), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(rt_sigreturn), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(sched_yield), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(sched_getaffinity), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(futex), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(getppid), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(getrusage), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(uname), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(exit), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(tgkill), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(ioctl), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(madvise), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
 };
 
 enum {
@@ -206,7 +221,7 @@ static void emit_call(struct program *p, const struct call *call)
 
 /* A call of another machine (int 0x80 on x86-64) has numbers of its own. Those of x32 have a bit
  * that no number in the list has. */
-static void make_program(struct program *p, bool has_file, bool is_wide)
+static void make_program(struct program *p, unsigned needs, bool is_wide)
 {
     p->len = 0;
     load(p, offsetof(struct kernel_call, machine));
@@ -216,7 +231,7 @@ static void make_program(struct program *p, bool has_file, bool is_wide)
     for (size_t i = 0; is_wide && i < WIDE_CALLS; i++)
         emit_call(p, &wide_calls[i]);
     for (size_t i = 0; i < CALLS; i++) {
-        if (has_file || !calls[i].for_file)
+        if ((calls[i].need & ~needs) == 0)
             emit_call(p, &calls[i]);
     }
     emit(p, KERNEL_RETURN, KERNEL_TRAP, 0, 0);
@@ -340,7 +355,7 @@ static void say_number(struct line *line, unsigned n)
 static void say_name(struct line *line, int number)
 {
     for (size_t i = 0; i < CALLS; i++) {
-        if (calls[i].number == number && !calls[i].for_file) {
+        if (calls[i].number == number && calls[i].need == MINNOW_SECCOMP_ALWAYS) {
             say(line, " (");
             say(line, calls[i].name);
             say(line, ") with these arguments");
@@ -417,7 +432,7 @@ static int install(struct program *p)
     return errno;
 }
 
-int minnow_seccomp_enter(bool has_file)
+int minnow_seccomp_enter(unsigned needs)
 {
     struct program program;
     int error;
@@ -427,6 +442,6 @@ int minnow_seccomp_enter(bool has_file)
     error = handle_refusals();
     if (error != 0)
         return error;
-    make_program(&program, has_file, MINNOW_SANDBOX_WIDE);
+    make_program(&program, needs, MINNOW_SANDBOX_WIDE);
     return install(&program);
 }

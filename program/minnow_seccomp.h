@@ -4,16 +4,21 @@
 #ifndef MINNOW_SECCOMP_H
 #define MINNOW_SECCOMP_H
 
-#include <stdbool.h>
+/* What the process still has to do; bits. */
+enum minnow_seccomp_need {
+    MINNOW_SECCOMP_ALWAYS = 0,
+    MINNOW_SECCOMP_FILE = 1,  /* remove a Unix socket's file at the end */
+    MINNOW_SECCOMP_WORKER = 2 /* get connections from its parent, see minnow_worker.h */
+};
 
 /* From now on, for good, the process may only make the calls that a running server needs. Any other
  * one writes a line to stderr that names it, and ends the process by SIGSYS.
  *
- *   has_file    a Unix socket's file will be removed at the end
+ *   needs   enum minnow_seccomp_need, more than one by `|`
  *
  * Needs no_new_privs. Replaces the handler of SIGSYS. Returns 0, or an errno: then the kernel, or
  * the sandbox around this process, has refused, and nothing has changed. ENOSYS: this file does not
  * know the machine. */
-int minnow_seccomp_enter(bool has_file);
+int minnow_seccomp_enter(unsigned needs);
 
 #endif

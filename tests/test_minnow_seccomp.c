@@ -22,7 +22,7 @@ enum { SURVIVED = 42, NO_FILTER = 43, TEXT_MAX = 1024 };
 
 /* A child process, what it says on stderr, and how it ends. */
 struct trial {
-    bool has_file;
+    unsigned needs;
     void (*before)(void); /* NULL: nothing */
     void (*during)(const void *arg);
     const void *arg;
@@ -42,7 +42,7 @@ static void child(const struct trial *t, int err)
     if (t->before != NULL)
         t->before();
     prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
-    if (minnow_seccomp_enter(t->has_file) != 0)
+    if (minnow_seccomp_enter(t->needs) != 0)
         leave(NO_FILTER);
     t->during(t->arg);
     leave(SURVIVED);
@@ -212,7 +212,7 @@ static void calls_in_the_list_are_allowed(void **state)
     (void)state;
     for (size_t i = 0; i < CALLS; i++) {
         struct shot s = allowed_by(&calls[i]);
-        struct trial t = {.has_file = calls[i].for_file, .during = shoot, .arg = &s};
+        struct trial t = {.needs = calls[i].need, .during = shoot, .arg = &s};
 
         if (calls[i].checks[0].test == OWN)
             t.during = repeat_own;
@@ -344,7 +344,7 @@ static void kernel_that_refuses_the_filter_is_reported(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         forbid_seccomp();
-        _exit(minnow_seccomp_enter(false));
+        _exit(minnow_seccomp_enter(0));
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
@@ -383,7 +383,10 @@ static void list_is_the_one_in_the_document(void **state)
         assert_string_equal(call, calls[i].name);
         assert_int_equal(strncmp(arguments, "any", 3) == 0, is_free);
         assert_int_equal(strstr(arguments, "EINVAL") != NULL, calls[i].error == EINVAL);
-        assert_int_equal(strstr(arguments, "only with a Unix") != NULL, calls[i].for_file);
+        assert_int_equal(strstr(arguments, "only with a Unix") != NULL,
+                         calls[i].need == MINNOW_SECCOMP_FILE);
+        assert_int_equal(strstr(arguments, "only in a worker") != NULL,
+                         calls[i].need == MINNOW_SECCOMP_WORKER);
     }
     assert_false(next_row(file, call, arguments));
     fclose(file);
