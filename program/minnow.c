@@ -267,7 +267,8 @@ static bool start(struct minnow *minnow)
     if (minnow->server == NULL)
         return minnow->complained ? false : minnow_complain(minnow, "cannot start", WS_ERR_SYSTEM);
     if (!o->no_socketio) {
-        minnow->socketio = minnow_socketio_new(minnow->server, &o->server, o->echo);
+        minnow->socketio =
+            minnow_socketio_new(minnow->server, &o->server, &minnow->worker, o->echo);
         if (minnow->socketio == NULL)
             return minnow_complain(minnow, "cannot start", WS_ERR_SYSTEM);
     }
