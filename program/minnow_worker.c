@@ -82,9 +82,12 @@ bool minnow_worker_read(struct minnow_worker *w)
     return true;
 }
 
+/* Never 0, which would be the default. */
 static size_t share_of(const struct minnow_worker *w, size_t all)
 {
-    return all / w->workers + (w->slot < all % w->workers);
+    size_t share = all / w->workers + (w->slot < all % w->workers);
+
+    return share > 0 ? share : 1;
 }
 
 /* Where max_clients is not given each process may have as many descriptors as the system allows. */

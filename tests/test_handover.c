@@ -569,6 +569,15 @@ static void create_sharing(struct fixture *f, const struct fixture *from, struct
     create(f, options);
 }
 
+/* At least 10 clients came, and each of the servers has a third of them or more. */
+static bool share_alike(struct pair *p)
+{
+    int a = read_counter(p->a, &p->a->seen.opened);
+    int b = read_counter(p->b, &p->b->seen.opened);
+
+    return a + b >= 10 && 3 * a >= a + b && 3 * b >= a + b;
+}
+
 static void servers_that_share_a_socket_take_turns(void **state)
 {
     struct pair *p = *state;
@@ -582,17 +591,21 @@ static void servers_that_share_a_socket_take_turns(void **state)
     create_sharing(p->a, keeper, (struct ws_options){0});
     create_sharing(p->b, keeper, (struct ws_options){0});
     assert_int_equal(p->a->port, keeper->port);
+    serve(p->a, "/counted", (struct ws_handlers){.on_open = count_open, .on_message = echo});
+    serve(p->b, "/counted", (struct ws_handlers){.on_open = count_open, .on_message = echo});
     run(p->a);
     run(p->b);
-    for (size_t i = 0; i < 8; i++) {
+    /* Where the machine is slow one of them may not wait when its turn comes. Without turns one of
+     * them gets all. */
+    for (int i = 0; i < 1000 && !share_alike(p); i++) {
         struct raw_client *c = unconnected(keeper);
 
         raw_connect(c, keeper->port);
-        raw_upgrade(c, "/echo");
+        raw_upgrade(c, "/counted");
         raw_expect_echo(c, "hello");
+        raw_close(c);
     }
-    assert_in_range(stats(p->a).connections, 3, 5);
-    assert_int_equal(stats(p->a).connections + stats(p->b).connections, 8);
+    assert_true(share_alike(p));
     teardown(&keeper_state);
 }
 

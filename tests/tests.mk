@@ -45,6 +45,7 @@ LINK_test_handover = $(LINK_test_server) tests/oom
 LINK_test_conn_body = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
+LINK_test_minnow_workers = tests/process tests/raw_client
 LINK_test_attacks = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
 LINK_test_minnow_landlock = $(LINK_test_minnow_options)
@@ -164,7 +165,7 @@ $(BUILD)/test/%.o: %.c $(BUILD)/flags | need-cmocka
 	$(call quietly,CC,$<,$(CC) $(STANDARD) -I$(BUILD)/test $(CPPFLAGS) $(SANITIZE) -c -o $@ $<)
 
 # Whole programs are tested as processes, with sanitizers like all else.
-$(BUILD)/test/test_minnow $(BUILD)/test/test_attacks: | $(BUILD)/test/minnow
+$(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers $(BUILD)/test/test_attacks: | $(BUILD)/test/minnow
 $(BUILD)/test/test_examples: | $(EXAMPLES:%=$(BUILD)/test/examples/%)
 
 $(BUILD)/test/minnow: $(PROGRAM:%=$(BUILD)/test/%.o) $(BUILD)/page.o \
@@ -256,7 +257,7 @@ coverage: ## Show which lines and branches the tests run; fails below 96 % and 9
 valgrind: ## Run the tests without sanitizers, under valgrind
 	@sh tests/need.sh deps-analysis valgrind
 	+@$(call build_test,valgrind,SANITIZE="-O1 -g" RUN="$(VALGRIND)" \
-	    TESTS="$(filter-out test_block test_load test_minnow test_examples,$(TESTS))")
+	    TESTS="$(filter-out test_block test_load test_minnow test_minnow_workers test_examples,$(TESTS))")
 VALGRIND = valgrind --quiet --fair-sched=yes --error-exitcode=99 --leak-check=full \
     --errors-for-leak-kinds=definite
 
@@ -275,7 +276,7 @@ test-32: ## Run all tests as 32-bit programs, under sanitizers
 	+@$(call build_test,32,CC="gcc -m32 -idirafter /usr/include/$$(gcc -print-multiarch)" SHIM=1)
 
 # qemu-user runs no program of another kind that a test starts, and no filter of system calls.
-S390X_TESTS = $(filter-out test_load test_minnow test_examples test_faults,$(TESTS))
+S390X_TESTS = $(filter-out test_load test_minnow test_minnow_workers test_examples test_faults,$(TESTS))
 test-big-endian: ## Run the tests on an emulated big-endian machine, s390x
 	@sh tests/need.sh deps-analysis qemu-s390x s390x-linux-gnu-gcc cmocka.h
 	@mkdir -p $(BUILD)/s390x/include && cp /usr/include/cmocka.h $(BUILD)/s390x/include/
