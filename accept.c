@@ -25,6 +25,7 @@
 enum {
     BATCH = 64,          /* clients accepted per turn and listener */
     SHARED_BATCH = 1,    /* the same where other processes accept, too */
+    FULL_MS = 250,       /* for others to accept clients for whom there is no place here */
     PAUSE_MS = 50,       /* after the first error; each further pause is twice as long, */
     PAUSE_MAX_MS = 1000, /* at most */
     REFUSED_MAX = 16     /* clients that were refused and whose input is still read and
@@ -72,10 +73,52 @@ static void pause_accepting(struct ws_server *s)
         2 * s->accept_pause_ms < PAUSE_MAX_MS ? 2 * s->accept_pause_ms : PAUSE_MAX_MS;
 }
 
+static bool is_full(const struct ws_server *s)
+{
+    return s->conns.count - s->refused_count >= s->options.max_clients;
+}
+
+/* There is no place left here, but another process that accepts from the same sockets may have one.
+ * So this one leaves the line, before the next client comes: the kernel would wake it for that one,
+ * and then nobody else. Who still waits after FULL_MS is refused. */
+static void leave_to_others(struct ws_server *s)
+{
+    s->accept_full = true;
+    watch_all(s, EPOLL_CTL_MOD, false);
+    timer_set(&s->timers, &s->accept_timer, server_now(s) + FULL_MS);
+}
+
+static bool accept_one(struct ws_server *s, const struct listener *l, int *error);
+
+static bool shares(const struct ws_server *s)
+{
+    return s->listener_count > 0 && s->listeners[0].shared;
+}
+
+/* Nobody else has taken them: they are refused, unless there is a place by now. */
+static void accept_left_over(struct ws_server *s)
+{
+    int error = 0;
+
+    s->accept_full = false;
+    for (size_t i = 0; i < s->listener_count; i++) {
+        int n = 0;
+
+        while (n < BATCH && accept_one(s, &s->listeners[i], &error))
+            n++;
+    }
+}
+
 static void pause_ended(struct timer *t)
 {
     struct ws_server *s = TIMER_OWNER(t, struct ws_server, accept_timer);
 
+    if (s->accept_full)
+        accept_left_over(s);
+    if (is_full(s) && shares(s)) {
+        leave_to_others(s);
+        return;
+    }
     if (s->spare_fd < 0)
         s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
     if (!watch_all(s, EPOLL_CTL_MOD, true))
@@ -175,7 +218,7 @@ static struct ws_conn *client_came(struct ws_server *s, int fd, const struct add
     struct ws_conn *c;
 
     *result = WS_ERR_FULL;
-    if (s->conns.count - s->refused_count >= s->options.max_clients) {
+    if (is_full(s)) {
         refuse_client(s, fd, host, &server_full);
         return NULL;
     }
@@ -228,6 +271,10 @@ void accept_ready(struct ws_server *s, struct listener *l)
 
     if (s->accept_timer.link != NULL || s->draining)
         return; /* paused, but epoll_ctl() could not end the watch; or ended in this turn */
+    if (l->shared && is_full(s)) {
+        leave_to_others(s);
+        return;
+    }
     for (int i = 0; i < batch && !s->stopping && !is_out_of_descriptors(error); i++) {
         if (accept_one(s, l, &error))
             some = true;
@@ -237,7 +284,9 @@ void accept_ready(struct ws_server *s, struct listener *l)
     if (some) {
         s->accept_error = 0;
         s->accept_pause_ms = PAUSE_MS;
-        if (l->shared)
+        if (l->shared && is_full(s))
+            leave_to_others(s);
+        else if (l->shared)
             let_others_accept(s, l);
     }
     if (is_out_of_descriptors(error) ||
@@ -419,6 +468,8 @@ int ws_adopt(struct ws_server *s, int fd, const void *bytes, size_t len)
         return result;
     c->req.checks_host = adopted_checks_host(s, fd);
     conn_received(c, bytes, len);
+    if (is_full(s) && shares(s) && s->accept_timer.link == NULL)
+        leave_to_others(s);
     return 0;
 }
 

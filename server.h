@@ -236,6 +236,7 @@ struct ws_server {
     size_t sweep_batches;  /* batches of it so far */
     struct timer_wheel timers;
     struct timer accept_timer;    /* until clients are accepted again */
+    bool accept_full;             /* others may accept who waits now; then they are refused */
     unsigned accept_pause_ms;     /* length of the next pause, */
     int accept_error;             /* the errno that was logged; 0: clients are accepted */
     struct timer stop_timer;      /* the last moment of a stop */

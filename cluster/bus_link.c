@@ -334,21 +334,19 @@ unsigned long long bus_link_dropped(const struct bus_link *l)
  * so that the next one does not go with its frame. */
 static void keep_fds(struct bus_link *l, struct msghdr *message)
 {
+    struct cmsghdr *c = CMSG_FIRSTHDR(message); /* all are in one, and nothing else was asked for */
+    bool some = c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS;
+    size_t count = some ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
     bool lost = (message->msg_flags & MSG_CTRUNC) != 0;
 
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
-        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+        int fd;
 
-        for (size_t i = 0; c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && i < count;
-             i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            if (l->fds_in_count < FDS_A_READ)
-                l->fds_in[l->fds_in_count++] = fd;
-            else
-                close(fd); /* more than frames may bring */
-        }
+        memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+        if (l->fds_in_count < FDS_A_READ)
+            l->fds_in[l->fds_in_count++] = fd;
+        else
+            close(fd); /* more than frames may bring */
     }
     if (lost && l->fds_in_count < FDS_A_READ + 1)
         l->fds_in[l->fds_in_count++] = -1;

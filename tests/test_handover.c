@@ -609,6 +609,36 @@ static void servers_that_share_a_socket_take_turns(void **state)
     teardown(&keeper_state);
 }
 
+static void full_server_leaves_clients_to_the_others(void **state)
+{
+    struct pair *p = *state;
+    void *keeper_state;
+    struct fixture *keeper;
+
+    setup(&keeper_state);
+    keeper = keeper_state;
+    create(keeper, (struct ws_options){.no_accept = true});
+    create_sharing(p->a, keeper, (struct ws_options){.max_clients = 1});
+    create_sharing(p->b, keeper, (struct ws_options){.max_clients = 5});
+    run(p->a);
+    run(p->b);
+    for (int i = 0; i < 6; i++) {
+        struct raw_client *c = unconnected(keeper);
+
+        raw_connect(c, keeper->port);
+        raw_upgrade(c, "/echo");
+        raw_expect_echo(c, "there is a place");
+    }
+    for (int i = 0; i < 3; i++) {
+        struct raw_client *c = unconnected(keeper);
+
+        raw_connect(c, keeper->port);
+        expect_last_response(c, 503);
+        raw_close(c);
+    }
+    teardown(&keeper_state);
+}
+
 static void clients_wait_for_the_next_server_of_a_socket(void **state)
 {
     struct pair *p = *state;

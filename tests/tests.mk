@@ -283,13 +283,13 @@ test-big-endian: ## Run the tests on an emulated big-endian machine, s390x
 	+@$(call build_test,s390x,CC=s390x-linux-gnu-gcc SHIM=1 SANITIZE="-O1 -g" CPPFLAGS="-isystem $(BUILD)/s390x/include" \
 	    TESTS="$(S390X_TESTS)" RUN="qemu-s390x -L /usr/s390x-linux-gnu")
 
-test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
+test-static: static $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers ## Run the tests of the program on the static build
 	@sh tests/hardening.sh $(BUILD)/static/minnow
-	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
+	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers
 
-test-sandbox: minnow static $(BUILD)/test/test_minnow ## Run the tests of the program in the sandbox that users get
+test-sandbox: minnow static $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers ## Run the tests of the program in the sandbox that users get
 	@sh tests/need.sh deps-dev strace
-	@MINNOW=./minnow sh tests/run.sh $(BUILD)/test/test_minnow
+	@MINNOW=./minnow sh tests/run.sh $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers
 	@TEST=$(BUILD)/test/test_minnow sh tests/sandbox.sh minnow $(BUILD)/static/minnow
 
 # Nothing of it is run: qemu-user has no seccomp.
