@@ -129,6 +129,18 @@ static void confine(struct minnow *minnow)
     add_sandbox(minnow, is_root);
 }
 
+/* `workers`: what a worker says of its own. */
+static void add_sandbox_of_parent(struct minnow *minnow, const char *workers)
+{
+    struct minnow_log *out = &minnow->streams.out;
+
+    minnow_log_add(out, "%s", workers);
+    if (minnow->options->no_sandbox)
+        return;
+    minnow_log_add(out, "; their parent: ");
+    minnow_sandbox_say(&minnow->sandbox, out);
+}
+
 static void add_start_lines(struct minnow *minnow, size_t max_clients, unsigned workers)
 {
     const struct minnow_options *o = minnow->options;
@@ -156,7 +168,7 @@ bool minnow_print_start(struct minnow *minnow, size_t max_clients, unsigned work
     if (sandbox == NULL)
         confine(minnow); /* so these lines are written in the sandbox already */
     else
-        minnow_log_add(out, "%s", sandbox);
+        add_sandbox_of_parent(minnow, sandbox);
     if (minnow->options->verbosity > MINNOW_QUIET)
         minnow_log_end(out);
     else

@@ -39,10 +39,13 @@ static struct kernel_ruleset all_rights(int version)
 }
 
 /* A kernel before version 4 takes a shorter struct, or a longer one whose rest is zero. */
-static int make_ruleset(int version)
+static int make_ruleset(int version, bool is_parent)
 {
     struct kernel_ruleset all = all_rights(version);
 
+    if (is_parent) /* and all that it starts */
+        all.files &= ~(uint64_t)(KERNEL_EXECUTE | KERNEL_READ_FILE | KERNEL_READ_DIRECTORY |
+                                 KERNEL_IOCTL_DEVICE);
     return (int)syscall(SYS_landlock_create_ruleset, &all, sizeof all, 0);
 }
 
@@ -67,14 +70,14 @@ static void allow_removal(int ruleset, const char *path)
     close(rule.directory);
 }
 
-void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresses)
+void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresses, bool is_parent)
 {
     *l = (struct minnow_landlock){.ruleset = -1};
     l->version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, KERNEL_RULESET_VERSION);
     if (l->version > KNOWN)
         l->version = KNOWN;
     if (l->version > 0)
-        l->ruleset = make_ruleset(l->version);
+        l->ruleset = make_ruleset(l->version, is_parent);
     if (l->ruleset < 0) {
         l->error = errno;
         return;

@@ -18,7 +18,7 @@ void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses,
     *s = (struct minnow_sandbox){.needs = is_worker ? MINNOW_SECCOMP_WORKER : 0};
     for (size_t i = 0; addresses[i] != NULL; i++)
         s->needs |= minnow_is_unix(addresses[i]) ? MINNOW_SECCOMP_FILE : 0;
-    minnow_landlock_init(&s->landlock, addresses);
+    minnow_landlock_init(&s->landlock, addresses, false);
 }
 
 /* The filter comes last, since it forbids the calls of the other steps. */
@@ -29,9 +29,13 @@ void minnow_sandbox_enter(struct minnow_sandbox *s)
     s->seccomp_error = minnow_seccomp_enter(s->needs);
 }
 
-void minnow_sandbox_confine_parent(void)
+void minnow_sandbox_enter_parent(struct minnow_sandbox *s, const char *const *addresses)
 {
-    prctl(KERNEL_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
+    *s = (struct minnow_sandbox){.needs = 0};
+    minnow_landlock_init(&s->landlock, addresses, true);
+    s->privs_error = prctl(KERNEL_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0 ? 0 : errno;
+    minnow_landlock_enter(&s->landlock);
+    s->seccomp_error = minnow_seccomp_enter_parent();
 }
 
 static void say_errors(const struct minnow_sandbox *s, struct minnow_log *log)

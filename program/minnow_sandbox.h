@@ -41,8 +41,9 @@ void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses,
 /* From now on, for good. The errors in `s` say what could not be done. */
 void minnow_sandbox_enter(struct minnow_sandbox *s);
 
-/* The parent of workers gives up what it can, and what they need neither: see docs/security.md. */
-void minnow_sandbox_confine_parent(void);
+/* Prepare and enter that of a parent, which starts workers: it gives up what neither of them needs.
+ * The errors in `s` say what could not be done. */
+void minnow_sandbox_enter_parent(struct minnow_sandbox *s, const char *const *addresses);
 
 /* Add to the line what is active, and why something is not: "seccomp, landlock 7, no_new_privs". */
 void minnow_sandbox_say(const struct minnow_sandbox *s, struct minnow_log *log);

@@ -237,6 +237,106 @@ static void make_program(struct program *p, unsigned needs, bool is_wide)
     emit(p, KERNEL_RETURN, KERNEL_TRAP, 0, 0);
 }
 
+/* --- the parent of workers -------------------------------------------------------------------- */
+
+/* What neither the parent needs nor a program that it starts: a new program may come with a new
+ * libc, so its start cannot be listed call by call. These fail with EPERM. */
+static const int denied[] = {
+    SYS_connect,
+    SYS_bind,
+    SYS_listen,
+#if !MINNOW_SANDBOX_WIDE
+    SYS_ptrace,
+#endif
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_mount,
+    SYS_umount2,
+    SYS_pivot_root,
+    SYS_chroot,
+    SYS_unshare,
+    SYS_setns,
+    SYS_swapon,
+    SYS_swapoff,
+    SYS_reboot,
+    SYS_kexec_load,
+    SYS_init_module,
+    SYS_delete_module,
+    SYS_acct,
+    SYS_quotactl,
+    SYS_settimeofday,
+    SYS_clock_settime,
+    SYS_adjtimex,
+    SYS_syslog,
+    SYS_sethostname,
+    SYS_setdomainname,
+    SYS_add_key,
+    SYS_request_key,
+    SYS_keyctl,
+    SYS_perf_event_open,
+    SYS_personality,
+    SYS_mknodat,
+#ifdef SYS_mknod
+    SYS_mknod,
+#endif
+#ifdef SYS_iopl
+    SYS_iopl,
+    SYS_ioperm,
+#endif
+#ifdef SYS_finit_module
+    SYS_finit_module,
+#endif
+#ifdef SYS_kexec_file_load
+    SYS_kexec_file_load,
+#endif
+#ifdef SYS_open_by_handle_at
+    SYS_open_by_handle_at,
+#endif
+#ifdef SYS_bpf
+    SYS_bpf,
+#endif
+#ifdef SYS_userfaultfd
+    SYS_userfaultfd,
+#endif
+#ifdef SYS_io_uring_setup
+    SYS_io_uring_setup,
+    SYS_io_uring_enter,
+    SYS_io_uring_register,
+#endif
+#ifdef SYS_move_mount
+    SYS_move_mount,
+    SYS_fsopen,
+    SYS_open_tree,
+#endif
+};
+
+enum { DENIED = sizeof denied / sizeof denied[0], X32 = 0x40000000 };
+
+_Static_assert(2 * DENIED + 12 <= CODE_MAX, "there is room for the filter of the parent");
+
+static void emit_result(struct program *p, int number, uint32_t result)
+{
+    emit(p, KERNEL_IF_EQUAL, (uint32_t)number, 0, 1);
+    emit(p, KERNEL_RETURN, result, 0, 0);
+}
+
+/* Workers have this filter below their own, so what they call for each message comes first. */
+static void make_parent_program(struct program *p)
+{
+    p->len = 0;
+    load(p, offsetof(struct kernel_call, machine));
+    emit(p, KERNEL_IF_EQUAL, MACHINE, 1, 0);
+    emit(p, KERNEL_RETURN, KERNEL_FAIL | EPERM, 0, 0);
+    load(p, offsetof(struct kernel_call, number));
+    emit_result(p, SYS_sendto, KERNEL_ALLOW);
+    emit_result(p, SYS_sendmsg, KERNEL_ALLOW);
+    emit(p, KERNEL_IF_BITS, X32, 0, 1);
+    emit(p, KERNEL_RETURN, KERNEL_FAIL | EPERM, 0, 0);
+    for (size_t i = 0; i < DENIED; i++)
+        emit_result(p, denied[i], KERNEL_FAIL | EPERM);
+    emit(p, KERNEL_RETURN, KERNEL_ALLOW, 0, 0);
+}
+
 /* --- calls that are not in the list ----------------------------------------------------------- */
 
 /* For the message: what an attacker, a library or a new libc is likely to try. */
@@ -443,5 +543,15 @@ int minnow_seccomp_enter(unsigned needs)
     if (error != 0)
         return error;
     make_program(&program, needs, MINNOW_SANDBOX_WIDE);
+    return install(&program);
+}
+
+int minnow_seccomp_enter_parent(void)
+{
+    struct program program;
+
+    if (MACHINE == 0)
+        return ENOSYS;
+    make_parent_program(&program);
     return install(&program);
 }

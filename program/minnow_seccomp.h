@@ -21,4 +21,9 @@ enum minnow_seccomp_need {
  * know the machine. */
 int minnow_seccomp_enter(unsigned needs);
 
+/* The same for the parent of workers, and all that it starts: the calls that neither of them needs
+ * fail with EPERM, such as those that mount, trace, load modules, or make sockets connect or
+ * listen. */
+int minnow_seccomp_enter_parent(void);
+
 #endif

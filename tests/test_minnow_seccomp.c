@@ -222,6 +222,39 @@ static void calls_in_the_list_are_allowed(void **state)
     }
 }
 
+/* Returns the number of the call, counted from 1, that did not fail as it should. */
+static int try_denied(void)
+{
+    prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
+    if (minnow_seccomp_enter_parent() != 0)
+        return NO_FILTER;
+    for (int i = 0; i < DENIED; i++) {
+        errno = 0;
+        if (syscall(denied[i], -1L, -1L, -1L, -1L, -1L, -1L) != -1 || errno != EPERM)
+            return i + 1;
+    }
+#ifdef __x86_64__
+    errno = 0;
+    if (syscall(X32 | SYS_getpid) != -1 || errno != EPERM)
+        return DENIED + 1;
+#endif
+    return socket(AF_UNIX, SOCK_STREAM, 0) >= 0 && getpid() > 0 ? 0 : DENIED + 2;
+}
+
+static void what_no_parent_of_workers_needs_fails_and_ends_nothing(void **state)
+{
+    int status;
+    pid_t pid = fork();
+
+    (void)state;
+    assert_true(pid >= 0);
+    if (pid == 0)
+        leave(try_denied());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void ask_for_advice(const void *arg)
 {
     (void)arg;

@@ -298,6 +298,7 @@ static void start_prints_what_all_workers_offer_together(void **state)
                         "minnow: up to 10 clients, served by 3 workers");
     line = process_line(&f->process, &f->process.out);
     assert_memory_equal(line, "minnow: sandbox: ", 17);
+    assert_non_null(strstr(line, "; their parent: "));
     wait_for_workers(f, 3);
     expect_clean_end(f);
     assert_int_equal(f->process.out.at, f->process.out.len);
