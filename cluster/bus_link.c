@@ -287,10 +287,13 @@ static int append(struct bus_link *l, enum bus_link_way way, struct bus_block *b
     l->queued += b->len;
     l->droppable += item->may_drop ? b->len : 0;
     l->fds += fd >= 0;
-    /* The socket takes it in the next turn, which begins at once: a timer could be 1 ms late. */
-    if (!l->watches_output)
+    if (l->full)
+        return 0;
+    /* Small frames gather: the socket takes them in the next turn, which begins at once, while a
+     * timer could be 1 ms late. A connection does not wait for that. */
+    if (fd < 0 && l->queued < SEND_AT)
         watch_output(l, true);
-    if (!l->watches_output || (l->queued >= SEND_AT && !l->full))
+    if (fd >= 0 || l->queued >= SEND_AT || !l->watches_output)
         bus_link_flush(l);
     return 0;
 }

@@ -274,11 +274,15 @@ static void descriptor_of_a_large_frame_is_sent_once(void **state)
 
 static void descriptors_that_wait_are_bounded_and_closed_at_the_end(void **state)
 {
+    uint8_t *data = make_payload(MIB, false);
+    const struct ws_str piece = {(char *)data, MIB};
     struct fixture *f = *state;
     int result = 0, before;
     size_t sent = 0;
 
     connect_one(f, &defaults);
+    assert_int_equal(bus_link_send(ends[0].link, 90, BUS_LINK_MUST, &piece, 1, -1), 0);
+    let_serve(f); /* the socket is full now */
     before = count_descriptors();
     while (result == 0 && sent <= BUS_LINK_FDS_MAX) {
         result = send_text(0, 90, BUS_LINK_MUST, "with", dup(raw[1]));
@@ -290,6 +294,7 @@ static void descriptors_that_wait_are_bounded_and_closed_at_the_end(void **state
     bus_link_free(ends[0].link);
     ends[0].link = NULL;
     assert_int_equal(count_descriptors(), before - 1);
+    free(data);
 }
 
 /* --- an end that does not read ---------------------------------------------------------------- */
