@@ -389,6 +389,7 @@ static void source_ready(struct ws_server *s, struct source *source, uint32_t ev
     case SOURCE_WATCH: {
         struct watch *w = (struct watch *)source;
 
+        server_share_begin(s);
         if (w->fn != NULL)
             w->fn(w->arg, events);
         break;

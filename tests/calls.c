@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
@@ -52,6 +53,7 @@ static const struct kind kinds[CALL_COUNT] = {
     [CALL_MUNMAP] = {"munmap", {ENOMEM}},
     [CALL_OPEN] = {"open", {EMFILE, ENFILE, ENOMEM, EPERM, EINTR}},
     [CALL_POLL] = {"poll", {CALL_SHORT, EINTR, ENOMEM}},
+    [CALL_PTHREAD_CREATE] = {"pthread_create", {EAGAIN, EPERM}},
     [CALL_READ] = {"read", {EAGAIN, EINTR}},
     [CALL_READV] = {"readv", {CALL_SHORT, EAGAIN, EINTR, ECONNRESET, ENOBUFS, ENOMEM, ETIMEDOUT}},
     [CALL_RECV] = {"recv", {CALL_SHORT, EAGAIN, EINTR, ECONNRESET, ENOBUFS, ENOMEM, ETIMEDOUT}},
@@ -61,6 +63,7 @@ static const struct kind kinds[CALL_COUNT] = {
     [CALL_SETSOCKOPT] = {"setsockopt", {ENOBUFS, ENOMEM, ENOPROTOOPT, EPERM}},
     [CALL_SHUTDOWN] = {"shutdown", {ENOTCONN, ENOBUFS}},
     [CALL_SOCKET] = {"socket", {EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EAFNOSUPPORT}},
+    [CALL_SOCKETPAIR] = {"socketpair", {EMFILE, ENFILE, EPERM}},
     [CALL_TIMERFD_CREATE] = {"timerfd_create", {EMFILE, ENFILE, ENOMEM, ENOSYS}},
     [CALL_TIMERFD_SETTIME] = {"timerfd_settime", {EPERM}},
     [CALL_UNLINKAT] = {"unlinkat", {EPERM, ENOMEM, EROFS}},
@@ -229,6 +232,11 @@ WRAP(CALL_GETSOCKNAME, -1, int, getsockname, (int fd, struct sockaddr *a, sockle
 WRAP(CALL_GETRLIMIT, -1, int, getrlimit, (__rlimit_resource_t which, struct rlimit *limit),
      (which, limit))
 WRAP(CALL_LISTEN, -1, int, listen, (int fd, int backlog), (fd, backlog))
+WRAP(CALL_PTHREAD_CREATE, errno, int, pthread_create,
+     (pthread_t * thread, const pthread_attr_t *attributes, void *(*fn)(void *), void *arg),
+     (thread, attributes, fn, arg))
+WRAP(CALL_SOCKETPAIR, -1, int, socketpair, (int family, int type, int protocol, int ends[2]),
+     (family, type, protocol, ends))
 WRAP(CALL_READ, -1, ssize_t, read, (int fd, void *data, size_t len), (fd, data, len))
 WRAP(CALL_SETSOCKOPT, -1, int, setsockopt,
      (int fd, int level, int name, const void *value, socklen_t len), (fd, level, name, value, len))

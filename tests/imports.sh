@@ -7,6 +7,7 @@ harmless='
     memcpy memmove memset strcpy stpcpy memcmp bcmp memchr memrchr memmem
     strlen strnlen strcmp strncmp strcasecmp strncasecmp strchr strrchr strstr strspn strcspn
     strtol strtoul strtoull strtod sprintf snprintf vsnprintf inet_ntop
+    inet_pton pthread_detach pthread_sigmask sigfillset
     free freeaddrinfo gai_strerror strerror
     abort __assert_fail __errno_location __stack_chk_fail
     clock_gettime time gmtime_r tzset

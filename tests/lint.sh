@@ -25,10 +25,10 @@ LC_ALL=C.UTF-8 grep -nE '^.{101}' $sources $headers | sed 's/^\([^:]*:[0-9]*\):.
 # Pure files know no descriptor and no clock: of C what computes, memory, and each other. block.c
 # asks the system for memory alone.
 names() { echo "$@" | tr ' ' '|'; }
-for name in $PURE cluster/resp; do echo "$name.c $name.h"; done |
+for name in $PURE cluster/resp cluster/redis_url; do echo "$name.c $name.h"; done |
     xargs grep -HnE '^ *# *include' ./*avx2.h |
     grep -vE '<(assert|limits|std[a-z]*|strings?|immintrin)\.h>' |
-    grep -vE "\"(\.\./)?($(names $PURE block ws_protocol avx2 utf8_avx2 unmask_avx2 resp))\.h\"" |
+    grep -vE "\"(\.\./)?($(names $PURE block ws_protocol avx2 utf8_avx2 unmask_avx2 resp redis_url))\.h\"" |
     sed 's/$/: not in a pure file/' >>"$log"
 
 # Calls go one way.

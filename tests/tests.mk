@@ -80,6 +80,8 @@ LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 LINK_test_resp = cluster/resp ws_str
 LINK_test_bus_link = cluster/bus_link $(LINK_test_server) tests/oom
 LINK_test_bus_local = $(CLUSTER) $(LINK_test_server) tests/oom
+LINK_test_redis_url = cluster/redis_url ws_str
+LINK_test_bus_redis = $(CLUSTER) $(CORE) tests/oom
 LINK_test_bus = cluster/bus cluster/name_table cluster/tests/loop_bus $(CORE) tests/oom
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
@@ -105,8 +107,8 @@ FAULTS_WRAP = -Wl,--wrap=accept4,--wrap=recv,--wrap=readv,--wrap=epoll_wait,--wr
 # it is complete.
 CALLS = malloc calloc realloc free mmap mremap munmap madvise accept4 bind close connect epoll_create1 \
     epoll_ctl epoll_wait eventfd eventfd_write fchmod fchmodat fcntl flock fstatat getaddrinfo getpeername \
-    getrandom getrlimit getsockname ioctl listen open poll read readv recv send sendmsg setsockopt \
-    shutdown socket timerfd_create timerfd_settime unlinkat clock_gettime
+    getrandom getrlimit getsockname ioctl listen open poll pthread_create read readv recv send sendmsg \
+    setsockopt shutdown socket socketpair timerfd_create timerfd_settime unlinkat clock_gettime
 CALLS_WRAP = $(CALLS:%=-Wl,--wrap=%)
 PRODUCT = $(patsubst %,$(BUILD)/test/%.o,$(LIBRARY))
 

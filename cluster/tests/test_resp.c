@@ -45,7 +45,8 @@ static ptrdiff_t read_bytewise(struct resp_reader *r, const char *wire, size_t l
     }
 }
 
-/* The values that are kept, as a text such as "A2(S:a I:7)": type, number of values inside, text. */
+/* The values that are kept, as a text such as "0A2 1S:a 1I:7": depth, type, and how many are
+ * inside, or its text. */
 static void describe(const struct resp_reader *r, char *out, size_t size)
 {
     static const char letters[] = "SEIDGBNAZMP";
@@ -202,7 +203,8 @@ static void replies_follow_one_another_with_pushes_between(void **state)
                 there = there + chunk < total ? there + chunk : total;
                 continue;
             }
-            expect_values(&r, values[seen++]);
+            assert_in_range(seen, 0, 2);
+            expect_values(&r, values[seen < 3 ? seen++ : 0]);
             begin += (size_t)n;
         }
         assert_int_equal(seen, 3);
