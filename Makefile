@@ -30,7 +30,8 @@ PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message address rate http htt
     proxy_protocol account buf table host timer output room log_limit conn_table input
 CORE = block $(PURE) http_date listen conn_socket server conn_client ws_services conn_trace conn_output conn_end conn_ws conn_http \
     conn accept ws
-CLUSTER = $(addprefix cluster/,name_table resp redis_url redis_lookup redis_conn bus bus_redis bus_link bus_hub bus_local)
+CLUSTER = $(addprefix cluster/,name_table resp redis_url redis_lookup redis_conn bus bus_redis ws_cluster \
+    bus_link bus_hub bus_local)
 SOCKETIO = $(addprefix socketio/,settle json eio_codec eio_host_sessions eio_http eio_queue \
     eio_packet sio_packet eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
     sio_recovery sio_namespace sio_emit sio_socket socketio)
@@ -125,10 +126,11 @@ static: ## Build ./build/static/minnow with musl, without any shared library
 TO = $(call quoted,$(DESTDIR)$(PREFIX))
 
 install: minnow wscheck $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX)
-	install -d $(TO)/bin $(TO)/include/socketio $(TO)/lib
+	install -d $(TO)/bin $(TO)/include/cluster $(TO)/include/socketio $(TO)/lib
 	install minnow $(TO)/bin/minnow
 	install -m 644 ws.h ws_protocol.h ws_str.h $(TO)/include/
 	install -m 644 socketio/sio.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
+	install -m 644 cluster/bus.h cluster/bus_redis.h cluster/ws_cluster.h $(TO)/include/cluster/
 	install -m 644 $(BUILD)/libminnow.a $(TO)/lib/
 
 include tests/tests.mk

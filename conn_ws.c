@@ -476,8 +476,8 @@ static int encode_once(struct ws_server *s, struct output_slice *slice, enum ws_
     return error != 0 ? to_ws_error(error) : 0;
 }
 
-ptrdiff_t ws_publish(struct ws_server *s, struct ws_str name, const struct ws_conn *except,
-                     enum ws_opcode opcode, const void *data, size_t len)
+ptrdiff_t ws_publish_local(struct ws_server *s, struct ws_str name, const struct ws_conn *except,
+                           enum ws_opcode opcode, const void *data, size_t len)
 {
     const struct room *room = room_find(&s->rooms, name);
     struct output_slice slice;
@@ -497,8 +497,8 @@ ptrdiff_t ws_publish(struct ws_server *s, struct ws_str name, const struct ws_co
     return sent;
 }
 
-ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum ws_opcode opcode,
-                       const void *data, size_t len)
+ptrdiff_t ws_broadcast_local(struct ws_server *s, const struct ws_conn *except,
+                             enum ws_opcode opcode, const void *data, size_t len)
 {
     struct output_slice slice;
     ptrdiff_t sent = 0;
@@ -515,6 +515,39 @@ ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum w
     server_share_add(s, s->conns.size);
     output_slice_release(&s->pool, &slice);
     return sent;
+}
+
+/* What was sent to nobody for an error is not passed on. */
+ptrdiff_t ws_publish(struct ws_server *s, struct ws_str room, const struct ws_conn *except,
+                     enum ws_opcode opcode, const void *data, size_t len)
+{
+    ptrdiff_t sent = ws_publish_local(s, room, except, opcode, data, len);
+
+    if (s->relay.publish != NULL && sent >= 0)
+        s->relay.publish(s->relay.arg, &room, opcode, data, len);
+    return sent;
+}
+
+ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum ws_opcode opcode,
+                       const void *data, size_t len)
+{
+    ptrdiff_t sent = ws_broadcast_local(s, except, opcode, data, len);
+
+    if (s->relay.publish != NULL && sent >= 0)
+        s->relay.publish(s->relay.arg, NULL, opcode, data, len);
+    return sent;
+}
+
+int ws_set_relay(struct ws_server *s, const struct ws_relay *relay)
+{
+    const struct ws_relay none = {NULL};
+    const struct ws_relay *next = relay == NULL ? &none : relay;
+    const struct room_notice notice = {next->room_begins, next->room_ends, next->arg};
+
+    if (!room_table_notify(&s->rooms, &notice))
+        return WS_ERR_NOMEM;
+    s->relay = *next;
+    return 0;
 }
 
 /* --- prepared messages ------------------------------------------------------------------------ */

@@ -66,6 +66,22 @@ static struct room *room_alloc(struct room_table *table, struct host *host, size
     return room;
 }
 
+static struct ws_str room_name(const struct room *room)
+{
+    return (struct ws_str){room->name, room->name_len};
+}
+
+static bool may_begin(const struct room_notice *n, const struct room *room)
+{
+    return n->begins == NULL || n->begins(n->arg, room_name(room));
+}
+
+static void tell_end(const struct room_notice *n, const struct room *room)
+{
+    if (n->ends != NULL)
+        n->ends(n->arg, room_name(room));
+}
+
 static struct room *room_new(struct room_table *table, struct host *host, uint64_t hash,
                              struct ws_str name, int *error)
 {
@@ -75,18 +91,62 @@ static struct room *room_new(struct room_table *table, struct host *host, uint64
         return NULL;
     if (name.len != 0)
         memcpy(room->name, name.data, name.len);
-    *error = table_add(&table->rooms, &room->entry, hash);
-    if (*error == 0)
-        return room;
+    *error = may_begin(&table->notice, room) ? 0 : ACCOUNT_NOMEM;
+    if (*error == 0) {
+        *error = table_add(&table->rooms, &room->entry, hash);
+        if (*error == 0)
+            return room;
+        tell_end(&table->notice, room);
+    }
     room_release(table, room);
     return NULL;
 }
 
 static void room_free(struct room_table *table, struct room *room)
 {
+    tell_end(&table->notice, room);
     table_remove(&table->rooms, &room->entry);
     account_free(&room->account, room->seats, room->cap * sizeof(struct room_seat *));
     room_release(table, room);
+}
+
+/* Tell of all rooms. Returns of how many, until one was refused. */
+static size_t tell_begins(const struct room_table *table, const struct room_notice *n)
+{
+    size_t told = 0;
+
+    for (size_t i = 0; i < table->rooms.size; i++) {
+        for (struct table_entry *e = table->rooms.buckets[i]; e != NULL; e = e->next, told++) {
+            if (!may_begin(n, (struct room *)e))
+                return told;
+        }
+    }
+    return told;
+}
+
+static void tell_ends(const struct room_table *table, const struct room_notice *n, size_t count)
+{
+    for (size_t i = 0; i < table->rooms.size; i++) {
+        for (struct table_entry *e = table->rooms.buckets[i]; e != NULL; e = e->next) {
+            if (count-- == 0)
+                return;
+            tell_end(n, (struct room *)e);
+        }
+    }
+}
+
+bool room_table_notify(struct room_table *table, const struct room_notice *n)
+{
+    const struct room_notice before = table->notice;
+    size_t told = tell_begins(table, n);
+
+    if (told < table->rooms.count) {
+        tell_ends(table, n, told);
+        return false;
+    }
+    table->notice = *n;
+    tell_ends(table, &before, told);
+    return true;
 }
 
 static int seats_reserve(struct room *room)

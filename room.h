@@ -8,6 +8,7 @@
 #ifndef ROOM_H
 #define ROOM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,20 +45,35 @@ struct room {
     char name[]; /* no NUL */
 };
 
+/* Who is told of rooms that begin and end. They may call nothing that changes a room. All zero:
+ * nobody. */
+struct room_notice {
+    bool (*begins)(void *arg, struct ws_str name); /* false: it is not to be, for lack of memory */
+    void (*ends)(void *arg, struct ws_str name);
+    void *arg;
+};
+
 struct room_table {
     struct table rooms;
     struct host_table *hosts;
+    struct room_notice notice;
 };
 
 void room_table_init(struct room_table *table, struct host_table *hosts,
                      const uint8_t key[SIPHASH_KEY_SIZE]);
 void room_table_release(struct room_table *table); /* all seats have been left */
 
+/* Tell `n` of all rooms that there are, and from now on of those that begin and end; and who was
+ * told before, that all end. False where `n` refuses one: then nothing has changed, and it was told
+ * that those before it end. */
+bool room_table_notify(struct room_table *table, const struct room_notice *n);
+
 /* The room of that name, or NULL. */
 struct room *room_find(const struct room_table *table, struct ws_str name);
 
 /* Add `m`, whose memberships are the list `*seats`, to a room. Returns 0, also when it is a member
- * already; ACCOUNT_FULL or ACCOUNT_NOMEM with nothing changed. */
+ * already; ACCOUNT_FULL or ACCOUNT_NOMEM with nothing changed, the latter also where a new room is
+ * refused by who is told of it. */
 int room_join(struct room_table *table, struct room_seat **seats, const struct room_member *m,
               struct ws_str name);
 

@@ -268,6 +268,7 @@ struct ws_server {
     size_t wide_max;   /* the most that may be */
     struct stage stage;
     struct room_table rooms;
+    struct ws_relay relay; /* all zero: none */
     struct ws_conn *touched;
     struct conn_table conns;
     size_t refused_count; /* of them: over max_clients, refused with 503 */

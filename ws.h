@@ -467,6 +467,30 @@ ptrdiff_t ws_publish(struct ws_server *s, struct ws_str room, const struct ws_co
 ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum ws_opcode opcode,
                        const void *data, size_t len);
 
+/* The same two, but no relay is told of it. */
+ptrdiff_t ws_publish_local(struct ws_server *s, struct ws_str room, const struct ws_conn *except,
+                           enum ws_opcode opcode, const void *data, size_t len);
+ptrdiff_t ws_broadcast_local(struct ws_server *s, const struct ws_conn *except,
+                             enum ws_opcode opcode, const void *data, size_t len);
+
+/* What carries messages on to members on other servers, and theirs here by the two calls above:
+ * cluster/ws_cluster.h is one. It is called from inside the calls that it is about, and may call no
+ * function that takes a connection, joins or publishes. What it gets is valid until return. */
+struct ws_relay {
+    /* A message was published, `room` NULL: broadcast, to the members here. */
+    void (*publish)(void *arg, const struct ws_str *room, enum ws_opcode opcode, const void *data,
+                    size_t len);
+    /* A room gets its first member here; false: it cannot, and ws_join() returns WS_ERR_NOMEM. */
+    bool (*room_begins)(void *arg, struct ws_str room);
+    void (*room_ends)(void *arg, struct ws_str room); /* the last one has left */
+    void *arg;
+};
+
+/* From now on `relay`, which is copied, is called, first with the rooms that there are. For the one
+ * before all rooms end. NULL: none. Returns 0, or WS_ERR_NOMEM where it refuses a room, and then
+ * nothing has changed. */
+int ws_set_relay(struct ws_server *s, const struct ws_relay *relay);
+
 /* One message, encoded once, for many recipients that are not a room. Arguments as in ws_send().
  * NULL when out of memory (malloc or max_memory) or for an opcode that is not WS_OP_TEXT or
  * WS_OP_BINARY. Release it with ws_release_prepared(), before ws_server_free(). */

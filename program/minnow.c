@@ -290,8 +290,9 @@ static bool start(struct minnow *minnow)
     if (error != 0)
         return minnow_complain(minnow, "cannot start", error);
     if (!o->no_sandbox)
-        minnow_sandbox_init(&minnow->sandbox, is_worker ? nowhere : o->bind.items, is_worker);
-    if (!minnow_become_user(minnow))
+        minnow_sandbox_init(&minnow->sandbox, is_worker ? nowhere : o->bind.items, o->redis.items,
+                            is_worker);
+    if (!minnow_become_user(minnow) || !minnow_cluster_begin(minnow))
         return false;
     minnow->serving = true;
     return is_worker
@@ -327,6 +328,7 @@ static void keep_standard_numbers(void)
 static void release(struct minnow *minnow)
 {
     minnow->streams.server = NULL; /* the server is freed: the log must not use its timers */
+    minnow_cluster_end(&minnow->cluster);
     minnow_worker_release(&minnow->worker);
     ws_server_free(minnow->server);
     sio_server_free(minnow->socketio);
@@ -340,8 +342,11 @@ static void release(struct minnow *minnow)
 int main(int argc, char **argv)
 {
     struct minnow_options options;
-    struct minnow minnow = {
-        .options = &options, .argv = argv, .signal_fd = -1, .sandbox.landlock.ruleset = -1};
+    struct minnow minnow = {.options = &options,
+                            .argv = argv,
+                            .signal_fd = -1,
+                            .cluster.lookup_fd = -1,
+                            .sandbox.landlock.ruleset = -1};
     int status;
 
     signal(SIGPIPE, SIG_IGN); /* the reader of the log may exit */

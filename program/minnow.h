@@ -4,6 +4,7 @@
 #ifndef MINNOW_H
 #define MINNOW_H
 
+#include "minnow_cluster.h"
 #include "minnow_options.h"
 #include "minnow_page.h"
 #include "minnow_sandbox.h"
@@ -16,6 +17,7 @@ struct minnow {
     char **argv;
     struct ws_server *server;
     struct sio_server *socketio; /* NULL: --no-socketio */
+    struct minnow_cluster cluster;
     struct minnow_streams streams;
     struct minnow_page page;
     struct minnow_sandbox sandbox;

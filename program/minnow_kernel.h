@@ -79,10 +79,18 @@ struct kernel_beneath {
     int32_t directory;
 } __attribute__((packed));
 
+/* struct landlock_net_port_attr */
+struct kernel_port {
+    uint64_t rights;
+    uint64_t port;
+};
+
 enum {
     KERNEL_RULESET_VERSION = 1,     /* LANDLOCK_CREATE_RULESET_VERSION */
     KERNEL_PATH_BENEATH = 1,        /* LANDLOCK_RULE_PATH_BENEATH */
     KERNEL_EXECUTE = 1 << 0,        /* LANDLOCK_ACCESS_FS_EXECUTE */
+    KERNEL_PORT = 2,                /* LANDLOCK_RULE_NET_PORT */
+    KERNEL_CONNECT = 1 << 1,        /* LANDLOCK_ACCESS_NET_CONNECT_TCP */
     KERNEL_READ_FILE = 1 << 2,      /* LANDLOCK_ACCESS_FS_READ_FILE */
     KERNEL_READ_DIRECTORY = 1 << 3, /* LANDLOCK_ACCESS_FS_READ_DIR */
     KERNEL_REMOVE_FILE = 1 << 5,    /* LANDLOCK_ACCESS_FS_REMOVE_FILE */

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cluster/redis_url.h"
 #include "minnow_kernel.h"
 #include "minnow_options.h"
 #include "minnow_sandbox.h"
@@ -70,7 +71,20 @@ static void allow_removal(int ruleset, const char *path)
     close(rule.directory);
 }
 
-void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresses, bool is_parent)
+/* A kernel that knows no such rule does not forbid connections either. */
+static void allow_connecting(int ruleset, const char *redis)
+{
+    struct kernel_port rule = {.rights = KERNEL_CONNECT};
+    struct redis_url url;
+
+    if (redis_url_parse(&url, redis) != NULL || url.port == 0)
+        return;
+    rule.port = url.port;
+    syscall(SYS_landlock_add_rule, ruleset, KERNEL_PORT, &rule, 0);
+}
+
+void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresses,
+                          const char *const *redis, bool is_parent)
 {
     *l = (struct minnow_landlock){.ruleset = -1};
     l->version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, KERNEL_RULESET_VERSION);
@@ -86,6 +100,8 @@ void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresse
         if (minnow_is_unix(addresses[i]))
             allow_removal(l->ruleset, addresses[i] + strlen("unix:"));
     }
+    for (size_t i = 0; redis[i] != NULL; i++)
+        allow_connecting(l->ruleset, redis[i]);
 }
 
 void minnow_landlock_enter(struct minnow_landlock *l)

@@ -16,9 +16,11 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "cluster/redis_url.h"
+
 #define MINNOW_VERSION "0.1.0"
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, CLUSTER_NAME_MAX = 100 };
 
 /* One option. */
 struct row {
@@ -51,14 +53,19 @@ _Noreturn static void exit_said(void)
     exit(stdout_is_written() ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
+/* `value` NULL: the option has none. */
 _Noreturn static void bad_usage(const char *option, const char *value, const char *wanted)
 {
     struct minnow_log log;
 
     minnow_log_init(&log, STDERR_FILENO);
-    minnow_log_add(&log, "minnow: %s '", option);
-    minnow_log_add_beginning(&log, value, strlen(value));
-    minnow_log_add(&log, "': %s (try --help)", wanted);
+    minnow_log_add(&log, "minnow: %s", option);
+    if (value != NULL) {
+        minnow_log_add(&log, " '");
+        minnow_log_add_beginning(&log, value, strlen(value));
+        minnow_log_add(&log, "'");
+    }
+    minnow_log_add(&log, ": %s (try --help)", wanted);
     minnow_log_end(&log);
     minnow_log_release(&log);
     exit(EXIT_USAGE);
@@ -300,6 +307,26 @@ static void add_subprotocol(struct minnow_options *o, const struct row *row, con
     add_to_list(o, row, value);
 }
 
+/* Of a bad URL the login is not shown. */
+static void add_redis(struct minnow_options *o, const struct row *row, const char *value)
+{
+    struct redis_url url;
+    const char *fault = redis_url_parse(&url, value);
+
+    if (fault != NULL)
+        bad_value(row, redis_url_shown(value), fault);
+    add_to_list(o, row, value);
+}
+
+static void set_cluster(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char **name = place_of(o, row);
+
+    if (value[0] == '\0' || strlen(value) > CLUSTER_NAME_MAX)
+        bad_value(row, value, "not a name of 1 to 100 bytes");
+    *name = value;
+}
+
 static void set_true(struct minnow_options *o, const struct row *row, const char *value)
 {
     bool *flag = place_of(o, row);
@@ -394,6 +421,12 @@ static const struct row rows[] = {
      "for clients of old workers after SIGHUP; 30"},
     {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
      "do not serve Socket.IO at /socket.io/"},
+    {0, "redis", "URL", add_redis, OWN(redis), NULL,
+     "share rooms by this Redis; repeatable, tried in turn"},
+    {0, "redis-optional", NULL, set_true, OWN(redis_optional), NULL,
+     "start though no Redis answers"},
+    {0, "cluster", "NAME", set_cluster, OWN(cluster), NULL,
+     "minnow; who shares rooms: all of the same name"},
     {0, "user", "NAME[:GROUP]", set_user, OWN(user), NULL,
      "the user to become once it listens; needs root"},
     {0, "no-sandbox", NULL, set_true, OWN(no_sandbox), NULL,
@@ -462,6 +495,16 @@ static void check_shares(const struct minnow_options *o)
     snprintf(value, sizeof value, "%zu", o->server.max_clients);
     if (o->server.max_clients != 0 && o->server.max_clients < o->workers)
         bad_usage("--max-clients", value, "fewer than --workers");
+}
+
+static void check_redis(const struct minnow_options *o)
+{
+    if (o->redis.count != 0 && o->echo)
+        bad_usage("--redis", redis_url_shown(o->redis.items[0]), "echo mode has no rooms to share");
+    if (o->redis.count == 0 && o->cluster != NULL)
+        bad_usage("--cluster", o->cluster, "without --redis");
+    if (o->redis.count == 0 && o->redis_optional)
+        bad_usage("--redis-optional", NULL, "without --redis");
 }
 
 static void set_mode(struct minnow_options *o, const char *mode)
@@ -568,6 +611,7 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
         set_mode(o, argv[optind]);
     check_socket_mode(o);
     check_shares(o);
+    check_redis(o);
     if (o->proxy_header != NULL && o->proxies.count == 0)
         bad_usage("--proxy-header", o->proxy_header, "without --trust-proxy");
     if (o->bind.count == 0)

@@ -35,6 +35,9 @@ struct minnow_options {
     bool no_socketio;
     unsigned workers; /* processes that serve */
     unsigned drain_timeout_ms;
+    struct minnow_list redis; /* URLs that are in order */
+    bool redis_optional;
+    const char *cluster; /* NULL: not given */
     enum minnow_trace_form trace;
     bool no_sandbox;
     const char *user_name; /* as given; NULL: not given */

@@ -35,15 +35,17 @@ struct minnow_sandbox {
 };
 
 /* Prepare it, while the process may still open the directories of `addresses`, where it listens;
- * see minnow_landlock_init(). */
-void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses, bool is_worker);
+ * and of the URLs `redis`, to which it connects; see minnow_landlock_init(). */
+void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses,
+                         const char *const *redis, bool is_worker);
 
 /* From now on, for good. The errors in `s` say what could not be done. */
 void minnow_sandbox_enter(struct minnow_sandbox *s);
 
 /* Prepare and enter that of a parent, which starts workers: it gives up what neither of them needs.
  * The errors in `s` say what could not be done. */
-void minnow_sandbox_enter_parent(struct minnow_sandbox *s, const char *const *addresses);
+void minnow_sandbox_enter_parent(struct minnow_sandbox *s, const char *const *addresses,
+                                 const char *const *redis);
 
 /* Add to the line what is active, and why something is not: "seccomp, landlock 7, no_new_privs". */
 void minnow_sandbox_say(const struct minnow_sandbox *s, struct minnow_log *log);

@@ -3,8 +3,8 @@
  * The system calls of a running server as a seccomp filter; see minnow_seccomp.h.
  *
  * The list is short because the server opens nothing once it listens: no file, no socket but those
- * that accept4 returns, no process, no executable memory. docs/security.md says why each call is in
- * it. seccomp(2) */
+ * that accept4 returns and those to a Redis, no process, no executable memory. docs/security.md
+ * says why each call is in it. seccomp(2) */
 #define _GNU_SOURCE 1 /* what -std=c11 hides; where this file is compiled alone */
 #include "minnow_seccomp.h"
 
@@ -53,117 +53,120 @@ struct check {
 
 enum { CHECKS = 2 };
 
+/* What a call is for; those that are not for all are allowed where it is wanted alone. */
+enum purpose {
+    FOR_ALL = 0,
+    FOR_FILE = MINNOW_SECCOMP_FILE,
+    FOR_REDIS = MINNOW_SECCOMP_REDIS,
+    FOR_WORKER = MINNOW_SECCOMP_WORKER
+};
+
 struct call {
     int number;
     const char *name;
-    struct check checks[CHECKS];   /* all of them; the next row may allow the same call otherwise */
-    int error;                     /* not 0: the call fails with this, and nothing ends */
-    enum minnow_seccomp_need need; /* 0: always; else only where this is needed */
+    struct check checks[CHECKS]; /* all of them; the next row may allow the same call otherwise */
+    int error;                   /* not 0: the call fails with this, and nothing ends */
+    unsigned purpose;            /* enum purpose */
 };
 
 #define CALL(name) SYS_##name, #name
 
+enum { REDIS_SOCKET = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC };
+
 /* The most frequent ones first: the filter is searched from its beginning. */
 static const struct call calls[] = {
 #ifdef SYS_epoll_wait
-    {CALL(epoll_wait), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(epoll_wait), {{0}}, 0, FOR_ALL},
 #endif
-    {CALL(epoll_pwait), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(recvfrom), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(epoll_pwait), {{0}}, 0, FOR_ALL},
+    {CALL(recvfrom), {{0}}, 0, FOR_ALL},
     /* MSG_FASTOPEN would connect. */
-    {CALL(sendto),
-     {{WITHOUT, 3, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}},
-     0,
-     MINNOW_SECCOMP_ALWAYS},
-    {CALL(readv), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(sendmsg),
-     {{WITHOUT, 2, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}},
-     0,
-     MINNOW_SECCOMP_ALWAYS},
-    {CALL(epoll_ctl), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(accept4), {{IS, 3, SOCK_NONBLOCK | SOCK_CLOEXEC}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(close), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(shutdown), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(read), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(write), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(ioctl), {{IS, 1, TIOCOUTQ}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(setsockopt),
-     {{IS, 1, IPPROTO_TCP}, {IS, 2, TCP_NOTSENT_LOWAT}},
-     0,
-     MINNOW_SECCOMP_ALWAYS},
-    {CALL(getpeername), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(getrandom), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(fcntl), {{IS, 1, F_DUPFD_CLOEXEC}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(fcntl),
-     {{IS, 1, F_SETFD}},
-     0,
-     MINNOW_SECCOMP_ALWAYS}, /* musl does it after F_DUPFD_CLOEXEC */
+    {CALL(sendto), {{WITHOUT, 3, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}}, 0, FOR_ALL},
+    {CALL(readv), {{0}}, 0, FOR_ALL},
+    {CALL(sendmsg), {{WITHOUT, 2, ~(uint32_t)(MSG_NOSIGNAL | MSG_DONTWAIT)}}, 0, FOR_ALL},
+    {CALL(epoll_ctl), {{0}}, 0, FOR_ALL},
+    {CALL(accept4), {{IS, 3, SOCK_NONBLOCK | SOCK_CLOEXEC}}, 0, FOR_ALL},
+    {CALL(close), {{0}}, 0, FOR_ALL},
+    {CALL(shutdown), {{0}}, 0, FOR_ALL},
+    {CALL(read), {{0}}, 0, FOR_ALL},
+    {CALL(write), {{0}}, 0, FOR_ALL},
+    {CALL(ioctl), {{IS, 1, TIOCOUTQ}}, 0, FOR_ALL},
+    {CALL(setsockopt), {{IS, 1, IPPROTO_TCP}, {IS, 2, TCP_NOTSENT_LOWAT}}, 0, FOR_ALL},
+    {CALL(getpeername), {{0}}, 0, FOR_ALL},
+    {CALL(getrandom), {{0}}, 0, FOR_ALL},
+    {CALL(fcntl), {{IS, 1, F_DUPFD_CLOEXEC}}, 0, FOR_ALL},
+    {CALL(fcntl), {{IS, 1, F_SETFD}}, 0, FOR_ALL}, /* musl does it after F_DUPFD_CLOEXEC */
 #ifdef SYS_poll
-    {CALL(poll), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(poll), {{0}}, 0, FOR_ALL},
 #else
-    {CALL(ppoll), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(ppoll), {{0}}, 0, FOR_ALL},
 #endif
-    {CALL(clock_gettime), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(clock_gettime), {{0}}, 0, FOR_ALL},
 #ifdef SYS_time
-    {CALL(time), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(time), {{0}}, 0, FOR_ALL},
 #endif
-    {CALL(brk), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(mmap), {{WITHOUT, 2, PROT_EXEC}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(munmap), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(mremap), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(mprotect), {{WITHOUT, 2, PROT_EXEC}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(madvise), {{IS, 2, MADV_DONTNEED}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(madvise), {{IS, 2, MADV_FREE}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(madvise), {{0}}, EINVAL, MINNOW_SECCOMP_ALWAYS},
-    {CALL(prctl), {{IS, 0, KERNEL_SET_VMA}}, EINVAL, MINNOW_SECCOMP_ALWAYS},
-    {CALL(newfstatat), {{0}}, 0, MINNOW_SECCOMP_FILE},
-    {CALL(flock), {{0}}, 0, MINNOW_SECCOMP_FILE},
-    {CALL(unlinkat), {{IS, 2, 0}}, 0, MINNOW_SECCOMP_FILE},
-    {CALL(recvmsg), {{0}}, 0, MINNOW_SECCOMP_WORKER}, /* descriptors of clients, too */
-    {CALL(fcntl), {{IS, 1, F_GETFL}}, 0, MINNOW_SECCOMP_WORKER},
-    {CALL(getsockname), {{0}}, 0, MINNOW_SECCOMP_WORKER},
-    {CALL(writev), {{IS, 0, STDERR_FILENO}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(rt_sigprocmask), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(rt_sigaction), {{IS, 0, SIGABRT}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(getpid), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(gettid), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(tgkill), {{OWN, 0, 0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(tkill), {{OWN, 0, 0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(exit_group), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(brk), {{0}}, 0, FOR_ALL},
+    {CALL(mmap), {{WITHOUT, 2, PROT_EXEC}}, 0, FOR_ALL},
+    {CALL(munmap), {{0}}, 0, FOR_ALL},
+    {CALL(mremap), {{0}}, 0, FOR_ALL},
+    {CALL(mprotect), {{WITHOUT, 2, PROT_EXEC}}, 0, FOR_ALL},
+    {CALL(madvise), {{IS, 2, MADV_DONTNEED}}, 0, FOR_ALL},
+    {CALL(madvise), {{IS, 2, MADV_FREE}}, 0, FOR_ALL},
+    {CALL(madvise), {{0}}, EINVAL, FOR_ALL},
+    {CALL(prctl), {{IS, 0, KERNEL_SET_VMA}}, EINVAL, FOR_ALL},
+    {CALL(newfstatat), {{0}}, 0, FOR_FILE},
+    {CALL(flock), {{0}}, 0, FOR_FILE},
+    {CALL(unlinkat), {{IS, 2, 0}}, 0, FOR_FILE},
+    {CALL(recvmsg), {{0}}, 0, FOR_WORKER}, /* descriptors of clients, too */
+    {CALL(fcntl), {{IS, 1, F_GETFL}}, 0, FOR_WORKER},
+    {CALL(getsockname), {{0}}, 0, FOR_WORKER},
+    {CALL(socket), {{IS, 0, AF_INET}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
+    {CALL(socket), {{IS, 0, AF_INET6}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
+    {CALL(socket), {{IS, 0, AF_UNIX}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
+    {CALL(connect), {{0}}, 0, FOR_REDIS},
+    {CALL(setsockopt), {{IS, 1, IPPROTO_TCP}, {IS, 2, TCP_NODELAY}}, 0, FOR_REDIS},
+    {CALL(writev), {{IS, 0, STDERR_FILENO}}, 0, FOR_ALL},
+    {CALL(rt_sigprocmask), {{0}}, 0, FOR_ALL},
+    {CALL(rt_sigaction), {{IS, 0, SIGABRT}}, 0, FOR_ALL},
+    {CALL(getpid), {{0}}, 0, FOR_ALL},
+    {CALL(gettid), {{0}}, 0, FOR_ALL},
+    {CALL(tgkill), {{OWN, 0, 0}}, 0, FOR_ALL},
+    {CALL(tkill), {{OWN, 0, 0}}, 0, FOR_ALL},
+    {CALL(exit_group), {{0}}, 0, FOR_ALL},
 };
 
 /* What LeakSanitizer does at the end of the process, and a report anywhere. */
 static const struct call wide_calls[] = {
 #ifdef SYS_open
-    {CALL(open), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(getdents), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(pipe), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(stat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(readlink), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(open), {{0}}, 0, FOR_ALL},
+    {CALL(getdents), {{0}}, 0, FOR_ALL},
+    {CALL(pipe), {{0}}, 0, FOR_ALL},
+    {CALL(stat), {{0}}, 0, FOR_ALL},
+    {CALL(readlink), {{0}}, 0, FOR_ALL},
 #endif
-    {CALL(openat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(readlinkat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(newfstatat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(fstat), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(lseek), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(getdents64), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(clone), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(ptrace), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(prctl), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(wait4), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(sigaltstack), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(rt_sigaction), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(rt_sigreturn), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(sched_yield), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(sched_getaffinity), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(futex), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(getppid), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(getrusage), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(uname), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(exit), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(tgkill), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(ioctl), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
-    {CALL(madvise), {{0}}, 0, MINNOW_SECCOMP_ALWAYS},
+    {CALL(openat), {{0}}, 0, FOR_ALL},
+    {CALL(readlinkat), {{0}}, 0, FOR_ALL},
+    {CALL(newfstatat), {{0}}, 0, FOR_ALL},
+    {CALL(fstat), {{0}}, 0, FOR_ALL},
+    {CALL(lseek), {{0}}, 0, FOR_ALL},
+    {CALL(getdents64), {{0}}, 0, FOR_ALL},
+    {CALL(clone), {{0}}, 0, FOR_ALL},
+    {CALL(ptrace), {{0}}, 0, FOR_ALL},
+    {CALL(prctl), {{0}}, 0, FOR_ALL},
+    {CALL(wait4), {{0}}, 0, FOR_ALL},
+    {CALL(sigaltstack), {{0}}, 0, FOR_ALL},
+    {CALL(rt_sigaction), {{0}}, 0, FOR_ALL},
+    {CALL(rt_sigreturn), {{0}}, 0, FOR_ALL},
+    {CALL(sched_yield), {{0}}, 0, FOR_ALL},
+    {CALL(sched_getaffinity), {{0}}, 0, FOR_ALL},
+    {CALL(futex), {{0}}, 0, FOR_ALL},
+    {CALL(getppid), {{0}}, 0, FOR_ALL},
+    {CALL(getrusage), {{0}}, 0, FOR_ALL},
+    {CALL(uname), {{0}}, 0, FOR_ALL},
+    {CALL(exit), {{0}}, 0, FOR_ALL},
+    {CALL(tgkill), {{0}}, 0, FOR_ALL},
+    {CALL(ioctl), {{0}}, 0, FOR_ALL},
+    {CALL(madvise), {{0}}, 0, FOR_ALL},
 };
 
 enum {
@@ -231,7 +234,7 @@ static void make_program(struct program *p, unsigned needs, bool is_wide)
     for (size_t i = 0; is_wide && i < WIDE_CALLS; i++)
         emit_call(p, &wide_calls[i]);
     for (size_t i = 0; i < CALLS; i++) {
-        if ((calls[i].need & ~needs) == 0)
+        if ((calls[i].purpose & ~needs) == 0)
             emit_call(p, &calls[i]);
     }
     emit(p, KERNEL_RETURN, KERNEL_TRAP, 0, 0);
@@ -321,7 +324,7 @@ static void emit_result(struct program *p, int number, uint32_t result)
 }
 
 /* Workers have this filter below their own, so what they call for each message comes first. */
-static void make_parent_program(struct program *p)
+static void make_parent_program(struct program *p, bool has_redis)
 {
     p->len = 0;
     load(p, offsetof(struct kernel_call, machine));
@@ -332,7 +335,7 @@ static void make_parent_program(struct program *p)
     emit_result(p, SYS_sendmsg, KERNEL_ALLOW);
     emit(p, KERNEL_IF_BITS, X32, 0, 1);
     emit(p, KERNEL_RETURN, KERNEL_FAIL | EPERM, 0, 0);
-    for (size_t i = 0; i < DENIED; i++)
+    for (size_t i = has_redis ? 1 : 0; i < DENIED; i++) /* the first is connect */
         emit_result(p, denied[i], KERNEL_FAIL | EPERM);
     emit(p, KERNEL_RETURN, KERNEL_ALLOW, 0, 0);
 }
@@ -455,7 +458,7 @@ static void say_number(struct line *line, unsigned n)
 static void say_name(struct line *line, int number)
 {
     for (size_t i = 0; i < CALLS; i++) {
-        if (calls[i].number == number && calls[i].need == MINNOW_SECCOMP_ALWAYS) {
+        if (calls[i].number == number && calls[i].purpose == FOR_ALL) {
             say(line, " (");
             say(line, calls[i].name);
             say(line, ") with these arguments");
@@ -546,12 +549,12 @@ int minnow_seccomp_enter(unsigned needs)
     return install(&program);
 }
 
-int minnow_seccomp_enter_parent(void)
+int minnow_seccomp_enter_parent(bool has_redis)
 {
     struct program program;
 
     if (MACHINE == 0)
         return ENOSYS;
-    make_parent_program(&program);
+    make_parent_program(&program, has_redis);
     return install(&program);
 }

@@ -4,11 +4,13 @@
 #ifndef MINNOW_SECCOMP_H
 #define MINNOW_SECCOMP_H
 
+#include <stdbool.h>
+
 /* What the process still has to do; bits. */
 enum minnow_seccomp_need {
-    MINNOW_SECCOMP_ALWAYS = 0,
     MINNOW_SECCOMP_FILE = 1,  /* remove a Unix socket's file at the end */
-    MINNOW_SECCOMP_WORKER = 2 /* get connections from its parent, see minnow_worker.h */
+    MINNOW_SECCOMP_REDIS = 2, /* connect to a Redis */
+    MINNOW_SECCOMP_WORKER = 4 /* get connections from its parent, see minnow_worker.h */
 };
 
 /* From now on, for good, the process may only make the calls that a running server needs. Any other
@@ -23,7 +25,7 @@ int minnow_seccomp_enter(unsigned needs);
 
 /* The same for the parent of workers, and all that it starts: the calls that neither of them needs
  * fail with EPERM, such as those that mount, trace, load modules, or make sockets connect or
- * listen. */
-int minnow_seccomp_enter_parent(void);
+ * listen; with `has_redis` connect is allowed. */
+int minnow_seccomp_enter_parent(bool has_redis);
 
 #endif

@@ -507,7 +507,8 @@ static bool start(struct parent *p)
     if (!find_program(p) || !watch_signals(p) || !minnow_become_user(minnow))
         return false;
     if (!minnow->options->no_sandbox)
-        minnow_sandbox_enter_parent(&minnow->sandbox, minnow->options->bind.items);
+        minnow_sandbox_enter_parent(&minnow->sandbox, minnow->options->bind.items,
+                                    minnow->options->redis.items);
     return rise(p);
 }
 

@@ -921,6 +921,102 @@ static void rooms_reach_their_members_and_nobody_else(void **state)
         fail_msg("somebody got a message too many");
 }
 
+/* --- relays ----------------------------------------------------------------------------------- */
+
+static void relay_publish(void *arg, const struct ws_str *room, enum ws_opcode opcode,
+                          const void *data, size_t len)
+{
+    char text[64];
+
+    snprintf(text, sizeof text, "%s%.*s=%.*s ", opcode == WS_OP_TEXT ? "" : "binary ",
+             room == NULL ? 1 : (int)room->len, room == NULL ? "*" : room->data, (int)len,
+             (const char *)data);
+    note_text(arg, text, strlen(text));
+}
+
+static bool relay_room_begins(void *arg, struct ws_str room)
+{
+    if (room.len == 9)
+        return false;
+    note_text(arg, "+", 1);
+    note_text(arg, room.data, room.len);
+    note_text(arg, " ", 1);
+    return true;
+}
+
+static void relay_room_ends(void *arg, struct ws_str room)
+{
+    note_text(arg, "-", 1);
+    note_text(arg, room.data, room.len);
+    note_text(arg, " ", 1);
+}
+
+static void set_relay(struct fixture *f, void *arg)
+{
+    struct ws_relay relay = {relay_publish, relay_room_begins, relay_room_ends, f};
+
+    note_result(f, 1, ws_set_relay(f->server, arg == NULL ? NULL : &relay));
+}
+
+static void publish_locally(struct fixture *f, void *arg)
+{
+    (void)arg;
+    note_result(f, 1,
+                (int)ws_publish_local(f->server, ws_str("red"), NULL, WS_OP_TEXT, "1", 1) +
+                    (int)ws_broadcast_local(f->server, NULL, WS_OP_TEXT, "2", 1));
+    note_result(f, 2, (int)ws_publish(f->server, ws_str("red"), NULL, WS_OP_PING, "3", 1));
+    note_result(f, 3, (int)ws_broadcast(f->server, NULL, WS_OP_PING, "4", 1));
+}
+
+/* All but what fails, and what was for the members here alone. */
+static void a_relay_is_told_of_messages_and_rooms(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *a, *b;
+
+    start_serving(f, (struct ws_options){0}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
+    a = upgraded(f, "/rooms");
+    b = upgraded(f, "/rooms");
+    order(f, a, "jold");
+    on_loop(f, set_relay, f);
+    assert_int_equal(order(f, a, "jred"), 0);
+    assert_int_equal(order(f, b, "jred"), 0);
+    assert_int_equal(order(f, a, "sred"), 2);
+    assert_int_equal(order(f, a, "ored"), 1);
+    assert_int_equal(order(f, a, "snone"), 0);
+    assert_int_equal(order(f, a, "*"), 1);
+    on_loop(f, publish_locally, NULL);
+    assert_int_equal(f->seen.result[1], 2 + 2);
+    assert_int_equal(f->seen.result[2], WS_ERR_INVALID);
+    assert_int_equal(f->seen.result[3], WS_ERR_INVALID);
+    assert_int_equal(order(f, a, "jforbidden"), WS_ERR_NOMEM);
+    order(f, a, "lred");
+    raw_reset(b);
+    wait_connections(f, 1);
+    on_loop(f, set_relay, NULL);
+    order(f, a, "jblue");
+    order(f, a, "lold");
+    order(f, a, "sred");
+    assert_string_equal(f->seen.text, "+old +red red=sred red=ored none=snone *=* -red -old ");
+}
+
+/* One that refuses a room that is there already is not taken. */
+static void a_relay_that_refuses_a_room_is_not_set(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *a;
+
+    start_serving(f, (struct ws_options){0}, "/rooms",
+                  (struct ws_handlers){.on_message = room_orders});
+    a = upgraded(f, "/rooms");
+    order(f, a, "jforbidden");
+    on_loop(f, set_relay, f);
+    assert_int_equal(f->seen.result[1], WS_ERR_NOMEM);
+    order(f, a, "sforbidden");
+    assert_string_equal(f->seen.text, "");
+}
+
 /* A client that has an application join without end meets max_memory. */
 static void rooms_without_end_are_refused(void **state)
 {

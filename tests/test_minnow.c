@@ -175,7 +175,7 @@ static void version_goes_to_stdout_and_is_no_failure(void **state)
 }
 
 static const struct {
-    const char *args[3];
+    const char *args[4];
     const char *named;
 } bad_usages[] = {
     {{"--nope"}, "option '--nope'"},
@@ -263,6 +263,13 @@ static const struct {
     {{"--ping-timeout", "-1"}, "--ping-timeout '-1'"},
     {{"--ping-timeout", "1.2.3"}, "--ping-timeout '1.2.3'"},
     {{"--ping-timeout", "5s"}, "--ping-timeout '5s'"},
+    {{"--redis", "localhost:6379"}, "--redis 'localhost:6379': does not begin with redis://"},
+    {{"--redis", "redis://:secret@a:x"}, "--redis 'a:x': not a port from 1 to 65535 behind"},
+    {{"--redis="}, "--redis ''"},
+    {{"--redis", "redis://host", "echo"}, "--redis 'host': echo mode has no rooms to share"},
+    {{"--redis-optional"}, "--redis-optional: without --redis"},
+    {{"--cluster", "a"}, "--cluster 'a': without --redis"},
+    {{"--cluster="}, "--cluster '': not a name of 1 to 100 bytes"},
 };
 
 static void bad_usage_is_one_line_that_names_it_and_status_2(void **state)
@@ -1446,6 +1453,188 @@ static void the_sandbox_allows_large_messages(void **state)
     expect_clean_end(f);
     raw_bytes_release(&b);
     free(payload);
+}
+
+/* --- a Redis ---------------------------------------------------------------------------------- */
+
+/* What a Redis says to a client that comes, played by the test. */
+struct redis {
+    int listener;
+    int commands;
+    int subscriber;
+    uint16_t port;
+    char url[64];
+};
+
+static void redis_listen(struct redis *r, const char *host)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(r->port)};
+    socklen_t len = sizeof a;
+    int on = 1;
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    r->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(r->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    assert_int_equal(bind(r->listener, (struct sockaddr *)&a, len), 0);
+    assert_int_equal(listen(r->listener, 8), 0);
+    assert_int_equal(getsockname(r->listener, (struct sockaddr *)&a, &len), 0);
+    r->port = ntohs(a.sin_port);
+    snprintf(r->url, sizeof r->url, "redis://%s:%u", host, r->port);
+}
+
+/* Read until this has come. */
+static void redis_expect(int fd, const char *text)
+{
+    char got[4096];
+    size_t len = 0;
+
+    while (len < sizeof got - 1) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        ssize_t n = poll(&p, 1, PROCESS_DEADLINE_MS) == 1 ? read(fd, got + len, 1) : 0;
+
+        if (n <= 0)
+            fail_msg("no \"%s\" in \"%.*s\"", text, (int)len, got);
+        got[++len] = '\0';
+        if (len >= strlen(text) && strcmp(got + len - strlen(text), text) == 0)
+            return;
+    }
+    fail_msg("no \"%s\" in many bytes", text);
+}
+
+static void redis_say(int fd, const char *text)
+{
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
+
+static int redis_greet(const struct redis *r, const char *answer)
+{
+    struct pollfd p = {.fd = r->listener, .events = POLLIN};
+    int fd;
+
+    assert_int_equal(poll(&p, 1, PROCESS_DEADLINE_MS), 1);
+    fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fd >= 0);
+    redis_expect(fd, "minnow\r\n");
+    redis_say(fd, answer);
+    return fd;
+}
+
+/* Both connections, and the subscription to what is said to all. */
+static void redis_accept(struct redis *r)
+{
+    static const char master[] = "%1\r\n+role\r\n+master\r\n";
+
+    r->commands = redis_greet(r, master);
+    r->subscriber = redis_greet(r, master);
+    redis_expect(r->subscriber, "SUBSCRIBE\r\n$10\r\nminnow#all\r\n");
+    redis_say(r->subscriber, ">3\r\n+subscribe\r\n+minnow#all\r\n:1\r\n");
+}
+
+static void redis_close(struct redis *r)
+{
+    close(r->commands);
+    close(r->subscriber);
+    close(r->listener);
+}
+
+/* Start it on a free port, while the test plays the Redis. */
+static void serve_with(struct fixture *f, struct redis *r, const char *const *args)
+{
+    const char *colon;
+
+    start(f, args);
+    redis_accept(r);
+    colon = strstr(process_line(&f->process, &f->process.out), "127.0.0.1:");
+    assert_non_null(colon);
+    f->port = (uint16_t)atoi(colon + strlen("127.0.0.1:"));
+}
+
+static void a_redis_that_nobody_answers_at_is_a_failure_to_start(void **state)
+{
+    struct fixture *f = *state;
+    char url[64], line[128];
+    int holder;
+
+    snprintf(url, sizeof url, "redis://:secret@127.0.0.1:%u", process_reserve_port(&holder));
+    snprintf(line, sizeof line, "minnow: --redis %s: Connection refused", strchr(url, '@') + 1);
+    start(f, ARGS("-p", "0", "-q", "--redis", url));
+    expect_failure(f, 1, line);
+    close(holder);
+}
+
+static void a_redis_that_wants_another_password_is_a_failure_to_start(void **state)
+{
+    struct fixture *f = *state;
+    struct redis r = {.port = 0};
+
+    redis_listen(&r, "127.0.0.1");
+    start(f, ARGS("-p", "0", "--redis", r.url));
+    r.commands = redis_greet(&r, "-NOAUTH Authentication required.\r\n");
+    expect_failure(f, 1, ": it wants a password: redis://:PASSWORD@HOST");
+    close(r.commands);
+    close(r.listener);
+}
+
+static void an_optional_redis_may_come_later(void **state)
+{
+    struct fixture *f = *state;
+    struct redis r = {.port = 0};
+
+    redis_listen(&r, "127.0.0.1");
+    close(r.listener);
+    serve(f, ARGS("-p", "0", "--redis", r.url, "--redis-optional", "--cluster", "minnow"));
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "Connection refused"));
+    raw_expect_echo(join(f, 0, "/"), "alone");
+    redis_listen(&r, "127.0.0.1");
+    r.commands = redis_greet(&r, "%0\r\n");
+    r.subscriber = redis_greet(&r, "%0\r\n");
+    redis_expect(r.subscriber, "minnow#room#/\r\n");
+    redis_expect(r.commands, "alone\r\n"); /* it was kept */
+    process_signal(&f->process, SIGTERM);
+    raw_close(&f->clients[0]);
+    assert_int_equal(process_wait(&f->process), 0);
+    redis_close(&r);
+}
+
+/* What is said in one process is heard in another, as the Redis passes it on; and in the sandbox a
+ * lost connection is made anew. */
+static void the_sandbox_allows_a_redis_that_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    struct redis r = {.port = 0};
+
+    redis_listen(&r, "127.0.0.1");
+    serve_with(f, &r, ARGS("-p", "0", "--redis", r.url));
+    close(r.commands);
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "minnow: redis: lost 127."));
+    close(r.subscriber);
+    redis_accept(&r);
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "redis: connected to 127."));
+    raw_expect_echo(join(f, 0, "/a"), "hello");
+    redis_expect(r.commands, "PUBLISH\r\n$14\r\nminnow#room#/a\r\n$22\r\n");
+    redis_expect(r.commands, "thello\r\n");
+    redis_expect(r.subscriber, "SUBSCRIBE\r\n$14\r\nminnow#room#/a\r\n");
+    redis_say(r.subscriber, ">3\r\n+subscribe\r\n+minnow#room#/a\r\n:2\r\n"
+                            ">3\r\n+message\r\n+minnow#room#/a\r\n+0123456789abcdeftfar\r\n");
+    raw_expect_message(&f->clients[0], "far");
+    expect_clean_end(f);
+    redis_close(&r);
+}
+
+static void the_sandbox_allows_names_and_unix_sockets_of_a_redis(void **state)
+{
+    struct fixture *f = *state;
+    struct redis r = {.port = 0};
+
+    redis_listen(&r, "localhost");
+    serve_with(f, &r, ARGS("-p", "0", "--redis", r.url));
+    close(r.commands);
+    process_line(&f->process, &f->process.err);
+    close(r.subscriber);
+    redis_accept(&r); /* the name was looked up anew */
+    assert_non_null(strstr(process_line(&f->process, &f->process.err), "connected to localhost:"));
+    expect_clean_end(f);
+    redis_close(&r);
 }
 
 enum { MANY = 1500 };

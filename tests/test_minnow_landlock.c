@@ -26,6 +26,7 @@ struct fixture {
     char socket[64];
     char deep[80];
     char address[80];
+    char redis[64]; /* URL; "": none */
 };
 
 static void make_file(const char *path)
@@ -73,6 +74,7 @@ static int teardown(void **state)
 static void confined_as(const struct fixture *f, const char *address, bool is_parent,
                         int (*fn)(const struct fixture *f))
 {
+    const char *const redis[] = {f->redis[0] != '\0' ? f->redis : NULL, NULL};
     const char *const addresses[] = {"127.0.0.1", address[0] != '\0' ? address : NULL, NULL};
     struct minnow_landlock l;
     int status;
@@ -83,7 +85,7 @@ static void confined_as(const struct fixture *f, const char *address, bool is_pa
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        minnow_landlock_init(&l, addresses, is_parent);
+        minnow_landlock_init(&l, addresses, redis, is_parent);
         prctl(KERNEL_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
         minnow_landlock_enter(&l);
         if (l.error != 0 || l.ruleset != -1)
@@ -206,9 +208,33 @@ static int use_network(const struct fixture *f)
     return is_refused(bind(fd, (const struct sockaddr *)&a, sizeof a)) ? 0 : 2;
 }
 
+static int use_redis(const struct fixture *f)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(10)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(fd, (const struct sockaddr *)&a, sizeof a) == 0 || errno != ECONNREFUSED)
+        return 1; /* nobody listens there, but it may be tried */
+    return use_network(f);
+}
+
+static void connections_can_be_made_to_the_port_of_a_redis_alone(void **state)
+{
+    struct fixture *f = *state;
+
+    strcpy(f->redis, "redis://redis.example:10");
+    confined(f, "", use_redis);
+    strcpy(f->redis, "redis+unix:///tmp/redis");
+    confined(f, "", use_network);
+}
+
 static void no_connection_can_be_made_and_no_port_bound(void **state)
 {
-    confined(*state, "", use_network);
+    struct fixture *f = *state;
+
+    f->redis[0] = '\0';
+    confined(f, "", use_network);
 }
 
 static void values_are_those_of_the_kernel(void **state)

@@ -212,7 +212,7 @@ static void calls_in_the_list_are_allowed(void **state)
     (void)state;
     for (size_t i = 0; i < CALLS; i++) {
         struct shot s = allowed_by(&calls[i]);
-        struct trial t = {.needs = calls[i].need, .during = shoot, .arg = &s};
+        struct trial t = {.needs = calls[i].purpose, .during = shoot, .arg = &s};
 
         if (calls[i].checks[0].test == OWN)
             t.during = repeat_own;
@@ -226,7 +226,7 @@ static void calls_in_the_list_are_allowed(void **state)
 static int try_denied(void)
 {
     prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
-    if (minnow_seccomp_enter_parent() != 0)
+    if (minnow_seccomp_enter_parent(false) != 0)
         return NO_FILTER;
     for (int i = 0; i < DENIED; i++) {
         errno = 0;
@@ -417,9 +417,11 @@ static void list_is_the_one_in_the_document(void **state)
         assert_int_equal(strncmp(arguments, "any", 3) == 0, is_free);
         assert_int_equal(strstr(arguments, "EINVAL") != NULL, calls[i].error == EINVAL);
         assert_int_equal(strstr(arguments, "only with a Unix") != NULL,
-                         calls[i].need == MINNOW_SECCOMP_FILE);
+                         calls[i].purpose == FOR_FILE);
         assert_int_equal(strstr(arguments, "only in a worker") != NULL,
-                         calls[i].need == MINNOW_SECCOMP_WORKER);
+                         calls[i].purpose == FOR_WORKER);
+        assert_int_equal(strstr(arguments, "only with --redis") != NULL,
+                         calls[i].purpose == FOR_REDIS);
     }
     assert_false(next_row(file, call, arguments));
     fclose(file);

@@ -373,6 +373,48 @@ static void unix_socket_is_shared_and_removed_at_the_end(void **state)
     assert_int_equal(stat(f->path, &st), -1);
 }
 
+/* Read up to the message "end"; all before it are "x". */
+static void expect_end(struct raw_client *c)
+{
+    struct raw_frame frame;
+
+    do
+        raw_read_frame(c, &frame);
+    while (frame.len == 1 && frame.payload[0] == 'x');
+    assert_int_equal(frame.len, 3);
+    assert_memory_equal(frame.payload, "end", 3);
+}
+
+/* A room of a new worker is known to the others after a moment. */
+static void chat_reaches_members_on_all_workers(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("--workers", "3", "-p", "0"));
+    for (int i = 0; i < 9; i++)
+        upgraded(f, "/room");
+    upgraded(f, "/other");
+    for (int round = 0; round < 2; round++) {
+        for (int from = 0; from < 9; from++) {
+            for (int to = 0; to < 9; to++) {
+                raw_send_message(&f->clients[from], "x");
+                for (int i = 0; i < 200 && !raw_readable_within(&f->clients[to], 50); i++)
+                    raw_send_message(&f->clients[from], "x");
+            }
+            raw_send_message(&f->clients[from], "end");
+            for (int to = 0; to < 9; to++)
+                expect_end(&f->clients[to]);
+        }
+        process_signal(&f->process, SIGHUP); /* and of an old and a new one */
+        expect_on_stderr(f, "3 new workers serve");
+        raw_close(&f->clients[0]);
+        raw_connect(&f->clients[0], f->port);
+        raw_upgrade(&f->clients[0], "/room");
+    }
+    assert_false(raw_readable_within(&f->clients[9], 0));
+    expect_clean_end(f);
+}
+
 /* --- crashes ---------------------------------------------------------------------------------- */
 
 static void crashed_worker_is_replaced_and_the_other_notices_nothing(void **state)

@@ -388,6 +388,138 @@ static void member_of_many_rooms_costs_no_more_for_each(void **state)
     teardown(&f);
 }
 
+/* --- who is told of them ---------------------------------------------------------------------- */
+
+/* Which rooms there are, by what was told. */
+struct told {
+    bool open[NAMES];
+    int begins_left; /* before one is refused; negative: none is */
+    int count;       /* of both kinds */
+};
+
+static int index_of(struct ws_str name)
+{
+    for (int i = 0; i < NAMES; i++) {
+        char text[32];
+
+        if (name_of(i, text) == name.len && memcmp(text, name.data, name.len) == 0)
+            return i;
+    }
+    fail_msg("a room of another name");
+    return 0;
+}
+
+static bool note_begin(void *arg, struct ws_str name)
+{
+    struct told *told = arg;
+
+    if (told->begins_left == 0)
+        return false;
+    told->begins_left--;
+    told->count++;
+    assert_false(told->open[index_of(name)]);
+    told->open[index_of(name)] = true;
+    return true;
+}
+
+static void note_end(void *arg, struct ws_str name)
+{
+    struct told *told = arg;
+
+    told->count++;
+    assert_true(told->open[index_of(name)]);
+    told->open[index_of(name)] = false;
+}
+
+static void each_beginning_and_end_of_a_room_is_told(void **state)
+{
+    struct told told = {.begins_left = -1};
+    struct room_notice notice = {note_begin, note_end, &told};
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 20);
+    join(&f, 0, 3);
+    assert_true(room_table_notify(&f.table, &notice));
+    for (int i = 0; i < 5000; i++) {
+        int member = next_random(&f, MEMBERS);
+        int name = next_random(&f, NAMES);
+
+        if (next_random(&f, 10) == 0)
+            leave_all(&f, member);
+        else if (next_random(&f, 3) == 0)
+            join(&f, member, name);
+        else
+            leave(&f, member, name);
+        for (int n = 0; n < NAMES; n++)
+            assert_int_equal(told.open[n], members_of(&f, n) != 0);
+    }
+    assert_true(told.count > 100);
+    assert_true(room_table_notify(&f.table, &(struct room_notice){NULL}));
+    for (int n = 0; n < NAMES; n++)
+        assert_false(told.open[n]);
+    teardown(&f);
+}
+
+static void a_room_that_is_refused_is_not_there(void **state)
+{
+    struct told told = {.begins_left = 0};
+    struct room_notice notice = {note_begin, note_end, &told};
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 20);
+    assert_true(room_table_notify(&f.table, &notice));
+    assert_int_equal(join(&f, 0, 1), ACCOUNT_NOMEM);
+    assert_int_equal(f.budget.all.used, 0);
+    assert_int_equal(told.count, 0);
+    check(&f);
+    told.begins_left = 1;
+    assert_int_equal(join(&f, 0, 1), 0);
+    assert_int_equal(join(&f, 1, 1), 0); /* it is there already */
+    check(&f);
+    teardown(&f);
+}
+
+static void without_memory_for_a_room_its_end_is_told(void **state)
+{
+    struct told told = {.begins_left = -1};
+    struct room_notice notice = {note_begin, note_end, &told};
+    struct fixture f;
+    bool failed = true;
+
+    (void)state;
+    for (long n = 0; failed; n++) {
+        setup(&f, 1 << 20);
+        assert_true(room_table_notify(&f.table, &notice));
+        oom_once(n);
+        failed = join(&f, 0, 1) != 0;
+        oom_after(-1);
+        assert_int_equal(told.open[1], !failed);
+        teardown(&f);
+    }
+    assert_true(told.count >= 4);
+}
+
+static void who_refuses_a_room_that_is_there_hears_of_none(void **state)
+{
+    struct told told = {.begins_left = 2};
+    struct room_notice notice = {note_begin, note_end, &told};
+    struct fixture f;
+
+    (void)state;
+    setup(&f, 1 << 20);
+    for (int name = 0; name < 5; name++)
+        join(&f, 0, name);
+    assert_false(room_table_notify(&f.table, &notice));
+    for (int name = 0; name < 5; name++)
+        assert_false(told.open[name]);
+    assert_int_equal(told.count, 4);
+    leave(&f, 0, 1);
+    assert_int_equal(told.count, 4);
+    teardown(&f);
+}
+
 #include "tests/test_room.list"
 
 int main(void)

@@ -50,7 +50,8 @@ LINK_test_attacks = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
 LINK_test_minnow_landlock = $(LINK_test_minnow_options)
 LINK_test_minnow_seccomp =
-LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log $(CORE)
+LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log cluster/redis_url \
+    $(CORE)
 LINK_test_examples = tests/process tests/raw_client
 LINK_test_faults = $(LINK_test_server) tests/oom tests/faults
 LINK_test_campaign = $(LIBRARY) tests/calls tests/peers
@@ -82,6 +83,8 @@ LINK_test_bus_link = cluster/bus_link $(LINK_test_server) tests/oom
 LINK_test_bus_local = $(CLUSTER) $(LINK_test_server) tests/oom
 LINK_test_redis_url = cluster/redis_url ws_str
 LINK_test_bus_redis = $(CLUSTER) $(CORE) tests/oom
+LINK_test_ws_cluster = cluster/ws_cluster cluster/tests/loop_bus cluster/bus cluster/name_table \
+    $(CORE) tests/raw_client tests/oom
 LINK_test_bus = cluster/bus cluster/name_table cluster/tests/loop_bus $(CORE) tests/oom
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
@@ -193,6 +196,10 @@ tests/e2e/suite_server: $(BUILD)/tests/e2e/suite_server.o $(BUILD)/libminnow.a
 $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
+# And a bus over Redis at the command line.
+$(BUILD)/tests/e2e/bus_client: $(BUILD)/tests/e2e/bus_client.o $(BUILD)/libminnow.a
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
+
 # A missing tool or header is named in one line, before the compiler complains.
 need-cmocka:
 	@CC="$(if $(SHIM),cc,$(CC)) $(CPPFLAGS)" sh tests/need.sh deps cmocka.h
@@ -216,14 +223,14 @@ deps-analysis: ## Install what coverage, valgrind, analyze, test-32 and test-big
 	@sh tests/deps.sh libcmocka-dev gcc clang clang-tools llvm valgrind gcc-$$(gcc -dumpversion)-multilib \
 	    gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user
 
-deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, node and its packages
+deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, Redis, node and its packages
 	@sh tests/deps.sh chromium curl ca-certificates python3-websockets fonts-liberation \
-	    fonts-noto-color-emoji \
+	    fonts-noto-color-emoji redis-server \
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
-e2e: minnow $(BUILD)/tests/e2e/sio_server $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients: Chromium, node, npm's and Python's WebSocket, curl
-	@sh tests/need.sh deps-e2e node curl python3 $(or $(CHROMIUM),chromium)
+e2e: minnow $(BUILD)/tests/e2e/sio_server $(BUILD)/tests/e2e/bus_client $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and a real Redis: Chromium, node, npm's and Python's WebSocket, curl
+	@sh tests/need.sh deps-e2e node curl python3 redis-server $(or $(CHROMIUM),chromium)
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
 
