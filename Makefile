@@ -30,7 +30,8 @@ PURE = ws_str sha1 base64 siphash utf8 ws_frame ws_message address rate http htt
     proxy_protocol account buf table host timer output room log_limit conn_table input
 CORE = block $(PURE) http_date listen conn_socket server conn_client ws_services conn_trace conn_output conn_end conn_ws conn_http \
     conn accept ws
-CLUSTER = $(addprefix cluster/,name_table resp redis_url redis_lookup redis_conn bus bus_redis ws_cluster)
+CLUSTER = $(addprefix cluster/,name_table resp redis_url redis_lookup redis_conn bus bus_redis ws_cluster \
+    bus_link bus_hub bus_local)
 SOCKETIO = $(addprefix socketio/,settle json msgpack eio_codec eio_host_sessions eio_http eio_queue \
     eio_packet sio_packet sio_adapter eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
     sio_recovery sio_namespace sio_emit sio_socket sio_remote sio_cluster socketio)

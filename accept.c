@@ -24,6 +24,8 @@
 
 enum {
     BATCH = 64,          /* clients accepted per turn and listener */
+    SHARED_BATCH = 1,    /* the same where other processes accept, too */
+    FULL_MS = 250,       /* for others to accept clients for whom there is no place here */
     PAUSE_MS = 50,       /* after the first error; each further pause is twice as long, */
     PAUSE_MAX_MS = 1000, /* at most */
     REFUSED_MAX = 16     /* clients that were refused and whose input is still read and
@@ -34,40 +36,92 @@ struct listener {
     struct source source;
     struct listen_file file; /* none for TCP */
     bool checks_host;
+    bool shared; /* other processes accept from it, too */
 };
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
+/* With EPOLLEXCLUSIVE one of the processes that share a socket wakes up for a client, not all. Such
+ * a watch can only be made and ended, not changed. */
+static bool watch_one(const struct ws_server *s, struct listener *l, int op, bool accepting)
+{
+    uint32_t events = l->shared ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN;
+    struct epoll_event event = {.events = accepting ? events : 0, .data.ptr = l};
+
+    if (l->shared)
+        op = accepting ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
+    return epoll_ctl(s->epoll_fd, op, l->source.fd, &event) == 0 ||
+           (l->shared && errno == (accepting ? EEXIST : ENOENT));
+}
+
 /* False when epoll refuses one of them. */
-static bool watch_all(const struct ws_server *s, int op, uint32_t events)
+static bool watch_all(const struct ws_server *s, int op, bool accepting)
 {
     bool done = true;
 
-    for (size_t i = 0; i < s->listener_count; i++) {
-        struct epoll_event event = {.events = events, .data.ptr = &s->listeners[i]};
-
-        if (epoll_ctl(s->epoll_fd, op, s->listeners[i].source.fd, &event) != 0)
-            done = false;
-    }
+    for (size_t i = 0; i < s->listener_count; i++)
+        done &= watch_one(s, &s->listeners[i], op, accepting);
     return done;
 }
 
 /* Accept again a little later, so that the loop does not spin. */
 static void pause_accepting(struct ws_server *s)
 {
-    watch_all(s, EPOLL_CTL_MOD, 0);
+    watch_all(s, EPOLL_CTL_MOD, false);
     timer_set(&s->timers, &s->accept_timer, s->now_ms + s->accept_pause_ms);
     s->accept_pause_ms =
         2 * s->accept_pause_ms < PAUSE_MAX_MS ? 2 * s->accept_pause_ms : PAUSE_MAX_MS;
+}
+
+static bool is_full(const struct ws_server *s)
+{
+    return s->conns.count - s->refused_count >= s->options.max_clients;
+}
+
+/* There is no place left here, but another process that accepts from the same sockets may have one.
+ * So this one leaves the line, before the next client comes: the kernel would wake it for that one,
+ * and then nobody else. Who still waits after FULL_MS is refused. */
+static void leave_to_others(struct ws_server *s)
+{
+    s->accept_full = true;
+    watch_all(s, EPOLL_CTL_MOD, false);
+    timer_set(&s->timers, &s->accept_timer, server_now(s) + FULL_MS);
+}
+
+static bool accept_one(struct ws_server *s, const struct listener *l, int *error);
+
+static bool shares(const struct ws_server *s)
+{
+    return s->listener_count > 0 && s->listeners[0].shared;
+}
+
+/* Nobody else has taken them: they are refused, unless there is a place by now. */
+static void accept_left_over(struct ws_server *s)
+{
+    int error = 0;
+
+    s->accept_full = false;
+    for (size_t i = 0; i < s->listener_count; i++) {
+        int n = 0;
+
+        while (n < BATCH && accept_one(s, &s->listeners[i], &error))
+            n++;
+    }
 }
 
 static void pause_ended(struct timer *t)
 {
     struct ws_server *s = TIMER_OWNER(t, struct ws_server, accept_timer);
 
+    if (s->accept_full)
+        accept_left_over(s);
+    if (is_full(s) && shares(s)) {
+        leave_to_others(s);
+        return;
+    }
     if (s->spare_fd < 0)
         s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
-    if (!watch_all(s, EPOLL_CTL_MOD, EPOLLIN))
+    if (!watch_all(s, EPOLL_CTL_MOD, true))
         pause_accepting(s);
 }
 
@@ -155,6 +209,28 @@ static void refuse_client(struct ws_server *s, int fd, struct host *host, const 
     socket_close(fd);
 }
 
+/* Let it in, or refuse it. NULL: it got no place; `*result` says why. */
+static struct ws_conn *client_came(struct ws_server *s, int fd, const struct address *peer,
+                                   int *result)
+{
+    bool proxied = conn_client_is_proxy(s, peer);
+    struct host *host = proxied ? NULL : host_of(s, peer);
+    struct ws_conn *c;
+
+    *result = WS_ERR_FULL;
+    if (is_full(s)) {
+        refuse_client(s, fd, host, &server_full);
+        return NULL;
+    }
+    if (!conn_client_fits(s, host)) {
+        refuse_client(s, fd, host, &address_full);
+        return NULL;
+    }
+    c = conn_new(s, fd, host, proxied);
+    *result = c == NULL ? WS_ERR_NOMEM : 0;
+    return c;
+}
+
 /* Either a client has come, or *error says why not; EAGAIN: there is none. */
 static bool accept_one(struct ws_server *s, const struct listener *l, int *error)
 {
@@ -162,39 +238,44 @@ static bool accept_one(struct ws_server *s, const struct listener *l, int *error
     socklen_t len = sizeof storage;
     int fd = accept4(l->source.fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     struct address peer;
-    struct host *host;
     struct ws_conn *c;
-    bool proxied;
+    int result;
 
     if (fd < 0) {
         *error = errno;
         return false;
     }
     peer = listen_address(&storage);
-    proxied = conn_client_is_proxy(s, &peer);
-    host = proxied ? NULL : host_of(s, &peer);
-    if (s->conns.count - s->refused_count >= s->options.max_clients) {
-        refuse_client(s, fd, host, &server_full);
-    } else if (!conn_client_fits(s, host)) {
-        refuse_client(s, fd, host, &address_full);
-    } else {
-        c = conn_new(s, fd, host, proxied);
-        if (c != NULL)
-            c->req.checks_host = l->checks_host;
-    }
+    c = client_came(s, fd, &peer, &result);
+    if (c != NULL)
+        c->req.checks_host = l->checks_host;
     return true;
+}
+
+/* Of the processes that wait for a shared socket the kernel wakes the one that has waited for it
+ * longest. Whoever has accepted goes to the end of that line, so that they take turns. */
+static void let_others_accept(struct ws_server *s, struct listener *l)
+{
+    watch_one(s, l, EPOLL_CTL_DEL, false);
+    if (!watch_one(s, l, EPOLL_CTL_ADD, true))
+        pause_accepting(s);
 }
 
 /* Some errors mean that one client has gone again (ECONNABORTED), and the next call works. When no
  * call of the batch works, accepting is paused. accept(2) */
 void accept_ready(struct ws_server *s, struct listener *l)
 {
+    int batch = l->shared ? SHARED_BATCH : BATCH;
     bool some = false;
     int error = 0;
 
-    if (s->accept_timer.link != NULL)
-        return; /* paused, but epoll_ctl() could not end the watch */
-    for (int i = 0; i < BATCH && !s->stopping && !is_out_of_descriptors(error); i++) {
+    if (s->accept_timer.link != NULL || s->draining)
+        return; /* paused, but epoll_ctl() could not end the watch; or ended in this turn */
+    if (l->shared && is_full(s)) {
+        leave_to_others(s);
+        return;
+    }
+    for (int i = 0; i < batch && !s->stopping && !is_out_of_descriptors(error); i++) {
         if (accept_one(s, l, &error))
             some = true;
         else if (error == EAGAIN || error == EWOULDBLOCK)
@@ -203,6 +284,10 @@ void accept_ready(struct ws_server *s, struct listener *l)
     if (some) {
         s->accept_error = 0;
         s->accept_pause_ms = PAUSE_MS;
+        if (l->shared && is_full(s))
+            leave_to_others(s);
+        else if (l->shared)
+            let_others_accept(s, l);
     }
     if (is_out_of_descriptors(error) ||
         (!some && error != 0 && error != EAGAIN && error != EWOULDBLOCK))
@@ -245,7 +330,7 @@ static bool listen_all(struct ws_server *s, const char *const *bind_to)
     char why[SENTENCE_SIZE / 2];
     size_t count = 0;
 
-    if (listen_tcp(&tcp, bind_to, s->options.port, why, sizeof why) != 0)
+    if (listen_tcp(&tcp, bind_to, s->options.port, s->options.reuse_port, why, sizeof why) != 0)
         return listen_failed(s, why);
     while (bind_to[count] != NULL)
         count++;
@@ -272,17 +357,46 @@ static bool listen_all(struct ws_server *s, const char *const *bind_to)
     return true;
 }
 
+/* The sockets listen already. */
+static bool listen_given(struct ws_server *s, const char *const *bind_to)
+{
+    static const struct listen_file no_file;
+    const int *fds = s->options.sockets;
+    size_t count = 0;
+
+    while (fds[count] >= 0)
+        count++;
+    s->listeners = calloc(count + 1, sizeof *s->listeners);
+    if (s->listeners == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        listener_add(s, fds[i], &no_file);
+        s->listeners[i].checks_host = listen_port(fds[i]) != 0 && checks_host(s, fds[i]);
+        s->listeners[i].shared = true;
+        for (size_t j = 0; bind_to != NULL && bind_to[j] != NULL; j++) {
+            if (listen_unix_file(fds[i], bind_to[j], &s->listeners[i].file))
+                break;
+        }
+    }
+    return true;
+}
+
 bool accept_begin(struct ws_server *s)
 {
     static const char *const loopback[] = {"127.0.0.1", NULL};
+    bool listening;
 
     s->accept_timer.fire = pause_ended;
     s->accept_pause_ms = PAUSE_MS;
     s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
     /* epoll keeps pointers into the array, so it is complete before it is watched. */
-    return s->spare_fd >= 0 &&
-           listen_all(s, s->options.bind != NULL ? s->options.bind : loopback) &&
-           watch_all(s, EPOLL_CTL_ADD, EPOLLIN);
+    if (s->spare_fd < 0)
+        return false;
+    if (s->options.sockets != NULL)
+        listening = listen_given(s, s->options.bind);
+    else
+        listening = listen_all(s, s->options.bind != NULL ? s->options.bind : loopback);
+    return listening && (s->options.no_accept || watch_all(s, EPOLL_CTL_ADD, true));
 }
 
 void accept_close(struct ws_server *s)
@@ -295,6 +409,79 @@ void accept_close(struct ws_server *s)
     }
     s->listener_count = 0;
     timer_cancel(&s->timers, &s->accept_timer);
+}
+
+void accept_give_back(struct ws_server *s)
+{
+    if (s->options.sockets == NULL)
+        return;
+    for (size_t i = 0; i < s->listener_count; i++) {
+        if (s->listeners[i].file.name[0] != '\0')
+            close(s->listeners[i].file.directory);
+    }
+    s->listener_count = 0;
+}
+
+/* As the listening socket that it came from says. */
+static bool adopted_checks_host(const struct ws_server *s, int fd)
+{
+    const struct listener *best = NULL;
+    int best_fit = 0;
+
+    for (size_t i = 0; i < s->listener_count; i++) {
+        int fit = listen_fits(s->listeners[i].source.fd, fd);
+
+        if (fit > best_fit) {
+            best = &s->listeners[i];
+            best_fit = fit;
+        }
+    }
+    return best != NULL ? best->checks_host : listen_port(fd) != 0 && checks_host(s, fd);
+}
+
+static bool become_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && ((flags & O_NONBLOCK) != 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
+}
+
+int ws_adopt(struct ws_server *s, int fd, const void *bytes, size_t len)
+{
+    struct sockaddr_storage storage = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof storage;
+    struct address peer;
+    struct ws_conn *c;
+    int result = s->stopped ? WS_ERR_CLOSED : WS_ERR_SYSTEM;
+
+    if (s->stopped || getpeername(fd, (struct sockaddr *)&storage, &size) != 0 ||
+        !become_nonblocking(fd)) {
+        int error = errno;
+
+        socket_close(fd);
+        errno = error;
+        return result;
+    }
+    peer = listen_address(&storage);
+    c = client_came(s, fd, &peer, &result);
+    if (c == NULL)
+        return result;
+    c->req.checks_host = adopted_checks_host(s, fd);
+    conn_received(c, bytes, len);
+    if (is_full(s) && shares(s) && s->accept_timer.link == NULL)
+        leave_to_others(s);
+    return 0;
+}
+
+void ws_server_drain(struct ws_server *s)
+{
+    s->draining = true;
+    accept_close(s);
+}
+
+int ws_server_socket(const struct ws_server *s, size_t index)
+{
+    return index < s->listener_count ? s->listeners[index].source.fd : -1;
 }
 
 uint16_t ws_server_port(const struct ws_server *s)

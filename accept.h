@@ -10,5 +10,7 @@
 bool accept_begin(struct ws_server *s);
 void accept_ready(struct ws_server *s, struct listener *l);
 void accept_close(struct ws_server *s);
+/* The server cannot be made: the sockets of ws_options.sockets stay the caller's. */
+void accept_give_back(struct ws_server *s);
 
 #endif

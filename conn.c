@@ -651,6 +651,14 @@ struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host, bool pr
     return c;
 }
 
+void conn_received(struct ws_conn *c, const void *data, size_t len)
+{
+    assert(c->state == CONN_HTTP && !has_stash(c));
+    server_touch(c);
+    if (len > 0)
+        keep_input(c, data, len);
+}
+
 /* --- the API ---------------------------------------------------------------------------------- */
 
 void ws_pause(struct ws_conn *c)

@@ -10,6 +10,9 @@
  * reference to `host`. `proxied`: the peer is a trusted proxy, and `host` is NULL. NULL: `fd` was
  * closed. */
 struct ws_conn *conn_new(struct ws_server *s, int fd, struct host *host, bool proxied);
+/* `data[0..len)` was received of a new connection before it came here. It is handled at the end of
+ * the turn, not in this call. */
+void conn_received(struct ws_conn *c, const void *data, size_t len);
 void conn_ready(struct ws_conn *c, uint32_t events); /* one event of a batch */
 /* The end of a turn for `c`, which was touched and is not dead: everything that a callback, an
  * event or a timer left to be done. Called by the loop alone, once for each time that `c` was

@@ -151,6 +151,17 @@ int conn_client_header(struct ws_conn *c, const uint8_t *data, size_t len)
     return note_client(c, &header.client) ? used : -429;
 }
 
+struct ws_str conn_client_header_again(struct ws_conn *c)
+{
+    struct ws_server *s = c->server;
+    size_t len;
+
+    if (!c->req.proxied || s->options.proxy_header != WS_PROXY_PROTOCOL)
+        return (struct ws_str){NULL, 0};
+    len = proxy_protocol_write((uint8_t *)s->head, &server_proxied(c)->client);
+    return (struct ws_str){s->head, len};
+}
+
 /* --- limits ----------------------------------------------------------------------------------- */
 
 bool conn_client_is_limited(const struct host *host, bool given)

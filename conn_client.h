@@ -42,6 +42,9 @@ bool conn_client_header_due(const struct ws_conn *c);
 /* Take what comes of it. Returns how many bytes were consumed, 0 when it needs more, or a negated
  * status to refuse with. */
 int conn_client_header(struct ws_conn *c, const uint8_t *data, size_t len);
+/* A header like the one that came, for whoever gets the connection next; empty where the peer has
+ * to send none. Valid until a response is written. */
+struct ws_str conn_client_header_again(struct ws_conn *c);
 
 /* --- limits ----------------------------------------------------------------------------------- */
 

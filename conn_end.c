@@ -142,18 +142,32 @@ void conn_ping_timeout(struct ws_conn *c)
 /* The memory stays until the turn ends, for an event of the batch may still point at it. close()
  * alone does not make epoll forget a descriptor: a child process that was forked meanwhile has a
  * duplicate. */
+static void forget_descriptor(struct ws_conn *c)
+{
+    c->state = CONN_DEAD;
+    timer_cancel(&c->server->timers, &c->timer);
+    epoll_ctl(c->server->epoll_fd, EPOLL_CTL_DEL, c->source.fd, NULL);
+    server_touch(c);
+}
+
 void conn_kill(struct ws_conn *c)
 {
     if (c->state == CONN_DEAD)
         return; /* uncovered: no caller ends one twice, as things are */
     assert(!conn_owes_answer(c));
-    c->state = CONN_DEAD;
-    timer_cancel(&c->server->timers, &c->timer);
+    forget_descriptor(c);
     conn_narrow(c);
-    epoll_ctl(c->server->epoll_fd, EPOLL_CTL_DEL, c->source.fd, NULL);
     socket_close(c->source.fd);
     conn_drop_output(c);
-    server_touch(c);
+}
+
+void conn_let_go(struct ws_conn *c)
+{
+    assert(c->state == CONN_BODY || c->state == CONN_UPGRADING);
+    assert(conn_queued(c) == 0);
+    conn_narrow(c);
+    forget_descriptor(c);
+    conn_drop_output(c);
 }
 
 void conn_free(struct ws_conn *c)

@@ -14,6 +14,7 @@
  *   conn_lost()          DEAD               on_abort or on_close 1006      nothing more
  *   conn_ping_timeout()  DEAD               on_close 1006 "ping timeout"   nothing more
  *   conn_kill()          DEAD               nothing                        nothing more
+ *   conn_let_go()        DEAD               nothing, it asked for this     nothing from here
  *   conn_free()          none: freed        on_close, if it is owed        nothing
  *
  * on_close is called once for each connection whose on_open was called, and on_abort once for each
@@ -48,6 +49,8 @@ void conn_ping_timeout(struct ws_conn *c);
 /* Close the descriptor now; the memory is freed when the turn ends. No request waits for an
  * answer. */
 void conn_kill(struct ws_conn *c);
+/* The same, but the descriptor stays open: it is the application's now. Nothing is queued. */
+void conn_let_go(struct ws_conn *c);
 /* Free a dead connection, when no event of the batch can point to it any more. Calls on_close
  * first, if it is owed. */
 void conn_free(struct ws_conn *c);

@@ -242,6 +242,7 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
     c->server->hand.refusal_failed = false;
     if (c->endpoint->handlers.on_upgrade != NULL)
         c->endpoint->handlers.on_upgrade(c, req);
+    c->server->hand.detachable = NULL;
     if (c->state == CONN_UPGRADING && c->server->hand.refusal_failed)
         conn_refuse(c, 500, "the application's refusal is not a legal response", NULL);
     if (c->state == CONN_UPGRADING && switch_protocols(c, &u, u.subprotocol, NULL, 0) != 0)
@@ -316,8 +317,9 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
     c->req.keep_alive = here && req->http.keep_alive;
     if (h->on_head != NULL)
         h->on_head(c, req);
+    c->server->hand.detachable = NULL;
     if (c->state != CONN_BODY)
-        return body_len; /* answered */
+        return body_len; /* answered, or detached */
     if (c->life.held) {  /* where it is answered before its body is read, the body is no request */
         c->req.keep_alive = c->req.keep_alive && body_len == 0;
         here = false;
@@ -400,12 +402,15 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         return 0;
     }
     c->endpoint = e;
+    c->server->hand.detachable = c;
+    c->server->hand.received = (struct ws_str){(const char *)head, head_len + behind};
     if (!http_upgrade_wanted(&req->http) || !speaks_websocket(&e->handlers))
         return plain_head_received(c, req, head, head_len, behind);
     if (conn_client_may_shake(c))
         upgrade(c, req);
     else
         conn_refuse(c, 429, "too many handshakes from this address", "ws_options.handshake_rate");
+    c->server->hand.detachable = NULL;
     return 0;
 }
 
@@ -529,7 +534,7 @@ int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *hea
                    (unsigned long long)c->id, ws_conn_address(c, address), status);
     }
     return respond(c, status, headers, count, body, pieces,
-                   refusing || !c->req.keep_alive || c->server->stopping);
+                   refusing || !c->req.keep_alive || c->server->draining);
 }
 
 int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
@@ -548,6 +553,25 @@ int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header
     if (subprotocol != NULL && !http_upgrade_offers(&c->server->hand.request.http, subprotocol))
         return WS_ERR_INVALID;
     return switch_protocols(c, c->server->hand.upgrade, subprotocol, headers, count);
+}
+
+int ws_detach(struct ws_conn *c, struct ws_str bytes[2])
+{
+    struct in_hand *hand = &c->server->hand;
+
+    if (hand->detachable != c || (c->state != CONN_BODY && c->state != CONN_UPGRADING))
+        return WS_ERR_CLOSED;
+    if (conn_queued(c) > 0 && !c->out.blocked) /* responses to requests in front of this one */
+        conn_flush(c);
+    if (c->out.broken)
+        return WS_ERR_CLOSED;
+    if (conn_queued(c) > 0)
+        return WS_ERR_FULL;
+    bytes[0] = conn_client_header_again(c);
+    bytes[1] = hand->received;
+    hand->detachable = NULL;
+    conn_let_go(c);
+    return c->source.fd;
 }
 
 struct ws_str ws_request_method(const struct ws_request *req)

@@ -214,6 +214,26 @@ int listen_unix(const char *address, unsigned mode, struct listen_file *file, ch
     return fd;
 }
 
+bool listen_unix_file(int fd, const char *address, struct listen_file *file)
+{
+    const char *path = listen_unix_path(address);
+    struct sockaddr_un un = {.sun_family = AF_UNSPEC};
+    socklen_t len = sizeof un;
+    const char *name;
+
+    if (path == NULL || getsockname(fd, (struct sockaddr *)&un, &len) != 0 ||
+        un.sun_family != AF_UNIX || strncmp(un.sun_path, path, sizeof un.sun_path) != 0)
+        return false;
+    *file = (struct listen_file){.directory = open_directory(path, &name)};
+    if (file->directory < 0)
+        return false;
+    snprintf(file->name, sizeof file->name, "%s", name);
+    if (identify(file))
+        return true;
+    close(file->directory);
+    return false;
+}
+
 /* --- TCP -------------------------------------------------------------------------------------- */
 
 /* A socket address of either family. */
@@ -280,7 +300,8 @@ static void describe(const char *address, const union tcp_address *a, char name[
         snprintf(name, NAME_SIZE, "%.64s (%s) port %u", address, host, port_of(a));
 }
 
-static int open_tcp(const char *address, const union tcp_address *a, char *why, size_t size)
+static int open_tcp(const char *address, const union tcp_address *a, bool shared, char *why,
+                    size_t size)
 {
     socklen_t len = a->any.sa_family == AF_INET ? sizeof a->v4 : sizeof a->v6;
     int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -296,6 +317,8 @@ static int open_tcp(const char *address, const union tcp_address *a, char *why, 
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent); /* and this */
     if (a->any.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0)
+        return failed(fd, "SO_REUSEPORT", name, why, size);
     if (bind(fd, &a->any, len) != 0)
         return failed(fd, "bind", name, why, size);
     if (listen(fd, BACKLOG) != 0)
@@ -306,7 +329,7 @@ static int open_tcp(const char *address, const union tcp_address *a, char *why, 
 /* One address of a name. All results of getaddrinfo() with SOCK_STREAM are of these two
  * families. */
 static int add_resolved(struct listen_set *set, const char *address, const struct addrinfo *ai,
-                        char *why, size_t size)
+                        bool shared, char *why, size_t size)
 {
     union tcp_address a = {0};
     uint16_t port;
@@ -325,7 +348,7 @@ static int add_resolved(struct listen_set *set, const char *address, const struc
     errno = E2BIG;
     if (set->count == LISTEN_MAX)
         return failed(-1, "too many addresses", address, why, size);
-    fd = open_tcp(address, &a, why, size);
+    fd = open_tcp(address, &a, shared, why, size);
     if (fd < 0)
         return -1;
     set->fds[set->count++] = fd;
@@ -333,8 +356,8 @@ static int add_resolved(struct listen_set *set, const char *address, const struc
 }
 
 /* All addresses of a name, except those that this system does not have. */
-static int add_name(struct listen_set *set, const char *address, uint16_t port, char *why,
-                    size_t size)
+static int add_name(struct listen_set *set, const char *address, uint16_t port, bool shared,
+                    char *why, size_t size)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *list = NULL;
@@ -350,7 +373,7 @@ static int add_name(struct listen_set *set, const char *address, uint16_t port, 
         return -1;
     }
     for (const struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next) {
-        if (add_resolved(set, address, ai, why, size) == 0) {
+        if (add_resolved(set, address, ai, shared, why, size) == 0) {
             works = true;
             continue;
         }
@@ -365,25 +388,25 @@ static int add_name(struct listen_set *set, const char *address, uint16_t port, 
     return works ? 0 : -1;
 }
 
-static int add_all(struct listen_set *set, const char *const *addresses, uint16_t port, char *why,
-                   size_t size)
+static int add_all(struct listen_set *set, const char *const *addresses, uint16_t port, bool shared,
+                   char *why, size_t size)
 {
     for (size_t i = 0; addresses[i] != NULL; i++) {
         if (listen_unix_path(addresses[i]) == NULL &&
-            add_name(set, addresses[i], port, why, size) != 0)
+            add_name(set, addresses[i], port, shared, why, size) != 0)
             return -1;
     }
     return 0;
 }
 
 /* The port that is free on the first address may be in use on another; then try another port. */
-int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t port, char *why,
-               size_t size)
+int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t port, bool shared,
+               char *why, size_t size)
 {
     int error;
 
     for (int tries = port == 0 ? FREE_PORT_TRIES : 1; tries > 0; tries--) {
-        if (add_all(set, addresses, port, why, size) == 0)
+        if (add_all(set, addresses, port, shared, why, size) == 0)
             return 0;
         error = errno;
         listen_close(set);
@@ -403,6 +426,27 @@ bool listen_is_loopback(int fd)
     if (a.any.sa_family == AF_INET6)
         return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
     return a.any.sa_family == AF_INET && ntohl(a.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+static bool is_any(const union tcp_address *a)
+{
+    return a->any.sa_family == AF_INET ? a->v4.sin_addr.s_addr == htonl(INADDR_ANY)
+                                       : IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr) != 0;
+}
+
+int listen_fits(int listener, int fd)
+{
+    union tcp_address at = {0};
+    union tcp_address own = {0};
+
+    if (!local_address(listener, &at) || !local_address(fd, &own) ||
+        at.any.sa_family != own.any.sa_family || port_of(&at) != port_of(&own))
+        return 0;
+    if (at.any.sa_family != AF_INET && at.any.sa_family != AF_INET6)
+        return 0; /* no names are checked there */
+    if (is_same_host(&at, &own))
+        return 2;
+    return is_any(&at) ? 1 : 0;
 }
 
 uint16_t listen_port(int fd)

@@ -32,12 +32,13 @@ struct listen_set {
  * left out, as long as its name has another one.
  *
  *   port        0: a free one, the same for all
+ *   shared      SO_REUSEPORT: other sockets of the same user may listen there, too
  *   set         empty; filled on success
  *   why, size   text: what failed on which address
  *
  * Returns 0; or -1 with errno set and `why` written, and then nothing is open. */
-int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t port, char *why,
-               size_t size);
+int listen_tcp(struct listen_set *set, const char *const *addresses, uint16_t port, bool shared,
+               char *why, size_t size);
 
 /* Close all sockets of the set, which is empty then. */
 void listen_close(struct listen_set *set);
@@ -72,6 +73,10 @@ enum { LISTEN_MODE_MAX = 0777 };
 int listen_unix(const char *address, unsigned mode, struct listen_file *file, char *why,
                 size_t size);
 
+/* Fill in `file` for `fd`, a socket that listens already, if it is bound to the path of `address`.
+ * False, and then nothing is open: it is not, or the file is gone. */
+bool listen_unix_file(int fd, const char *address, struct listen_file *file);
+
 /* Remove the file, if device and inode are still the same, and close its directory. To be called
  * once, and before the descriptor of the socket is closed: while that is open, no other file can
  * get that inode number. It opens nothing: a server that may open no file any more can stop. */
@@ -82,6 +87,10 @@ const char *listen_unix_path(const char *address);
 
 /* Is `fd` bound to a loopback address, which only programs on this machine reach? */
 bool listen_is_loopback(int fd);
+
+/* Was the connected socket `fd` accepted from `listener`, by their addresses? 2: exactly its
+ * address; 1: it listens on all addresses of that family; 0: no, or they are no TCP sockets. */
+int listen_fits(int listener, int fd);
 
 /* The port that `fd` is bound to; 0 for a Unix socket. */
 uint16_t listen_port(int fd);

@@ -154,3 +154,21 @@ int proxy_protocol_parse(struct proxy_protocol *p, const uint8_t *data, size_t l
         return MALFORMED;
     return len < sizeof line_start ? PROXY_PROTOCOL_NEED_MORE : parse_version_1(p, data, len);
 }
+
+size_t proxy_protocol_write(uint8_t out[PROXY_PROTOCOL_WRITTEN_MAX], const struct address *client)
+{
+    size_t size = client->len;
+    size_t all = size == 0 ? 0 : 2 * size + 4;
+
+    memset(out, 0, PROXY_PROTOCOL_WRITTEN_MAX);
+    memcpy(out, signature, sizeof signature);
+    out[12] = size == 0 ? 2 << 4 | COMMAND_LOCAL : 2 << 4 | COMMAND_PROXY;
+    out[13] = size == 0 ? 0 : size == 4 ? TCP_OVER_IPV4 : TCP_OVER_IPV6;
+    out[15] = (uint8_t)all;
+    if (size == 0)
+        return FIXED;
+    memcpy(out + FIXED, client->bytes, size);
+    out[FIXED + 2 * size] = (uint8_t)(client->port >> 8);
+    out[FIXED + 2 * size + 1] = (uint8_t)client->port;
+    return FIXED + all;
+}

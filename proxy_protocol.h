@@ -10,7 +10,8 @@
 
 enum {
     PROXY_PROTOCOL_NEED_MORE = 0,
-    PROXY_PROTOCOL_MAX = 107 /* bytes that may be needed before there is a result: a line of
+    PROXY_PROTOCOL_WRITTEN_MAX = 52, /* 16, two IPv6 addresses and their ports */
+    PROXY_PROTOCOL_MAX = 107         /* bytes that may be needed before there is a result: a line of
                                 version 1 with its CRLF */
 };
 
@@ -24,5 +25,9 @@ struct proxy_protocol {
  * Returns how many were consumed, with `*p` filled in; PROXY_PROTOCOL_NEED_MORE; or -400, as soon
  * as it is certain, for what is no such header. */
 int proxy_protocol_parse(struct proxy_protocol *p, const uint8_t *data, size_t len);
+
+/* Write a header of version 2 that names `client`, or none where its len is 0; the destination is
+ * zeros. Returns its length. */
+size_t proxy_protocol_write(uint8_t out[PROXY_PROTOCOL_WRITTEN_MAX], const struct address *client);
 
 #endif

@@ -198,6 +198,10 @@ struct in_hand {
     struct ws_request request;
     /* The handshake that the application is to accept or refuse: in on_upgrade, else NULL. */
     const struct http_upgrade *upgrade;
+    /* The connection that ws_detach() may take, and what was received of it from its request on: in
+     * on_head and on_upgrade, else NULL. */
+    struct ws_conn *detachable;
+    struct ws_str received;
     /* In on_upgrade: ws_respond() was called and did not succeed. */
     bool refusal_failed;
     /* The message that is being handed over, when it lies where it was received, with the client's
@@ -216,7 +220,8 @@ struct ws_server {
     struct source clock; /* a timerfd, armed only for a foreign loop */
     struct listener *listeners;
     size_t listener_count;
-    bool in_turn; /* touched connections are settled at its end */
+    bool in_turn;  /* touched connections are settled at its end */
+    bool draining; /* accepts nobody; each answer is the last of its connection */
     bool stopping;
     bool stopped;
     uint64_t turn;        /* number of turns begun */
@@ -231,6 +236,7 @@ struct ws_server {
     size_t sweep_batches;  /* batches of it so far */
     struct timer_wheel timers;
     struct timer accept_timer;    /* until clients are accepted again */
+    bool accept_full;             /* others may accept who waits now; then they are refused */
     unsigned accept_pause_ms;     /* length of the next pause, */
     int accept_error;             /* the errno that was logged; 0: clients are accepted */
     struct timer stop_timer;      /* the last moment of a stop */

@@ -119,6 +119,7 @@ static void stop_look_fired(struct timer *t)
 static void stop_begin(struct ws_server *s)
 {
     s->stopping = true;
+    s->draining = true;
     accept_close(s);
     for_each_conn(s, conn_stop);
     s->stop_look_ms = STOP_LOOK_MS;
@@ -462,7 +463,8 @@ static int turn(struct ws_server *s, int timeout_ms)
     n = epoll_wait(s->epoll_fd, events, EVENT_BATCH, timeout_ms);
     if (n < 0 && errno != EINTR)
         return WS_ERR_SYSTEM;
-    assert(s->hand.in_place == NULL && s->hand.upgrade == NULL); /* in their callbacks alone */
+    /* These are in their callbacks alone. */
+    assert(s->hand.in_place == NULL && s->hand.upgrade == NULL && s->hand.detachable == NULL);
     s->in_turn = true;
     s->turn++;
     s->now_ms = time_after_wait(s, timeout_ms, before_ms);
@@ -736,6 +738,7 @@ struct ws_server *ws_server_new(const struct ws_options *options)
     if (server_init(s))
         return s;
     error = errno;
+    accept_give_back(s);
     ws_server_free(s);
     errno = error;
     return NULL;
@@ -753,6 +756,7 @@ void ws_server_free(struct ws_server *s)
         return;
     s->in_turn = true; /* what is touched now is settled below */
     s->stopping = true;
+    s->draining = true;
     accept_close(s);
     for_each_conn(s, conn_lost);
     while (s->touched != NULL)

@@ -101,12 +101,24 @@ enum ws_proxy_header {
  *
  * ws_origin_fault() says what is wrong with an item. RFC 6454 §5, §6.2, RFC 6455 §10.2 */
 struct ws_options {
-    const char *const *bind;    /* "127.0.0.1", "::1", "localhost", "unix:/path"; ends with NULL. A
+    const char *const *bind; /* "127.0.0.1", "::1", "localhost", "unix:/path"; ends with NULL. A
                                    name stands for all its addresses. NULL: 127.0.0.1 */
-    uint16_t port;              /* of all TCP addresses; 0: a free one, see ws_server_port() */
-    unsigned unix_mode;         /* rights of the files of Unix sockets, such as 0660; at no moment
+    uint16_t port;           /* of all TCP addresses; 0: a free one, see ws_server_port() */
+    unsigned unix_mode;      /* rights of the files of Unix sockets, such as 0660; at no moment
                                    are they wider. Connecting takes the right to write. 0: 0777 less
                                    the umask */
+    bool reuse_port;         /* TCP sockets get SO_REUSEPORT: other servers of the same user may
+                                   listen on the same addresses, and the system spreads the clients
+                                   over all of them. Then a server that was started twice by mistake
+                                   gets no error, either */
+    const int *sockets;      /* sockets that listen already, such as ws_server_socket() of another
+                                   server; ends with -1; NULL: none. Then nothing is opened for
+                                   `bind`. The server closes them at its end; they stay the caller's
+                                   only where it cannot be made. Other processes may accept from the
+                                   same sockets: servers with this option take turns. The file of a
+                                   Unix socket is removed at the end only if `bind` names it, too */
+    bool no_accept;          /* listen, but let others accept: for a process that only keeps the
+                                   sockets */
     const char *const *origins; /* to allow besides the pages of the server's own host; ends with
                                    NULL */
     const char *const *hosts;   /* names in the Host field that are answered besides those of the
@@ -198,11 +210,18 @@ int ws_server_fd(const struct ws_server *s);
  * signal handler. */
 void ws_server_stop(struct ws_server *s);
 
+/* Accept nobody from now on: the listening sockets are closed. The connections are served on, and
+ * so are those of ws_adopt(), but each answer to a plain request is the last of its connection. */
+void ws_server_drain(struct ws_server *s);
+
 /* Close what is still open (on_close is called) and free everything. Not from a callback. NULL is
  * allowed. */
 void ws_server_free(struct ws_server *s);
 
 uint16_t ws_server_port(const struct ws_server *s); /* the first TCP listener's; 0: none */
+/* Number `index` of the listening sockets, to be duplicated for another process; -1 behind the last
+ * one. It belongs to the server. */
+int ws_server_socket(const struct ws_server *s, size_t index);
 
 struct ws_stats {
     size_t connections; /* accepted and not yet closed, but for those over max_clients */
@@ -340,6 +359,33 @@ int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *hea
  * WS_ERR_FULL, WS_ERR_NOMEM. RFC 6455 §4.2.2 */
 int ws_accept(struct ws_conn *c, const char *subprotocol, const struct ws_header *headers,
               size_t count);
+
+/* --- hand-over -------------------------------------------------------------------------------- */
+
+/* In on_head and on_upgrade of `c`: take the connection out of this server, to give it to another
+ * one, which may be in another process (SCM_RIGHTS of unix(7)). The request is not answered here;
+ * `c` ends when the callback returns, without another callback for it.
+ *
+ *   bytes   filled in: what was received of the connection, in two pieces of which the first may be
+ *           empty: a header of the PROXY protocol, where the peer has to send one; then the head of
+ *           the request in hand and all that came behind it. Valid until the callback returns
+ *
+ * Returns the descriptor, which is the caller's: non-blocking, close-on-exec, in no epoll. Else the
+ * request is still to be answered here: WS_ERR_CLOSED for another connection or callback, after an
+ * answer, or when the connection is lost; WS_ERR_FULL while the peer has not read the responses to
+ * requests that it sent in front of this one. */
+int ws_detach(struct ws_conn *c, struct ws_str bytes[2]);
+
+/* Serve `fd`, a connected stream socket, as if it had been accepted here and `bytes[0..len)` had
+ * been received of it. `fd` is the server's from now on, whatever is returned; `bytes` is copied,
+ * and counts in max_memory. All limits hold as for a client that was accepted; the names that are
+ * answered (ws_options.hosts) are those of the listening socket of this server that has its local
+ * address. No callback is called inside this one.
+ *
+ * Returns 0; WS_ERR_FULL, then the client gets 503 or 429 for max_clients or max_per_ip;
+ * WS_ERR_NOMEM, WS_ERR_CLOSED when the server has stopped, or WS_ERR_SYSTEM with errno, as when the
+ * client has gone: then it is closed. */
+int ws_adopt(struct ws_server *s, int fd, const void *bytes, size_t len);
 
 /* --- connections ------------------------------------------------------------------------------ */
 

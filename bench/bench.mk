@@ -3,7 +3,7 @@
 LINK_test_hist = bench/hist
 LINK_test_stream = bench/stream ws_frame utf8
 
-BENCH_PROGRAMS = load raw start codecs
+BENCH_PROGRAMS = load raw start codecs spread
 BENCH_load = client polling stream hist process
 BENCH_codecs = stream
 BENCH_BUILDS = $(BENCH_PROGRAMS:%=$(BUILD)/bench/%)

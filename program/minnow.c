@@ -18,6 +18,7 @@
 #include "minnow_chat.h"
 #include "minnow_socketio.h"
 #include "minnow_trace.h"
+#include "minnow_workers.h"
 
 /* Lines that are no errors come only with --verbose: ws_options.log_level asks for them. */
 static bool is_wanted(const struct minnow *minnow, enum ws_log_level level)
@@ -63,7 +64,7 @@ static void add_address_line(struct minnow_log *out, const char *mode, const cha
     minnow_log_end(out);
 }
 
-static bool complain(struct minnow *minnow, const char *what, int error)
+bool minnow_complain(struct minnow *minnow, const char *what, int error)
 {
     const char *why = error == WS_ERR_SYSTEM ? strerror(errno) : ws_strerror(error);
 
@@ -72,12 +73,12 @@ static bool complain(struct minnow *minnow, const char *what, int error)
     return false;
 }
 
-static void add_sandbox_line(struct minnow *minnow, bool is_root)
+/* What is active, without the end of the line. */
+static void add_sandbox(struct minnow *minnow, bool is_root)
 {
     const struct minnow_options *o = minnow->options;
     struct minnow_log *out = &minnow->streams.out;
 
-    minnow_log_add(out, "minnow: sandbox: ");
     if (o->no_sandbox)
         minnow_log_add(out, "none, as --no-sandbox asks");
     else
@@ -88,19 +89,17 @@ static void add_sandbox_line(struct minnow *minnow, bool is_root)
     } else if (is_root) {
         minnow_log_add(out, "; warning: it runs as root, see --user");
     }
-    minnow_log_end(out);
 }
 
-/* --user. What only root may do is done by now, apart from giving files away. */
-static bool become_user(struct minnow *minnow)
+bool minnow_become_user(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;
     struct minnow_log *log = &minnow->streams.log;
     const char *address;
     const char *why;
 
-    if (o->user_name == NULL)
-        return true;
+    if (o->user_name == NULL || minnow->worker.is_worker)
+        return true; /* a worker's parent has done so */
     address = minnow_user_own(&o->user, o->bind.items);
     why = address != NULL ? strerror(errno) : minnow_user_become(&o->user);
     if (why == NULL)
@@ -115,40 +114,59 @@ static bool become_user(struct minnow *minnow)
     return false;
 }
 
-/* Give up what the server does not need once it listens, and say what is active. */
+/* Give up what the server does not need once it listens, and begin a line about it. */
 static void confine(struct minnow *minnow)
 {
-    const struct minnow_options *o = minnow->options;
     bool is_root = geteuid() == 0; /* in the sandbox nobody may ask */
 
-    if (!o->no_sandbox)
+    if (!minnow->options->no_sandbox)
         minnow_sandbox_enter(&minnow->sandbox);
-    if (o->verbosity > MINNOW_QUIET)
-        add_sandbox_line(minnow, is_root);
+    add_sandbox(minnow, is_root);
 }
 
-static void add_start_lines(struct minnow *minnow)
+/* `workers`: what a worker says of its own. */
+static void add_sandbox_of_parent(struct minnow *minnow, const char *workers)
+{
+    struct minnow_log *out = &minnow->streams.out;
+
+    minnow_log_add(out, "%s", workers);
+    if (minnow->options->no_sandbox)
+        return;
+    minnow_log_add(out, "; their parent: ");
+    minnow_sandbox_say(&minnow->sandbox, out);
+}
+
+static void add_start_lines(struct minnow *minnow, size_t max_clients, unsigned workers)
 {
     const struct minnow_options *o = minnow->options;
     struct minnow_log *out = &minnow->streams.out;
 
     for (size_t i = 0; o->bind.items[i] != NULL; i++)
         add_address_line(out, o->echo ? "echo" : "chat", o->bind.items[i], minnow->port);
-    if (o->verbosity > MINNOW_QUIET) {
-        minnow_log_add(out, "minnow: up to %zu clients",
-                       ws_server_stats(minnow->server).max_clients);
-        minnow_log_end(out);
-    }
+    if (o->verbosity == MINNOW_QUIET)
+        return;
+    minnow_log_add(out, "minnow: up to %zu clients", max_clients);
+    if (workers > 1)
+        minnow_log_add(out, ", served by %u workers", workers);
+    minnow_log_end(out);
 }
 
-/* Print the address first: programs wait for this line and read the port from it. False when stdout
- * cannot be written to. If its reader has not read yet, the server starts all the same. */
-static bool print_start(struct minnow *minnow)
+bool minnow_print_start(struct minnow *minnow, size_t max_clients, unsigned workers,
+                        const char *sandbox)
 {
+    struct minnow_log *out = &minnow->streams.out;
     int error;
 
-    add_start_lines(minnow);
-    confine(minnow); /* so these lines are written in the sandbox already */
+    add_start_lines(minnow, max_clients, workers);
+    minnow_log_add(out, "minnow: sandbox: ");
+    if (sandbox == NULL)
+        confine(minnow); /* so these lines are written in the sandbox already */
+    else
+        add_sandbox_of_parent(minnow, sandbox);
+    if (minnow->options->verbosity > MINNOW_QUIET)
+        minnow_log_end(out);
+    else
+        minnow_log_drop(out);
     error = minnow_log_flush(&minnow->streams.out);
     if (error != 0 && error != EAGAIN) {
         minnow_log_add(&minnow->streams.log, "minnow: cannot write to stdout: %s", strerror(error));
@@ -159,17 +177,33 @@ static bool print_start(struct minnow *minnow)
     return true;
 }
 
+/* The parent prints what a worker has to say. */
+static bool tell_start(struct minnow *minnow)
+{
+    char text[MINNOW_LOG_LINE];
+
+    confine(minnow);
+    minnow_log_take(&minnow->streams.out, text, sizeof text);
+    minnow_worker_ready(minnow, text);
+    return true;
+}
+
+void minnow_stop(struct minnow *minnow)
+{
+    if (minnow->socketio != NULL)
+        sio_server_close(minnow->socketio);
+    ws_server_stop(minnow->server);
+}
+
 static void signal_arrived(void *arg, uint32_t ready)
 {
-    const struct minnow *minnow = arg;
+    struct minnow *minnow = arg;
     struct signalfd_siginfo info;
 
     (void)ready;
     if (read(minnow->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
-        return; /* uncovered: `make campaign` lets it fail */
-    if (minnow->socketio != NULL)
-        sio_server_close(minnow->socketio);
-    ws_server_stop(minnow->server); /* the second call does not wait any more */
+        return;          /* uncovered: `make campaign` lets it fail */
+    minnow_stop(minnow); /* the second call does not wait any more */
 }
 
 /* A signal that the parent process ignores stays ignored: a shell ignores SIGINT for what it starts
@@ -185,19 +219,34 @@ static void add_unless_ignored(sigset_t *set, int signal_number)
 
 /* Signals are read from a descriptor, like all other input: a signal handler would need a global
  * variable. */
-static int watch_signals(struct minnow *minnow)
+int minnow_watch_signals(struct minnow *minnow, const int *numbers, size_t count, int always,
+                         void (*fn)(void *arg, uint32_t ready), void *arg)
 {
     sigset_t set;
 
     sigemptyset(&set);
-    add_unless_ignored(&set, SIGINT);
-    add_unless_ignored(&set, SIGTERM);
+    for (size_t i = 0; i < count; i++)
+        add_unless_ignored(&set, numbers[i]);
+    if (always != 0)
+        sigaddset(&set, always);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return WS_ERR_SYSTEM; /* uncovered: `make campaign` lets it fail */
     minnow->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (minnow->signal_fd < 0)
         return WS_ERR_SYSTEM;
-    return ws_watch(minnow->server, minnow->signal_fd, EPOLLIN, signal_arrived, minnow);
+    return ws_watch(minnow->server, minnow->signal_fd, EPOLLIN, fn, arg);
+}
+
+/* A worker hears from its parent when to stop. The parent has blocked these signals for it: Ctrl-C
+ * reaches all processes of a terminal, and what stops a service often sends SIGTERM to all of
+ * them. */
+static int watch_signals(struct minnow *minnow)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+
+    if (minnow->worker.is_worker)
+        return minnow_worker_begin(minnow) ? 0 : WS_ERR_NOMEM;
+    return minnow_watch_signals(minnow, numbers, 2, 0, signal_arrived, minnow);
 }
 
 static void on_request(struct ws_conn *c, const struct ws_request *req)
@@ -207,8 +256,7 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
     minnow_page_respond(&minnow->page, c, req);
 }
 
-/* The first line on stdout says it. False with errno where it is not known. */
-static bool find_port(struct minnow *minnow)
+bool minnow_find_port(struct minnow *minnow)
 {
     const char *const *bind = minnow->options->bind.items;
     bool has_tcp = false;
@@ -222,36 +270,42 @@ static bool find_port(struct minnow *minnow)
 /* Start the server, up to the first line on stdout. */
 static bool start(struct minnow *minnow)
 {
+    static const char *const nowhere[] = {NULL};
     const struct minnow_options *o = minnow->options;
+    bool is_worker = minnow->worker.is_worker;
     struct ws_handlers handlers = {
         .on_request = on_request, .subprotocols = o->subprotocols.items, .user = minnow};
     int error;
 
     minnow_chat_handle(&handlers, o);
     if (!minnow_page_init(&minnow->page, o->echo))
-        return complain(minnow, "cannot start", WS_ERR_NOMEM); /* uncovered: as there */
+        return minnow_complain(minnow, "cannot start", WS_ERR_NOMEM); /* uncovered: as there */
     minnow->server = ws_server_new(&o->server);
     minnow->streams.server = minnow->server;
     if (minnow->server == NULL)
-        return minnow->complained ? false : complain(minnow, "cannot start", WS_ERR_SYSTEM);
+        return minnow->complained ? false : minnow_complain(minnow, "cannot start", WS_ERR_SYSTEM);
     if (!o->no_socketio) {
-        minnow->socketio = minnow_socketio_new(minnow->server, &o->server, o->echo);
+        minnow->socketio =
+            minnow_socketio_new(minnow->server, &o->server, &minnow->worker, o->echo);
         if (minnow->socketio == NULL)
-            return complain(minnow, "cannot start", WS_ERR_SYSTEM);
+            return minnow_complain(minnow, "cannot start", WS_ERR_SYSTEM);
     }
     error = ws_server_handle(minnow->server, "/", &handlers);
     if (error == 0)
         error = watch_signals(minnow);
     if (error != 0)
-        return complain(minnow, "cannot start", error);
-    if (!find_port(minnow)) /* `make campaign` lets getsockname() fail */
-        return complain(minnow, "cannot tell the port", WS_ERR_SYSTEM); /* uncovered: so */
+        return minnow_complain(minnow, "cannot start", error);
+    if (!minnow_find_port(minnow)) /* `make campaign` lets getsockname() fail */
+        return minnow_complain(minnow, "cannot tell the port", WS_ERR_SYSTEM); /* uncovered: so */
     if (!o->no_sandbox)
-        minnow_sandbox_init(&minnow->sandbox, o->bind.items, o->redis.items);
-    if (!become_user(minnow) || !minnow_cluster_begin(minnow))
+        minnow_sandbox_init(&minnow->sandbox, is_worker ? nowhere : o->bind.items, o->redis.items,
+                            is_worker);
+    if (!minnow_become_user(minnow) || !minnow_cluster_begin(minnow))
         return false;
     minnow->serving = true;
-    return print_start(minnow);
+    return is_worker
+               ? tell_start(minnow)
+               : minnow_print_start(minnow, ws_server_stats(minnow->server).max_clients, 1, NULL);
 }
 
 static int serve(struct minnow *minnow)
@@ -262,7 +316,7 @@ static int serve(struct minnow *minnow)
         return EXIT_FAILURE;
     error = ws_server_run(minnow->server);
     if (error != 0)
-        complain(minnow, "cannot go on", error);
+        minnow_complain(minnow, "cannot go on", error);
     return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -283,6 +337,7 @@ static void release(struct minnow *minnow)
 {
     minnow->streams.server = NULL; /* the server is freed: the log must not use its timers */
     minnow_cluster_end(&minnow->cluster);
+    minnow_worker_release(&minnow->worker);
     ws_server_free(minnow->server);
     sio_server_free(minnow->socketio);
     if (minnow->signal_fd >= 0)
@@ -296,6 +351,7 @@ int main(int argc, char **argv)
 {
     struct minnow_options options;
     struct minnow minnow = {.options = &options,
+                            .argv = argv,
                             .signal_fd = -1,
                             .cluster.lookup_fd = -1,
                             .sandbox.landlock.ruleset = -1};
@@ -304,14 +360,19 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* the reader of the log may exit */
     signal(SIGXFSZ, SIG_IGN); /* the log file may reach its size limit */
     keep_standard_numbers();
+    if (!minnow_worker_read(&minnow.worker))
+        return EXIT_FAILURE;
+    minnow.worker.minnow = &minnow;
     minnow_options_parse(&options, argc, argv);
+    minnow_worker_limit(&minnow);
     options.server.log = log_line;
     options.server.log_arg = &minnow;
     options.server.trace = minnow_trace_of(options.trace);
     options.server.trace_arg = &minnow.streams;
     minnow_streams_init(&minnow.streams);
     raise_descriptor_limit();
-    status = serve(&minnow);
+    status = options.workers > 1 && !minnow.worker.is_worker ? minnow_workers_serve(&minnow)
+                                                             : serve(&minnow);
     release(&minnow);
     return status;
 }

@@ -101,6 +101,13 @@ static bool wait_for_redis(const struct minnow *minnow)
     return bus_is_up(minnow->cluster.bus);
 }
 
+/* The workers of one parent are a cluster, too. */
+static bool join_workers(struct minnow *minnow)
+{
+    minnow->cluster.rooms = ws_cluster_new(minnow->server, minnow->worker.bus, NULL);
+    return minnow->cluster.rooms != NULL || minnow_complain(minnow, "cannot start", WS_ERR_NOMEM);
+}
+
 bool minnow_cluster_begin(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;
@@ -108,7 +115,7 @@ bool minnow_cluster_begin(struct minnow *minnow)
     struct bus_redis_options redis = {.urls = o->redis.items, .log = log_line, .log_arg = minnow};
 
     if (o->redis.count == 0)
-        return true;
+        return !minnow->worker.is_worker || join_workers(minnow);
     if (has_names(&o->redis) && !start_lookup(c))
         return complain(minnow);
     redis.lookup_fd = c->lookup_fd < 0 ? 0 : c->lookup_fd;

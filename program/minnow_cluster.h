@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * --redis: the rooms of chat mode have members on all servers of a cluster. */
+ * --redis: the rooms of chat mode have members on all servers of a cluster; and with --workers on
+ * all workers. */
 #ifndef MINNOW_CLUSTER_H
 #define MINNOW_CLUSTER_H
 
@@ -18,7 +19,7 @@ struct minnow_cluster {
     int lookup_fd; /* to the process that looks up names; -1: none */
 };
 
-/* Join the cluster that the options name, if any; before the sandbox, and when the process is the
+/* Join the cluster that the options name, if any, else that of the workers; before the sandbox, and when the process is the
  * user that it will be. Without --redis-optional it waits until a Redis answers, or none does.
  * False: the log says why. */
 bool minnow_cluster_begin(struct minnow *minnow);

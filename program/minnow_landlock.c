@@ -41,10 +41,13 @@ static struct kernel_ruleset all_rights(int version)
 }
 
 /* A kernel before version 4 takes a shorter struct, or a longer one whose rest is zero. */
-static int make_ruleset(int version)
+static int make_ruleset(int version, bool is_parent)
 {
     struct kernel_ruleset all = all_rights(version);
 
+    if (is_parent) /* and all that it starts */
+        all.files &= ~(uint64_t)(KERNEL_EXECUTE | KERNEL_READ_FILE | KERNEL_READ_DIRECTORY |
+                                 KERNEL_IOCTL_DEVICE);
     return (int)syscall(SYS_landlock_create_ruleset, &all, sizeof all, 0);
 }
 
@@ -82,14 +85,14 @@ static void allow_connecting(int ruleset, const char *redis)
 }
 
 void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresses,
-                          const char *const *redis)
+                          const char *const *redis, bool is_parent)
 {
     *l = (struct minnow_landlock){.ruleset = -1};
     l->version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, KERNEL_RULESET_VERSION);
     if (l->version > KNOWN)
         l->version = KNOWN; /* uncovered: needs a kernel that is newer */
     if (l->version > 0)
-        l->ruleset = make_ruleset(l->version);
+        l->ruleset = make_ruleset(l->version, is_parent);
     if (l->ruleset < 0) {
         l->error = errno;
         return;

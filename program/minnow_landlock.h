@@ -4,6 +4,8 @@
 #ifndef MINNOW_LANDLOCK_H
 #define MINNOW_LANDLOCK_H
 
+#include <stdbool.h>
+
 /* In place. */
 struct minnow_landlock {
     int version; /* of what the kernel can do: Landlock's ABI */
@@ -15,9 +17,10 @@ struct minnow_landlock {
  * nothing can be opened, made or removed but the Unix sockets in `addresses`, which ends with NULL
  * and may have other addresses too. More exactly, a file of their directories and below can be
  * removed: Landlock has no rule for one name. No TCP connection can be made but to the ports in the
- * URLs of `redis`, which ends with NULL, on any host. */
+ * URLs of `redis`, which ends with NULL, on any host. `is_parent`: files may still be read and
+ * executed. */
 void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresses,
-                          const char *const *redis);
+                          const char *const *redis, bool is_parent);
 
 /* Needs no_new_privs. Where it fails, or minnow_landlock_init() has failed, `l->error` says why,
  * and nothing has changed. */

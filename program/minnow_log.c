@@ -162,6 +162,21 @@ static void end_line(struct minnow_log *log)
     log->is_cut = false;
 }
 
+void minnow_log_drop(struct minnow_log *log)
+{
+    log->line_len = 0;
+    log->is_cut = false;
+}
+
+void minnow_log_take(struct minnow_log *log, char *out, size_t size)
+{
+    size_t len = log->line_len < size ? log->line_len : size - 1;
+
+    memcpy(out, log->line, len);
+    out[len] = '\0';
+    minnow_log_drop(log);
+}
+
 void minnow_log_end(struct minnow_log *log)
 {
     int error = 0;

@@ -65,6 +65,12 @@ void minnow_log_add_beginning(struct minnow_log *log, const char *text, size_t l
  * dropped. */
 void minnow_log_end(struct minnow_log *log);
 
+/* Forget the line that is being composed. */
+void minnow_log_drop(struct minnow_log *log);
+
+/* The same; its text, as much as fits `size`, and a NUL are in `out`. */
+void minnow_log_take(struct minnow_log *log, char *out, size_t size);
+
 /* Write the kept lines. Returns 0 when none is left, else the errno of the failure; EAGAIN: it
  * would have to wait. It may be called again at any time. */
 int minnow_log_flush(struct minnow_log *log);

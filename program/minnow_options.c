@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * The command line; see minnow_options.h. Each option is one row of a table. */
+#define _GNU_SOURCE 1 /* sched_getaffinity, and what -std=c11 hides */
 #include "minnow_options.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,6 +191,33 @@ static void set_rights(struct minnow_options *o, const struct row *row, const ch
         bad_value(row, value, "lets nobody connect, which needs write permission");
     *mode = (unsigned)rights;
     o->socket_mode = value;
+}
+
+/* As many processors as this process may use. */
+static unsigned processors(void)
+{
+    cpu_set_t set;
+    int count;
+
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1; /* there are more than fit in the set */
+    count = CPU_COUNT(&set);
+    return count < MINNOW_WORKERS_MAX ? (unsigned)count : MINNOW_WORKERS_MAX;
+}
+
+static void set_workers(struct minnow_options *o, const struct row *row, const char *value)
+{
+    unsigned *workers = place_of(o, row);
+    unsigned long long n;
+    char *end;
+
+    if (strcmp(value, "auto") == 0) {
+        *workers = processors();
+        return;
+    }
+    if (!parse_digits(value, &n, &end) || *end != '\0' || n == 0 || n > MINNOW_WORKERS_MAX)
+        bad_value(row, value, "not a number from 1 to 256, or auto");
+    *workers = (unsigned)n;
 }
 
 static void set_user(struct minnow_options *o, const struct row *row, const char *value)
@@ -386,6 +415,10 @@ static const struct row rows[] = {
      "for 64 KiB of a message, or for its end; 30"},
     {0, "ping-interval", "S", set_time, FIELD(ping_interval_ms), "30"},
     {0, "ping-timeout", "S", set_time, FIELD(ping_timeout_ms), "20"},
+    {0, "workers", "N|auto", set_workers, OWN(workers), NULL,
+     "processes that serve; auto: one for each processor; 1"},
+    {0, "drain-timeout", "S", set_time, OWN(drain_timeout_ms), NULL,
+     "for clients of old workers after SIGHUP; 30"},
     {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
      "do not serve Socket.IO at /socket.io/"},
     {0, "redis", "URL", add_redis, OWN(redis), NULL,
@@ -452,6 +485,16 @@ static void check_socket_mode(const struct minnow_options *o)
             return;
     }
     bad_usage("--socket-mode", o->socket_mode, "without --bind unix:PATH");
+}
+
+/* Each worker has a share of what all may have. */
+static void check_shares(const struct minnow_options *o)
+{
+    char value[24];
+
+    snprintf(value, sizeof value, "%zu", o->server.max_clients);
+    if (o->server.max_clients != 0 && o->server.max_clients < o->workers)
+        bad_usage("--max-clients", value, "fewer than --workers");
 }
 
 static void check_redis(const struct minnow_options *o)
@@ -554,6 +597,8 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
                argv */
 
     *o = (struct minnow_options){.server = {.port = 8080, .log_level = WS_LOG_ERROR},
+                                 .workers = 1,
+                                 .drain_timeout_ms = 30000,
                                  .verbosity = MINNOW_NORMAL};
     make_getopt(options, letters);
     opterr = 0; /* bad_option() prints the error */
@@ -565,6 +610,7 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
     for (; optind < argc; optind++)
         set_mode(o, argv[optind]);
     check_socket_mode(o);
+    check_shares(o);
     check_redis(o);
     if (o->proxy_header != NULL && o->proxies.count == 0)
         bad_usage("--proxy-header", o->proxy_header, "without --trust-proxy");

@@ -8,7 +8,7 @@
 #include "minnow_user.h"
 #include "ws.h"
 
-enum { MINNOW_LIST_MAX = 64 };
+enum { MINNOW_LIST_MAX = 64, MINNOW_WORKERS_MAX = 256 };
 
 /* The values of an option that may be repeated. */
 struct minnow_list {
@@ -33,6 +33,8 @@ struct minnow_options {
     bool mode_given;
     bool echo;
     bool no_socketio;
+    unsigned workers; /* processes that serve */
+    unsigned drain_timeout_ms;
     struct minnow_list redis; /* URLs that are in order */
     bool redis_optional;
     const char *cluster; /* NULL: not given */

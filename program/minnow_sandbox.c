@@ -14,12 +14,13 @@
 #include "minnow_seccomp.h"
 
 void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses,
-                         const char *const *redis)
+                         const char *const *redis, bool is_worker)
 {
-    *s = (struct minnow_sandbox){.has_redis = redis[0] != NULL};
+    *s = (struct minnow_sandbox){.needs = is_worker ? MINNOW_SECCOMP_WORKER : 0};
+    s->needs |= redis[0] != NULL ? MINNOW_SECCOMP_REDIS : 0;
     for (size_t i = 0; addresses[i] != NULL; i++)
-        s->has_file |= minnow_is_unix(addresses[i]);
-    minnow_landlock_init(&s->landlock, addresses, redis);
+        s->needs |= minnow_is_unix(addresses[i]) ? MINNOW_SECCOMP_FILE : 0;
+    minnow_landlock_init(&s->landlock, addresses, redis, false);
 }
 
 /* The filter comes last, since it forbids the calls of the other steps. */
@@ -27,7 +28,17 @@ void minnow_sandbox_enter(struct minnow_sandbox *s)
 {
     s->privs_error = prctl(KERNEL_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0 ? 0 : errno;
     minnow_landlock_enter(&s->landlock);
-    s->seccomp_error = minnow_seccomp_enter(s->has_file, s->has_redis);
+    s->seccomp_error = minnow_seccomp_enter(s->needs);
+}
+
+void minnow_sandbox_enter_parent(struct minnow_sandbox *s, const char *const *addresses,
+                                 const char *const *redis)
+{
+    *s = (struct minnow_sandbox){.needs = 0};
+    minnow_landlock_init(&s->landlock, addresses, redis, true);
+    s->privs_error = prctl(KERNEL_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0 ? 0 : errno;
+    minnow_landlock_enter(&s->landlock);
+    s->seccomp_error = minnow_seccomp_enter_parent(redis[0] != NULL);
 }
 
 static void say_errors(const struct minnow_sandbox *s, struct minnow_log *log)

@@ -30,8 +30,7 @@
 /* In place. */
 struct minnow_sandbox {
     struct minnow_landlock landlock;
-    bool has_file;     /* a Unix socket's file is to be removed at the end */
-    bool has_redis;    /* connections to one will be made */
+    unsigned needs;    /* enum minnow_seccomp_need */
     int privs_error;   /* errno; 0: no_new_privs is set */
     int seccomp_error; /* errno; 0: the filter is active */
 };
@@ -39,10 +38,15 @@ struct minnow_sandbox {
 /* Prepare it, while the process may still open the directories of `addresses`, where it listens;
  * and of the URLs `redis`, to which it connects; see minnow_landlock_init(). */
 void minnow_sandbox_init(struct minnow_sandbox *s, const char *const *addresses,
-                         const char *const *redis);
+                         const char *const *redis, bool is_worker);
 
 /* From now on, for good. The errors in `s` say what could not be done. */
 void minnow_sandbox_enter(struct minnow_sandbox *s);
+
+/* Prepare and enter that of a parent, which starts workers: it gives up what neither of them needs.
+ * The errors in `s` say what could not be done. */
+void minnow_sandbox_enter_parent(struct minnow_sandbox *s, const char *const *addresses,
+                                 const char *const *redis);
 
 /* Add to the line what is active, and why something is not: "seccomp, landlock 7, no_new_privs". */
 void minnow_sandbox_say(const struct minnow_sandbox *s, struct minnow_log *log);

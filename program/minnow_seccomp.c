@@ -37,9 +37,15 @@
 #if MACHINE == 0
 
 /* Others have other calls: on 32-bit machines there is no mmap or no newfstatat. */
-int minnow_seccomp_enter(bool has_file)
+int minnow_seccomp_enter(unsigned needs)
 {
-    (void)has_file;
+    (void)needs;
+    return ENOSYS;
+}
+
+int minnow_seccomp_enter_parent(bool has_redis)
+{
+    (void)has_redis;
     return ENOSYS;
 }
 
@@ -66,9 +72,10 @@ enum { CHECKS = 2 };
 
 /* What a call is for; those that are not for all are allowed where it is wanted alone. */
 enum purpose {
-    FOR_ALL,
-    FOR_FILE, /* a Unix socket's file is to be removed */
-    FOR_REDIS /* connections to one are made */
+    FOR_ALL = 0,
+    FOR_FILE = MINNOW_SECCOMP_FILE,
+    FOR_REDIS = MINNOW_SECCOMP_REDIS,
+    FOR_WORKER = MINNOW_SECCOMP_WORKER
 };
 
 struct call {
@@ -76,7 +83,7 @@ struct call {
     const char *name;
     struct check checks[CHECKS]; /* all of them; the next row may allow the same call otherwise */
     int error;                   /* not 0: the call fails with this, and nothing ends */
-    enum purpose purpose;
+    unsigned purpose;            /* enum purpose */
 };
 
 #define CALL(name) SYS_##name, #name
@@ -127,6 +134,9 @@ static const struct call calls[] = {
     {CALL(newfstatat), {{0}}, 0, FOR_FILE},
     {CALL(flock), {{0}}, 0, FOR_FILE},
     {CALL(unlinkat), {{IS, 2, 0}}, 0, FOR_FILE},
+    {CALL(recvmsg), {{0}}, 0, FOR_WORKER}, /* descriptors of clients, too */
+    {CALL(fcntl), {{IS, 1, F_GETFL}}, 0, FOR_WORKER},
+    {CALL(getsockname), {{0}}, 0, FOR_WORKER},
     {CALL(socket), {{IS, 0, AF_INET}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
     {CALL(socket), {{IS, 0, AF_INET6}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
     {CALL(socket), {{IS, 0, AF_UNIX}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
@@ -232,7 +242,7 @@ static void emit_call(struct program *p, const struct call *call)
 
 /* A call of another machine (int 0x80 on x86-64) has numbers of its own. Those of x32 have a bit
  * that no number in the list has. */
-static void make_program(struct program *p, bool has_file, bool has_redis, bool is_wide)
+static void make_program(struct program *p, unsigned needs, bool is_wide)
 {
     p->len = 0;
     load(p, offsetof(struct kernel_call, machine));
@@ -242,11 +252,110 @@ static void make_program(struct program *p, bool has_file, bool has_redis, bool 
     for (size_t i = 0; is_wide && i < WIDE_CALLS; i++)
         emit_call(p, &wide_calls[i]);
     for (size_t i = 0; i < CALLS; i++) {
-        if (calls[i].purpose == FOR_ALL || (calls[i].purpose == FOR_FILE && has_file) ||
-            (calls[i].purpose == FOR_REDIS && has_redis))
+        if ((calls[i].purpose & ~needs) == 0)
             emit_call(p, &calls[i]);
     }
     emit(p, KERNEL_RETURN, KERNEL_TRAP, 0, 0);
+}
+
+/* --- the parent of workers -------------------------------------------------------------------- */
+
+/* What neither the parent needs nor a program that it starts: a new program may come with a new
+ * libc, so its start cannot be listed call by call. These fail with EPERM. */
+static const int denied[] = {
+    SYS_connect,
+    SYS_bind,
+    SYS_listen,
+#if !MINNOW_SANDBOX_WIDE
+    SYS_ptrace,
+#endif
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_mount,
+    SYS_umount2,
+    SYS_pivot_root,
+    SYS_chroot,
+    SYS_unshare,
+    SYS_setns,
+    SYS_swapon,
+    SYS_swapoff,
+    SYS_reboot,
+    SYS_kexec_load,
+    SYS_init_module,
+    SYS_delete_module,
+    SYS_acct,
+    SYS_quotactl,
+    SYS_settimeofday,
+    SYS_clock_settime,
+    SYS_adjtimex,
+    SYS_syslog,
+    SYS_sethostname,
+    SYS_setdomainname,
+    SYS_add_key,
+    SYS_request_key,
+    SYS_keyctl,
+    SYS_perf_event_open,
+    SYS_personality,
+    SYS_mknodat,
+#ifdef SYS_mknod
+    SYS_mknod,
+#endif
+#ifdef SYS_iopl
+    SYS_iopl,
+    SYS_ioperm,
+#endif
+#ifdef SYS_finit_module
+    SYS_finit_module,
+#endif
+#ifdef SYS_kexec_file_load
+    SYS_kexec_file_load,
+#endif
+#ifdef SYS_open_by_handle_at
+    SYS_open_by_handle_at,
+#endif
+#ifdef SYS_bpf
+    SYS_bpf,
+#endif
+#ifdef SYS_userfaultfd
+    SYS_userfaultfd,
+#endif
+#ifdef SYS_io_uring_setup
+    SYS_io_uring_setup,
+    SYS_io_uring_enter,
+    SYS_io_uring_register,
+#endif
+#ifdef SYS_move_mount
+    SYS_move_mount,
+    SYS_fsopen,
+    SYS_open_tree,
+#endif
+};
+
+enum { DENIED = sizeof denied / sizeof denied[0], X32 = 0x40000000 };
+
+_Static_assert(2 * DENIED + 12 <= CODE_MAX, "there is room for the filter of the parent");
+
+static void emit_result(struct program *p, int number, uint32_t result)
+{
+    emit(p, KERNEL_IF_EQUAL, (uint32_t)number, 0, 1);
+    emit(p, KERNEL_RETURN, result, 0, 0);
+}
+
+/* Workers have this filter below their own, so what they call for each message comes first. */
+static void make_parent_program(struct program *p, bool has_redis)
+{
+    p->len = 0;
+    load(p, offsetof(struct kernel_call, machine));
+    emit(p, KERNEL_IF_EQUAL, MACHINE, 1, 0);
+    emit(p, KERNEL_RETURN, KERNEL_FAIL | EPERM, 0, 0);
+    load(p, offsetof(struct kernel_call, number));
+    emit_result(p, SYS_sendto, KERNEL_ALLOW);
+    emit_result(p, SYS_sendmsg, KERNEL_ALLOW);
+    emit(p, KERNEL_IF_BITS, X32, 0, 1);
+    emit(p, KERNEL_RETURN, KERNEL_FAIL | EPERM, 0, 0);
+    for (size_t i = has_redis ? 1 : 0; i < DENIED; i++) /* the first is connect */
+        emit_result(p, denied[i], KERNEL_FAIL | EPERM);
+    emit(p, KERNEL_RETURN, KERNEL_ALLOW, 0, 0);
 }
 
 /* --- calls that are not in the list ----------------------------------------------------------- */
@@ -444,14 +553,22 @@ static int install(struct program *p)
     return errno;
 }
 
-int minnow_seccomp_enter(bool has_file, bool has_redis)
+int minnow_seccomp_enter(unsigned needs)
 {
     struct program program;
     int error = handle_refusals();
 
     if (error != 0)
         return error; /* uncovered: the same */
-    make_program(&program, has_file, has_redis, MINNOW_SANDBOX_WIDE);
+    make_program(&program, needs, MINNOW_SANDBOX_WIDE);
+    return install(&program);
+}
+
+int minnow_seccomp_enter_parent(bool has_redis)
+{
+    struct program program;
+
+    make_parent_program(&program, has_redis);
     return install(&program);
 }
 

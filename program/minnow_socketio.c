@@ -35,8 +35,15 @@ static void chat_event(struct sio_socket *s, const struct sio_event *e)
     acknowledge(s, e);
 }
 
+static int hand_over(void *arg, struct ws_conn *c, unsigned node)
+{
+    const struct minnow_worker *worker = arg;
+
+    return bus_local_hand_over(worker->bus, node, c);
+}
+
 struct sio_server *minnow_socketio_new(struct ws_server *ws, const struct ws_options *options,
-                                       bool echo)
+                                       struct minnow_worker *worker, bool echo)
 {
     const struct sio_handlers handlers = {.on_event = echo ? echo_event : chat_event};
     struct sio_options o = {
@@ -50,6 +57,11 @@ struct sio_server *minnow_socketio_new(struct ws_server *ws, const struct ws_opt
 
     if (options->origins != NULL && options->origins[0] != NULL)
         o.engine.origins = options->origins;
+    if (worker->is_worker) {
+        o.engine.hand_over = hand_over;
+        o.engine.hand_over_arg = worker;
+        o.engine.node = (uint16_t)worker->number;
+    }
     errno = 0;
     io = sio_server_new(ws, &o);
     if (io != NULL && sio_namespace_rule(io, any_name, &handlers) == 0)

@@ -15,12 +15,31 @@ bool eio_id_new(struct eio_server *e, char out[EIO_ID_SIZE])
     if (e->random_left == 0)
         e->random_left = sizeof e->random;
     e->random_left -= EIO_ID_BYTES;
+    if (e->options.hand_over != NULL) {
+        e->random[e->random_left] = (uint8_t)(e->options.node >> 8);
+        e->random[e->random_left + 1] = (uint8_t)e->options.node;
+    }
     ws_base64_encode(out, e->random + e->random_left, EIO_ID_BYTES);
     memset(e->random + e->random_left, 0, EIO_ID_BYTES);
     out[EIO_ID_LEN] = '\0';
     for (char *p = out; *p != '\0'; p++)
         *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
     return true;
+}
+
+bool eio_id_is_foreign(const struct eio_server *e, const char *id, unsigned *node)
+{
+    char start[4];
+    uint8_t bytes[3];
+
+    if (e->options.hand_over == NULL || strlen(id) != EIO_ID_LEN)
+        return false;
+    for (size_t i = 0; i < sizeof start; i++)
+        start[i] = id[i] == '-' ? '+' : id[i] == '_' ? '/' : id[i];
+    if (ws_base64_decode(bytes, start, sizeof start) != sizeof bytes)
+        return false;
+    *node = (unsigned)bytes[0] << 8 | bytes[1];
+    return *node != e->options.node;
 }
 
 struct eio_session *eio_server_find(const struct eio_server *e, const char *id)

@@ -132,6 +132,8 @@ void eio_server_forget(
     struct eio_session *s); /* out of the table of ids; twice is the same as once */
 void eio_server_remove(struct eio_session *s); /* out of the list, before it is freed */
 
+/* Does the id say that its session is in another process, `*node`? */
+bool eio_id_is_foreign(const struct eio_server *e, const char *id, unsigned *node);
 struct eio_session *eio_server_find(const struct eio_server *e, const char *id); /* or NULL */
 
 void eio_server_mark(struct eio_session *s); /* for settling; twice is the same as once */

@@ -92,6 +92,28 @@ static void receive(struct received *r, struct eio_server *e, struct ws_conn *c,
     r->error = check(r, e);
 }
 
+/* A request whose session another process has is given to that one. It is answered there, or here
+ * with 503. Where the process is not there any more, neither is the session. */
+static bool is_handed_over(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
+{
+    struct eio_request query;
+    struct eio_asker to;
+    unsigned node;
+    int result;
+
+    if (e->options.hand_over == NULL)
+        return false;
+    eio_request_read(&query, req);
+    if (!query.has_sid || query.method == EIO_OPTIONS || !eio_id_is_foreign(e, query.sid, &node))
+        return false;
+    result = e->options.hand_over(e->options.hand_over_arg, c, node);
+    if (result == 0 || result == WS_ERR_CLOSED)
+        return result == 0;
+    to = eio_asker(&e->options, c, req);
+    eio_reply(&e->options, &to, 503, EIO_BODY_NONE, NULL, 0, NULL);
+    return true;
+}
+
 /* --- polling ---------------------------------------------------------------------------------- */
 
 /* The response is the open packet alone, with the cookie if there is one. */
@@ -164,7 +186,8 @@ static void on_head(struct ws_conn *c, const struct ws_request *req)
 
     eio_enter(e);
     ws_set_data(c, NULL); /* the connection may have had a request of another session before */
-    head_received(e, c, req);
+    if (!is_handed_over(e, c, req))
+        head_received(e, c, req);
     eio_leave(e);
 }
 
@@ -279,7 +302,8 @@ static void on_upgrade(struct ws_conn *c, const struct ws_request *req)
 
     eio_enter(e);
     ws_set_data(c, NULL);
-    upgrade_received(e, c, req);
+    if (!is_handed_over(e, c, req))
+        upgrade_received(e, c, req);
     eio_leave(e);
 }
 

@@ -80,6 +80,16 @@ struct eio_options {
     const char *cookie;            /* its name; NULL: none */
     const char *cookie_attributes; /* NULL: "Path=/; HttpOnly; SameSite=Lax" */
 
+    /* Where several processes serve one port, a request may land on another one than the one that
+     * has its session. With this function ids say whose they are: `node` is the number of this
+     * process, which no other one has. It is called for a request or an upgrade that names a
+     * session of process `node`, and gives `c` to that one by ws_detach(). It returns 0; or
+     * WS_ERR_CLOSED where there is no such process, and the client is told that there is no such
+     * session; or another WS_ERR_, and the client gets 503. NULL: all sessions are here. */
+    int (*hand_over)(void *arg, struct ws_conn *c, unsigned node);
+    void *hand_over_arg;
+    uint16_t node;
+
     void *user; /* for eio_user() */
 };
 
@@ -219,8 +229,9 @@ void eio_packet_release(struct eio_packet *p);            /* one less; NULL is a
 
 /* --- services --------------------------------------------------------------------------------- */
 
-/* A new id that cannot be guessed: 20 characters of base64url and a NUL. False when the system
- * returns no random bytes. */
+/* A new id that cannot be guessed: 20 characters of base64url and a NUL. With
+ * eio_options.hand_over the first two of its 15 bytes are the node, the others are random. False
+ * when the system returns no random bytes. */
 enum { EIO_ID_LEN = 20, EIO_ID_SIZE = EIO_ID_LEN + 1 };
 bool eio_id_new(struct eio_server *e, char out[EIO_ID_SIZE]);
 

@@ -40,7 +40,7 @@ static struct listen_set expect_open(const char *const *addresses, uint16_t port
     struct listen_set set = {0};
     char why[256] = "";
 
-    if (listen_tcp(&set, addresses, port, why, sizeof why) != 0)
+    if (listen_tcp(&set, addresses, port, false, why, sizeof why) != 0)
         fail_msg("%s", why);
     return set;
 }
@@ -51,7 +51,7 @@ static void expect_error(const char *const *addresses, uint16_t port, int error,
     char why[256] = "";
 
     errno = 0;
-    assert_int_equal(listen_tcp(&set, addresses, port, why, sizeof why), -1);
+    assert_int_equal(listen_tcp(&set, addresses, port, false, why, sizeof why), -1);
     assert_int_equal(errno, error);
     assert_int_equal(set.count, 0);
     if (strstr(why, named) == NULL)

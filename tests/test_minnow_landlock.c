@@ -72,8 +72,8 @@ static int teardown(void **state)
 
 /* Run `fn` in a process that is confined to `address`; "": to none. It returns 0, or a number for
  * the check that failed. */
-static void confined(const struct fixture *f, const char *address,
-                     int (*fn)(const struct fixture *f))
+static void confined_as(const struct fixture *f, const char *address, bool is_parent,
+                        int (*fn)(const struct fixture *f))
 {
     const char *const redis[] = {f->redis[0] != '\0' ? f->redis : NULL, NULL};
     const char *const addresses[] = {"127.0.0.1", address[0] != '\0' ? address : NULL, NULL};
@@ -86,7 +86,7 @@ static void confined(const struct fixture *f, const char *address,
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        minnow_landlock_init(&l, addresses, redis);
+        minnow_landlock_init(&l, addresses, redis, is_parent);
         prctl(KERNEL_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
         minnow_landlock_enter(&l);
         if (l.error != 0 || l.ruleset != -1)
@@ -97,6 +97,12 @@ static void confined(const struct fixture *f, const char *address,
     assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) != 0)
         fail_msg("failed in the child: number %d", WEXITSTATUS(status));
+}
+
+static void confined(const struct fixture *f, const char *address,
+                     int (*fn)(const struct fixture *f))
+{
+    confined_as(f, address, false, fn);
 }
 
 static bool is_refused(long result)
@@ -121,6 +127,28 @@ static int use_files(const struct fixture *f)
     if (!is_refused(truncate(f->deep, 0)))
         return 7;
     return is_refused(execl("/bin/true", "true", (char *)NULL)) ? 0 : 8;
+}
+
+static int use_files_of_parent(const struct fixture *f)
+{
+    if (open("/etc/passwd", O_RDONLY) < 0 || open(f->below, O_RDONLY | O_DIRECTORY) < 0)
+        return 1;
+    if (!is_refused(open(f->deep, O_WRONLY)))
+        return 2;
+    if (!is_refused(mkdir("/tmp/minnow-test-new", 0700)))
+        return 3;
+    if (!is_refused(rename(f->socket, f->deep)))
+        return 4;
+    if (!is_refused(truncate(f->deep, 0)))
+        return 5;
+    execl("/bin/true", "true", (char *)NULL);
+    return 6;
+}
+
+/* It starts workers, which read the libraries that they need. */
+static void parent_of_workers_can_read_and_execute_but_not_write(void **state)
+{
+    confined_as(*state, "", true, use_files_of_parent);
 }
 
 static void no_file_can_be_used(void **state)
@@ -179,7 +207,7 @@ static void addresses_without_a_directory_have_no_rule(void **state)
     (void)state;
     memset(too_long + strlen(too_long), 'x', 200);
     strcpy(too_long + 200, "/socket");
-    minnow_landlock_init(&l, addresses);
+    minnow_landlock_init(&l, addresses, &addresses[2], false);
     if (l.error == ENOSYS || l.error == EOPNOTSUPP)
         skip(); /* a kernel without it */
     assert_int_equal(l.error, 0);

@@ -25,8 +25,7 @@ enum { SURVIVED = 42, NO_FILTER = 43, TEXT_MAX = 1024 };
 
 /* A child process, what it says on stderr, and how it ends. */
 struct trial {
-    bool has_file;
-    bool has_redis;
+    unsigned needs;
     void (*before)(void); /* NULL: nothing */
     void (*during)(const void *arg);
     const void *arg;
@@ -46,7 +45,7 @@ static void child(const struct trial *t, int err)
     if (t->before != NULL)
         t->before();
     prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
-    if (minnow_seccomp_enter(t->has_file, t->has_redis) != 0)
+    if (minnow_seccomp_enter(t->needs) != 0)
         leave(NO_FILTER);
     t->during(t->arg);
     leave(SURVIVED);
@@ -216,10 +215,7 @@ static void calls_in_the_list_are_allowed(void **state)
     (void)state;
     for (size_t i = 0; i < CALLS; i++) {
         struct shot s = allowed_by(&calls[i]);
-        struct trial t = {.has_file = calls[i].purpose == FOR_FILE,
-                          .has_redis = calls[i].purpose == FOR_REDIS,
-                          .during = shoot,
-                          .arg = &s};
+        struct trial t = {.needs = calls[i].purpose, .during = shoot, .arg = &s};
 
         if (calls[i].checks[0].test == OWN)
             t.during = repeat_own;
@@ -227,6 +223,39 @@ static void calls_in_the_list_are_allowed(void **state)
             s.arguments[0] = SURVIVED;
         expect_survival(&t, calls[i].name);
     }
+}
+
+/* Returns the number of the call, counted from 1, that did not fail as it should. */
+static int try_denied(void)
+{
+    prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L);
+    if (minnow_seccomp_enter_parent(false) != 0)
+        return NO_FILTER;
+    for (int i = 0; i < DENIED; i++) {
+        errno = 0;
+        if (syscall(denied[i], -1L, -1L, -1L, -1L, -1L, -1L) != -1 || errno != EPERM)
+            return i + 1;
+    }
+#ifdef __x86_64__
+    errno = 0;
+    if (syscall(X32 | SYS_getpid) != -1 || errno != EPERM)
+        return DENIED + 1;
+#endif
+    return socket(AF_UNIX, SOCK_STREAM, 0) >= 0 && getpid() > 0 ? 0 : DENIED + 2;
+}
+
+static void what_no_parent_of_workers_needs_fails_and_ends_nothing(void **state)
+{
+    int status;
+    pid_t pid = fork();
+
+    (void)state;
+    assert_true(pid >= 0);
+    if (pid == 0)
+        leave(try_denied());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void ask_for_advice(const void *arg)
@@ -334,7 +363,7 @@ static void expect_named(const int *ends, int number, const char *name, const ch
 static bool is_always_in_the_list(int number)
 {
     for (size_t i = 0; i < CALLS; i++) {
-        if (calls[i].number == number && !calls[i].for_file)
+        if (calls[i].number == number && calls[i].purpose == FOR_ALL)
             return true;
     }
     return false;
@@ -348,7 +377,7 @@ static void every_name_fits_the_line(void **state)
     (void)state;
     assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
     for (size_t i = 0; i < CALLS; i++) {
-        if (!calls[i].for_file)
+        if (calls[i].purpose == FOR_ALL)
             expect_named(ends, calls[i].number, calls[i].name, " with these arguments");
     }
     for (size_t i = 0; i < OTHERS; i++) {
@@ -435,7 +464,7 @@ static void kernel_that_refuses_the_filter_is_reported(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         forbid(SYS_seccomp);
-        _exit(minnow_seccomp_enter(false, false));
+        _exit(minnow_seccomp_enter(0));
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
@@ -476,6 +505,8 @@ static void list_is_the_one_in_the_document(void **state)
         assert_int_equal(strstr(arguments, "EINVAL") != NULL, calls[i].error == EINVAL);
         assert_int_equal(strstr(arguments, "only with a Unix") != NULL,
                          calls[i].purpose == FOR_FILE);
+        assert_int_equal(strstr(arguments, "only in a worker") != NULL,
+                         calls[i].purpose == FOR_WORKER);
         assert_int_equal(strstr(arguments, "only with --redis") != NULL,
                          calls[i].purpose == FOR_REDIS);
     }

@@ -219,6 +219,26 @@ static void headers_that_are_none_are_refused(void **state)
     }
 }
 
+static void what_is_written_names_the_same_client(void **state)
+{
+    static const char *const clients[] = {"192.0.2.1 56324", "2001:db8::1 65535", "none"};
+    struct address a[3] = {
+        {{192, 0, 2, 1}, 4, 56324}, {{0x20, 1, 0xd, 0xb8, [15] = 1}, 16, 65535}, {{0}, 0, 0}};
+    static const size_t lengths[] = {28, 52, 16};
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(clients); i++) {
+        uint8_t out[PROXY_PROTOCOL_WRITTEN_MAX];
+        size_t len = proxy_protocol_write(out, &a[i]);
+        struct proxy_protocol p;
+
+        assert_int_equal(len, lengths[i]);
+        assert_int_equal(parse_at_every_split(&p, out, len), len);
+        assert_int_equal(p.skip, 0);
+        assert_string_equal(client(&p), clients[i]);
+    }
+}
+
 #include "tests/test_proxy_protocol.list"
 
 int main(void)

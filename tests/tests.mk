@@ -41,9 +41,11 @@ LINK_test_server = $(CORE) tests/server_fixture tests/raw_client
 LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
 LINK_test_conn_client = $(LINK_test_server)
+LINK_test_handover = $(LINK_test_server) tests/oom
 LINK_test_conn_body = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
+LINK_test_minnow_workers = tests/process tests/raw_client
 LINK_test_attacks = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
 LINK_test_minnow_landlock = $(LINK_test_minnow_options)
@@ -60,6 +62,7 @@ LINK_test_eio_queue = socketio/eio_queue $(CORE) tests/oom
 LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) cluster/name_table \
     socketio/settle socketio/tests/engine_fixture $(LINK_test_server)
 LINK_test_eio_http = $(LINK_test_engineio)
+LINK_test_eio_handover = $(LINK_test_engineio)
 LINK_test_eio_polling = $(LINK_test_engineio)
 LINK_test_eio_post = $(LINK_test_engineio) tests/oom
 LINK_test_eio_upgrade = $(LINK_test_engineio)
@@ -79,6 +82,8 @@ LINK_test_sio_adapter = socketio/sio_adapter socketio/msgpack socketio/sio_packe
 LINK_test_name_table = cluster/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 LINK_test_resp = cluster/resp ws_str
+LINK_test_bus_link = cluster/bus_link $(LINK_test_server) tests/oom
+LINK_test_bus_local = $(CLUSTER) $(LINK_test_server) tests/oom
 LINK_test_redis_url = cluster/redis_url ws_str
 LINK_test_bus_redis = $(CLUSTER) $(CORE) tests/oom
 LINK_test_ws_cluster = cluster/ws_cluster cluster/tests/loop_bus cluster/bus cluster/name_table \
@@ -175,7 +180,7 @@ $(BUILD)/test/%.o: %.c $(BUILD)/flags | need-cmocka
 	$(call quietly,CC,$<,$(CC) $(STANDARD) -I$(BUILD)/test $(CPPFLAGS) $(SANITIZE) -c -o $@ $<)
 
 # Whole programs are tested as processes, with sanitizers like all else.
-$(BUILD)/test/test_minnow $(BUILD)/test/test_attacks: | $(BUILD)/test/minnow
+$(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers $(BUILD)/test/test_attacks: | $(BUILD)/test/minnow
 $(BUILD)/test/test_examples: | $(EXAMPLES:%=$(BUILD)/test/examples/%)
 
 $(BUILD)/test/minnow: $(PROGRAM:%=$(BUILD)/test/%.o) $(BUILD)/page.o \
@@ -209,6 +214,10 @@ $(BUILD)/tests/e2e/cluster_server: $(BUILD)/tests/e2e/cluster_server.o $(BUILD)/
 $(BUILD)/tests/e2e/%_filter: $(BUILD)/tests/e2e/%_filter.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
+# And a bus over Redis at the command line.
+$(BUILD)/tests/e2e/bus_client: $(BUILD)/tests/e2e/bus_client.o $(BUILD)/libminnow.a
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
+
 # A missing tool or header is named in one line, before the compiler complains.
 need-cmocka:
 	@CC="$(if $(SHIM),cc,$(CC)) $(CPPFLAGS)" sh tests/need.sh deps cmocka.h
@@ -238,7 +247,7 @@ deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, Redis, node
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
-e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server cluster_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and servers: Chromium, node, npm's and Python's WebSocket, curl, Redis
+e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server cluster_server bus_client msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and servers: Chromium, node, npm's and Python's WebSocket, curl, Redis
 	@sh tests/need.sh deps-e2e node curl python3 redis-server $(or $(CHROMIUM),chromium)
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
@@ -282,7 +291,7 @@ COVERAGE = CPPFLAGS="-DNDEBUG -DMINNOW_SANDBOX_WIDE=1 $(CPPFLAGS)" SANITIZE="-O0
 valgrind: ## Run the tests without sanitizers, under valgrind
 	@sh tests/need.sh deps-analysis valgrind
 	+@$(call build_test,valgrind,SANITIZE="-O1 -g" CPPFLAGS="-DSLOWER=10 $(CPPFLAGS)" RUN="$(VALGRIND)" \
-	    TESTS="$(filter-out test_block test_load test_minnow test_minnow_seccomp test_examples,$(TESTS))")
+	    TESTS="$(filter-out test_block test_load test_minnow test_minnow_workers test_minnow_seccomp test_examples,$(TESTS))")
 VALGRIND = valgrind --quiet --fair-sched=yes --error-exitcode=99 --leak-check=full \
     --errors-for-leak-kinds=definite
 
@@ -303,20 +312,20 @@ test-32: ## Run the tests as 32-bit programs, under sanitizers
 	    TESTS="$(filter-out test_minnow_seccomp,$(TESTS))")
 
 # qemu-user runs no program of another kind that a test starts, and no filter of system calls.
-S390X_TESTS = $(filter-out test_load test_minnow test_minnow_seccomp test_attacks test_examples test_faults,$(TESTS))
+S390X_TESTS = $(filter-out test_load test_minnow test_minnow_workers test_minnow_seccomp test_attacks test_examples test_faults,$(TESTS))
 test-big-endian: ## Run the tests on an emulated big-endian machine, s390x
 	@sh tests/need.sh deps-analysis qemu-s390x s390x-linux-gnu-gcc cmocka.h
 	@mkdir -p $(BUILD)/s390x/include && cp /usr/include/cmocka.h $(BUILD)/s390x/include/
 	+@$(call build_test,s390x,CC=s390x-linux-gnu-gcc SHIM=1 SANITIZE="-O1 -g" CPPFLAGS="-DSLOWER=10 -isystem $(BUILD)/s390x/include" \
 	    TESTS="$(S390X_TESTS)" RUN="qemu-s390x -L /usr/s390x-linux-gnu")
 
-test-static: static $(BUILD)/test/test_minnow ## Run the tests of the program on the static build
+test-static: static $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers ## Run the tests of the program on the static build
 	@sh tests/hardening.sh $(BUILD)/static/minnow
-	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow
+	@MINNOW=$(BUILD)/static/minnow sh tests/run.sh $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers
 
-test-sandbox: minnow static $(BUILD)/test/test_minnow ## Run the tests of the program in the sandbox that users get
+test-sandbox: minnow static $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers ## Run the tests of the program in the sandbox that users get
 	@sh tests/need.sh deps-dev strace
-	@MINNOW=./minnow sh tests/run.sh $(BUILD)/test/test_minnow
+	@MINNOW=./minnow sh tests/run.sh $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers
 	@TEST=$(BUILD)/test/test_minnow sh tests/sandbox.sh minnow $(BUILD)/static/minnow
 
 # Nothing of it is run: qemu-user has no seccomp.

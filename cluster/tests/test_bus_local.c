@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * bus_hub.c and bus_local.c: a parent and three workers, each with a server of its own, in one
+ * thread, turn by turn. */
+#include "../../tests/server_fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../../tests/oom.h"
+#include "../bus_carrier.h"
+#include "../bus_hub.h"
+#include "../bus_local.h"
+
+enum { WORKERS = 3 };
+
+struct worker {
+    struct fixture *f;
+    struct bus *bus;
+    char text[512]; /* "channel=data;" of each message */
+    int messages;
+    ptrdiff_t counted;
+    int counts;
+    int frames, over;
+    uint32_t target; /* of hand-overs */
+    int handed_over; /* what the last one returned */
+};
+
+struct family {
+    struct fixture *parent;
+    struct bus_hub *hub;
+    struct worker workers[WORKERS];
+    char told[256];
+    int over;
+};
+
+/* --- what it is told -------------------------------------------------------------------------- */
+
+static void message(void *arg, struct ws_str channel, struct ws_str data)
+{
+    struct worker *w = arg;
+    size_t at = strlen(w->text);
+
+    w->messages++;
+    if (at < sizeof w->text - 1)
+        snprintf(w->text + at, sizeof w->text - at, "%.*s=%.*s;", (int)channel.len, channel.data,
+                 (int)(data.len < 20 ? data.len : 20), data.data);
+}
+
+static void counted(void *arg, ptrdiff_t n)
+{
+    struct worker *w = arg;
+
+    w->counted = n;
+    w->counts++;
+}
+
+static void worker_frame(void *arg, unsigned type, struct ws_str content)
+{
+    struct worker *w = arg;
+
+    w->frames++;
+    snprintf(w->text, sizeof w->text, "%u:%.*s", type, (int)content.len, content.data);
+}
+
+static void parent_over(void *arg)
+{
+    ((struct worker *)arg)->over++;
+}
+
+static void hub_frame(void *arg, uint32_t number, unsigned type, struct ws_str content)
+{
+    struct family *family = arg;
+
+    snprintf(family->told, sizeof family->told, "%u %u:%.*s", number, type, (int)content.len,
+             content.data);
+}
+
+static void worker_over(void *arg, uint32_t number)
+{
+    struct family *family = arg;
+
+    family->over++;
+    snprintf(family->told, sizeof family->told, "%u is over", number);
+}
+
+/* --- the family ------------------------------------------------------------------------------- */
+
+static void let_all_serve(struct family *family)
+{
+    for (int i = 0; i < 4; i++) {
+        let_serve(family->parent);
+        for (size_t w = 0; w < WORKERS; w++)
+            let_serve(family->workers[w].f);
+        sleep_ms(1); /* subscriptions are told by a timer */
+    }
+}
+
+/* Worker `i`, whose number is 100 + i. `raw`: its end stays a descriptor, which is returned. */
+static int add_worker(struct family *family, size_t i, bool raw_end)
+{
+    struct worker *w = &family->workers[i];
+    const struct bus_local_events events = {worker_frame, parent_over, w};
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(bus_hub_add(family->hub, 100 + (uint32_t)i, fds[0]), 0);
+    if (raw_end)
+        return fds[1];
+    w->bus = bus_local_new(w->f->server, fds[1], NULL, &events);
+    assert_non_null(w->bus);
+    return -1;
+}
+
+static void start_family(struct family *family, size_t workers)
+{
+    for (size_t i = 0; i < workers; i++)
+        add_worker(family, i, false);
+    let_all_serve(family);
+}
+
+static int setup_family(void **state)
+{
+    struct family *family = calloc(1, sizeof *family);
+    const struct bus_hub_events events = {hub_frame, worker_over, family};
+    void *f;
+
+    setup(&f);
+    family->parent = f;
+    create(family->parent, (struct ws_options){0});
+    for (size_t i = 0; i < WORKERS; i++) {
+        setup(&f);
+        family->workers[i].f = f;
+        create(family->workers[i].f, (struct ws_options){0});
+    }
+    family->hub = bus_hub_new(family->parent->server,
+                              &(struct bus_hub_options){.max_names = 100 * KIB}, &events);
+    assert_non_null(family->hub);
+    *state = family;
+    return 0;
+}
+
+static int teardown_family(void **state)
+{
+    struct family *family = *state;
+    void *f = family->parent;
+
+    oom_after(-1);
+    for (size_t i = 0; i < WORKERS; i++)
+        bus_free(family->workers[i].bus);
+    bus_hub_free(family->hub);
+    let_serve(family->parent);
+    assert_int_equal(ws_server_stats(family->parent->server).buffered, 0);
+    teardown(&f);
+    for (size_t i = 0; i < WORKERS; i++) {
+        f = family->workers[i].f;
+        teardown(&f);
+    }
+    free(family);
+    return 0;
+}
+
+static struct bus_subscription *subscribe(struct worker *w, enum bus_kind kind, const char *name)
+{
+    struct bus_subscription *s = bus_subscribe(w->bus, kind, ws_str(name), message, w);
+
+    assert_non_null(s);
+    return s;
+}
+
+static void publish(struct worker *w, enum bus_kind kind, const char *channel, const char *data)
+{
+    assert_int_equal(bus_publish(w->bus, kind, ws_str(channel), ws_str(data)), 0);
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static void messages_reach_the_others_that_subscribe_and_in_order(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(bus_is_up(w[i].bus));
+    subscribe(&w[0], BUS_CHANNEL, "a");
+    subscribe(&w[1], BUS_CHANNEL, "a");
+    subscribe(&w[2], BUS_CHANNEL, "b");
+    subscribe(&w[2], BUS_SHARD, "a");
+    let_all_serve(family);
+    publish(&w[0], BUS_CHANNEL, "a", "1");
+    publish(&w[0], BUS_CHANNEL, "b", "2");
+    publish(&w[0], BUS_CHANNEL, "a", "3");
+    publish(&w[0], BUS_SHARD, "a", "4");
+    let_all_serve(family);
+    assert_string_equal(w[0].text, ""); /* its own do not come back */
+    assert_string_equal(w[1].text, "a=1;a=3;");
+    assert_string_equal(w[2].text, "b=2;a=4;");
+    assert_int_equal(bus_hub_stats(family->hub).forwarded, 4);
+}
+
+static void patterns_are_matched_and_told_once_each(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    struct bus_subscription *s;
+
+    start_family(family, 2);
+    subscribe(&w[1], BUS_PATTERN, "socket.io#/#*");
+    s = subscribe(&w[1], BUS_PATTERN, "socket.io#*");
+    subscribe(&w[1], BUS_CHANNEL, "socket.io#/#room#");
+    let_all_serve(family);
+    publish(&w[0], BUS_CHANNEL, "socket.io#/#room#", "x");
+    publish(&w[0], BUS_CHANNEL, "socket.io#", "y");
+    publish(&w[0], BUS_CHANNEL, "other", "z");
+    publish(&w[0], BUS_SHARD, "socket.io#/#room#", "no pattern is for shards");
+    let_all_serve(family);
+    assert_string_equal(w[1].text, "socket.io#/#room#=x;socket.io#/#room#=x;socket.io#/#room#=x;"
+                                   "socket.io#=y;");
+    bus_unsubscribe(s);
+    let_all_serve(family);
+    w[1].text[0] = '\0';
+    publish(&w[0], BUS_CHANNEL, "socket.io#", "y");
+    publish(&w[0], BUS_CHANNEL, "socket.io#/#", "w");
+    let_all_serve(family);
+    assert_string_equal(w[1].text, "socket.io#/#=w;");
+}
+
+static void message_in_many_pieces_arrives_as_one(void **state)
+{
+    const struct ws_str pieces[] = {ws_str("a"), ws_str("b"), {NULL, 0},
+                                    ws_str("c"), ws_str("d"), ws_str("e")};
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 2);
+    subscribe(&w[1], BUS_CHANNEL, "x");
+    let_all_serve(family);
+    for (size_t n = 0; n <= 6; n++)
+        assert_int_equal(bus_publish_pieces(w[0].bus, BUS_CHANNEL, ws_str("x"), pieces, n), 0);
+    let_all_serve(family);
+    assert_string_equal(w[1].text, "x=;x=a;x=ab;x=ab;x=abc;x=abcd;x=abcde;");
+}
+
+static void large_messages_are_forwarded_whole(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    uint8_t *data = make_payload(3 * MIB, false);
+
+    start_family(family, 3);
+    subscribe(&w[1], BUS_CHANNEL, "x");
+    subscribe(&w[2], BUS_CHANNEL, "x");
+    let_all_serve(family);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(
+            bus_publish(w[0].bus, BUS_CHANNEL, ws_str("x"), (struct ws_str){(char *)data, 3 * MIB}),
+            0);
+    for (int i = 0; i < 60; i++)
+        let_all_serve(family);
+    assert_int_equal(w[1].messages, 3);
+    assert_int_equal(w[2].messages, 3);
+    free(data);
+}
+
+static void subscribers_are_counted_over_all_workers(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 3);
+    subscribe(&w[0], BUS_CHANNEL, "a");
+    subscribe(&w[2], BUS_CHANNEL, "a");
+    subscribe(&w[2], BUS_CHANNEL, "a");
+    subscribe(&w[1], BUS_PATTERN, "*");
+    let_all_serve(family);
+    assert_int_equal(bus_count(w[0].bus, BUS_CHANNEL, ws_str("a"), counted, &w[0]), 0);
+    let_all_serve(family);
+    assert_int_equal(w[0].counts, 1);
+    assert_int_equal(w[0].counted, 2);
+    assert_int_equal(bus_count(w[0].bus, BUS_CHANNEL, ws_str("none"), counted, &w[0]), 0);
+    let_all_serve(family);
+    assert_int_equal(w[0].counted, 0);
+}
+
+static void many_subscriptions_are_all_told(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    char name[32];
+
+    start_family(family, 2);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "room-%d", i);
+        subscribe(&w[0], BUS_CHANNEL, name);
+    }
+    let_all_serve(family);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "room-%d", i);
+        publish(&w[1], BUS_CHANNEL, name, "x");
+    }
+    let_all_serve(family);
+    assert_int_equal(w[0].messages, 1000);
+}
+
+/* --- workers that end, or have gone wrong ----------------------------------------------------- */
+
+static void worker_that_ends_is_told_to_all(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 3);
+    subscribe(&w[1], BUS_CHANNEL, "a");
+    let_all_serve(family);
+    for (size_t i = 0; i < 3; i++)
+        for (uint32_t n = 100; n < 103; n++)
+            assert_true(bus_local_has(w[i].bus, n));
+    bus_free(w[1].bus);
+    w[1].bus = NULL;
+    let_all_serve(family);
+    assert_string_equal(family->told, "101 is over");
+    assert_false(bus_local_has(w[0].bus, 101));
+    assert_true(bus_local_has(w[0].bus, 102));
+    assert_int_equal(bus_count(w[0].bus, BUS_CHANNEL, ws_str("a"), counted, &w[0]), 0);
+    let_all_serve(family);
+    assert_int_equal(w[0].counted, 0);
+    add_worker(family, 1, false);
+    let_all_serve(family);
+    assert_true(bus_local_has(w[0].bus, 101));
+    assert_true(bus_local_has(w[1].bus, 102));
+}
+
+static void parent_that_is_gone_takes_the_bus_down(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 2);
+    assert_int_equal(bus_count(w[0].bus, BUS_CHANNEL, ws_str("a"), counted, &w[0]), 0);
+    bus_hub_free(family->hub);
+    family->hub = NULL;
+    let_all_serve(family);
+    assert_int_equal(w[0].over, 1);
+    assert_false(bus_is_up(w[0].bus));
+    assert_int_equal(w[0].counts, 1);
+    assert_int_equal(w[0].counted, WS_ERR_CLOSED);
+    assert_false(bus_local_has(w[0].bus, 101));
+    publish(&w[0], BUS_CHANNEL, "a", "to nobody");
+    assert_int_equal(bus_dropped(w[0].bus), 1);
+    assert_int_equal(bus_local_tell(w[0].bus, 70, ws_str("x")), WS_ERR_CLOSED);
+    subscribe(&w[0], BUS_CHANNEL, "a");
+    let_all_serve(family);
+}
+
+static void worker_that_sends_nonsense_is_cut_off_and_the_others_serve_on(void **state)
+{
+    static const struct {
+        const char *wire;
+        size_t len;
+    } bad[] = {
+        {BYTES("\1\0\0\0\5\0\0")},            /* a message without a channel */
+        {BYTES("\6\0\0\0\5\0\0\xff\0\0\0x")}, /* a channel that is longer than all */
+        {BYTES("\5\0\0\0\5\0\1\0\0\0\0")},    /* to a pattern */
+        {BYTES("\1\0\0\0\3\0\7")},            /* a kind that there is not */
+        {BYTES("\0\0\0\0\3\0")},              /* no kind */
+        {BYTES("\1\0\0\0\1\0\0")},            /* what only the hub sends */
+        {BYTES("\0\0\0\0\x8\0")},             /* a hand-over of nothing to nobody */
+    };
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 2);
+    subscribe(&w[1], BUS_CHANNEL, "a");
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        int fd = add_worker(family, 2, true);
+
+        assert_int_equal(write(fd, bad[i].wire, bad[i].len), bad[i].len);
+        let_all_serve(family);
+        assert_int_equal(family->over, i + 1);
+        close(fd);
+    }
+    publish(&w[0], BUS_CHANNEL, "a", "still there");
+    let_all_serve(family);
+    assert_string_equal(w[1].text, "a=still there;");
+    assert_int_equal(bus_hub_stats(family->hub).workers, 2);
+}
+
+static void worker_with_too_many_names_is_cut_off(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    char name[1000];
+
+    start_family(family, 1);
+    for (int i = 0; i < 120; i++) {
+        memset(name, 'x', sizeof name);
+        snprintf(name, sizeof name, "%d", i);
+        assert_non_null(bus_subscribe(w[0].bus, BUS_CHANNEL, (struct ws_str){name, sizeof name},
+                                      message, &w[0]));
+    }
+    let_all_serve(family);
+    assert_int_equal(family->over, 1);
+    assert_int_equal(w[0].over, 1);
+}
+
+static void worker_that_does_not_read_holds_up_nobody(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    uint8_t *data = make_payload(MIB, false);
+    int fd;
+
+    start_family(family, 2);
+    fd = add_worker(family, 2, true);
+    assert_int_equal(write(fd, BYTES("\2\0\0\0\3\0\0a")), 8); /* it subscribes to "a" */
+    subscribe(&w[1], BUS_CHANNEL, "a");
+    let_all_serve(family);
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(
+            bus_publish(w[0].bus, BUS_CHANNEL, ws_str("a"), (struct ws_str){(char *)data, MIB}), 0);
+        for (int j = 0; j < 8; j++)
+            let_all_serve(family);
+    }
+    assert_int_equal(w[1].messages, 40);
+    assert_true(bus_hub_stats(family->hub).dropped >= 20);
+    assert_true(ws_server_stats(family->parent->server).buffered < 20 * MIB);
+    close(fd);
+    free(data);
+}
+
+static void frames_of_the_application_pass_in_both_directions(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 2);
+    assert_int_equal(bus_local_tell(w[1].bus, 70, ws_str("ready")), 0);
+    assert_int_equal(bus_hub_tell(family->hub, 100, 71, ws_str("stop")), 0);
+    assert_int_equal(bus_hub_tell(family->hub, 7, 71, ws_str("stop")), WS_ERR_CLOSED);
+    let_all_serve(family);
+    assert_string_equal(family->told, "101 70:ready");
+    assert_string_equal(w[0].text, "71:stop");
+    assert_int_equal(w[1].frames, 0);
+}
+
+/* --- connections ------------------------------------------------------------------------------ */
+
+static void hand_over(struct ws_conn *c, const struct ws_request *req)
+{
+    struct worker *w = ws_user(c);
+
+    (void)req;
+    w->handed_over = bus_local_hand_over(w->bus, w->target, c);
+}
+
+static void answer_here(struct ws_conn *c, const struct ws_request *req)
+{
+    (void)req;
+    ws_respond(c, 200, NULL, 0, "by the first", 12);
+}
+
+static void serve_hand_overs(struct family *family)
+{
+    const struct ws_handlers h = {
+        .on_head = hand_over, .on_request = answer_here, .user = &family->workers[0]};
+
+    assert_int_equal(ws_server_handle(family->workers[0].f->server, "/x", &h), 0);
+    serve(family->workers[1].f, "/x", (struct ws_handlers){.on_request = mirror});
+}
+
+static void connections_are_handed_over_with_their_bytes(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    struct raw_client *c;
+    int before;
+
+    start_family(family, 2);
+    serve_hand_overs(family);
+    w[0].target = 101;
+    before = count_descriptors();
+    for (int i = 0; i < 3; i++) {
+        c = client(w[0].f, "handed over");
+        let_all_serve(family);
+        raw_send_text(c, "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nok");
+        let_all_serve(family);
+        assert_int_equal(w[0].handed_over, 0);
+        expect_body(c, "POST /x? [ok]");
+        assert_int_equal(ws_server_stats(w[0].f->server).connections, 0);
+        assert_int_equal(ws_server_stats(w[1].f->server).connections, 1);
+        raw_close(c);
+        let_all_serve(family);
+    }
+    assert_int_equal(count_descriptors(), before);
+    assert_int_equal(bus_hub_stats(family->hub).handed_over, 3);
+    assert_int_equal(bus_hub_stats(family->hub).returned, 0);
+}
+
+static void connection_for_nobody_is_answered_here(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    struct raw_client *c;
+
+    start_family(family, 1);
+    serve_hand_overs(family);
+    w[0].target = 999;
+    c = client(w[0].f, "for nobody");
+    let_all_serve(family);
+    raw_send_text(c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let_all_serve(family);
+    assert_int_equal(w[0].handed_over, WS_ERR_CLOSED);
+    expect_body(c, "by the first");
+}
+
+static void connection_for_a_worker_that_has_just_ended_comes_back(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    struct raw_client *c;
+
+    start_family(family, 2);
+    serve_hand_overs(family);
+    w[0].target = 101;
+    c = client(w[0].f, "comes back");
+    let_all_serve(family);
+    raw_send_text(c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    bus_free(w[1].bus); /* the first does not know yet */
+    w[1].bus = NULL;
+    let_serve(w[0].f);
+    assert_int_equal(w[0].handed_over, 0);
+    let_all_serve(family);
+    assert_int_equal(w[0].handed_over, WS_ERR_CLOSED);
+    expect_body(c, "by the first");
+    assert_int_equal(bus_hub_stats(family->hub).returned, 1);
+}
+
+static void out_of_memory_leaks_nothing(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    int before = count_descriptors();
+
+    for (int n = 0; n < 12; n++) {
+        const struct bus_local_events events = {worker_frame, parent_over, &w[0]};
+        int fds[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+                         0);
+        oom_once(n);
+        if (bus_hub_add(family->hub, 100, fds[0]) == 0)
+            bus_hub_remove(family->hub, 100);
+        w[0].bus = bus_local_new(w[0].f->server, fds[1], NULL, &events);
+        oom_after(-1);
+        bus_free(w[0].bus);
+        w[0].bus = NULL;
+        let_all_serve(family);
+        assert_int_equal(count_descriptors(), before);
+    }
+}
+
+#undef TEST
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_family, teardown_family)
+
+#include "cluster/tests/test_bus_local.list"
+
+int main(void)
+{
+    return cmocka_run_group_tests_name("bus_local", tests, NULL, NULL);
+}

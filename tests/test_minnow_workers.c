@@ -1,0 +1,819 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The program with --workers, as its users meet it: workers that crash, restarts under load, stops,
+ * and Socket.IO whose requests land on any of them. */
+#include "unit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "process.h"
+#include "raw_client.h"
+
+#define COUNT(a)  (sizeof(a) / sizeof(a)[0])
+#define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+enum { ARGS_MAX = 20, CLIENTS = 16, PIDS_MAX = 32, PATIENCE_MS = 20000 };
+
+struct fixture {
+    struct process process;
+    uint16_t port;
+    struct raw_client clients[CLIENTS];
+    char directory[64]; /* "": none */
+    char path[96];      /* in it: of a socket, or of a program */
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    process_init(&f->process);
+    for (size_t i = 0; i < CLIENTS; i++)
+        raw_init(&f->clients[i]);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < CLIENTS; i++)
+        raw_close(&f->clients[i]);
+    process_release(&f->process);
+    unsetenv("MINNOW_TEST_PROGRAM");
+    if (f->directory[0] != '\0') {
+        unlink(f->path);
+        rmdir(f->directory);
+    }
+    free(f);
+    return 0;
+}
+
+static void make_directory(struct fixture *f, const char *name)
+{
+    strcpy(f->directory, "/tmp/minnow-workers-XXXXXX");
+    assert_non_null(mkdtemp(f->directory));
+    snprintf(f->path, sizeof f->path, "%s/%s", f->directory, name);
+}
+
+static void start(struct fixture *f, const char *const *args)
+{
+    const char *argv[ARGS_MAX + 2] = {"minnow"};
+
+    for (size_t i = 0; args[i] != NULL; i++) {
+        assert_true(i < ARGS_MAX);
+        argv[i + 1] = args[i];
+    }
+    process_start(&f->process, "minnow", argv);
+}
+
+/* Start it and wait until all workers serve: then it prints the address. */
+static void serve(struct fixture *f, const char *const *args)
+{
+    const char *colon;
+
+    start(f, args);
+    colon = strstr(process_line(&f->process, &f->process.out), "127.0.0.1:");
+    assert_non_null(colon);
+    f->port = (uint16_t)atoi(colon + strlen("127.0.0.1:"));
+}
+
+static struct raw_client *unconnected(struct fixture *f)
+{
+    for (size_t i = 0; i < CLIENTS; i++) {
+        if (f->clients[i].fd < 0)
+            return &f->clients[i];
+    }
+    fail_msg("more than %d clients", CLIENTS);
+    return NULL;
+}
+
+static struct raw_client *connected(struct fixture *f)
+{
+    struct raw_client *c = unconnected(f);
+
+    raw_connect(c, f->port);
+    return c;
+}
+
+static struct raw_client *upgraded(struct fixture *f, const char *path)
+{
+    struct raw_client *c = connected(f);
+
+    raw_upgrade(c, path);
+    return c;
+}
+
+static void close_all(struct fixture *f)
+{
+    for (size_t i = 0; i < CLIENTS; i++)
+        raw_close(&f->clients[i]);
+}
+
+/* --- processes -------------------------------------------------------------------------------- */
+
+/* The parent of a process; 0: there is no such process, or it has ended and waits for its
+ * parent. */
+static pid_t parent_of(pid_t pid)
+{
+    char path[64], text[512];
+    char state = 0;
+    int parent = 0;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    file = fopen(path, "r");
+    if (file == NULL)
+        return 0;
+    if (fgets(text, sizeof text, file) != NULL)
+        sscanf(strrchr(text, ')'), ") %c %d", &state, &parent);
+    fclose(file);
+    return state == 'Z' || state == 'X' ? 0 : parent;
+}
+
+/* The living workers. */
+static size_t workers_of(const struct fixture *f, pid_t pids[PIDS_MAX])
+{
+    DIR *directory = opendir("/proc");
+    const struct dirent *entry;
+    size_t count = 0;
+
+    assert_non_null(directory);
+    while ((entry = readdir(directory)) != NULL) {
+        pid_t pid = (pid_t)atoi(entry->d_name);
+
+        if (pid > 0 && count < PIDS_MAX && parent_of(pid) == f->process.pid)
+            pids[count++] = pid;
+    }
+    closedir(directory);
+    return count;
+}
+
+static void wait_for_workers(struct fixture *f, size_t wanted)
+{
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+    pid_t pids[PIDS_MAX];
+    size_t count;
+
+    while ((count = workers_of(f, pids)) != wanted && raw_now_ms() < deadline)
+        poll(NULL, 0, 5);
+    assert_int_equal(count, wanted);
+}
+
+static void wait_until_gone(pid_t pid)
+{
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+
+    while (parent_of(pid) != 0 && raw_now_ms() < deadline)
+        poll(NULL, 0, 5);
+    assert_int_equal(parent_of(pid), 0);
+}
+
+static size_t descriptors_of(pid_t pid)
+{
+    char path[64];
+    DIR *directory;
+    size_t count = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    directory = opendir(path);
+    assert_non_null(directory);
+    while (readdir(directory) != NULL)
+        count++;
+    closedir(directory);
+    return count;
+}
+
+static void expect_on_stderr(struct fixture *f, const char *wanted)
+{
+    const char *line = process_line(&f->process, &f->process.err);
+
+    if (strstr(line, wanted) == NULL)
+        fail_msg("expected \"%s\" in \"%s\"", wanted, line);
+}
+
+static void expect_clean_end(struct fixture *f)
+{
+    close_all(f);
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+    assert_int_equal(f->process.err.at, f->process.err.len);
+}
+
+/* It ends with this status and one line on stderr. */
+static void expect_failure(struct fixture *f, int status, const char *wanted)
+{
+    expect_on_stderr(f, wanted);
+    assert_int_equal(process_wait(&f->process), status);
+    if (f->process.err.at != f->process.err.len)
+        fail_msg("more on stderr: %s", f->process.err.text + f->process.err.at);
+    assert_int_equal(f->process.out.len, 0);
+}
+
+/* --- the command line ------------------------------------------------------------------------- */
+
+static void wrong_options_are_said_in_one_line(void **state)
+{
+    static const struct {
+        const char *args[6];
+        const char *wanted;
+    } cases[] = {
+        {{"--workers", "0"}, "--workers '0': not a number from 1 to 256, or auto"},
+        {{"--workers", "257"}, "--workers '257': not a number from 1 to 256, or auto"},
+        {{"--workers", "two"}, "--workers 'two': not a number from 1 to 256, or auto"},
+        {{"--workers", "2x"}, "--workers '2x': not a number from 1 to 256, or auto"},
+        {{"--workers", ""}, "--workers '': not a number from 1 to 256, or auto"},
+        {{"--drain-timeout", "0"}, "--drain-timeout '0': not a time of 0.001 to 86400 seconds"},
+        {{"--max-clients", "3", "--workers", "4"}, "--max-clients '3': fewer than --workers"},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct fixture *f = *state;
+
+        start(f, cases[i].args);
+        expect_failure(f, 2, cases[i].wanted);
+        process_release(&f->process);
+    }
+}
+
+static void start_that_fails_is_said_in_one_line(void **state)
+{
+    struct fixture *f = *state;
+    char port[8];
+    int holder;
+    uint16_t number = process_reserve_port(&holder);
+
+    assert_int_equal(listen(holder, 1), 0);
+    snprintf(port, sizeof port, "%u", number);
+    start(f, ARGS("--workers", "2", "-p", port));
+    expect_failure(f, 1, "cannot listen on 127.0.0.1 port");
+    process_release(&f->process);
+    close(holder);
+    start(f, ARGS("--workers", "3", "-p", "0", "--max-memory", "2"));
+    expect_failure(f, 1, "cannot start");
+}
+
+static void variable_that_is_from_no_parent_is_said(void **state)
+{
+    static const char *const values[] = {"",
+                                         "x",
+                                         "1",
+                                         "1 0 0 2",
+                                         "2 0 0 2 3 4",
+                                         "1 0 2 2 3 4",
+                                         "1 0 0 2 99 98",
+                                         "1 0 0 2 3 4x",
+                                         "1 -1 0 2 3 4"};
+
+    for (size_t i = 0; i < COUNT(values); i++) {
+        struct fixture *f = *state;
+
+        setenv("MINNOW_WORKER", values[i], 1);
+        start(f, ARGS("-p", "0"));
+        unsetenv("MINNOW_WORKER");
+        expect_failure(f, 1, "MINNOW_WORKER in the environment is not from a parent");
+        process_release(&f->process);
+    }
+}
+
+static void start_prints_what_all_workers_offer_together(void **state)
+{
+    struct fixture *f = *state;
+    const char *line;
+
+    serve(f, ARGS("echo", "--workers", "3", "-p", "0", "--max-clients", "10"));
+    process_expect_line(&f->process, &f->process.out,
+                        "minnow: up to 10 clients, served by 3 workers");
+    line = process_line(&f->process, &f->process.out);
+    assert_memory_equal(line, "minnow: sandbox: ", 17);
+    assert_non_null(strstr(line, "; their parent: "));
+    wait_for_workers(f, 3);
+    expect_clean_end(f);
+    assert_int_equal(f->process.out.at, f->process.out.len);
+}
+
+static void one_worker_is_the_process_itself(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("echo", "--workers", "1", "-p", "0"));
+    wait_for_workers(f, 0);
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    expect_clean_end(f);
+}
+
+static void quiet_workers_print_the_address_alone(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
+
+    serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0"));
+    assert_int_equal(workers_of(f, pids), 2);
+    kill(pids[0], SIGKILL);
+    wait_until_gone(pids[0]);
+    wait_for_workers(f, 2);
+    expect_clean_end(f);
+    assert_int_equal(f->process.out.at, f->process.out.len);
+    assert_int_equal(f->process.err.len, 0);
+}
+
+/* --- clients ---------------------------------------------------------------------------------- */
+
+static void limits_are_for_all_workers_together(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0", "--max-clients", "4"));
+    for (int i = 0; i < 4; i++)
+        raw_expect_echo(upgraded(f, "/"), "hello");
+    for (int i = 0; i < 2; i++)
+        raw_expect_status(connected(f), &r, 503);
+    expect_clean_end(f);
+}
+
+static void unix_socket_is_shared_and_removed_at_the_end(void **state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct fixture *f = *state;
+    char argument[128];
+    struct stat st;
+
+    make_directory(f, "socket");
+    snprintf(argument, sizeof argument, "unix:%s", f->path);
+    strcpy(address.sun_path, f->path);
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0", "--bind", "127.0.0.1", "--bind", argument));
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 4; i++) {
+            struct raw_client *c = unconnected(f);
+
+            raw_connect_to(c, (struct sockaddr *)&address, sizeof address, 0);
+            raw_upgrade(c, "/");
+            raw_expect_echo(c, "hello");
+        }
+        close_all(f);
+        process_signal(&f->process, SIGHUP);
+        expect_on_stderr(f, "2 new workers serve");
+    }
+    assert_int_equal(stat(f->path, &st), 0);
+    wait_for_workers(f, 2);
+    expect_clean_end(f);
+    assert_int_equal(stat(f->path, &st), -1);
+}
+
+/* Read up to the message "end"; all before it are "x". */
+static void expect_end(struct raw_client *c)
+{
+    struct raw_frame frame;
+
+    do
+        raw_read_frame(c, &frame);
+    while (frame.len == 1 && frame.payload[0] == 'x');
+    assert_int_equal(frame.len, 3);
+    assert_memory_equal(frame.payload, "end", 3);
+}
+
+/* A room of a new worker is known to the others after a moment. */
+static void chat_reaches_members_on_all_workers(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("--workers", "3", "-p", "0"));
+    for (int i = 0; i < 9; i++)
+        upgraded(f, "/room");
+    upgraded(f, "/other");
+    for (int round = 0; round < 2; round++) {
+        for (int from = 0; from < 9; from++) {
+            for (int to = 0; to < 9; to++) {
+                raw_send_message(&f->clients[from], "x");
+                for (int i = 0; i < 200 && !raw_readable_within(&f->clients[to], 50); i++)
+                    raw_send_message(&f->clients[from], "x");
+            }
+            raw_send_message(&f->clients[from], "end");
+            for (int to = 0; to < 9; to++)
+                expect_end(&f->clients[to]);
+        }
+        process_signal(&f->process, SIGHUP); /* and of an old and a new one */
+        expect_on_stderr(f, "3 new workers serve");
+        raw_close(&f->clients[0]);
+        raw_connect(&f->clients[0], f->port);
+        raw_upgrade(&f->clients[0], "/room");
+    }
+    assert_false(raw_readable_within(&f->clients[9], 0));
+    expect_clean_end(f);
+}
+
+/* --- crashes ---------------------------------------------------------------------------------- */
+
+static void crashed_worker_is_replaced_and_the_other_notices_nothing(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
+    size_t gone = 0, victims;
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    assert_int_equal(workers_of(f, pids), 2);
+    victims = descriptors_of(pids[0]);
+    for (int i = 0; i < 8; i++)
+        raw_expect_echo(upgraded(f, "/"), "hello");
+    victims = descriptors_of(pids[0]) - victims;
+    kill(pids[0], SIGKILL);
+    expect_on_stderr(f, "ended by signal 9 (Killed); another one starts in 0.1 s");
+    for (int i = 0; i < 8; i++) {
+        struct raw_client *c = &f->clients[i];
+
+        if (raw_gone_within(c, 100)) {
+            raw_close(c);
+            gone++;
+        } else {
+            raw_expect_echo(c, "still there");
+        }
+    }
+    assert_int_equal(gone, victims);
+    for (int i = 0; i < 4; i++)
+        raw_expect_echo(upgraded(f, "/"), "meanwhile");
+    wait_for_workers(f, 2);
+    for (int i = 0; i < 4; i++)
+        raw_expect_echo(upgraded(f, "/"), "and after");
+    expect_clean_end(f);
+}
+
+static void clients_that_wait_to_be_accepted_are_not_lost_with_a_worker(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
+
+    serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0"));
+    assert_int_equal(workers_of(f, pids), 2);
+    kill(pids[0], SIGSTOP);
+    kill(pids[1], SIGSTOP);
+    for (int i = 0; i < 8; i++) { /* in the backlog */
+        raw_send_upgrade(connected(f), "/", "");
+    }
+    kill(pids[0], SIGKILL);
+    kill(pids[1], SIGKILL);
+    for (int i = 0; i < 8; i++) {
+        struct raw_response r;
+
+        raw_expect_upgraded(&f->clients[i], &r);
+        raw_expect_echo(&f->clients[i], "at last");
+    }
+    expect_clean_end(f);
+}
+
+static void worker_that_crashes_again_and_again_waits_longer_each_time(void **state)
+{
+    static const char *const delays[] = {"in 0.1 s", "in 0.2 s", "in 0.4 s", "in 0.8 s"};
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX], first;
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    assert_int_equal(workers_of(f, pids), 2);
+    first = pids[0];
+    for (size_t i = 0; i < COUNT(delays); i++) {
+        pid_t victim = i == 0 ? pids[1] : pids[0] == first ? pids[1] : pids[0];
+
+        kill(victim, SIGKILL);
+        expect_on_stderr(f, delays[i]);
+        wait_until_gone(victim);
+        wait_for_workers(f, 2);
+        workers_of(f, pids);
+    }
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    close_all(f);
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+}
+
+static void crashes_and_restarts_leak_no_descriptor(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
+    size_t before;
+
+    serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0"));
+    before = descriptors_of(f->process.pid);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(workers_of(f, pids), 2);
+        kill(pids[0], SIGKILL);
+        wait_until_gone(pids[0]);
+        wait_for_workers(f, 2);
+        workers_of(f, pids);
+        process_signal(&f->process, SIGHUP);
+        wait_until_gone(pids[0]);
+        wait_until_gone(pids[1]);
+        wait_for_workers(f, 2);
+    }
+    assert_int_equal(descriptors_of(f->process.pid), before);
+    expect_clean_end(f);
+}
+
+static void workers_end_when_their_parent_is_killed(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    pid_t pids[PIDS_MAX];
+
+    serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0"));
+    c = upgraded(f, "/");
+    assert_int_equal(workers_of(f, pids), 2);
+    process_signal(&f->process, SIGKILL);
+    raw_expect_close(c, 1001);
+    raw_close(c);
+    wait_until_gone(pids[0]);
+    wait_until_gone(pids[1]);
+}
+
+/* --- restarts --------------------------------------------------------------------------------- */
+
+static void restart_under_load_refuses_nobody_and_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    pid_t before[PIDS_MAX], pids[PIDS_MAX];
+    struct raw_client *old[4];
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    assert_int_equal(workers_of(f, before), 2);
+    for (size_t i = 0; i < COUNT(old); i++)
+        old[i] = upgraded(f, "/");
+    process_signal(&f->process, SIGHUP);
+    for (int round = 0; round < 60; round++) { /* before, while and after the new ones start */
+        struct raw_client *c = upgraded(f, "/");
+
+        raw_expect_echo(c, "new");
+        raw_close(c);
+        for (size_t i = 0; i < COUNT(old); i++)
+            raw_expect_echo(old[i], "old");
+    }
+    expect_on_stderr(f, "2 new workers serve; the old ones serve their clients for at most 30 s");
+    wait_for_workers(f, 4); /* the old ones have clients */
+    for (size_t i = 0; i < COUNT(old); i++) {
+        raw_expect_echo(old[i], "still");
+        raw_send_close(old[i], 1000);
+        raw_expect_closed(old[i], 1000);
+        raw_close(old[i]);
+    }
+    wait_for_workers(f, 2);
+    workers_of(f, pids);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(pids[i] != before[0] && pids[i] != before[1]);
+    expect_clean_end(f);
+}
+
+static void clients_of_old_workers_are_told_to_go_at_the_drain_timeout(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0", "--drain-timeout", "0.3"));
+    c = upgraded(f, "/");
+    process_signal(&f->process, SIGHUP);
+    expect_on_stderr(f, "for at most 0.3 s");
+    raw_expect_echo(c, "for a moment");
+    raw_expect_close(c, 1001);
+    raw_close(c);
+    wait_for_workers(f, 2);
+    expect_clean_end(f);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char command[9000];
+
+    snprintf(command, sizeof command, "cp '%s' '%s.new' && mv '%s.new' '%s'", from, to, to, to);
+    assert_int_equal(system(command), 0);
+}
+
+static void program_that_does_not_start_replaces_nobody(void **state)
+{
+    const char *other = getenv("MINNOW");
+    char saved[PROCESS_PATH_MAX] = "", built[PROCESS_PATH_MAX];
+    struct fixture *f = *state;
+    struct raw_client *c;
+    pid_t before[PIDS_MAX];
+    ssize_t len = readlink("/proc/self/exe", built, sizeof built - 16);
+
+    if (other != NULL)
+        snprintf(saved, sizeof saved, "%s", other);
+    built[len] = '\0';
+    strcpy(strrchr(built, '/') + 1, "minnow");
+    make_directory(f, "minnow");
+    copy_file(other != NULL ? saved : built, f->path);
+    setenv("MINNOW", f->path, 1);
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    c = upgraded(f, "/");
+    assert_int_equal(workers_of(f, before), 2);
+    copy_file("/bin/false", f->path);
+    process_signal(&f->process, SIGHUP);
+    expect_on_stderr(f, "ended with status 1 before it served");
+    expect_on_stderr(f, "the new workers do not start; the old ones serve on");
+    raw_expect_echo(c, "still there");
+    /* a worker that crashes is replaced by what runs, not by what lies there now */
+    kill(before[0], SIGKILL);
+    expect_on_stderr(f, "another one starts");
+    wait_until_gone(before[0]);
+    wait_for_workers(f, 2);
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    copy_file(other != NULL ? saved : built, f->path);
+    process_signal(&f->process, SIGHUP);
+    expect_on_stderr(f, "2 new workers serve");
+    unlink(f->path);
+    process_signal(&f->process, SIGHUP);
+    expect_on_stderr(f, "cannot open");
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    if (other != NULL)
+        setenv("MINNOW", saved, 1);
+    else
+        unsetenv("MINNOW");
+    expect_clean_end(f);
+}
+
+/* --- stops ------------------------------------------------------------------------------------ */
+
+static void stop_closes_clients_of_all_workers_with_1001(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    for (int i = 0; i < 6; i++)
+        upgraded(f, "/");
+    assert_int_equal(workers_of(f, pids), 2);
+    /* Ctrl-C reaches the workers, too */
+    kill(pids[0], SIGINT);
+    kill(pids[1], SIGTERM);
+    process_signal(&f->process, SIGINT);
+    for (int i = 0; i < 6; i++) {
+        raw_expect_close(&f->clients[i], 1001);
+        raw_close(&f->clients[i]);
+    }
+    assert_int_equal(process_wait(&f->process), 0);
+    assert_int_equal(f->process.err.len, 0);
+}
+
+static void second_signal_does_not_wait(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
+
+    serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0", "--close-timeout", "3600"));
+    upgraded(f, "/");
+    upgraded(f, "/"); /* they do not answer */
+    assert_int_equal(workers_of(f, pids), 2);
+    kill(pids[0], SIGSTOP); /* and this one cannot even hear it */
+    process_signal(&f->process, SIGTERM);
+    poll(NULL, 0, 50);
+    assert_true(process_is_running(&f->process));
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+}
+
+static void stop_while_a_restart_is_under_way_ends_all(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 4; i++) {
+        serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0"));
+        upgraded(f, "/");
+        process_signal(&f->process, SIGHUP);
+        poll(NULL, 0, 3 * i);
+        process_signal(&f->process, SIGTERM);
+        close_all(f);
+        assert_int_equal(process_wait(&f->process), 0);
+        process_release(&f->process);
+    }
+}
+
+/* --- Socket.IO -------------------------------------------------------------------------------- */
+
+/* One request on a connection of its own. Returns the body, valid until the next one. */
+static const char *ask(struct fixture *f, const char *method, const char *query, const char *body)
+{
+    static char answer[2048];
+    struct raw_client *c = connected(f);
+    struct raw_response r;
+    char text[2048];
+
+    snprintf(text, sizeof text,
+             "%s /socket.io/?EIO=4&transport=polling%s HTTP/1.1\r\nHost: localhost\r\n"
+             "Content-Length: %zu\r\n\r\n%s",
+             method, query, strlen(body), body);
+    raw_send_text(c, text);
+    raw_read_response(c, &r, false);
+    snprintf(answer, sizeof answer, "%d %.*s", r.status, (int)r.body_len, (const char *)r.body);
+    raw_close(c);
+    return answer;
+}
+
+/* A session; `query` gets "&sid=...". */
+static void open_session(struct fixture *f, char query[64])
+{
+    const char *answer = ask(f, "GET", "", "");
+    const char *sid = strstr(answer, "\"sid\":\"");
+
+    assert_non_null(sid);
+    snprintf(query, 64, "&sid=%.20s", sid + 7);
+    assert_string_equal(ask(f, "POST", query, "40"), "200 ok");
+    assert_non_null(strstr(ask(f, "GET", query, ""), "200 40{"));
+}
+
+static void polling_works_whichever_worker_a_request_lands_on(void **state)
+{
+    struct fixture *f = *state;
+    char queries[3][64];
+
+    serve(f, ARGS("echo", "--workers", "3", "-p", "0"));
+    for (size_t s = 0; s < COUNT(queries); s++)
+        open_session(f, queries[s]);
+    for (int i = 0; i < 20; i++) {
+        for (size_t s = 0; s < COUNT(queries); s++) {
+            assert_string_equal(ask(f, "POST", queries[s], "42[\"x\",1]"), "200 ok");
+            assert_string_equal(ask(f, "GET", queries[s], ""), "200 42[\"x\",1]");
+        }
+        assert_string_equal(ask(f, "GET", "&sid=AAAAAAAAAAAAAAAAAAAA", ""),
+                            "400 {\"code\":1,\"message\":\"Session ID unknown\"}");
+    }
+    expect_clean_end(f);
+}
+
+static void upgrade_works_whichever_worker_the_probe_lands_on(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("echo", "--workers", "3", "-p", "0"));
+    for (int i = 0; i < 6; i++) {
+        struct raw_client *c;
+        char query[64], path[128];
+
+        open_session(f, query);
+        snprintf(path, sizeof path, "/socket.io/?EIO=4&transport=websocket%s", query);
+        c = upgraded(f, path);
+        raw_send_message(c, "2probe");
+        raw_expect_message(c, "3probe");
+        raw_send_message(c, "5");
+        raw_send_message(c, "42[\"x\",1]");
+        raw_expect_message(c, "42[\"x\",1]");
+    }
+    expect_clean_end(f);
+}
+
+static void sessions_of_old_workers_go_on_through_the_new_ones(void **state)
+{
+    struct fixture *f = *state;
+    char query[64];
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    open_session(f, query);
+    process_signal(&f->process, SIGHUP);
+    expect_on_stderr(f, "2 new workers serve");
+    for (int i = 0; i < 8; i++) {
+        assert_string_equal(ask(f, "POST", query, "42[\"x\",1]"), "200 ok");
+        assert_string_equal(ask(f, "GET", query, ""), "200 42[\"x\",1]");
+    }
+    wait_for_workers(f, 3); /* one has nobody */
+    assert_string_equal(ask(f, "POST", query, "1"), "200 ok");
+    wait_for_workers(f, 2);
+    assert_string_equal(ask(f, "GET", query, ""),
+                        "400 {\"code\":1,\"message\":\"Session ID unknown\"}");
+    expect_clean_end(f);
+}
+
+static void session_of_a_crashed_worker_is_unknown(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
+    char query[64];
+
+    serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0"));
+    open_session(f, query);
+    assert_int_equal(workers_of(f, pids), 2);
+    kill(pids[0], SIGKILL);
+    kill(pids[1], SIGKILL);
+    wait_until_gone(pids[0]);
+    wait_until_gone(pids[1]);
+    assert_string_equal(ask(f, "GET", query, ""),
+                        "400 {\"code\":1,\"message\":\"Session ID unknown\"}");
+    expect_clean_end(f);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+#include "tests/test_minnow_workers.list"
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests_name("minnow_workers", tests, NULL, NULL);
+}
