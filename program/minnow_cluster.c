@@ -101,6 +101,20 @@ static bool wait_for_redis(const struct minnow *minnow)
     return bus_is_up(minnow->cluster.bus);
 }
 
+/* Without --cluster the channels have the names that Node's servers expect. */
+static bool join_with_socketio(struct minnow *minnow)
+{
+    const struct sio_cluster_options options = {.prefix = minnow->options->cluster};
+    struct minnow_cluster *c = &minnow->cluster;
+
+    if (minnow->socketio == NULL)
+        return true;
+    c->socketio = sio_cluster_new(minnow->socketio, c->bus, &options);
+    if (c->socketio == NULL)
+        errno = ENOMEM;
+    return c->socketio != NULL;
+}
+
 bool minnow_cluster_begin(struct minnow *minnow)
 {
     const struct minnow_options *o = minnow->options;
@@ -116,7 +130,7 @@ bool minnow_cluster_begin(struct minnow *minnow)
     if (c->bus == NULL)
         return complain(minnow);
     c->rooms = ws_cluster_new(minnow->server, c->bus, o->cluster);
-    if (c->rooms == NULL)
+    if (c->rooms == NULL || !join_with_socketio(minnow))
         return complain(minnow);
     return o->redis_optional || wait_for_redis(minnow);
 }
@@ -124,6 +138,7 @@ bool minnow_cluster_begin(struct minnow *minnow)
 void minnow_cluster_end(struct minnow_cluster *c)
 {
     ws_cluster_free(c->rooms);
+    sio_cluster_free(c->socketio);
     bus_free(c->bus);
     if (c->lookup_fd >= 0)
         close(c->lookup_fd);

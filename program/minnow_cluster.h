@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * --redis: the rooms of chat mode have members on all servers of a cluster. */
+ * --redis: the rooms of chat mode have members on all servers of a cluster, and so have the
+ * namespaces of Socket.IO, Node's servers among them. */
 #ifndef MINNOW_CLUSTER_H
 #define MINNOW_CLUSTER_H
 
@@ -8,6 +9,7 @@
 
 #include "cluster/bus_redis.h"
 #include "cluster/ws_cluster.h"
+#include "socketio/sio_cluster.h"
 
 struct minnow;
 
@@ -15,6 +17,7 @@ struct minnow;
 struct minnow_cluster {
     struct bus *bus;
     struct ws_cluster *rooms;
+    struct sio_cluster *socketio; /* NULL: --no-socketio */
     int lookup_fd; /* to the process that looks up names; -1: none */
 };
 
