@@ -32,9 +32,9 @@ CORE = block $(PURE) http_date listen conn_socket server conn_client ws_services
     conn accept ws
 CLUSTER = $(addprefix cluster/,name_table resp redis_url redis_lookup redis_conn bus bus_redis ws_cluster \
     bus_link bus_hub bus_local)
-SOCKETIO = $(addprefix socketio/,settle json eio_codec eio_host_sessions eio_http eio_queue \
-    eio_packet sio_packet eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
-    sio_recovery sio_namespace sio_emit sio_socket socketio)
+SOCKETIO = $(addprefix socketio/,settle json msgpack eio_codec eio_host_sessions eio_http eio_queue \
+    eio_packet sio_packet sio_adapter eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
+    sio_recovery sio_namespace sio_emit sio_socket sio_remote sio_cluster socketio)
 LIBRARY = $(CORE) $(CLUSTER) $(SOCKETIO)
 PROGRAM = $(patsubst %.c,%,$(wildcard program/*.c))
 EXAMPLES = $(patsubst examples/%.c,%,$(wildcard examples/*.c))
@@ -129,7 +129,7 @@ install: minnow wscheck $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX
 	install -d $(TO)/bin $(TO)/include/cluster $(TO)/include/socketio $(TO)/lib
 	install minnow $(TO)/bin/minnow
 	install -m 644 ws.h ws_protocol.h ws_str.h $(TO)/include/
-	install -m 644 socketio/sio.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
+	install -m 644 socketio/sio.h socketio/sio_cluster.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
 	install -m 644 cluster/bus.h cluster/bus_redis.h cluster/ws_cluster.h $(TO)/include/cluster/
 	install -m 644 $(BUILD)/libminnow.a $(TO)/lib/
 

@@ -120,6 +120,19 @@ struct name_entry *name_table_pop(struct name_table *t, size_t *from)
     return NULL;
 }
 
+struct name_entry *name_table_next(const struct name_table *t, const struct name_entry *e)
+{
+    size_t i = 0;
+
+    if (e != NULL && e->next != NULL)
+        return e->next;
+    if (e != NULL)
+        i = (e->hash & (t->size - 1)) + 1;
+    while (i < t->size && t->buckets[i] == NULL)
+        i++;
+    return i < t->size ? t->buckets[i] : NULL;
+}
+
 void name_table_release(struct name_table *t)
 {
     ws_account_give(t->account, t->buckets, t->size * sizeof(struct name_entry *));

@@ -50,6 +50,10 @@ void name_table_rename(struct name_table *t, struct name_entry *e, struct ws_str
  * at first; nothing may be added meanwhile. */
 struct name_entry *name_table_pop(struct name_table *t, size_t *from);
 
+/* Walk all entries in any order: first with NULL, then with the previous one, until NULL. Nothing
+ * may be added or removed meanwhile. */
+struct name_entry *name_table_next(const struct name_table *t, const struct name_entry *e);
+
 void name_table_release(struct name_table *t); /* the entries are the caller's */
 
 #endif

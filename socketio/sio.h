@@ -24,8 +24,10 @@
  * three sockets on one connection. It is valid from on_auth (or, without that, on_connect) until
  * on_disconnect or on_abort returns.
  *
- * Left out on purpose: adapters (several servers that act as one), the msgpack parser, the script
- * of the client. */
+ * Servers that act as one, Node's among them, are in sio_cluster.h. What is done for many sockets
+ * here is done in all of them then, and the calls of "all processes" below ask them.
+ *
+ * Left out on purpose: the msgpack parser, the script of the client. */
 #ifndef SOCKETIO_SIO_H
 #define SOCKETIO_SIO_H
 
@@ -142,6 +144,23 @@ struct eio_server *sio_engine(const struct sio_server *io);
 
 /* --- namespaces ------------------------------------------------------------------------------- */
 
+/* An answer that another process waits for. It may be copied and answered later. */
+enum { SIO_FAR_ID_SIZE = 64 };
+struct sio_server_ack {
+    struct sio_server *server; /* NULL: none is wanted, or it was given */
+    uint64_t node;
+    char request_id[SIO_FAR_ID_SIZE]; /* as JSON, as is the next one */
+    char uid[SIO_FAR_ID_SIZE];
+};
+
+/* An event from another process; as struct sio_event. json_string_is(e->name, "x") tells which. */
+struct sio_server_event {
+    struct ws_str name;
+    struct sio_args args;
+    struct sio_args all;
+    struct sio_server_ack *ack; /* sio_server_answer() it if ack->server is not NULL */
+};
+
 /* Callbacks of a namespace. Each may be NULL. */
 struct sio_handlers {
     /* May this socket connect? Call sio_accept() or sio_refuse(), now or later. Until then it gets
@@ -170,6 +189,14 @@ struct sio_handlers {
      * after return. `reason` is a text of the reference: "transport close", "ping timeout", "client
      * namespace disconnect", "server namespace disconnect" and so on. */
     void (*on_disconnect)(struct sio_socket *s, const char *reason);
+
+    /* Another process of the cluster has called sio_server_emit() or sio_server_request(), or the
+     * same of Node. `e` is valid until return. */
+    void (*on_server_event)(struct sio_namespace *n, const struct sio_server_event *e);
+
+    /* Write what another process that asks for sockets is to see of the data of `s`, as one JSON
+     * value. Without this callback it is {}. It may call nothing that ends sockets. */
+    void (*write_data)(struct sio_socket *s, struct json_writer *w);
 
     /* Gets the data of a socket that has ended, so that it can be freed: at once, or when the
      * socket cannot be recovered any more (recovery_ms). */
@@ -232,6 +259,8 @@ int sio_emit_volatile(struct sio_socket *s, const char *name, struct sio_args ar
 struct sio_reply {
     int error;                 /* 0, SIO_ERR_TIMEOUT, or WS_ERR_CLOSED: the socket has ended */
     struct sio_socket *socket; /* that answers; NULL: see sio_request_all() */
+    bool is_remote;            /* it is the answer of another process, or of a client of one, and
+                                  `socket` is NULL */
     struct sio_args args;      /* of the client's answer */
     size_t expected;           /* answers wanted, */
     size_t received;           /* and received so far, with this one */
@@ -286,19 +315,22 @@ const char *sio_socket_room(const struct sio_socket *s, size_t index);
 /* --- many sockets ----------------------------------------------------------------------------- */
 
 /* Some of a namespace's connected sockets: those in any of the rooms `to`, or all; without those in
- * any of the rooms `except`, and without `sender`. No socket is in it twice. */
+ * any of the rooms `except`, and without `sender`. No socket is in it twice. In a cluster they may
+ * be in any process; a socket of another one is reached by the room that its id names. */
 struct sio_target {
     struct sio_namespace *nsp;
     const char *const *to;     /* ends with NULL; NULL: all. SIO_ROOMS() makes such a list */
     const char *const *except; /* the same; NULL: none */
     struct sio_socket *sender; /* left out; NULL: none */
     bool is_volatile;          /* drop it for each socket to which it cannot be sent at once */
+    bool is_local;             /* only sockets of this process */
 };
 #define SIO_ROOMS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* Emit an event to all of them. It is encoded once for each transport. A client whose output is
- * full is disconnected; this does not affect the others. Returns to how many it was sent, or
- * WS_ERR_NOMEM, WS_ERR_INVALID as sio_emit(). */
+ * full is disconnected; this does not affect the others. Returns to how many of this process it was
+ * sent, or WS_ERR_NOMEM, WS_ERR_INVALID as sio_emit(). In a cluster the arguments may not be nested
+ * deeper than 120, and WS_ERR_FULL means that the bus cannot take it; then nobody gets it. */
 ptrdiff_t sio_publish(const struct sio_target *t, const char *name, struct sio_args args);
 
 /* The same to all sockets of a namespace. */
@@ -311,12 +343,14 @@ ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_
  * time with reply->socket NULL: without error when all have answered, with SIO_ERR_TIMEOUT after
  * `timeout_ms` (not 0), with WS_ERR_CLOSED when all sockets that have not answered have ended. It
  * is never called from inside this call, and not at all if this call fails. A client that owes
- * max_acks answers already is disconnected. Returns as sio_publish(). */
+ * max_acks answers already is disconnected. In a cluster answers come from clients of others, too
+ * (reply->is_remote); it ends without error when each process has said how many clients got it, and
+ * all of these have answered. Returns as sio_publish(). */
 ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct sio_args args,
                           unsigned timeout_ms, sio_reply_fn *fn, void *arg);
 
-/* Write the first `max` of them to `out`, an array of the caller. Returns how many there are, even
- * if that is more. They are valid until their on_disconnect returns. */
+/* Write the first `max` of them that are in this process to `out`, an array of the caller. Returns
+ * how many there are, even if that is more. They are valid until their on_disconnect returns. */
 size_t sio_select(const struct sio_target *t, struct sio_socket **out, size_t max);
 
 /* As sio_join(), sio_leave(), sio_disconnect() for each of them. sio_join_all() stops at the first
@@ -324,6 +358,44 @@ size_t sio_select(const struct sio_target *t, struct sio_socket **out, size_t ma
 int sio_join_all(const struct sio_target *t, const char *room);
 void sio_leave_all(const struct sio_target *t, const char *room);
 void sio_disconnect_all(const struct sio_target *t, bool close);
+
+/* --- all processes ---------------------------------------------------------------------------- */
+
+/* These ask all processes of the cluster (sio_cluster.h); without one only this process answers.
+ *
+ * Each takes a function that is called for every answer, and once more for the end, never from
+ * inside the call: with 0 when all processes have answered, with SIO_ERR_TIMEOUT when some were
+ * silent for `timeout_ms` (0: 5 s), with another error when the others could not be asked. What has
+ * come before is right in any case. They return 0; or WS_ERR_NOMEM, WS_ERR_INVALID or WS_ERR_FULL,
+ * and then the function is not called. */
+
+/* A socket in any process. All is valid until the callback returns. */
+struct sio_remote {
+    const char *id;            /* for `to` and `except` of a target */
+    struct ws_str handshake;   /* a JSON object: headers, time, address, query, auth and more */
+    struct ws_str rooms;       /* a list of JSON strings, its id among them */
+    struct ws_str data;        /* a JSON value; see write_data */
+    struct sio_socket *socket; /* NULL: it is in another process */
+};
+
+/* The sockets of a target; `socket` NULL: the end. */
+typedef void sio_fetch_fn(void *arg, const struct sio_remote *socket, int error);
+int sio_fetch(const struct sio_target *t, unsigned timeout_ms, sio_fetch_fn *fn, void *arg);
+
+/* The names of all rooms of a namespace, each one once, also those that are named by the ids of
+ * sockets; data NULL: the end. */
+typedef void sio_rooms_fn(void *arg, struct ws_str room, int error);
+int sio_rooms(struct sio_namespace *n, unsigned timeout_ms, sio_rooms_fn *fn, void *arg);
+
+/* Emit an event to all other processes, to on_server_event there, and not to clients. The second
+ * one asks for an answer: fn(arg, reply) gets each one (reply->is_remote), and the end. */
+int sio_server_emit(struct sio_namespace *n, const char *name, struct sio_args args);
+int sio_server_request(struct sio_namespace *n, const char *name, struct sio_args args,
+                       unsigned timeout_ms, sio_reply_fn *fn, void *arg);
+
+/* Answer an event of another process, once, with one argument or none: it sets ack->server to NULL.
+ * Returns 0, WS_ERR_CLOSED if nobody waits for it (any more), or as sio_server_emit(). */
+int sio_server_answer(struct sio_server_ack *ack, struct sio_args args);
 
 #ifdef __cplusplus
 }

@@ -48,6 +48,7 @@ struct sio_conn *sio_conn_new(struct sio_server *io, struct eio_session *engine,
     c->engine = engine;
     c->account = ws_account_keep(account);
     c->size = size;
+    c->began_ms = ws_now_ms(io->ws);
     memcpy(c->handshake, handshake.data, handshake.len);
     return c;
 }

@@ -3,6 +3,7 @@
  * Sends events to one socket or to many; acknowledgements in both directions. */
 #include "sio_emit.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "sio_conn.h"
@@ -60,7 +61,7 @@ static bool are_same(const struct sio_args *a, const struct sio_args *b)
 
 /* The arguments of the event that is being handled need no check: they were checked when the event
  * came. */
-static bool legal_args(const struct sio_server *io, const struct sio_args *args)
+bool sio_args_are_legal(const struct sio_server *io, const struct sio_args *args)
 {
     const struct sio_event *e = io->in_hand;
 
@@ -114,7 +115,7 @@ static int encode_event(struct sio_namespace *n, const char *name, const struct 
     struct ws_str first;
     size_t at;
 
-    if (!legal_args(n->server, args))
+    if (!sio_args_are_legal(n->server, args))
         return WS_ERR_INVALID;
     w = begin(n, SIO_EVENT, args, id);
     at = w->len;
@@ -211,6 +212,7 @@ struct sio_gather {
     struct ws_timer *timer;
     size_t expected;
     size_t received;
+    struct sio_far far; /* of other processes: each reports to how many clients it was sent */
 };
 
 static struct sio_wait *wait_new(struct sio_socket *s, int64_t id)
@@ -322,6 +324,7 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
 /* --- broadcasts with acknowledgements --------------------------------------------------------- */
 
 static void gather_timeout(void *arg);
+static void far_heard(struct sio_far *f, const struct sio_adapter_message *m);
 
 /* The timer is allocated first, so that setting it later cannot fail. */
 static struct sio_gather *gather_new(struct sio_server *io, sio_reply_fn *fn, void *arg)
@@ -338,6 +341,7 @@ static struct sio_gather *gather_new(struct sio_server *io, sio_reply_fn *fn, vo
     g->server = io;
     g->fn = fn;
     g->arg = arg;
+    g->far.heard = far_heard;
     g->next = io->gathers;
     if (io->gathers != NULL)
         io->gathers->previous = g;
@@ -351,6 +355,8 @@ static void gather_free(struct sio_gather *g)
 
     while (g->waits != NULL)
         wait_free(g->waits);
+    if (g->far.asked)
+        io->relay->forget(io->relay, &g->far);
     *(g->previous == NULL ? &io->gathers : &g->previous->next) = g->next;
     if (g->next != NULL)
         g->next->previous = g->previous;
@@ -369,13 +375,26 @@ static void gather_end(struct sio_gather *g, int error)
     fn(arg, &reply);
 }
 
+/* Have all processes reported? */
+static bool all_reported(const struct sio_gather *g)
+{
+    const struct sio_far *f = &g->far;
+
+    return !f->asked || (f->others >= 0 && f->reports >= (size_t)f->others);
+}
+
+static bool is_complete(const struct sio_gather *g)
+{
+    return g->received >= g->expected && all_reported(g);
+}
+
 static void gather_timeout(void *arg)
 {
     struct sio_gather *g = arg;
     struct sio_server *io = g->server;
 
     sio_callback_begin(io);
-    gather_end(g, g->received == g->expected ? 0 : SIO_ERR_TIMEOUT);
+    gather_end(g, is_complete(g) ? g->far.error : SIO_ERR_TIMEOUT);
     sio_callback_end(io);
 }
 
@@ -393,11 +412,39 @@ static bool gather_add(struct sio_gather *g, struct sio_socket *s, int64_t id)
     return true;
 }
 
-/* The broadcast ends when no socket is left that could answer. */
+/* The broadcast ends when all have answered, or when no socket is left that could: whether those of
+ * other processes could, is not known. */
 static void gather_check(struct sio_gather *g)
 {
-    if (g->waits == NULL)
-        gather_end(g, g->received == g->expected ? 0 : WS_ERR_CLOSED);
+    if (is_complete(g))
+        gather_end(g, g->far.error);
+    else if (g->waits == NULL && !g->far.asked)
+        gather_end(g, WS_ERR_CLOSED);
+}
+
+/* A peer may claim any number. */
+static void add_expected(struct sio_gather *g, int64_t count)
+{
+    const size_t most = SIZE_MAX / 2;
+
+    g->expected = (uint64_t)count > most - g->expected ? most : g->expected + (size_t)count;
+}
+
+static void far_heard(struct sio_far *f, const struct sio_adapter_message *m)
+{
+    struct sio_gather *g = (struct sio_gather *)((char *)f - offsetof(struct sio_gather, far));
+    struct sio_reply reply = {.is_remote = true};
+
+    if (m != NULL && m->type == SIO_ANSWER_COUNT) {
+        f->reports++;
+        add_expected(g, m->count);
+    } else if (m != NULL && m->type == SIO_ANSWER_CLIENT) {
+        reply.args = (struct sio_args){m->list, m->attachments, m->attachment_count};
+        reply.expected = g->expected;
+        reply.received = ++g->received;
+        g->fn(g->arg, &reply);
+    }
+    gather_check(g);
 }
 
 static void gather_answer(struct sio_wait *w, const struct sio_args *args)
@@ -458,6 +505,7 @@ struct publication {
     size_t count;
     bool is_volatile;
     struct sio_gather *gather; /* NULL: no acknowledgement is wanted */
+    unsigned timeout_ms;       /* for them */
     int64_t id;
     ptrdiff_t sent;
 };
@@ -507,6 +555,21 @@ static void publish_one(void *arg, struct sio_socket *s)
         p->sent++;
 }
 
+/* Tell the other processes. */
+static int publish_far(const struct sio_target *t, const struct publication *p, const char *name,
+                       const struct sio_args *args)
+{
+    struct sio_relay *relay = SIO_RELAY(t);
+    const struct sio_call call = {.type = SIO_BROADCAST,
+                                  .target = t,
+                                  .name = name,
+                                  .args = args,
+                                  .timeout_ms = p->timeout_ms,
+                                  .far = p->gather == NULL ? NULL : &p->gather->far};
+
+    return relay == NULL ? 0 : relay->tell(relay, &call);
+}
+
 /* `p` has the flags of this broadcast, and counts the recipients. */
 static ptrdiff_t publish(const struct sio_target *t, struct publication *p, const char *name,
                          const struct sio_args *args)
@@ -520,16 +583,14 @@ static ptrdiff_t publish(const struct sio_target *t, struct publication *p, cons
         return WS_ERR_CLOSED;
     logged = p->id == SIO_NO_ID && !p->is_volatile && sio_recovery_offset(t->nsp, offset);
     error = encode_event(t->nsp, name, args, p->id, logged ? offset : NULL, &text);
-    if (error != 0)
-        return error;
-    if (logged)
-        sio_recovery_log(t, text, args);
-    if (t->nsp->connected == 0)
-        return 0;
-    if (publication_init(p, t->nsp->server, text, args))
-        sio_visit(t, publish_one, p);
-    else
+    if (error == 0 && t->nsp->connected != 0 && !publication_init(p, t->nsp->server, text, args))
         error = WS_ERR_NOMEM;
+    if (error == 0)
+        error = publish_far(t, p, name, args);
+    if (error == 0 && logged)
+        sio_recovery_log(t, text, args);
+    if (error == 0 && t->nsp->connected != 0)
+        sio_visit(t, publish_one, p);
     publication_release(p);
     return error != 0 ? error : p->sent;
 }
@@ -555,7 +616,8 @@ ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct s
                           unsigned timeout_ms, sio_reply_fn *fn, void *arg)
 {
     struct sio_server *io = t->nsp->server;
-    struct publication p = {.is_volatile = t->is_volatile, .id = next_id(t->nsp)};
+    struct publication p = {
+        .is_volatile = t->is_volatile, .id = next_id(t->nsp), .timeout_ms = timeout_ms};
     ptrdiff_t sent;
 
     if (timeout_ms == 0)
@@ -566,8 +628,9 @@ ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct s
     sent = publish(t, &p, name, &args);
     if (sent >= 0) {
         p.gather->expected = (size_t)sent;
-        /* When it was sent to no socket, it ends in the next turn of the loop. */
-        ws_timer_set(p.gather->timer, sent == 0 ? 0 : timeout_ms);
+        /* When it was sent to no socket, and to no other process, it ends in the next turn of the
+         * loop. */
+        ws_timer_set(p.gather->timer, is_complete(p.gather) ? 0 : timeout_ms);
     } else {
         gather_free(p.gather);
     }
@@ -587,7 +650,7 @@ int sio_answer(struct sio_ack *ack, struct sio_args args)
     ack->server = NULL;
     if (s == NULL || !can_send(s))
         return WS_ERR_CLOSED;
-    if (!legal_args(io, &args))
+    if (!sio_args_are_legal(io, &args))
         return WS_ERR_INVALID;
     w = begin(s->nsp, SIO_ACK, &args, ack->id);
     json_write_raw(w, args.list);

@@ -32,6 +32,8 @@ static void namespace_free(struct sio_namespace *n)
 {
     struct ws_account *account = n->account;
 
+    if (n->server->relay != NULL)
+        n->server->relay->closing(n->server->relay, n);
     sio_recovery_free(n);
     if (n->server->ws != NULL) /* else ws_server_free() has freed the timer */
         ws_timer_cancel(n->recovery_timer);
@@ -88,7 +90,7 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_acc
     n->by_rule = account != io->account;
     name_table_init(&n->rooms, io->account, io->sockets.key); /* rooms of all clients */
     name_table_init(&n->seats, io->account, io->sockets.key);
-    if (!start_recovery(n) ||
+    if (!start_recovery(n) || (io->relay != NULL && !io->relay->opened(io->relay, n)) ||
         !name_table_add(&io->namespaces, &n->entry, (struct ws_str){n->name, name.len})) {
         namespace_free(n);
         return NULL;

@@ -6,6 +6,7 @@
  * searched. */
 #include "sio_room.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "sio_packet.h"
@@ -52,6 +53,14 @@ static void room_free(struct sio_room *room)
     ws_account_release(account);
 }
 
+/* Other processes may send to it now, or not any more. */
+static bool tell_room(struct sio_namespace *n, const char *name, bool exists)
+{
+    struct sio_relay *relay = n->server->relay;
+
+    return relay == NULL || relay->room(relay, n, name, exists);
+}
+
 static struct sio_room *room_open(struct sio_namespace *n, struct ws_account *account,
                                   const char *name)
 {
@@ -63,8 +72,11 @@ static struct sio_room *room_open(struct sio_namespace *n, struct ws_account *ac
     room->account = ws_account_keep(account);
     room->entry.len = (uint32_t)len;
     memcpy(room->name, name, len);
-    if (name_table_add(&n->rooms, &room->entry, (struct ws_str){room->name, len}))
-        return room;
+    if (name_table_add(&n->rooms, &room->entry, (struct ws_str){room->name, len})) {
+        if (tell_room(n, room->name, true))
+            return room;
+        name_table_remove(&n->rooms, &room->entry);
+    }
     room_free(room);
     return NULL;
 }
@@ -73,6 +85,7 @@ static void room_check(struct sio_namespace *n, struct sio_room *room)
 {
     if (room->first != NULL)
         return;
+    tell_room(n, room->name, false);
     name_table_remove(&n->rooms, &room->entry);
     room_free(room);
 }
@@ -183,6 +196,26 @@ void sio_leave_rooms(struct sio_socket *s)
 bool sio_is_in(const struct sio_socket *s, const char *name)
 {
     return seat_in(s, room_named(s->nsp, name)) != NULL || strcmp(name, s->id) == 0;
+}
+
+bool sio_room_exists(const struct sio_namespace *n, struct ws_str name)
+{
+    const struct name_entry *e;
+
+    if (name_table_find(&n->rooms, name) != NULL)
+        return true;
+    e = name_table_find(&n->server->sockets, name);
+    return e != NULL && ((const struct sio_socket *)e)->nsp == n;
+}
+
+const char *sio_next_room(const struct sio_namespace *n, const char *room)
+{
+    const struct name_entry *e = NULL;
+
+    if (room != NULL)
+        e = (const struct name_entry *)(room - offsetof(struct sio_room, name));
+    e = name_table_next(&n->rooms, e);
+    return e == NULL ? NULL : ((const struct sio_room *)e)->name;
 }
 
 const char *sio_room_of(const struct sio_seat *seat)
@@ -299,9 +332,20 @@ static void join_one(void *arg, struct sio_socket *s)
         joining->error = sio_join(s, joining->room);
 }
 
+static int tell(const struct sio_target *t, enum sio_adapter_type type, const char *room)
+{
+    struct sio_relay *relay = SIO_RELAY(t);
+
+    if (strlen(room) > SIO_NAME_MAX)
+        return WS_ERR_INVALID;
+    if (relay == NULL)
+        return 0;
+    return relay->tell(relay, &(struct sio_call){.type = type, .target = t, .room = room});
+}
+
 int sio_join_all(const struct sio_target *t, const char *room)
 {
-    struct joining joining = {.room = room};
+    struct joining joining = {.room = room, .error = tell(t, SIO_JOIN, room)};
 
     sio_visit(t, join_one, &joining);
     return joining.error;
@@ -318,5 +362,6 @@ void sio_leave_all(const struct sio_target *t, const char *room)
 {
     struct joining leaving = {.room = room};
 
+    tell(t, SIO_LEAVE, room);
     sio_visit(t, leave_one, &leaving);
 }

@@ -8,6 +8,13 @@
 
 void sio_leave_rooms(struct sio_socket *s);
 
+/* Is there a room of that name, or a socket whose id it is? */
+bool sio_room_exists(const struct sio_namespace *n, struct ws_str name);
+
+/* Walk the rooms of a namespace, without those of single sockets: first with NULL, then with the
+ * previous one, until NULL. No room may open or end meanwhile. */
+const char *sio_next_room(const struct sio_namespace *n, const char *room);
+
 /* Walk the rooms of a socket from s->seats on, the latest first, until NULL. */
 const char *sio_room_of(const struct sio_seat *seat);
 const struct sio_seat *sio_next_seat(const struct sio_seat *seat);

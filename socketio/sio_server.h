@@ -4,6 +4,8 @@
  * calls only those below it:
  *
  *   socketio.c      the server: connections and the packets that come
+ *   sio_cluster.c   other servers: their channels, and what they say
+ *   sio_remote.c    questions of the application to all processes
  *   sio_socket.c    a socket, from on_auth to on_disconnect
  *   sio_emit.c      sends events; acknowledgements in both directions
  *   sio_namespace.c namespaces, and rules that open them
@@ -24,10 +26,15 @@
 #include "../cluster/name_table.h"
 #include "settle.h"
 #include "sio.h"
+#include "sio_adapter.h"
 
+struct sio_far;
 struct sio_gather;
+struct sio_node;
 struct sio_pending;
 struct sio_recovery;
+struct sio_relay;
+struct sio_request;
 struct sio_rule;
 struct sio_seat;
 struct sio_wait;
@@ -37,6 +44,52 @@ struct sio_usage {
     size_t log_bytes;  /* of events */
     size_t kept_bytes; /* of sockets that were cut off */
 };
+
+/* --- other processes -------------------------------------------------------------------------- */
+
+/* What is done for sockets of a target in all processes, besides in this one. */
+struct sio_call {
+    enum sio_adapter_type type;
+    const struct sio_target *target;
+    const char *name;            /* of an event; NULL: the first of `args` */
+    const struct sio_args *args; /* of an event */
+    const char *room;            /* to join or leave */
+    bool close;                  /* connections, too */
+    unsigned timeout_ms;         /* for acknowledgements */
+    struct sio_far *far;         /* where the answers go; NULL: none is wanted */
+};
+
+/* A question to the other processes. It belongs to who asks. */
+struct sio_far {
+    struct name_entry entry; /* in the table of the relay while `asked` */
+    bool asked;
+    ptrdiff_t others; /* processes that will answer; -1: not known yet */
+    size_t reports;   /* that have answered */
+    int error;        /* why the others could not be asked; 0: they could */
+    char id[SIO_FAR_ID_SIZE];
+    /* An answer has come, or, where `m` is NULL, `others` is known or `error` set. It may free the
+     * question, after relay->forget(). */
+    void (*heard)(struct sio_far *f, const struct sio_adapter_message *m);
+};
+
+/* The way to the other processes: sio_cluster.c. Functions here neither call back nor free. */
+struct sio_relay {
+    /* Tell all others. Returns 0, or WS_ERR_INVALID, WS_ERR_FULL, WS_ERR_NOMEM: nobody was told. */
+    int (*tell)(struct sio_relay *r, const struct sio_call *call);
+    void (*forget)(struct sio_relay *r, struct sio_far *f);
+    int (*answer)(struct sio_relay *r, const struct sio_server_ack *ack,
+                  const struct sio_args *args);
+    bool (*opened)(struct sio_relay *r, struct sio_namespace *n); /* false: out of memory */
+    void (*closing)(struct sio_relay *r, struct sio_namespace *n);
+    /* A room is there now, or is going to end. False: out of memory. */
+    bool (*room)(struct sio_relay *r, struct sio_namespace *n, const char *name, bool exists);
+    void (*free)(struct sio_relay *r); /* at the end of the server */
+};
+
+/* The relay that is to be told about a target; NULL: there is none, or the target is local. */
+#define SIO_RELAY(t) ((t)->is_local ? NULL : (t)->nsp->server->relay)
+
+/* --- structs ---------------------------------------------------------------------------------- */
 
 struct sio_server {
     struct ws_server *ws;       /* NULL once it may be gone: sio_server_free() */
@@ -52,6 +105,8 @@ struct sio_server {
                                               above */
     struct ws_timer *settle_timer;         /* where there was no memory for a post */
     struct sio_gather *gathers;            /* broadcasts that wait for acknowledgements */
+    struct sio_request *requests;          /* questions to all processes */
+    struct sio_relay *relay;               /* NULL: this process is alone */
     struct json_writer scratch; /* the packet that is being written: from sio_scratch() until it
                                    is sent, without a callback in between */
     const struct sio_event *in_hand;   /* while its on_event runs; NULL: no event is handled */
@@ -74,6 +129,7 @@ struct sio_namespace {
                                         broadcast has one id */
     struct sio_recovery *recovery;   /* NULL: off */
     struct ws_timer *recovery_timer; /* for dropping what recovery keeps; NULL: off */
+    struct sio_node *node;           /* its channels in the cluster; NULL: none */
     bool by_rule;                    /* opened by a rule: freed with its last socket */
     char name[];                     /* entry.len bytes and a NUL */
 };
@@ -94,6 +150,7 @@ struct sio_conn {
     size_t socket_count;         /* that have not ended */
     size_t size;                 /* of this struct with `handshake` */
     uint64_t left_turn;          /* turn of the loop in which the client last left a namespace */
+    uint64_t began_ms;           /* ws_now_ms() of the handshake */
     bool crossed; /* from now on packets for a socket that has ended may be late, and are dropped */
     char handshake[]; /* texts with a NUL each: address, query, the headers that are kept */
 };
@@ -120,7 +177,8 @@ struct sio_socket {
     struct sio_wait *waits;  /* for acknowledgements that its client owes, the latest first */
     void *data;
     const char *reason; /* once it has ended */
-    char *auth;         /* from on_auth until on_connect, when the answer comes later; with a NUL */
+    char *auth;         /* from on_auth until on_connect, when the answer comes later; in a cluster
+                           until the end; with a NUL */
     char *pid;          /* the secret by which it may be recovered; NULL: recovery is off */
     uint64_t stamp;     /* of the latest walk that saw it */
     uint64_t missed;    /* offset of the first event that a recovered socket gets */

@@ -88,7 +88,7 @@ struct sio_socket *sio_socket_new(struct sio_conn *c, struct sio_namespace *n)
 
 static struct ws_str auth_of(const struct sio_socket *s)
 {
-    return s->auth != NULL ? ws_str(s->auth) : ws_str("{}");
+    return ws_str(sio_socket_auth(s));
 }
 
 static void forget_auth(struct sio_socket *s)
@@ -139,6 +139,8 @@ static void let_in(struct sio_socket *s, struct ws_str auth)
     if (s->recovered && !sio_recovery_replay(s))
         sio_conn_fail(s->conn);
     send_connected(s);
+    if (s->auth == NULL && s->nsp->server->relay != NULL)
+        remember_auth(s, auth); /* without memory other processes do not see it */
     if (s->nsp->handlers.on_connect != NULL)
         s->nsp->handlers.on_connect(s, auth);
 }
@@ -242,6 +244,11 @@ static void disconnect_member(void *arg, struct sio_socket *s)
 
 void sio_disconnect_all(const struct sio_target *t, bool close)
 {
+    struct sio_relay *relay = SIO_RELAY(t);
+
+    if (relay != NULL)
+        relay->tell(relay,
+                    &(struct sio_call){.type = SIO_DISCONNECT_ALL, .target = t, .close = close});
     sio_visit(t, disconnect_member, &close);
 }
 
@@ -291,7 +298,8 @@ static void settle(struct sio_socket *s)
     if (s->state == SIO_ACCEPTED && s->nsp->server->ws != NULL) {
         s->let_in_late = true;
         let_in(s, auth_of(s));
-        forget_auth(s);
+        if (s->nsp->server->relay == NULL)
+            forget_auth(s);
     }
     if (s->state != SIO_ENDED || settle_is_marked(&s->mark))
         return;
@@ -351,6 +359,11 @@ struct eio_session *sio_socket_session(const struct sio_socket *s)
 const char *sio_socket_address(const struct sio_socket *s)
 {
     return s->conn->handshake;
+}
+
+const char *sio_socket_auth(const struct sio_socket *s)
+{
+    return s->auth != NULL ? s->auth : "{}";
 }
 
 /* Text number `index` of the connection's `handshake`. */

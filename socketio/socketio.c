@@ -8,6 +8,7 @@
 #include "sio_conn.h"
 #include "sio_emit.h"
 #include "sio_namespace.h"
+#include "sio_remote.h"
 #include "sio_socket.h"
 
 enum { CONNECT_TIMEOUT_MS = 45000, PING_TIMEOUT_MS = 20000 };
@@ -371,7 +372,10 @@ void sio_server_free(struct sio_server *io)
     sio_callback_begin(io); /* settle what was marked: no post will be called any more */
     sio_callback_end(io);
     sio_gathers_end(io);
+    sio_requests_end(io);
     sio_namespaces_free(io);
+    if (io->relay != NULL)
+        io->relay->free(io->relay);
     name_table_release(&io->sockets);
     name_table_release(&io->members);
     json_writer_release(&io->scratch);

@@ -75,7 +75,10 @@ LINK_test_sio_socket = $(LINK_test_socketio)
 LINK_test_sio_room = $(LINK_test_socketio)
 LINK_test_sio_emit = $(LINK_test_socketio)
 LINK_test_sio_recovery = $(LINK_test_socketio)
+LINK_test_sio_cluster = $(LINK_test_socketio) socketio/tests/cluster_fixture cluster/tests/loop_bus
 LINK_test_json = socketio/json $(CORE) tests/oom
+LINK_test_msgpack = socketio/msgpack socketio/json $(CORE) tests/oom
+LINK_test_sio_adapter = socketio/sio_adapter socketio/msgpack socketio/sio_packet socketio/json $(CORE) tests/oom
 LINK_test_name_table = cluster/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 LINK_test_resp = cluster/resp ws_str
@@ -92,6 +95,7 @@ LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run che
 # So does a fuzzer, by the same names; two are of whole servers.
 LINK_fuzz_conn = $(CORE) tests/calls tests/peers
 LINK_fuzz_sio = $(LINK_fuzz_conn) $(CLUSTER) $(SOCKETIO)
+LINK_fuzz_sio_bus = $(LINK_fuzz_sio) cluster/tests/loop_bus
 FUZZERS = $(patsubst %.c,%,$(notdir $(wildcard tests/fuzz/fuzz_*.c socketio/tests/fuzz/fuzz_*.c \
     cluster/tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= clang
@@ -200,6 +204,14 @@ $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminno
 $(BUILD)/tests/e2e/bus_client: $(BUILD)/tests/e2e/bus_client.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
+# A server in a cluster with Node's.
+$(BUILD)/tests/e2e/cluster_server: $(BUILD)/tests/e2e/cluster_server.o $(BUILD)/libminnow.a
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
+
+# What is compared with Node's MessagePack, and with the messages of its adapters.
+$(BUILD)/tests/e2e/%_filter: $(BUILD)/tests/e2e/%_filter.o $(BUILD)/libminnow.a
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
+
 # A missing tool or header is named in one line, before the compiler complains.
 need-cmocka:
 	@CC="$(if $(SHIM),cc,$(CC)) $(CPPFLAGS)" sh tests/need.sh deps cmocka.h
@@ -229,7 +241,7 @@ deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, Redis, node
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
-e2e: minnow $(BUILD)/tests/e2e/sio_server $(BUILD)/tests/e2e/bus_client $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and a real Redis: Chromium, node, npm's and Python's WebSocket, curl
+e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server bus_client cluster_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and servers: Chromium, node, npm's and Python's WebSocket, curl, Redis
 	@sh tests/need.sh deps-e2e node curl python3 redis-server $(or $(CHROMIUM),chromium)
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)

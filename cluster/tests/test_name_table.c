@@ -155,6 +155,29 @@ static void entries_are_taken_out_in_one_pass(void **state)
     teardown(&t, &counted);
 }
 
+static void a_walk_sees_each_entry_once(void **state)
+{
+    enum { COUNT = 1000 };
+    struct name_table t;
+    struct counted counted;
+    struct thing *things;
+    size_t seen = 0;
+
+    (void)state;
+    setup(&t, &counted);
+    assert_null(name_table_next(&t, NULL));
+    things = add_things(&t, COUNT);
+    for (struct name_entry *e = NULL; (e = name_table_next(&t, e)) != NULL; seen++) {
+        assert_true(e->len != UINT32_MAX);
+        e->len = UINT32_MAX; /* marks it */
+    }
+    assert_int_equal(seen, COUNT);
+    for (size_t from = 0; name_table_pop(&t, &from) != NULL;)
+        continue;
+    free(things);
+    teardown(&t, &counted);
+}
+
 static void names_are_compared_whole(void **state)
 {
     struct name_table t;

@@ -1,0 +1,1230 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Servers in a cluster: each call of one reaches the clients of the other, what Node's servers ask
+ * is answered as they expect, and what comes from others may be wrong in any way. */
+#include "cluster_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../tests/oom.h"
+
+static const struct sio_cluster_options classic = {0};
+static const struct sio_cluster_options sharded = {.sharded = true};
+static const struct sio_handlers plain = {0};
+
+/* Two clients: a of the first server in "x", b of the second in "x" and "y". */
+struct clients {
+    struct raw_client *a, *b;
+    char id_a[EIO_ID_SIZE], id_b[EIO_ID_SIZE];
+};
+
+static void start_clients(struct pair *p, struct clients *c, struct sio_cluster_options options,
+                          struct sio_handlers handlers)
+{
+    pair_start(p, options, handlers);
+    c->a = pair_client(p, 0, c->id_a);
+    c->b = pair_client(p, 1, c->id_b);
+    order(c->a, "[\"join\",\"x\"]");
+    order(c->b, "[\"join\",\"x\"]");
+    order(c->b, "[\"join\",\"y\"]");
+    settle_bus(p);
+}
+
+static void expect_silence_of_both(struct pair *p, struct clients *c)
+{
+    settle_bus(p);
+    expect_silence(c->a);
+    expect_silence(c->b);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+static void events_reach_the_clients_of_all_servers_once(struct pair *p,
+                                                         struct sio_cluster_options options)
+{
+    struct clients c;
+
+    start_clients(p, &c, options, plain);
+    raw_send_message(c.a, "42[\"all\",1,\"two\"]");
+    raw_expect_message(c.a, "42[\"all\",1,\"two\"]");
+    raw_expect_message(c.b, "42[\"all\",1,\"two\"]");
+    raw_send_message(c.b, "42[\"broadcast\",2]");
+    raw_expect_message(c.a, "42[\"broadcast\",2]");
+    raw_send_message(c.a, "42[\"to\",\"x\",3]");
+    raw_expect_message(c.a, "42[\"to\",3]");
+    raw_expect_message(c.b, "42[\"to\",3]");
+    raw_send_message(c.a, "42[\"to\",\"y\",4]");
+    raw_expect_message(c.b, "42[\"to\",4]");
+    raw_send_message(c.b, "42[\"to both\",\"x\",\"y\",5]");
+    raw_expect_message(c.a, "42[\"to both\",5]");
+    raw_expect_message(c.b, "42[\"to both\",5]");
+    raw_send_message(c.b, "42[\"except\",\"y\",6]");
+    raw_expect_message(c.a, "42[\"except\",6]");
+    raw_send_message(c.b, "42[\"others in\",\"x\",7]");
+    raw_expect_message(c.a, "42[\"others in\",7]");
+    raw_send_message(c.b, "42[\"to\",\"nowhere\",8]");
+    expect_silence_of_both(p, &c);
+}
+
+static void events_reach_all_servers(void **state)
+{
+    events_reach_the_clients_of_all_servers_once(*state, classic);
+}
+
+static void events_reach_all_servers_that_have_shards(void **state)
+{
+    events_reach_the_clients_of_all_servers_once(*state, sharded);
+}
+
+static void a_socket_of_another_server_is_a_room(struct pair *p, struct sio_cluster_options options)
+{
+    struct clients c;
+    char text[128];
+
+    start_clients(p, &c, options, plain);
+    snprintf(text, sizeof text, "42[\"to\",\"%s\",1]", c.id_b);
+    raw_send_message(c.a, text);
+    raw_expect_message(c.b, "42[\"to\",1]");
+    snprintf(text, sizeof text, "42[\"except\",\"%s\",2]", c.id_b);
+    raw_send_message(c.a, text);
+    raw_expect_message(c.a, "42[\"except\",2]");
+    expect_silence_of_both(p, &c);
+}
+
+static void a_socket_of_another_server_is_reached_by_its_id(void **state)
+{
+    a_socket_of_another_server_is_a_room(*state, classic);
+}
+
+static void a_socket_of_another_server_is_reached_by_its_id_with_shards(void **state)
+{
+    a_socket_of_another_server_is_a_room(*state, sharded);
+}
+
+static void send_binary(struct pair *p, struct sio_cluster_options options)
+{
+    struct clients c;
+
+    start_clients(p, &c, options, plain);
+    raw_send_message(c.a, "452-[\"all\",{\"_placeholder\":true,\"num\":1},{\"x\":{"
+                          "\"_placeholder\":true,\"num\":0}}]");
+    raw_send_frame(c.a, RAW_BINARY, "\1\2", 2);
+    raw_send_frame(c.a, RAW_BINARY, "", 0);
+    for (int i = 0; i < 2; i++)
+        for (struct raw_client *each = i == 0 ? c.a : c.b; each != NULL; each = NULL) {
+            /* what has crossed the bus is numbered anew */
+            raw_expect_message(each, i == 0 ? "452-[\"all\",{\"_placeholder\":true,\"num\":1},"
+                                              "{\"x\":{\"_placeholder\":true,\"num\":0}}]"
+                                            : "452-[\"all\",{\"_placeholder\":true,\"num\":0},"
+                                              "{\"x\":{\"_placeholder\":true,\"num\":1}}]");
+            expect_binary(each, i == 0 ? "\1\2" : "", i == 0 ? 2 : 0);
+            expect_binary(each, i == 0 ? "" : "\1\2", i == 0 ? 0 : 2);
+        }
+    expect_silence_of_both(p, &c);
+}
+
+static void binary_values_reach_all_servers(void **state)
+{
+    send_binary(*state, classic);
+}
+
+static void binary_values_reach_all_servers_that_have_shards(void **state)
+{
+    send_binary(*state, sharded);
+}
+
+static void events_come_in_the_order_in_which_they_were_sent(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char text[64];
+
+    start_clients(p, &c, classic, plain);
+    for (int i = 0; i < 300; i++) {
+        snprintf(text, sizeof text, i % 2 == 0 ? "42[\"all\",%d]" : "42[\"to\",\"x\",%d]", i);
+        raw_send_message(c.a, text);
+    }
+    for (int i = 0; i < 300; i++) {
+        snprintf(text, sizeof text, i % 2 == 0 ? "42[\"all\",%d]" : "42[\"to\",%d]", i);
+        raw_expect_message(c.b, text);
+        raw_expect_message(c.a, text);
+    }
+    expect_silence_of_both(p, &c);
+}
+
+static void namespaces_know_nothing_of_each_other(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    sio_enter(c.a, "/custom", "", NULL);
+    raw_send_message(c.a, "42/custom,[\"all\",1]");
+    raw_expect_message(c.a, "42/custom,[\"all\",1]");
+    expect_silence_of_both(p, &c);
+}
+
+/* --- what Node sees --------------------------------------------------------------------------- */
+
+static void publish_some(struct pair *p)
+{
+    struct sio_namespace *n = pair_main(p, 0);
+    struct sio_socket *s = sio_first(n);
+    const struct ws_str one = {"\7", 1};
+    const struct sio_args binary = {ws_str("{\"_placeholder\":true,\"num\":0}"), &one, 1};
+
+    sio_emit_all(n, "hello", sio_args("1"));
+    sio_publish(&(struct sio_target){.nsp = n, .to = SIO_ROOMS("r")}, "hello", sio_args(""));
+    sio_publish(
+        &(struct sio_target){
+            .nsp = n, .to = SIO_ROOMS("a", "b"), .except = SIO_ROOMS("c"), .is_volatile = true},
+        "bin", binary);
+    sio_broadcast(s, "others", sio_args(""));
+    sio_join_all(&(struct sio_target){.nsp = n}, "r1");
+    sio_leave_all(&(struct sio_target){.nsp = n, .to = SIO_ROOMS("a"), .except = SIO_ROOMS("b")},
+                  "r1");
+    sio_disconnect_all(&(struct sio_target){.nsp = n, .to = SIO_ROOMS("a")}, true);
+    sio_server_emit(n, "ping", sio_args("1"));
+}
+
+static void messages_are_those_of_the_classic_adapter(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char others[256];
+
+    start_clients(p, &c, classic, plain);
+    on_pair(p, publish_some);
+    settle_bus(p);
+    snprintf(others, sizeof others, "\"except\":[\"%s\"]", c.id_a);
+    assert_non_null(strstr(p->seen, others));
+    p->seen[strstr(p->seen, c.id_a) - p->seen] = '\0';
+    expect_seen(
+        p, "socket.io#/# [\"*\",{\"type\":2,\"data\":[\"hello\",1],\"nsp\":\"/\"},{\"rooms\":[],"
+           "\"except\":[],\"flags\":{}}]\n"
+           "socket.io#/#r# [\"*\",{\"type\":2,\"data\":[\"hello\"],\"nsp\":\"/\"},{\"rooms\":["
+           "\"r\"],\"except\":[],\"flags\":{}}]\n"
+           "socket.io#/# [\"*\",{\"type\":2,\"data\":[\"bin\",{\"_placeholder\":true,\"num\":0}],"
+           "\"nsp\":\"/\"},{\"rooms\":[\"a\",\"b\"],\"except\":[\"c\"],\"flags\":{\"volatile\":"
+           "true}}]\n");
+}
+
+static void do_for_all(struct pair *p)
+{
+    struct sio_namespace *n = pair_main(p, 0);
+
+    sio_join_all(&(struct sio_target){.nsp = n}, "r1");
+    sio_leave_all(&(struct sio_target){.nsp = n, .to = SIO_ROOMS("a"), .except = SIO_ROOMS("b")},
+                  "r1");
+    sio_disconnect_all(&(struct sio_target){.nsp = n, .to = SIO_ROOMS("a")}, true);
+    sio_server_emit(n, "ping", sio_args("1"));
+}
+
+static void requests_are_those_of_the_classic_adapter(void **state)
+{
+    struct pair *p = *state;
+
+    pair_start(p, classic, plain);
+    on_pair(p, do_for_all);
+    settle_bus(p);
+    expect_seen(
+        p,
+        "socket.io-request#/# {\"uid\":\"*\",\"type\":2,\"opts\":{\"rooms\":[],\"except\":[]},"
+        "\"rooms\":[\"r1\"]}\n"
+        "socket.io-request#/# {\"uid\":\"*\",\"type\":3,\"opts\":{\"rooms\":[\"a\"],\"except\":["
+        "\"b\"]},\"rooms\":[\"r1\"]}\n"
+        "socket.io-request#/# {\"uid\":\"*\",\"type\":4,\"opts\":{\"rooms\":[\"a\"],\"except\":[]}"
+        ",\"close\":true}\n"
+        "socket.io-request#/# {\"uid\":\"*\",\"type\":6,\"data\":[\"ping\",1]}\n");
+}
+
+static void requests_are_those_of_the_sharded_adapter(void **state)
+{
+    struct pair *p = *state;
+
+    p->counted = true;
+    pair_start(p, sharded, plain);
+    on_pair(p, do_for_all);
+    settle_bus(p);
+    expect_seen(
+        p,
+        "socket.io#/# {\"type\":4,\"data\":{\"opts\":{\"rooms\":[],\"except\":[],\"flags\":{}},"
+        "\"rooms\":[\"r1\"]},\"uid\":\"*\",\"nsp\":\"/\"}\n"
+        "socket.io#/# {\"type\":5,\"data\":{\"opts\":{\"rooms\":[\"a\"],\"except\":[\"b\"],"
+        "\"flags\":{}},\"rooms\":[\"r1\"]},\"uid\":\"*\",\"nsp\":\"/\"}\n"
+        "socket.io#/# {\"type\":6,\"data\":{\"opts\":{\"rooms\":[\"a\"],\"except\":[],\"flags\":"
+        "{}},\"close\":true},\"uid\":\"*\",\"nsp\":\"/\"}\n"
+        "socket.io#/# {\"type\":9,\"data\":{\"packet\":[\"ping\",1]},\"uid\":\"*\",\"nsp\":\"/\"}"
+        "\n");
+}
+
+/* --- what Node says --------------------------------------------------------------------------- */
+
+/* [uid, {type:2, data:["hello",1,...], nsp:"/"}, ...], as Node has published it. */
+#define HELLO                                                                                      \
+    "93a661616161616183a47479706502a46461746194a568656c6c6f01a374776f81a5746872656593c0c3cbbfe000" \
+    "0000000000a36e7370a12f83a5726f6f6d7390a665786365707490a5666c61677380"
+/* to "x", except "y", volatile, with binary, of the emitter */
+#define EMITTED                                                                                    \
+    "93a7656d697474657283a47479706502a46461746192a362696ec40109a36e7370a12f83a5726f6f6d7391a178a5" \
+    "666c61677381a8766f6c6174696c65c3a665786365707491a179"
+
+static void broadcasts_of_node_arrive(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    third_publishes(p, "socket.io#/#", HELLO);
+    raw_expect_message(c.a, "42[\"hello\",1,\"two\",{\"three\":[null,true,-0.5]}]");
+    raw_expect_message(c.b, "42[\"hello\",1,\"two\",{\"three\":[null,true,-0.5]}]");
+    third_publishes(p, "socket.io#/#x#", EMITTED);
+    raw_expect_message(c.a, "451-[\"bin\",{\"_placeholder\":true,\"num\":0}]");
+    expect_binary(c.a, "\t", 1);
+    expect_silence_of_both(p, &c);
+}
+
+static void requests_of_node_are_done(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char text[256];
+
+    start_clients(p, &c, classic, plain);
+    third_publishes(p, "socket.io-request#/#",
+                    "{\"type\":2,\"opts\":{\"rooms\":[\"y\"],\"except\":[]},\"rooms\":[\"n1\",2]}");
+    third_publishes(p, "socket.io-request#/#",
+                    "{\"uid\":\"z\",\"type\":3,\"opts\":{\"rooms\":[],\"except\":[\"y\"]},"
+                    "\"rooms\":[\"x\"]}");
+    raw_send_message(c.a, "42[\"to\",\"n1\",1]");
+    raw_expect_message(c.b, "42[\"to\",1]");
+    raw_send_message(c.a, "42[\"to\",\"2\",2]");
+    raw_expect_message(c.b, "42[\"to\",2]");
+    raw_send_message(c.a, "42[\"to\",\"x\",3]");
+    raw_expect_message(c.b, "42[\"to\",3]");
+    expect_silence_of_both(p, &c);
+    /* the old form */
+    snprintf(text, sizeof text, "{\"requestId\":\"q\",\"type\":2,\"sid\":\"%s\",\"room\":\"old\"}",
+             c.id_a);
+    third_publishes(p, "socket.io-request#/#", text);
+    raw_send_message(c.b, "42[\"to\",\"old\",4]");
+    raw_expect_message(c.a, "42[\"to\",4]");
+    snprintf(text, sizeof text, "{\"requestId\":\"q\",\"type\":3,\"sid\":\"%s\",\"room\":\"old\"}",
+             c.id_a);
+    third_publishes(p, "socket.io-request#/#", text);
+    raw_send_message(c.b, "42[\"to\",\"old\",5]");
+    expect_silence_of_both(p, &c);
+    third_publishes(p, "socket.io-request#/#",
+                    "{\"type\":4,\"opts\":{\"rooms\":[\"y\"],\"except\":[]},\"close\":true}");
+    raw_expect_message(c.b, "41");
+    expect_closed(c.b);
+    snprintf(text, sizeof text, "{\"requestId\":\"q\",\"type\":4,\"sid\":\"%s\"}", c.id_a);
+    third_publishes(p, "socket.io-request#/#", text);
+    raw_expect_message(c.a, "41");
+}
+
+static void what_is_not_meant_for_the_server_is_ignored(void **state)
+{
+    static const struct {
+        const char *channel;
+        const char *message;
+    } ignored[] = {
+        {"socket.io#/#nowhere#", HELLO},
+        {"socket.io#/#", ""},
+        {"socket.io#/#", "c1"},
+        {"socket.io#/#", "93a161"},
+        {"socket.io#/#", "{\"type\":2}"},
+        /* another namespace */
+        {"socket.io#/#", "93a661616161616183a47479706502a46461746191a178a36e7370a52f6368617483a5726"
+                         "f6f6d7390a665786365707490a5666c61677380"},
+        /* the reserved event "connect" */
+        {"socket.io#/#", "93a661616161616183a47479706502a46461746191a7636f6e6e656374a36e7370a12f83a"
+                         "5726f6f6d7390a665786365707490a5666c61677380"},
+        /* to a room whose name has a NUL in it, which is not the room "x" */
+        {"socket.io#/#", "93a661616161616183a47479706502a46461746191a178a36e7370a12f83a5726f6f6d739"
+                         "1a27800a665786365707490a5666c61677380"},
+        {"socket.io-request#/#", "{"},
+        {"socket.io-request#/#", "{\"type\":2}"},
+        {"socket.io-request#/#", "{\"type\":12}"},
+        {"socket.io-request#/#", "{\"type\":4,\"sid\":\"nobody\",\"requestId\":\"q\"}"},
+        {"socket.io-request#/#", "{\"type\":4,\"sid\":\"a name that is longer than any id\"}"},
+        {"socket.io-request#/#", "{\"type\":3,\"opts\":{\"rooms\":[]},\"rooms\":[]}"},
+        {"socket.io-response#/#", "{\"requestId\":\"unknown\",\"sockets\":[]}"},
+        {"socket.io-response#/#", "{"},
+    };
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        third_publishes(p, ignored[i].channel, ignored[i].message);
+    expect_silence_of_both(p, &c);
+}
+
+/* --- acknowledgements of broadcasts ----------------------------------------------------------- */
+
+static void told_reply(void *arg, const struct sio_reply *reply)
+{
+    struct pair *p = arg;
+
+    if (reply->socket != NULL || reply->is_remote)
+        tell(p, "%s%.*s/%zu ", reply->is_remote ? "far:" : "", (int)reply->args.list.len,
+             reply->args.list.data, reply->args.attachment_count);
+    else
+        tell(p, "end:%d %zu of %zu\n", reply->error, reply->received, reply->expected);
+}
+
+static void ask_all(struct pair *p)
+{
+    const struct sio_target all = {.nsp = pair_main(p, 0)};
+
+    assert_true(sio_request_all(&all, "ask", sio_args("5"), 500, told_reply, p) >= 0);
+}
+
+static void ask_room_x(struct pair *p)
+{
+    const struct sio_target x = {.nsp = pair_main(p, 0), .to = SIO_ROOMS("x")};
+
+    assert_true(sio_request_all(&x, "ask", sio_args("5"), 20000, told_reply, p) >= 0);
+}
+
+static void ask_nobody(struct pair *p)
+{
+    const struct sio_target nobody = {.nsp = pair_main(p, 0), .to = SIO_ROOMS("nowhere")};
+
+    assert_int_equal(sio_request_all(&nobody, "ask", sio_args(""), 20000, told_reply, p), 0);
+}
+
+static void collect_acknowledgements(struct pair *p, struct sio_cluster_options options)
+{
+    struct clients c;
+
+    start_clients(p, &c, options, plain);
+    on_pair(p, ask_room_x);
+    raw_expect_message(c.a, "420[\"ask\",5]");
+    raw_expect_message(c.b, "420[\"ask\",5]");
+    raw_send_message(c.b, "430[\"b\",2]");
+    expect_told(p, "far:\"b\"/0 ");
+    raw_send_message(c.a, "430[\"a\",1]");
+    expect_told(p, "\"a\",1/0 end:0 2 of 2\n");
+    on_pair(p, ask_room_x);
+    raw_expect_message(c.a, "421[\"ask\",5]");
+    raw_expect_message(c.b, "421[\"ask\",5]");
+    raw_send_message(c.a, "431[]");
+    raw_send_message(c.b, "461-1[{\"_placeholder\":true,\"num\":0}]");
+    raw_send_frame(c.b, RAW_BINARY, "\7", 1);
+    expect_told(p, "far:{\"_placeholder\":true,\"num\":0}/1 end:0 2 of 2\n");
+    on_pair(p, ask_nobody);
+    expect_told(p, "end:0 0 of 0\n");
+    on_pair(p, ask_all); /* and one is silent */
+    raw_expect_message(c.a, "423[\"ask\",5]");
+    raw_expect_message(c.b, "423[\"ask\",5]");
+    raw_send_message(c.a, "433[]");
+    expect_told(p, "/0 end:-16 1 of 2\n");
+}
+
+static void acknowledgements_come_from_all_servers(void **state)
+{
+    collect_acknowledgements(*state, classic);
+}
+
+static void acknowledgements_come_from_all_servers_with_shards(void **state)
+{
+    collect_acknowledgements(*state, sharded);
+}
+
+static void acknowledgements_come_on_private_channels(void **state)
+{
+    collect_acknowledgements(*state, (struct sio_cluster_options){.private_answers = true});
+}
+
+static void answer_as_third(struct pair *p, const char *format)
+{
+    char message[256];
+    char id[64];
+
+    lock(p->x->f);
+    memcpy(id, p->id, sizeof id);
+    unlock(p->x->f);
+    snprintf(message, sizeof message, format, id);
+    third_publishes(p, "socket.io-response#/#", message);
+}
+
+static void a_server_that_does_not_report_costs_the_timeout(void **state)
+{
+    struct pair *p = *state;
+
+    pair_start(p, classic, plain);
+    third_counts(p);
+    on_pair(p, ask_all);
+    expect_told(p, "end:-16 0 of 0\n");
+    on_pair(p, ask_nobody);
+    settle_bus(p);
+    expect_seen(p, "\"flags\":{\"timeout\":20000}");
+    answer_as_third(p, "{\"type\":9,\"requestId\":\"%s\",\"packet\":[1]}"); /* before its report */
+    expect_told(p, "far:[1]/0 ");
+    answer_as_third(p, "{\"type\":8,\"requestId\":\"%s\",\"clientCount\":2}");
+    answer_as_third(p, "{\"type\":9,\"requestId\":\"%s\"}");
+    expect_told(p, "far:/0 end:0 2 of 2\n");
+    answer_as_third(p, "{\"type\":9,\"requestId\":\"%s\"}"); /* late */
+    on_pair(p, ask_nobody);
+    settle_bus(p);
+    answer_as_third(p, "{\"type\":8,\"requestId\":\"%s\",\"clientCount\":9007199254740991}");
+    answer_as_third(p, "{\"type\":8,\"requestId\":\"%s\",\"clientCount\":9007199254740991}");
+    assert_string_equal(p->told, "");
+}
+
+#define ASK                                                                                        \
+    "{\"uid\":\"me\",\"type\":7,\"requestId\":\"rq\",\"packet\":{\"type\":2,\"data\":[\"ask\",1]," \
+    "\"nsp\":\"/\"},\"opts\":{\"rooms\":[],\"except\":[],\"flags\":{\"timeout\":"
+
+static void ask_as_third(struct fixture *f, void *arg)
+{
+    struct pair *p = arg;
+
+    (void)f;
+    bus_publish(p->third, BUS_CHANNEL, ws_str("socket.io-request#/#"), ws_str(ASK "5000}}}"));
+}
+
+static void clients_are_counted_and_their_answers_told(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    on_loop(p->x->f, ask_as_third, p);
+    raw_expect_message(c.a, "420[\"ask\",1]");
+    raw_expect_message(c.b, "420[\"ask\",1]");
+    expect_seen(p, "socket.io-response#/# {\"type\":8,\"requestId\":\"*\",\"clientCount\":1}\n");
+    raw_send_message(c.a, "430[{\"got\":1},2]");
+    expect_seen(p, "socket.io-response#/# {\"type\":9,\"requestId\":\"*\",\"packet\":{\"got\":1}}");
+    assert_string_equal(p->id, "rq");
+    raw_send_message(c.b, "430[]");
+    expect_seen(p, "socket.io-response#/# {\"type\":9,\"requestId\":\"*\"}");
+}
+
+static void what_is_owed_to_others_is_bounded(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, (struct sio_cluster_options){.max_owed = 1}, plain);
+    on_loop(p->x->f, ask_as_third, p);
+    raw_expect_message(c.a, "420[\"ask\",1]");
+    raw_expect_message(c.b, "420[\"ask\",1]");
+    expect_seen(p, "\"clientCount\":1}");
+    settle_bus(p);
+    lock(p->x->f);
+    p->seen[0] = '\0';
+    unlock(p->x->f);
+    on_loop(p->x->f, ask_as_third, p); /* not sent, and nobody is waited for */
+    expect_seen(p, "\"clientCount\":0}");
+    expect_silence_of_both(p, &c);
+}
+
+static void a_late_client_is_not_waited_for(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, (struct sio_cluster_options){.max_owed = 1}, plain);
+    a = pair_client(p, 0, NULL);
+    third_publishes(p, "socket.io-request#/#", ASK "1}}}");
+    raw_expect_message(a, "420[\"ask\",1]");
+    sleep_ms(20);
+    third_publishes(p, "socket.io-request#/#", ASK "1000000000000}}}"); /* there is room again */
+    raw_expect_message(a, "421[\"ask\",1]");
+    raw_send_message(a, "431[]");
+    expect_seen(p, "\"type\":9");
+    third_publishes(p, "socket.io-request#/#", ASK "\"x\"}}}");
+    third_publishes(p, "socket.io-request#/#", ASK "0}}}");
+    raw_expect_message(a, "422[\"ask\",1]");
+    raw_send_message(a, "432[]");
+    expect_seen(p, "\"type\":9");
+}
+
+/* --- sockets of all servers ------------------------------------------------------------------- */
+
+static void write_token(struct sio_socket *s, struct json_writer *w)
+{
+    (void)s;
+    json_begin_object(w);
+    json_write_name(w, "user");
+    json_write_integer(w, 12);
+    json_end_object(w);
+}
+
+static void told_socket(void *arg, const struct sio_remote *s, int error)
+{
+    struct pair *p = arg;
+    int64_t issued = 0;
+
+    if (s == NULL) {
+        tell(p, "end:%d\n", error);
+        return;
+    }
+    if (s->handshake.data != NULL)
+        assert_true(json_integer(json_member(s->handshake, "issued"), &issued));
+    tell(p, "%s %s rooms=%.*s data=%.*s auth=%.*s query=%.*s address=%.*s; ",
+         s->socket != NULL ? "own" : "far", s->id, (int)s->rooms.len, s->rooms.data,
+         (int)s->data.len, s->data.data, (int)json_member(s->handshake, "auth").len,
+         json_member(s->handshake, "auth").data, (int)json_member(s->handshake, "query").len,
+         json_member(s->handshake, "query").data, (int)json_member(s->handshake, "address").len,
+         json_member(s->handshake, "address").data);
+}
+
+static void fetch_all(struct pair *p)
+{
+    assert_int_equal(sio_fetch(&(struct sio_target){.nsp = pair_main(p, 0)}, 300, told_socket, p),
+                     0);
+}
+
+static void fetch_y(struct pair *p)
+{
+    const struct sio_target y = {.nsp = pair_main(p, 0), .to = SIO_ROOMS("y")};
+
+    assert_int_equal(sio_fetch(&y, 0, told_socket, p), 0);
+}
+
+static void fetch_own(struct pair *p)
+{
+    const struct sio_target own = {.nsp = pair_main(p, 0), .is_local = true};
+
+    assert_int_equal(sio_fetch(&own, 0, told_socket, p), 0);
+}
+
+static void fetch(struct pair *p, struct sio_cluster_options options)
+{
+    struct clients c;
+    char own[512];
+    char far[512];
+    char all[1100];
+
+    start_clients(p, &c, options, (struct sio_handlers){.write_data = write_token});
+    snprintf(own, sizeof own,
+             "own %s rooms=\"%s\",\"x\" data={\"user\":12} auth={} "
+             "query={\"EIO\":\"4\",\"transport\":\"websocket\"} address=\"127.0.0.1\"; ",
+             c.id_a, c.id_a);
+    snprintf(far, sizeof far,
+             "far %s rooms=\"%s\",\"y\",\"x\" data={\"user\":12} auth={\"token\":7} "
+             "query={\"EIO\":\"4\",\"transport\":\"websocket\",\"name\":\"a b\"} "
+             "address=\"127.0.0.1\"; ",
+             c.id_b, c.id_b);
+    snprintf(all, sizeof all, "%s%send:0\n", own, far);
+    on_pair(p, fetch_all);
+    expect_told(p, all);
+    snprintf(all, sizeof all, "%send:0\n", far);
+    on_pair(p, fetch_y);
+    expect_told(p, all);
+    snprintf(all, sizeof all, "%send:0\n", own);
+    on_pair(p, fetch_own);
+    expect_told(p, all);
+}
+
+static void sockets_of_all_servers_are_told(void **state)
+{
+    fetch(*state, classic);
+}
+
+static void sockets_of_all_servers_are_told_with_shards(void **state)
+{
+    fetch(*state, sharded);
+}
+
+static void a_silent_server_costs_the_timeout_and_nothing_else(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    third_counts(p);
+    a = pair_client(p, 0, NULL);
+    on_pair(p, fetch_all);
+    expect_told(p, "end:-16\n");
+    expect_silence(a);
+    on_pair(p, fetch_y);
+    settle_bus(p);
+    answer_as_third(
+        p, "{\"requestId\":\"%s\",\"sockets\":[1,{},{\"id\":1},{\"id\":\"q\"},{\"id\":\"\",\"rooms"
+           "\":[]},{\"id\":\"s\",\"rooms\":{}},{\"id\":\"good\",\"rooms\":[\"r\"]}]}");
+    expect_told(p, "far good rooms=\"r\" data= auth= query= address=; end:0\n");
+}
+
+struct asking {
+    struct pair *p;
+    const char *channel;
+    const char *message;
+};
+
+static void publish_now(struct fixture *f, void *arg)
+{
+    struct asking *a = arg;
+
+    (void)f;
+    bus_publish(a->p->third, BUS_CHANNEL, ws_str(a->channel), ws_str(a->message));
+}
+
+static void third_asks(struct pair *p, const char *message)
+{
+    struct asking a = {p, "socket.io-request#/#", message};
+
+    lock(p->x->f);
+    p->seen[0] = '\0';
+    unlock(p->x->f);
+    on_loop(p->x->f, publish_now, &a);
+}
+
+static void lists_for_node_are_those_of_node(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char expected[256];
+
+    start_clients(p, &c, classic, plain);
+    third_asks(p, "{\"uid\":\"me\",\"type\":0,\"requestId\":\"r0\",\"rooms\":[\"y\"]}");
+    snprintf(expected, sizeof expected,
+             "socket.io-response#/# {\"requestId\":\"*\",\"sockets\":[\"%s\"]}\n", c.id_b);
+    expect_seen(p, expected);
+    third_asks(p, "{\"uid\":\"me\",\"type\":1,\"requestId\":\"r1\"}");
+    snprintf(expected, sizeof expected,
+             "socket.io-response#/# {\"requestId\":\"*\",\"rooms\":[\"%s\",\"x\"]}\n", c.id_a);
+    expect_seen(p, expected);
+    third_asks(p, "{\"uid\":\"me\",\"type\":5,\"requestId\":\"r2\",\"opts\":{\"rooms\":[\"z\"]}}");
+    expect_seen(p, "socket.io-response#/# {\"requestId\":\"*\",\"sockets\":[]}\n");
+}
+
+static void answers_are_bounded(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char id[EIO_ID_SIZE];
+    char expected[256];
+
+    start_clients(p, &c, (struct sio_cluster_options){.max_answer = 1}, plain);
+    pair_client(p, 0, id);
+    third_asks(p, "{\"uid\":\"me\",\"type\":1,\"requestId\":\"r1\"}");
+    snprintf(expected, sizeof expected, "\"rooms\":[\"%s\"]}", c.id_a);
+    expect_seen(p, expected);
+    third_asks(p, "{\"uid\":\"me\",\"type\":0,\"requestId\":\"r2\",\"rooms\":[]}");
+    snprintf(expected, sizeof expected, "\"sockets\":[\"%s\"]}", c.id_a);
+    expect_seen(p, expected);
+}
+
+static void told_room(void *arg, struct ws_str room, int error)
+{
+    struct pair *p = arg;
+
+    if (room.data != NULL)
+        tell(p, "%.*s ", (int)(room.len == EIO_ID_LEN ? 2 : room.len),
+             room.len == EIO_ID_LEN ? "id" : room.data);
+    else
+        tell(p, "end:%d\n", error);
+}
+
+static void ask_for_rooms(struct pair *p)
+{
+    assert_int_equal(sio_rooms(pair_main(p, 0), 300, told_room, p), 0);
+}
+
+static void rooms_of_all_servers_are_told_once(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    on_pair(p, ask_for_rooms);
+    settle_bus(p);
+    expect_told(p, "id x id y end:0\n");
+    third_counts(p);
+    on_pair(p, ask_for_rooms);
+    settle_bus(p);
+    answer_as_third(p, "{\"requestId\":\"%s\",\"rooms\":[\"x\",\"new\",3,\"new\"]}");
+    expect_told(p, "new 3 end:0\n");
+    on_pair(p, ask_for_rooms);
+    expect_told(p, "end:-16\n");
+}
+
+static void with_shards_only_own_rooms_are_told(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, sharded, plain);
+    on_pair(p, ask_for_rooms);
+    expect_told(p, "id x end:0\n");
+}
+
+/* --- events between servers ------------------------------------------------------------------- */
+
+static struct pair *pair_of(struct sio_namespace *n)
+{
+    struct sio_fixture *x = sio_user(sio_namespace_server(n));
+
+    return (struct pair *)x->f->account; /* the tests here use no account */
+}
+
+static void on_server_event(struct sio_namespace *n, const struct sio_server_event *e)
+{
+    struct pair *p = pair_of(n);
+
+    tell(p, "%d:%.*s %.*s ", n == pair_main(p, 0) ? 0 : 1, (int)e->name.len, e->name.data,
+         (int)e->args.list.len, e->args.list.data);
+    if (json_string_is(e->name, "silent"))
+        return;
+    sio_server_answer(e->ack, e->args);
+    assert_int_equal(sio_server_answer(e->ack, e->args), WS_ERR_CLOSED); /* only once */
+}
+
+static void emit_to_servers(struct pair *p)
+{
+    assert_int_equal(sio_server_emit(pair_main(p, 0), "ping", sio_args("1,[2]")), 0);
+    assert_int_equal(sio_server_emit(pair_main(p, 0), NULL, sio_args("")), WS_ERR_INVALID);
+    assert_int_equal(sio_server_emit(pair_main(p, 0), "x", sio_args("]")), WS_ERR_INVALID);
+}
+
+static void ask_servers(struct pair *p)
+{
+    assert_int_equal(sio_server_request(pair_main(p, 1), "sum", sio_args("1"), 300, told_reply, p),
+                     0);
+}
+
+static void ask_servers_in_vain(struct pair *p)
+{
+    assert_int_equal(
+        sio_server_request(pair_main(p, 1), "silent", sio_args("1"), 50, told_reply, p), 0);
+}
+
+static void ask_servers_with_binary(struct pair *p)
+{
+    const struct ws_str one = {"\7\0", 2};
+    const struct sio_args args = {ws_str("{\"_placeholder\":true,\"num\":0}"), &one, 1};
+
+    assert_int_equal(sio_server_request(pair_main(p, 1), "bin", args, 300, told_reply, p), 0);
+}
+
+static void speak_with_servers(struct pair *p, struct sio_cluster_options options)
+{
+    p->x->f->account = (struct ws_account *)p;
+    pair_start(p, options, (struct sio_handlers){.on_server_event = on_server_event});
+    on_pair(p, emit_to_servers);
+    expect_told(p, "1:\"ping\" 1,[2] ");
+    on_pair(p, ask_servers);
+    expect_told(p, "0:\"sum\" 1 far:1/0 end:0 1 of 1\n");
+    on_pair(p, ask_servers_in_vain);
+    expect_told(p, "0:\"silent\" 1 end:-16 0 of 1\n");
+    on_pair(p, ask_servers_with_binary);
+    expect_told(p, "0:\"bin\" {\"_placeholder\":true,\"num\":0} "
+                   "far:{\"_placeholder\":true,\"num\":0}/1 end:0 1 of 1\n");
+    p->x->f->account = NULL;
+}
+
+static void servers_speak_with_each_other(void **state)
+{
+    speak_with_servers(*state, classic);
+}
+
+static void servers_speak_with_each_other_by_shards(void **state)
+{
+    speak_with_servers(*state, sharded);
+}
+
+static void a_question_that_nobody_hears_is_answered(void **state)
+{
+    struct pair *p = *state;
+
+    pair_start(p, classic, plain);
+    on_pair(p, ask_servers);
+    expect_told(p, "far:/0 end:0 1 of 1\n");
+    third_asks(p, "{\"uid\":\"me\",\"type\":6,\"requestId\":\"r\",\"data\":[\"ping\"]}");
+    expect_seen(p, "socket.io-response#/# {\"type\":6,\"requestId\":\"*\"}\n");
+    /* an id that is too long is not answered */
+    third_asks(p, "{\"uid\":\"me\",\"type\":6,\"requestId\":\"1234567890123456789012345678901234567"
+                  "890123456789012345678901234567890\",\"data\":[\"ping\"]}");
+    settle_bus(p);
+    assert_null(strstr(p->seen, "response"));
+}
+
+/* --- joining, leaving, disconnecting ---------------------------------------------------------- */
+
+static void join_both(struct pair *p)
+{
+    const struct sio_target all = {.nsp = pair_main(p, 0)};
+    char name[1026];
+
+    assert_int_equal(sio_join_all(&all, "j"), 0);
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    assert_int_equal(sio_join_all(&all, name), WS_ERR_INVALID);
+}
+
+static void leave_of_second(struct pair *p)
+{
+    sio_leave_all(&(struct sio_target){.nsp = pair_main(p, 0), .to = SIO_ROOMS("y")}, "j");
+}
+
+static void join_own(struct pair *p)
+{
+    const struct sio_target own = {.nsp = pair_main(p, 0), .is_local = true};
+
+    assert_int_equal(sio_join_all(&own, "own"), 0);
+    sio_publish(&own, "local", sio_args("1"));
+}
+
+static void disconnect_both(struct pair *p)
+{
+    sio_disconnect_all(&(struct sio_target){.nsp = pair_main(p, 0)}, false);
+}
+
+static void act_on_all(struct pair *p, struct sio_cluster_options options)
+{
+    struct clients c;
+
+    start_clients(p, &c, options, plain);
+    on_pair(p, join_both);
+    settle_bus(p);
+    raw_send_message(c.a, "42[\"to\",\"j\",1]");
+    raw_expect_message(c.a, "42[\"to\",1]");
+    raw_expect_message(c.b, "42[\"to\",1]");
+    on_pair(p, leave_of_second);
+    settle_bus(p);
+    raw_send_message(c.a, "42[\"to\",\"j\",2]");
+    raw_expect_message(c.a, "42[\"to\",2]");
+    on_pair(p, join_own);
+    settle_bus(p);
+    raw_expect_message(c.a, "42[\"local\",1]");
+    raw_send_message(c.b, "42[\"to\",\"own\",3]");
+    raw_expect_message(c.a, "42[\"to\",3]");
+    expect_silence_of_both(p, &c);
+    on_pair(p, disconnect_both);
+    raw_expect_message(c.a, "41");
+    raw_expect_message(c.b, "41");
+}
+
+static void sockets_of_all_servers_join_and_leave(void **state)
+{
+    act_on_all(*state, classic);
+}
+
+static void sockets_of_all_servers_join_and_leave_with_shards(void **state)
+{
+    act_on_all(*state, sharded);
+}
+
+static void what_is_local_is_not_published(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    a = pair_client(p, 0, NULL);
+    on_pair(p, join_own);
+    raw_expect_message(a, "42[\"local\",1]");
+    expect_nothing_seen(p);
+}
+
+/* --- the bus ---------------------------------------------------------------------------------- */
+
+static void bus_down(struct pair *p)
+{
+    loop_bus_set_up(p->bus[0], false);
+}
+
+static void bus_up(struct pair *p)
+{
+    loop_bus_set_up(p->bus[0], true);
+}
+
+static void without_the_bus_all_that_is_local_goes_on(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    on_pair(p, bus_down);
+    raw_send_message(c.a, "42[\"all\",1]");
+    raw_expect_message(c.a, "42[\"all\",1]");
+    on_pair(p, fetch_own);
+    expect_told(p, "end:0\n");
+    on_pair(p, fetch_all);
+    expect_told(p, "end:-1\n");
+    on_pair(p, ask_nobody);
+    expect_told(p, "end:-1 0 of 0\n");
+    on_pair(p, bus_up);
+    settle_bus(p);
+    raw_send_message(c.a, "42[\"all\",2]");
+    raw_expect_message(c.a, "42[\"all\",2]");
+    raw_expect_message(c.b, "42[\"all\",2]");
+    expect_silence_of_both(p, &c);
+}
+
+static void publish_when_full(struct pair *p)
+{
+    struct sio_namespace *n = pair_main(p, 0);
+    char deep[2 * 126 + 1] = "";
+
+    memset(deep, '[', 126);
+    memset(deep + 126, ']', 126);
+    assert_int_equal(sio_emit_all(n, "deep", sio_args(deep)), WS_ERR_INVALID);
+    loop_bus_fail(p->bus[0], WS_ERR_FULL);
+    assert_int_equal(sio_emit_all(n, "x", sio_args("")), WS_ERR_FULL);
+    assert_int_equal(sio_join_all(&(struct sio_target){.nsp = n}, "j"), WS_ERR_FULL);
+    assert_int_equal(sio_fetch(&(struct sio_target){.nsp = n}, 0, told_socket, p), WS_ERR_FULL);
+    assert_int_equal(sio_rooms(n, 0, told_room, p), WS_ERR_FULL);
+    assert_int_equal(sio_server_emit(n, "x", sio_args("")), WS_ERR_FULL);
+    assert_int_equal(sio_server_request(n, "x", sio_args(""), 0, told_reply, p), WS_ERR_FULL);
+    assert_int_equal(
+        sio_request_all(&(struct sio_target){.nsp = n}, "x", sio_args(""), 1, told_reply, p),
+        WS_ERR_FULL);
+    loop_bus_fail(p->bus[0], 0);
+}
+
+static void what_the_bus_does_not_take_is_sent_to_nobody(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    on_pair(p, publish_when_full);
+    expect_silence_of_both(p, &c);
+    assert_string_equal(p->told, "");
+}
+
+/* --- coming and going ------------------------------------------------------------------------- */
+
+static bool any_name(void *user, struct ws_str name, struct ws_str auth)
+{
+    (void)user;
+    (void)auth;
+    return name.len > 1 && name.data[1] == '[';
+}
+
+static void add_rule(struct pair *p)
+{
+    const struct sio_handlers h = {.on_event = sio_obey};
+
+    assert_int_equal(sio_namespace_rule(p->io[0], any_name, &h), 0);
+}
+
+static void remember_memory(struct pair *p)
+{
+    p->x->memory = ws_server_stats(p->x->f->server).buffered;
+}
+
+static void count_subscriptions(struct pair *p)
+{
+    tell(p, "%zu", loop_bus_told(p->bus[0]));
+}
+
+/* The name has a special meaning in a pattern, which must not matter. */
+static void namespaces_of_rules_come_and_go(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    on_pair(p, add_rule);
+    sio_enter(pair_client(p, 0, NULL), "/[once]", "", NULL);
+    raw_close(&p->x->f->clients[0]);
+    wait_connections(p->x->f, 0);
+    settle_bus(p);
+    on_pair(p, remember_memory); /* with tables that have grown */
+    a = pair_client(p, 0, NULL);
+    settle_bus(p);
+    on_pair(p, count_subscriptions);
+    expect_told(p, "8");
+    sio_enter(a, "/[a*]", "", NULL);
+    settle_bus(p);
+    on_pair(p, count_subscriptions);
+    expect_told(p, "12");
+    third_publishes(p, "socket.io#/[a*]#",
+                    "93a661616161616183a47479706502a46461746191a178a36e7370a52f5b612a5d83a5726f6f6d"
+                    "7390a665786365707490a5666c61677380");
+    raw_expect_message(a, "42/[a*],[\"x\"]");
+    third_publishes(p, "socket.io#/a#", HELLO);
+    raw_send_message(a, "41/[a*],");
+    expect_silence(a);
+    settle_bus(p);
+    on_pair(p, count_subscriptions);
+    expect_told(p, "8");
+}
+
+static void with_shards_rooms_are_subscribed_to_while_they_exist(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, sharded, plain);
+    a = pair_client(p, 0, NULL);
+    settle_bus(p);
+    on_pair(p, count_subscriptions);
+    expect_told(p, "4");
+    order(a, "[\"join\",\"r\"]");
+    order(a, "[\"join\",\"12345678901234567890\"]"); /* is taken for an id */
+    order(a, "[\"join\",\"123456789012345678\xf0\x9f\x90\x9f\"]");
+    order(a, "[\"join\",\"1234567890123456789\xc3\xa4\xc3\xa4\"]");
+    settle_bus(p);
+    on_pair(p, count_subscriptions);
+    expect_told(p, "6");
+    third_publishes(p, "socket.io#/#r#",
+                    "{\"type\":3,\"data\":{\"packet\":{\"type\":2,\"data\":[\"hi\"]},\"opts\":{"
+                    "\"rooms\":[\"r\"],\"except\":[],\"flags\":{}}},\"uid\":\"u\",\"nsp\":\"/\"}");
+    raw_expect_message(a, "42[\"hi\"]");
+    order(a, "[\"leave\",\"r\"]");
+    settle_bus(p);
+    on_pair(p, count_subscriptions);
+    expect_told(p, "5");
+}
+
+static void leave_first(struct pair *p)
+{
+    sio_cluster_free(p->cluster[0]);
+    p->cluster[0] = NULL;
+    p->x->memory = 0;
+}
+
+static void whoever_leaves_the_cluster_is_alone(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    pair_start(p, classic, plain);
+    on_pair(p, leave_first);
+    settle_bus(p);
+    on_pair(p, remember_memory);
+    c.a = pair_client(p, 0, NULL);
+    c.b = pair_client(p, 1, NULL);
+    raw_send_message(c.a, "42[\"all\",1]");
+    raw_expect_message(c.a, "42[\"all\",1]");
+    raw_send_message(c.b, "42[\"all\",2]");
+    raw_expect_message(c.b, "42[\"all\",2]");
+    on_pair(p, fetch_all);
+    expect_told(p, "end:0\n");
+    expect_silence_of_both(p, &c);
+}
+
+/* All kinds of questions wait when the servers end; each is told once. */
+static void questions_end_with_the_server(void **state)
+{
+    struct pair *p = *state;
+    struct sio_fixture *x = p->x;
+
+    pair_create(p, classic, plain);
+    fetch_y(p);
+    ask_nobody(p);
+    ask_for_rooms(p);
+    ask_servers(p);
+    for (int i = 0; i < 2; i++) {
+        sio_cluster_free(p->cluster[i]);
+        bus_free(p->bus[i]);
+        p->cluster[i] = NULL;
+        p->bus[i] = NULL;
+    }
+    bus_free(p->third);
+    p->third = NULL;
+    sio_free_servers(x);
+    assert_string_equal(p->told, "end:-1 0 of 0\nend:-1\nend:-1\n");
+    p->told[0] = '\0';
+    sio_server_free(p->io[1]);
+    p->io[1] = NULL;
+    assert_string_equal(p->told, "end:-1 0 of 0\n");
+}
+
+static void a_server_alone_answers_itself(void **state)
+{
+    struct pair *p = *state;
+    struct sio_fixture *x = p->x;
+
+    sio_create(x, (struct sio_options){0}, plain);
+    p->io[0] = x->io;
+    run(x->f);
+    sio_client(x, NULL);
+    on_pair(p, fetch_own);
+    expect_told(p, "end:0\n");
+    on_pair(p, fetch_all);
+    expect_told(p, "end:0\n");
+    on_pair(p, ask_for_rooms);
+    expect_told(p, "id end:0\n");
+    p->io[1] = x->io;
+    on_pair(p, ask_servers);
+    expect_told(p, "end:0 0 of 0\n");
+    p->io[1] = NULL;
+}
+
+static void a_cluster_is_joined_once(void **state)
+{
+    struct pair *p = *state;
+
+    pair_create(p, classic, plain);
+    assert_null(sio_cluster_new(p->io[0], p->bus[0], &classic));
+    sio_cluster_free(NULL);
+}
+
+/* Any single allocation fails: the cluster is not joined, and nothing is left of it. */
+static void without_memory_the_cluster_is_not_joined(void **state)
+{
+    struct pair *p = *state;
+    struct sio_fixture *x = p->x;
+    size_t before;
+
+    sio_create(x, (struct sio_options){0}, plain);
+    p->bus[0] = loop_bus_new(&p->net, x->f->server);
+    before = ws_server_stats(x->f->server).buffered;
+    for (long n = 0; p->cluster[0] == NULL; n++) {
+        oom_once(n);
+        p->cluster[0] = sio_cluster_new(x->io, p->bus[0], &sharded);
+        oom_after(-1);
+        for (int i = 0; i < 3; i++)
+            ws_server_step(x->f->server, 1);
+        if (p->cluster[0] == NULL)
+            assert_int_equal(ws_server_stats(x->f->server).buffered, before);
+    }
+    p->started = true;
+}
+
+/* Whatever fails, calls say so or do it all, and nothing is told twice. The bus is down, since that
+ * of the tests cannot be without memory. */
+static void any_single_allocation_may_fail(void **state)
+{
+    struct pair *p = *state;
+    struct sio_fixture *x = p->x;
+
+    pair_create(p, classic, plain);
+    bus_down(p);
+    for (long n = 0, came = 1; came != 0; n++) {
+        int asked = 0;
+
+        p->told[0] = '\0';
+        oom_once(n);
+        asked += sio_fetch(&(struct sio_target){.nsp = pair_main(p, 0)}, 300, told_socket, p) == 0;
+        asked += sio_rooms(pair_main(p, 0), 300, told_room, p) == 0;
+        asked += sio_request_all(&(struct sio_target){.nsp = pair_main(p, 0)}, "x", sio_args(""),
+                                 300, told_reply, p) == 0;
+        asked += sio_server_request(pair_main(p, 0), "x", sio_args(""), 300, told_reply, p) == 0;
+        for (int i = 0; i < 8; i++)
+            ws_server_step(x->f->server, 2);
+        came = oom_came();
+        oom_after(-1);
+        for (int64_t end = raw_now_ms() + 400; asked != 0 && raw_now_ms() < end;) {
+            const char *at = p->told;
+            int told = 0;
+
+            for (; (at = strstr(at, "end:")) != NULL; at++)
+                told++;
+            assert_true(told <= asked);
+            if (told == asked)
+                asked = 0;
+            else
+                ws_server_step(x->f->server, 5);
+        }
+        assert_int_equal(asked, 0);
+    }
+}
+
+#include "socketio/tests/test_sio_cluster.list"
+
+int main(void)
+{
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

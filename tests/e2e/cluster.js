@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+//
+// A cluster: a redis-server of its own at a free port, servers of both kinds, and clients.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect as connectTo } from 'node:net';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { io } from 'socket.io-client';
+import { freePort } from './sio_server.js';
+
+const BUILD = process.env.BUILD ?? 'build';
+const MINNOW = fileURLToPath(new URL(`../../${BUILD}/tests/e2e/cluster_server`, import.meta.url));
+const NODE = fileURLToPath(new URL('cluster_node.js', import.meta.url));
+const WITHIN = 30000;
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export async function until(what, condition) {
+    const deadline = Date.now() + WITHIN;
+    while (!(await condition())) {
+        if (Date.now() > deadline) throw new Error(`${what}: not within ${WITHIN} ms`);
+        await sleep(5);
+    }
+}
+
+async function accepts(port) {
+    const socket = connectTo(port, '127.0.0.1');
+    try {
+        await once(socket, 'connect');
+        return true;
+    } catch {
+        return false;
+    } finally {
+        socket.destroy();
+    }
+}
+
+async function end(child) {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+}
+
+export async function startRedis(port) {
+    port ??= await freePort();
+    const args = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+    const child = spawn('redis-server', args, { stdio: 'ignore' });
+    await until('redis-server', () => accepts(port));
+    return { port, url: `redis://127.0.0.1:${port}`, child, kill: () => end(child) };
+}
+
+// A server: { name, kind, http, lines, kill }.
+export async function startMember(kind, name, url, mode) {
+    const [command, ...args] = kind === 'node' ? [process.execPath, NODE] : [MINNOW];
+    const child = spawn(command, [...args, name, url, mode], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const member = { name, kind, child, lines: [], kill: () => end(child) };
+
+    createInterface({ input: child.stdout }).on('line', (line) => member.lines.push(line));
+    await until(name, () => {
+        if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
+        const found = member.lines.map((line) => /^listening on (http:.*)/.exec(line)?.[1]);
+        member.http = found.find((http) => http !== undefined);
+        return member.http !== undefined && member.lines.includes('bus up');
+    });
+    return member;
+}
+
+// A client that keeps what it gets, and answers questions with its label.
+export async function startClient(member, transport, label, nsp = '/') {
+    const socket = io(member.http + nsp, {
+        forceNew: true,
+        transports: [transport],
+        auth: { label },
+        query: { from: label },
+    });
+    const client = { member, label, socket, got: [], noted: [], answers: true };
+
+    socket.on('event', (...args) => client.got.push(args));
+    socket.on('noted', (...args) => client.noted.push(args));
+    socket.on('question', (question, answer) => {
+        if (!client.answers) return;
+        answer(Buffer.isBuffer(question) ? Buffer.from(label) : `${label}:${question}`);
+    });
+    client.join = (room) => new Promise((resolve) => socket.emit('join', room, resolve));
+    client.leave = (room) => new Promise((resolve) => socket.emit('leave', room, resolve));
+    // [error, what came]
+    client.act = (what, rooms = [], except = [], ...args) =>
+        new Promise((resolve) =>
+            socket.emit('do', what, rooms, except, ...args, (...answer) => resolve(answer)),
+        );
+    client.close = () => socket.close();
+    await once(socket, 'connect');
+    client.id = socket.id;
+    return client;
+}
+
+// Two servers of each kind with two clients each, one on each transport.
+export class Cluster {
+    static async start(mode) {
+        const c = new Cluster();
+        c.mode = mode;
+        c.redis = await startRedis();
+        c.members = [];
+        for (const [kind, name] of [
+            ['minnow', 'minnow-a'],
+            ['minnow', 'minnow-b'],
+            ['node', 'node-a'],
+            ['node', 'node-b'],
+        ])
+            c.members.push(await startMember(kind, name, c.redis.url, mode));
+        c.clients = [];
+        for (const member of c.members)
+            for (const transport of ['websocket', 'polling'])
+                c.clients.push(
+                    await startClient(member, transport, `${member.name}-${transport}`),
+                );
+        c.callers = c.members.map((m) => c.clients.find((client) => client.member === m));
+        c.barriers = 0;
+        return c;
+    }
+
+    async end() {
+        for (const client of this.clients) client.close();
+        for (const member of this.members) await member.kill();
+        await this.redis.kill();
+    }
+
+    // Wait until all clients have all that `caller` has caused so far, and take it.
+    async barrier(caller, clients = this.clients) {
+        const mark = `barrier ${this.barriers++}`;
+        await caller.act('emit', [], [], mark);
+        await until(mark, () => clients.every((c) => c.got.some(([first]) => first === mark)));
+        return clients.map((client) => {
+            const got = client.got.filter(([first]) => first !== mark);
+            client.got = [];
+            return [client.label, got];
+        });
+    }
+
+    // What each client got because of it: { label: [[...args]...] }, those who got something.
+    async effect(caller, ...action) {
+        await caller.act(...action);
+        const all = await this.barrier(caller);
+        return Object.fromEntries(all.filter(([, got]) => got.length > 0));
+    }
+
+    labels(filter = () => true) {
+        return this.clients.filter(filter).map((client) => client.label);
+    }
+}
