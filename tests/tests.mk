@@ -88,6 +88,7 @@ LINK_test_redis_url = cluster/redis_url ws_str
 LINK_test_bus_redis = $(CLUSTER) $(CORE) tests/oom
 LINK_test_ws_cluster = cluster/ws_cluster cluster/tests/loop_bus cluster/bus cluster/name_table \
     $(CORE) tests/raw_client tests/oom
+LINK_test_bus_faults = $(CLUSTER) $(CORE) tests/calls
 LINK_test_bus = cluster/bus cluster/name_table cluster/tests/loop_bus $(CORE) tests/oom
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
