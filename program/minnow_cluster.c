@@ -26,7 +26,7 @@ static void log_line(void *arg, enum ws_log_level level, const char *line)
     if (verbosity < (level == WS_LOG_INFO ? MINNOW_VERBOSE : MINNOW_NORMAL) &&
         (minnow->serving || level == WS_LOG_INFO))
         return;
-    minnow_log_add(&minnow->streams.log, "minnow: ");
+    minnow_streams_begin_line(&minnow->streams);
     if (!minnow->serving && strncmp(line, prefix, strlen(prefix)) == 0) {
         minnow_log_add(&minnow->streams.log, "--redis ");
         line += strlen(prefix);

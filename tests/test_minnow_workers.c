@@ -304,6 +304,27 @@ static void start_prints_what_all_workers_offer_together(void **state)
     assert_int_equal(f->process.out.at, f->process.out.len);
 }
 
+static void lines_of_a_worker_say_which_it_is(void **state)
+{
+    struct fixture *f = *state;
+    int seen = 0;
+
+    serve(f, ARGS("echo", "--workers", "2", "-v", "-p", "0"));
+    for (int i = 0; i < 8; i++)
+        raw_expect_echo(upgraded(f, "/"), "hello");
+    for (int i = 0; i < 8; i++) {
+        const char *line = process_line(&f->process, &f->process.err);
+
+        assert_memory_equal(line, "minnow[", 7);
+        assert_memory_equal(line + 8, "]: #", 4);
+        seen |= 1 << (line[7] - '0');
+    }
+    assert_true(seen != 0 && seen <= 3);
+    close_all(f);
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+}
+
 static void one_worker_is_the_process_itself(void **state)
 {
     struct fixture *f = *state;
