@@ -33,7 +33,7 @@ static void log_line(void *arg, enum ws_log_level level, const char *line)
     minnow->complained |= level == WS_LOG_ERROR;
     if (!is_wanted(minnow, level))
         return;
-    minnow_log_add(&minnow->streams.log, "minnow: ");
+    minnow_streams_begin_line(&minnow->streams);
     minnow_options_say(&minnow->streams.log, line);
     minnow_streams_end_line(&minnow->streams);
 }
@@ -182,6 +182,7 @@ static bool tell_start(struct minnow *minnow)
 {
     char text[MINNOW_LOG_LINE];
 
+    minnow->streams.worker = (int)minnow->worker.slot;
     confine(minnow);
     minnow_log_take(&minnow->streams.out, text, sizeof text);
     minnow_worker_ready(minnow, text);

@@ -26,10 +26,9 @@ static struct minnow *minnow_of(const struct ws_conn *c)
 /* "minnow: #7 127.0.0.1:5000 opened /room", without the end of the line. */
 static void log_visit(const struct ws_conn *c, const struct visit *visit, const char *what)
 {
-    struct minnow_log *log = &minnow_of(c)->streams.log;
+    struct minnow_log *log = minnow_streams_begin_line(&minnow_of(c)->streams);
 
-    minnow_log_add(log, "minnow: #%llu %s %s ", (unsigned long long)ws_conn_id(c), visit->address,
-                   what);
+    minnow_log_add(log, "#%llu %s %s ", (unsigned long long)ws_conn_id(c), visit->address, what);
     minnow_log_add_beginning(log, visit->path, visit->path_len);
 }
 

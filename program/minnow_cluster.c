@@ -26,7 +26,7 @@ static void log_line(void *arg, enum ws_log_level level, const char *line)
     if (verbosity < (level == WS_LOG_INFO ? MINNOW_VERBOSE : MINNOW_NORMAL) &&
         (minnow->serving || level == WS_LOG_INFO))
         return;
-    minnow_log_add(&minnow->streams.log, "minnow: ");
+    minnow_streams_begin_line(&minnow->streams);
     if (!minnow->serving && strncmp(line, prefix, strlen(prefix)) == 0) {
         minnow_log_add(&minnow->streams.log, "--redis ");
         line += strlen(prefix);
@@ -101,11 +101,28 @@ static bool wait_for_redis(const struct minnow *minnow)
     return bus_is_up(minnow->cluster.bus);
 }
 
+/* Without --cluster the channels have the names that Node's servers expect. */
+static bool join_with_socketio(struct minnow *minnow, struct bus *bus)
+{
+    const struct sio_cluster_options options = {.prefix = minnow->options->cluster};
+    struct minnow_cluster *c = &minnow->cluster;
+
+    if (minnow->socketio == NULL)
+        return true;
+    c->socketio = sio_cluster_new(minnow->socketio, bus, &options);
+    if (c->socketio == NULL)
+        errno = ENOMEM;
+    return c->socketio != NULL;
+}
+
 /* The workers of one parent are a cluster, too. */
 static bool join_workers(struct minnow *minnow)
 {
-    minnow->cluster.rooms = ws_cluster_new(minnow->server, minnow->worker.bus, NULL);
-    return minnow->cluster.rooms != NULL || minnow_complain(minnow, "cannot start", WS_ERR_NOMEM);
+    struct minnow_cluster *c = &minnow->cluster;
+
+    c->rooms = ws_cluster_new(minnow->server, minnow->worker.bus, NULL);
+    return (c->rooms != NULL && join_with_socketio(minnow, minnow->worker.bus)) ||
+           minnow_complain(minnow, "cannot start", WS_ERR_NOMEM);
 }
 
 bool minnow_cluster_begin(struct minnow *minnow)
@@ -115,7 +132,7 @@ bool minnow_cluster_begin(struct minnow *minnow)
     struct bus_redis_options redis = {.urls = o->redis.items, .log = log_line, .log_arg = minnow};
 
     if (o->redis.count == 0)
-        return !minnow->worker.is_worker || join_workers(minnow);
+        return !minnow->worker.is_worker || o->echo || join_workers(minnow);
     if (has_names(&o->redis) && !start_lookup(c))
         return complain(minnow);
     redis.lookup_fd = c->lookup_fd < 0 ? 0 : c->lookup_fd;
@@ -123,7 +140,7 @@ bool minnow_cluster_begin(struct minnow *minnow)
     if (c->bus == NULL)
         return complain(minnow);
     c->rooms = ws_cluster_new(minnow->server, c->bus, o->cluster);
-    if (c->rooms == NULL)
+    if (c->rooms == NULL || !join_with_socketio(minnow, c->bus))
         return complain(minnow);
     return o->redis_optional || wait_for_redis(minnow);
 }
@@ -131,6 +148,7 @@ bool minnow_cluster_begin(struct minnow *minnow)
 void minnow_cluster_end(struct minnow_cluster *c)
 {
     ws_cluster_free(c->rooms);
+    sio_cluster_free(c->socketio);
     bus_free(c->bus);
     if (c->lookup_fd >= 0)
         close(c->lookup_fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * --redis: the rooms of chat mode have members on all servers of a cluster; and with --workers on
- * all workers. */
+ * --redis: the rooms of chat mode have members on all servers of a cluster, and so have the
+ * namespaces of Socket.IO, Node's servers among them. And with --workers on all workers. */
 #ifndef MINNOW_CLUSTER_H
 #define MINNOW_CLUSTER_H
 
@@ -9,6 +9,7 @@
 
 #include "cluster/bus_redis.h"
 #include "cluster/ws_cluster.h"
+#include "socketio/sio_cluster.h"
 
 struct minnow;
 
@@ -16,7 +17,8 @@ struct minnow;
 struct minnow_cluster {
     struct bus *bus;
     struct ws_cluster *rooms;
-    int lookup_fd; /* to the process that looks up names; -1: none */
+    struct sio_cluster *socketio; /* NULL: --no-socketio */
+    int lookup_fd;                /* to the process that looks up names; -1: none */
 };
 
 /* Join the cluster that the options name, if any, else that of the workers; before the sandbox, and when the process is the

@@ -426,7 +426,7 @@ static const struct row rows[] = {
     {0, "redis-optional", NULL, set_true, OWN(redis_optional), NULL,
      "start though no Redis answers"},
     {0, "cluster", "NAME", set_cluster, OWN(cluster), NULL,
-     "minnow; who shares rooms: all of the same name"},
+     "minnow, socket.io; shared by all of the same name"},
     {0, "user", "NAME[:GROUP]", set_user, OWN(user), NULL,
      "the user to become once it listens; needs root"},
     {0, "no-sandbox", NULL, set_true, OWN(no_sandbox), NULL,

@@ -43,6 +43,7 @@ void minnow_streams_init(struct minnow_streams *streams)
 {
     streams->server = NULL;
     streams->retrying = false;
+    streams->worker = -1;
     minnow_log_init(&streams->out, STDOUT_FILENO);
     minnow_log_init(&streams->log, STDERR_FILENO);
 }
@@ -56,6 +57,15 @@ void minnow_streams_release(struct minnow_streams *streams)
 void minnow_streams_flush(struct minnow_streams *streams)
 {
     flush_streams(streams);
+}
+
+struct minnow_log *minnow_streams_begin_line(struct minnow_streams *streams)
+{
+    if (streams->worker < 0)
+        minnow_log_add(&streams->log, "minnow: ");
+    else
+        minnow_log_add(&streams->log, "minnow[%d]: ", streams->worker);
+    return &streams->log;
 }
 
 void minnow_streams_end_line(struct minnow_streams *streams)

@@ -11,6 +11,7 @@
 struct minnow_streams {
     struct ws_server *server; /* for the timer; NULL: there is no server yet, or no more */
     bool retrying;            /* a post or a timer will try again */
+    int worker;               /* the number in front of its lines; -1: it is no worker */
     struct minnow_log out;    /* stdout */
     struct minnow_log log;    /* stderr */
 };
@@ -23,6 +24,10 @@ void minnow_streams_release(struct minnow_streams *streams);
 /* Write the kept lines of both. May be called inside the log callback and the trace callback of the
  * server. */
 void minnow_streams_flush(struct minnow_streams *streams);
+
+/* Begin a line of `log` with the name of the program, "minnow: ", or "minnow[2]: " in a worker: the
+ * numbers of connections begin at 1 in each of them. Returns `log`. */
+struct minnow_log *minnow_streams_begin_line(struct minnow_streams *streams);
 
 /* End the line of `log`. It is written now or later, or dropped. May be called inside the server's
  * log callback and trace callback. */

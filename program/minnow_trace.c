@@ -55,8 +55,8 @@ static void trace_line(void *arg, const struct ws_trace *frame)
 {
     struct minnow_streams *streams = arg;
 
-    minnow_log_add(&streams->log, "minnow: #%llu %s ", (unsigned long long)ws_conn_id(frame->conn),
-                   frame->received ? "<-" : "->");
+    minnow_log_add(minnow_streams_begin_line(streams), "#%llu %s ",
+                   (unsigned long long)ws_conn_id(frame->conn), frame->received ? "<-" : "->");
     if (frame->fault == NULL)
         add_legal(&streams->log, frame);
     else
@@ -71,10 +71,10 @@ static void trace_line(void *arg, const struct ws_trace *frame)
 static void hex_line(struct minnow_streams *streams, const struct ws_trace *frame,
                      const uint8_t *data, size_t len, const uint8_t *mask, const char *means)
 {
-    struct minnow_log *log = &streams->log;
+    struct minnow_log *log = minnow_streams_begin_line(streams);
     size_t shown = len < HEX_SHOWN ? len : HEX_SHOWN;
 
-    minnow_log_add(log, "minnow: #%llu   ", (unsigned long long)ws_conn_id(frame->conn));
+    minnow_log_add(log, "#%llu   ", (unsigned long long)ws_conn_id(frame->conn));
     for (size_t i = 0; i < shown; i++)
         minnow_log_add(log, " %02x", mask != NULL ? data[i] ^ mask[i & 3] : data[i]);
     minnow_log_add(log, "%s%*s  %s", len > shown ? " ..." : "",

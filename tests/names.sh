@@ -9,7 +9,7 @@ code=$(git ls-files '*.c' '*.h')
 wrong=$(
     # shellcheck disable=SC2086 # no path has spaces
     for doc in README.md README.zh-CN.md docs/walkthrough.md docs/walkthrough.zh-CN.md \
-        docs/design.md docs/security.md docs/cluster.md docs/wscheck.md learn/tools.md learn/tools.zh-CN.md; do
+        docs/design.md docs/security.md docs/wscheck.md learn/tools.md learn/tools.zh-CN.md; do
         sed '/^```/,/^```/d' "$doc" | grep -o '`[^`]*`' | tr -d '`' | sort -u | while read -r name; do
             case $name in
             'struct '*) grep -q "^$name {" $code || echo "$doc: no $name" ;;

@@ -304,6 +304,27 @@ static void start_prints_what_all_workers_offer_together(void **state)
     assert_int_equal(f->process.out.at, f->process.out.len);
 }
 
+static void lines_of_a_worker_say_which_it_is(void **state)
+{
+    struct fixture *f = *state;
+    int seen = 0;
+
+    serve(f, ARGS("echo", "--workers", "2", "-v", "-p", "0"));
+    for (int i = 0; i < 8; i++)
+        raw_expect_echo(upgraded(f, "/"), "hello");
+    for (int i = 0; i < 8; i++) {
+        const char *line = process_line(&f->process, &f->process.err);
+
+        assert_memory_equal(line, "minnow[", 7);
+        assert_memory_equal(line + 8, "]: #", 4);
+        seen |= 1 << (line[7] - '0');
+    }
+    assert_true(seen != 0 && seen <= 3);
+    close_all(f);
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+}
+
 static void one_worker_is_the_process_itself(void **state)
 {
     struct fixture *f = *state;
@@ -373,16 +394,31 @@ static void unix_socket_is_shared_and_removed_at_the_end(void **state)
     assert_int_equal(stat(f->path, &st), -1);
 }
 
-/* Read up to the message "end"; all before it are "x". */
-static void expect_end(struct raw_client *c)
+/* Read up to the message `end`; all before it are `text`. */
+static void expect_end(struct raw_client *c, const char *text, const char *end)
 {
     struct raw_frame frame;
 
     do
         raw_read_frame(c, &frame);
-    while (frame.len == 1 && frame.payload[0] == 'x');
-    assert_int_equal(frame.len, 3);
-    assert_memory_equal(frame.payload, "end", 3);
+    while (frame.len == strlen(text) && memcmp(frame.payload, text, frame.len) == 0);
+    assert_int_equal(frame.len, strlen(end));
+    assert_memory_equal(frame.payload, end, frame.len);
+}
+
+/* What each of the first `count` clients says all of them get, and its last message once. */
+static void expect_all_reached(struct fixture *f, int count, const char *text, const char *end)
+{
+    for (int from = 0; from < count; from++) {
+        for (int to = 0; to < count; to++) {
+            raw_send_message(&f->clients[from], text);
+            for (int i = 0; i < 200 && !raw_readable_within(&f->clients[to], 50); i++)
+                raw_send_message(&f->clients[from], text);
+        }
+        raw_send_message(&f->clients[from], end);
+        for (int to = 0; to < count; to++)
+            expect_end(&f->clients[to], text, end);
+    }
 }
 
 /* A room of a new worker is known to the others after a moment. */
@@ -395,16 +431,7 @@ static void chat_reaches_members_on_all_workers(void **state)
         upgraded(f, "/room");
     upgraded(f, "/other");
     for (int round = 0; round < 2; round++) {
-        for (int from = 0; from < 9; from++) {
-            for (int to = 0; to < 9; to++) {
-                raw_send_message(&f->clients[from], "x");
-                for (int i = 0; i < 200 && !raw_readable_within(&f->clients[to], 50); i++)
-                    raw_send_message(&f->clients[from], "x");
-            }
-            raw_send_message(&f->clients[from], "end");
-            for (int to = 0; to < 9; to++)
-                expect_end(&f->clients[to]);
-        }
+        expect_all_reached(f, 9, "x", "end");
         process_signal(&f->process, SIGHUP); /* and of an old and a new one */
         expect_on_stderr(f, "3 new workers serve");
         raw_close(&f->clients[0]);
@@ -766,6 +793,25 @@ static void upgrade_works_whichever_worker_the_probe_lands_on(void **state)
         raw_send_message(c, "42[\"x\",1]");
         raw_expect_message(c, "42[\"x\",1]");
     }
+    expect_clean_end(f);
+}
+
+static void events_reach_sockets_on_all_workers(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("--workers", "3", "-p", "0"));
+    for (int i = 0; i < 6; i++) {
+        struct raw_client *c = upgraded(f, "/socket.io/?EIO=4&transport=websocket");
+        struct raw_frame frame;
+
+        raw_read_frame(c, &frame);
+        assert_memory_equal(frame.payload, "0{", 2);
+        raw_send_message(c, "40");
+        raw_read_frame(c, &frame);
+        assert_memory_equal(frame.payload, "40{", 3);
+    }
+    expect_all_reached(f, 6, "42[\"x\",1]", "42[\"end\"]");
     expect_clean_end(f);
 }
 
