@@ -130,7 +130,7 @@ install: minnow wscheck $(BUILD)/libminnow.a ## Install below $(DESTDIR)$(PREFIX
 	install minnow $(TO)/bin/minnow
 	install -m 644 ws.h ws_protocol.h ws_str.h $(TO)/include/
 	install -m 644 socketio/sio.h socketio/sio_cluster.h socketio/engineio.h socketio/json.h $(TO)/include/socketio/
-	install -m 644 cluster/bus.h cluster/bus_redis.h cluster/ws_cluster.h $(TO)/include/cluster/
+	install -m 644 $(addprefix cluster/,bus.h bus_redis.h bus_link.h bus_local.h bus_hub.h ws_cluster.h) $(TO)/include/cluster/
 	install -m 644 $(BUILD)/libminnow.a $(TO)/lib/
 
 include tests/tests.mk

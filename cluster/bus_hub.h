@@ -12,6 +12,10 @@
 
 #include "bus_link.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct bus_hub;
 
 struct bus_hub_events {
@@ -52,5 +56,9 @@ struct bus_hub_stats {
 struct bus_hub_stats bus_hub_stats(const struct bus_hub *h);
 
 void bus_hub_free(struct bus_hub *h); /* before ws_server_free(); NULL is allowed */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,10 +12,14 @@
 
 #include "../ws.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct bus_link;
 struct bus_block;
 
-/* Types of frames. What is in [brackets] is their content; numbers are of 4 bytes, little-endian. */
+/* Types of frames. What is in [brackets] is their content; numbers have 4 bytes, little-endian. */
 enum bus_frame {
     BUS_FRAME_WELCOME = 1, /* to a worker: [its number] */
     BUS_FRAME_PEER,        /* to a worker: [number][1: there is such a worker, 0: no more] */
@@ -57,10 +61,10 @@ struct bus_link *bus_link_new(struct ws_server *s, int fd, struct ws_account *a,
 /* Whether a frame may be dropped where the other end does not read. */
 enum bus_link_way { BUS_LINK_MAY_DROP, BUS_LINK_MUST };
 
-/* Send a frame; it leaves at the end of the turn, or when the other end reads. All is copied, but
- * `fd` (or -1) is taken, whatever is returned. Returns 0; WS_ERR_FULL for more than max_frame, where
- * too many descriptors wait, or for a frame that must not be dropped and has no room; WS_ERR_NOMEM;
- * WS_ERR_CLOSED. */
+/* Send a frame; it leaves in the next turn, or when the other end reads; with a descriptor at once.
+ * All is copied, but `fd` (or -1) is taken, whatever is returned. Returns 0; WS_ERR_FULL for more
+ * than max_frame, where too many descriptors wait, or for a frame that must not be dropped and has
+ * no room; WS_ERR_NOMEM; WS_ERR_CLOSED. */
 int bus_link_send(struct bus_link *l, unsigned type, enum bus_link_way way,
                   const struct ws_str *pieces, size_t count, int fd);
 
@@ -82,5 +86,9 @@ void bus_link_free(struct bus_link *l);
 /* Numbers in frames. */
 void bus_put_u32(uint8_t out[4], uint32_t n);
 uint32_t bus_get_u32(const uint8_t *data);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

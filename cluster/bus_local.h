@@ -12,6 +12,10 @@
 #include "bus.h"
 #include "bus_link.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct bus_local_events {
     /* A frame of the application's own types has come from the parent. Valid until return. May be
      * NULL. */
@@ -38,5 +42,9 @@ int bus_local_hand_over(struct bus *b, uint32_t worker, struct ws_conn *c);
 
 /* Send the parent a frame of the application's own type. Returns as bus_link_send(). */
 int bus_local_tell(struct bus *b, unsigned type, struct ws_str content);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

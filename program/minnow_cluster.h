@@ -21,9 +21,9 @@ struct minnow_cluster {
     int lookup_fd;                /* to the process that looks up names; -1: none */
 };
 
-/* Join the cluster that the options name, if any, else that of the workers; before the sandbox, and when the process is the
- * user that it will be. Without --redis-optional it waits until a Redis answers, or none does.
- * False: the log says why. */
+/* Join the cluster that the options name, if any, else that of the workers; before the sandbox,
+ * and when the process is the user that it will be. Without --redis-optional it waits until a
+ * Redis answers, or none does. False: the log says why. */
 bool minnow_cluster_begin(struct minnow *minnow);
 
 /* Before ws_server_free(). */

@@ -57,6 +57,7 @@ static const struct kind kinds[CALL_COUNT] = {
     [CALL_READ] = {"read", {EAGAIN, EINTR}},
     [CALL_READV] = {"readv", {CALL_SHORT, EAGAIN, EINTR, ECONNRESET, ENOBUFS, ENOMEM, ETIMEDOUT}},
     [CALL_RECV] = {"recv", {CALL_SHORT, EAGAIN, EINTR, ECONNRESET, ENOBUFS, ENOMEM, ETIMEDOUT}},
+    [CALL_RECVMSG] = {"recvmsg", {CALL_SHORT, EAGAIN, EINTR, ECONNRESET, ENOBUFS, ENOMEM}},
     [CALL_SEND] = {"send", {CALL_SHORT, EAGAIN, EINTR, ECONNRESET, EPIPE, ENOBUFS, ENOMEM, EPERM}},
     [CALL_SENDMSG] = {"sendmsg",
                       {CALL_SHORT, EAGAIN, EINTR, ECONNRESET, EPIPE, ENOBUFS, ENOMEM, EPERM}},
@@ -358,6 +359,23 @@ ssize_t __wrap_recv(int fd, void *data, size_t len, int flags)
     if (!fails(CALL_RECV))
         return __real_recv(fd, data, len, flags);
     return plan.error == CALL_SHORT ? __real_recv(fd, data, 1, flags) : -1;
+}
+
+ssize_t __real_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    size_t len = message->msg_iov[0].iov_len;
+    ssize_t n;
+
+    if (!fails(CALL_RECVMSG))
+        return __real_recvmsg(fd, message, flags);
+    if (plan.error != CALL_SHORT)
+        return -1;
+    message->msg_iov[0].iov_len = 1;
+    n = __real_recvmsg(fd, message, flags);
+    message->msg_iov[0].iov_len = len;
+    return n;
 }
 
 ssize_t __real_readv(int fd, const struct iovec *iov, int count);

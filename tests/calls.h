@@ -45,6 +45,7 @@ enum call {
     CALL_READ,
     CALL_READV,
     CALL_RECV,
+    CALL_RECVMSG,
     CALL_SEND,
     CALL_SENDMSG,
     CALL_SETSOCKOPT,

@@ -45,7 +45,7 @@ git ls-files 'program/*.[ch]' 'examples/*.[ch]' 'cluster/*.[ch]' 'socketio/*.[ch
     sed 's/$/: of the core only ws.h may be included here/' >>"$log"
 
 # What `make install` installs serves C++ as well, from C++11 on.
-for header in ws.h cluster/bus.h cluster/bus_redis.h cluster/ws_cluster.h socketio/sio.h socketio/sio_cluster.h \
+for header in ws.h cluster/bus.h cluster/bus_redis.h cluster/bus_local.h cluster/bus_hub.h cluster/bus_link.h cluster/ws_cluster.h socketio/sio.h socketio/sio_cluster.h \
     socketio/engineio.h socketio/json.h; do
     echo "#include \"$header\"" |
         clang -x c++ -std=c++11 -Wall -Wextra -Wpedantic -fsyntax-only -I. - 2>&1 |

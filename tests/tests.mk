@@ -115,7 +115,7 @@ FAULTS_WRAP = -Wl,--wrap=accept4,--wrap=recv,--wrap=readv,--wrap=epoll_wait,--wr
 # it is complete.
 CALLS = malloc calloc realloc free mmap mremap munmap madvise accept4 bind close connect epoll_create1 \
     epoll_ctl epoll_wait eventfd eventfd_write fchmod fchmodat fcntl flock fstatat getaddrinfo getpeername \
-    getrandom getrlimit getsockname ioctl listen open poll pthread_create read readv recv send sendmsg \
+    getrandom getrlimit getsockname ioctl listen open poll pthread_create read readv recv recvmsg send sendmsg \
     setsockopt shutdown socket socketpair timerfd_create timerfd_settime unlinkat clock_gettime
 CALLS_WRAP = $(CALLS:%=-Wl,--wrap=%)
 PRODUCT = $(patsubst %,$(BUILD)/test/%.o,$(LIBRARY))

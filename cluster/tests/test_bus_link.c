@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * bus_link.c: frames with and without descriptors over a socket pair, at every split, to an end that
- * does not read, and from one that has gone wrong. */
+ * bus_link.c: frames with and without descriptors over a socket pair, at every split, to an end
+ * that does not read, and from one that has gone wrong. */
 #include "../../tests/server_fixture.h"
 
 #include <errno.h>
