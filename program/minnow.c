@@ -278,6 +278,8 @@ static bool start(struct minnow *minnow)
         .on_request = on_request, .subprotocols = o->subprotocols.items, .user = minnow};
     int error;
 
+    if (is_worker && !minnow->worker.is_first) /* the first one speaks for all until it serves */
+        minnow->streams.worker = (int)minnow->worker.slot;
     minnow_chat_handle(&handlers, o);
     if (!minnow_page_init(&minnow->page, o->echo))
         return minnow_complain(minnow, "cannot start", WS_ERR_NOMEM); /* uncovered: as there */

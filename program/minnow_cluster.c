@@ -14,7 +14,14 @@
 #include "cluster/redis_url.h"
 #include "minnow.h"
 
-enum { STEP_MS = 100 };
+enum { STEP_MS = 100, FOLLOWER_MS = 1000 };
+
+/* A worker that follows others, or replaces one, starts while Redis is away, too: it serves its own
+ * clients until Redis is back, as the others do. */
+static bool is_follower(const struct minnow *minnow)
+{
+    return minnow->worker.is_worker && !minnow->worker.is_first;
+}
 
 /* Before the server runs, the option is named in place of what it is about. */
 static void log_line(void *arg, enum ws_log_level level, const char *line)
@@ -22,12 +29,13 @@ static void log_line(void *arg, enum ws_log_level level, const char *line)
     static const char prefix[] = "redis: ";
     struct minnow *minnow = arg;
     enum minnow_verbosity verbosity = minnow->options->verbosity;
+    bool is_start = !minnow->serving && !is_follower(minnow);
 
     if (verbosity < (level == WS_LOG_INFO ? MINNOW_VERBOSE : MINNOW_NORMAL) &&
-        (minnow->serving || level == WS_LOG_INFO))
+        (!is_start || level == WS_LOG_INFO))
         return;
     minnow_streams_begin_line(&minnow->streams);
-    if (!minnow->serving && strncmp(line, prefix, strlen(prefix)) == 0) {
+    if (is_start && strncmp(line, prefix, strlen(prefix)) == 0) {
         minnow_log_add(&minnow->streams.log, "--redis ");
         line += strlen(prefix);
     }
@@ -90,15 +98,17 @@ static bool start_lookup(struct minnow_cluster *c)
 
 /* --- begin and end ---------------------------------------------------------------------------- */
 
-/* Turns of the server until a Redis has answered, or none has. */
+/* Turns of the server until a Redis has answered, or none has; for a follower, not for long. */
 static bool wait_for_redis(const struct minnow *minnow)
 {
+    uint64_t start_ms = ws_now_ms(minnow->server);
     int result = 1;
 
     while (result == 1 && !bus_is_up(minnow->cluster.bus) &&
-           bus_redis_fault(minnow->cluster.bus) == NULL)
+           bus_redis_fault(minnow->cluster.bus) == NULL &&
+           !(is_follower(minnow) && ws_now_ms(minnow->server) - start_ms >= FOLLOWER_MS))
         result = ws_server_step(minnow->server, STEP_MS);
-    return bus_is_up(minnow->cluster.bus);
+    return bus_is_up(minnow->cluster.bus) || is_follower(minnow);
 }
 
 /* Without --cluster the channels have the names that Node's servers expect. */

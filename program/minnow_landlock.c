@@ -11,13 +11,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cluster/redis_lookup.h"
 #include "cluster/redis_url.h"
 #include "minnow_kernel.h"
 #include "minnow_options.h"
 #include "minnow_sandbox.h"
 
 /* Version 7 is the newest that is known here. It only added how refusals are logged. */
-enum { KNOWN = 7 };
+enum { KNOWN = 7, DNS = 53 };
 
 /* All rights of a version. The kernel refuses bits that it does not know. */
 static struct kernel_ruleset all_rights(int version)
@@ -73,15 +74,24 @@ static void allow_removal(int ruleset, const char *path)
 }
 
 /* A kernel that knows no such rule does not forbid connections either. */
-static void allow_connecting(int ruleset, const char *redis)
+static void allow_port(int ruleset, unsigned port)
 {
-    struct kernel_port rule = {.rights = KERNEL_CONNECT};
+    const struct kernel_port rule = {.rights = KERNEL_CONNECT, .port = port};
+
+    syscall(SYS_landlock_add_rule, ruleset, KERNEL_PORT, &rule, 0);
+}
+
+/* What looks up the name for a worker has the sandbox of the parent. A long answer comes by TCP. */
+static void allow_connecting(int ruleset, const char *redis, bool is_parent)
+{
+    struct redis_addresses numeric;
     struct redis_url url;
 
     if (redis_url_parse(&url, redis) != NULL || url.port == 0)
         return;
-    rule.port = url.port;
-    syscall(SYS_landlock_add_rule, ruleset, KERNEL_PORT, &rule, 0);
+    allow_port(ruleset, url.port);
+    if (is_parent && !redis_lookup_numeric(url.host, &numeric))
+        allow_port(ruleset, DNS);
 }
 
 void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresses,
@@ -102,7 +112,7 @@ void minnow_landlock_init(struct minnow_landlock *l, const char *const *addresse
             allow_removal(l->ruleset, addresses[i] + strlen("unix:"));
     }
     for (size_t i = 0; redis[i] != NULL; i++)
-        allow_connecting(l->ruleset, redis[i]);
+        allow_connecting(l->ruleset, redis[i], is_parent);
 }
 
 void minnow_landlock_enter(struct minnow_landlock *l)

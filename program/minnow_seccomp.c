@@ -261,7 +261,9 @@ static void make_program(struct program *p, unsigned needs, bool is_wide)
 /* --- the parent of workers -------------------------------------------------------------------- */
 
 /* What neither the parent needs nor a program that it starts: a new program may come with a new
- * libc, so its start cannot be listed call by call. These fail with EPERM. */
+ * libc, so its start cannot be listed call by call. These fail with EPERM. The first ones do not
+ * where there is a Redis: its workers connect to it, and the processes that look up its name for
+ * them bind the sockets for that. */
 static const int denied[] = {
     SYS_connect,
     SYS_bind,
@@ -331,7 +333,7 @@ static const int denied[] = {
 #endif
 };
 
-enum { DENIED = sizeof denied / sizeof denied[0], X32 = 0x40000000 };
+enum { DENIED = sizeof denied / sizeof denied[0], FOR_A_REDIS = 2, X32 = 0x40000000 };
 
 _Static_assert(2 * DENIED + 12 <= CODE_MAX, "there is room for the filter of the parent");
 
@@ -353,7 +355,7 @@ static void make_parent_program(struct program *p, bool has_redis)
     emit_result(p, SYS_sendmsg, KERNEL_ALLOW);
     emit(p, KERNEL_IF_BITS, X32, 0, 1);
     emit(p, KERNEL_RETURN, KERNEL_FAIL | EPERM, 0, 0);
-    for (size_t i = has_redis ? 1 : 0; i < DENIED; i++) /* the first is connect */
+    for (size_t i = has_redis ? FOR_A_REDIS : 0; i < DENIED; i++)
         emit_result(p, denied[i], KERNEL_FAIL | EPERM);
     emit(p, KERNEL_RETURN, KERNEL_ALLOW, 0, 0);
 }

@@ -46,13 +46,13 @@ static bool next_descriptor(const char **at, int *fd)
 
 static bool parse(struct minnow_worker *w, const char *at)
 {
-    unsigned long protocol, number, slot, workers;
+    unsigned long protocol, number, slot, workers, is_first;
     size_t count = 0;
 
     if (!next_number(&at, UINT32_MAX, &protocol) || protocol != MINNOW_PROTOCOL ||
         !next_number(&at, UINT16_MAX, &number) || !next_number(&at, MINNOW_WORKERS_MAX, &slot) ||
         !next_number(&at, MINNOW_WORKERS_MAX, &workers) || slot >= workers ||
-        !next_descriptor(&at, &w->bus_fd))
+        !next_number(&at, 1, &is_first) || !next_descriptor(&at, &w->bus_fd))
         return false;
     while (*at != '\0' && count < MINNOW_SOCKETS_MAX) {
         if (!next_descriptor(&at, &w->sockets[count++]))
@@ -62,6 +62,7 @@ static bool parse(struct minnow_worker *w, const char *at)
     w->number = (uint32_t)number;
     w->slot = (unsigned)slot;
     w->workers = (unsigned)workers;
+    w->is_first = is_first != 0;
     w->is_worker = true;
     return *at == '\0' && count > 0;
 }

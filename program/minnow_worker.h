@@ -18,7 +18,7 @@ enum {
 };
 
 /* The parent tells a new process by this variable that it is a worker:
- * "PROTOCOL NUMBER SLOT WORKERS BUS SOCKET...": where the last ones are descriptors. */
+ * "PROTOCOL NUMBER SLOT WORKERS IS_FIRST BUS SOCKET...": where the last ones are descriptors. */
 #define MINNOW_WORKER_VARIABLE "MINNOW_WORKER"
 
 /* Frames of the bus between a parent and its worker. */
@@ -37,6 +37,7 @@ struct minnow_worker {
     uint32_t number;  /* that no other worker has at the same time */
     unsigned slot;    /* from 0 to workers - 1 */
     unsigned workers; /* how many there are */
+    bool is_first;    /* the others start when this one serves: should it fail, none of them does */
     int bus_fd;
     int sockets[MINNOW_SOCKETS_MAX + 1]; /* ends with -1 */
     struct bus *bus;

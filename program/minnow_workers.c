@@ -31,12 +31,13 @@
 #include "cluster/bus_hub.h"
 
 enum {
-    START_MS = 30000,        /* for a worker to be ready */
-    OVER_MS = 5000,          /* for a worker to end that has closed the bus, or should have ended */
-    KILL_MS = 1000,          /* the same after the second signal */
-    BACKOFF_MS = 100,        /* before a worker that crashed is replaced; doubled for each that */
-    LIVED_MS = 10000,        /* did not live this long, */
-    BACKOFF_MAX_MS = 10000,  /* up to this */
+    START_MS = 30000,       /* for a worker to be ready, and */
+    REDIS_MS = 15000,       /* for each Redis, whose name is looked up, and which does not answer */
+    OVER_MS = 5000,         /* for a worker to end that has closed the bus, or should have ended */
+    KILL_MS = 1000,         /* the same after the second signal */
+    BACKOFF_MS = 100,       /* before a worker that crashed is replaced; doubled for each that */
+    LIVED_MS = 10000,       /* did not live this long, */
+    BACKOFF_MAX_MS = 10000, /* up to this */
     PARENT_MEMORY = 64 << 20 /* bytes of what waits between workers, for each of them */
 };
 
@@ -113,14 +114,20 @@ static uint32_t free_number(struct parent *p)
     return p->last_number;
 }
 
+/* Does it start alone, to see whether the others can? */
+static bool is_first(const struct parent *p, const struct worker *w)
+{
+    return w->generation == p->rising && w->slot == 0;
+}
+
 /* In the new process: give it what it needs, and become the program. */
 static _Noreturn void become_worker(const struct parent *p, const struct worker *w, int program,
                                     int bus)
 {
     const struct ws_server *s = p->minnow->server;
     char text[64 + 12 * MINNOW_SOCKETS_MAX];
-    size_t len = (size_t)snprintf(text, sizeof text, "%d %u %u %u %d", MINNOW_PROTOCOL, w->number,
-                                  w->slot, p->count, bus);
+    size_t len = (size_t)snprintf(text, sizeof text, "%d %u %u %u %d %d", MINNOW_PROTOCOL,
+                                  w->number, w->slot, p->count, is_first(p, w), bus);
     int fd;
 
     fcntl(bus, F_SETFD, 0);
@@ -176,7 +183,7 @@ static bool spawn(struct parent *p, unsigned slot, unsigned generation)
     close(ends[1]);
     w->next = p->workers;
     p->workers = w;
-    ws_timer_set(w->kill_timer, START_MS);
+    ws_timer_set(w->kill_timer, START_MS + REDIS_MS * (unsigned)p->minnow->options->redis.count);
     if (bus_hub_add(p->hub, w->number, ends[0]) != 0)
         kill(w->pid, SIGKILL); /* without the bus it is no worker */
     return true;

@@ -239,15 +239,28 @@ static int use_network(const struct fixture *f)
     return is_refused(bind(fd, (const struct sockaddr *)&a, sizeof a)) ? 0 : 2;
 }
 
-static int use_redis(const struct fixture *f)
+static bool can_connect(uint16_t port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(10)};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool is_allowed;
 
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(fd, (const struct sockaddr *)&a, sizeof a) == 0 || errno != ECONNREFUSED)
-        return 1; /* nobody listens there, but it may be tried */
-    return use_network(f);
+    is_allowed = !is_refused(connect(fd, (const struct sockaddr *)&a, sizeof a));
+    close(fd);
+    return is_allowed; /* somebody may listen there, or not */
+}
+
+static int use_redis(const struct fixture *f)
+{
+    if (!can_connect(10))
+        return 3;
+    return can_connect(53) ? 4 : use_network(f);
+}
+
+static int use_redis_and_names(const struct fixture *f)
+{
+    return can_connect(10) && can_connect(53) ? use_network(f) : 5;
 }
 
 static void connections_can_be_made_to_the_port_of_a_redis_alone(void **state)
@@ -256,6 +269,9 @@ static void connections_can_be_made_to_the_port_of_a_redis_alone(void **state)
 
     strcpy(f->redis, "redis://redis.example:10");
     confined(f, "", use_redis);
+    confined_as(f, "", true, use_redis_and_names);
+    strcpy(f->redis, "redis://127.0.0.1:10");
+    confined_as(f, "", true, use_redis);
     strcpy(f->redis, "redis+unix:///tmp/redis");
     confined(f, "", use_network);
 }

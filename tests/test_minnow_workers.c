@@ -196,6 +196,27 @@ static size_t descriptors_of(pid_t pid)
     return count;
 }
 
+/* The workers, and how many descriptors each had then. */
+struct census {
+    pid_t pids[PIDS_MAX];
+    size_t descriptors[PIDS_MAX];
+    size_t count;
+};
+
+static void count_workers(struct fixture *f, struct census *c)
+{
+    c->count = workers_of(f, c->pids);
+    for (size_t i = 0; i < c->count; i++)
+        c->descriptors[i] = descriptors_of(c->pids[i]);
+}
+
+/* Clients have come since, to each of the workers. */
+static void expect_clients_on_all(const struct census *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        assert_true(descriptors_of(c->pids[i]) > c->descriptors[i]);
+}
+
 static void expect_on_stderr(struct fixture *f, const char *wanted)
 {
     const char *line = process_line(&f->process, &f->process.err);
@@ -265,17 +286,31 @@ static void start_that_fails_is_said_in_one_line(void **state)
     expect_failure(f, 1, "cannot start");
 }
 
+static void redis_that_nobody_answers_at_is_said_once(void **state)
+{
+    struct fixture *f = *state;
+    char url[64], line[128];
+    int holder;
+
+    snprintf(url, sizeof url, "redis://127.0.0.1:%u", process_reserve_port(&holder));
+    snprintf(line, sizeof line, "minnow: --redis %s: Connection refused", strrchr(url, '/') + 1);
+    start(f, ARGS("--workers", "3", "-p", "0", "--redis", url));
+    expect_failure(f, 1, line);
+    close(holder);
+}
+
 static void variable_that_is_from_no_parent_is_said(void **state)
 {
     static const char *const values[] = {"",
                                          "x",
                                          "1",
                                          "1 0 0 2",
-                                         "2 0 0 2 3 4",
-                                         "1 0 2 2 3 4",
-                                         "1 0 0 2 99 98",
-                                         "1 0 0 2 3 4x",
-                                         "1 -1 0 2 3 4"};
+                                         "2 0 0 2 1 3 4",
+                                         "1 0 2 2 1 3 4",
+                                         "1 0 0 2 2 3 4",
+                                         "1 0 0 2 1 99 98",
+                                         "1 0 0 2 1 3 4x",
+                                         "1 -1 0 2 1 3 4"};
 
     for (size_t i = 0; i < COUNT(values); i++) {
         struct fixture *f = *state;
@@ -406,7 +441,21 @@ static void expect_end(struct raw_client *c, const char *text, const char *end)
     assert_memory_equal(frame.payload, end, frame.len);
 }
 
-/* What each of the first `count` clients says all of them get, and its last message once. */
+/* What the first `count` clients say all of them get, and nobody twice. */
+static void expect_each_once(struct fixture *f, int count, const char *text)
+{
+    for (int from = 0; from < count; from++)
+        raw_send_message(&f->clients[from], text);
+    for (int to = 0; to < count; to++) {
+        for (int from = 0; from < count; from++)
+            raw_expect_message(&f->clients[to], text);
+    }
+    poll(NULL, 0, 50);
+    for (int to = 0; to < count; to++)
+        assert_false(raw_readable_within(&f->clients[to], 0));
+}
+
+/* What each of the first `count` clients says all of them get, once they know of each other. */
 static void expect_all_reached(struct fixture *f, int count, const char *text, const char *end)
 {
     for (int from = 0; from < count; from++) {
@@ -419,16 +468,20 @@ static void expect_all_reached(struct fixture *f, int count, const char *text, c
         for (int to = 0; to < count; to++)
             expect_end(&f->clients[to], text, end);
     }
+    expect_each_once(f, count, text);
 }
 
 /* A room of a new worker is known to the others after a moment. */
 static void chat_reaches_members_on_all_workers(void **state)
 {
     struct fixture *f = *state;
+    struct census census;
 
     serve(f, ARGS("--workers", "3", "-p", "0"));
+    count_workers(f, &census);
     for (int i = 0; i < 9; i++)
         upgraded(f, "/room");
+    expect_clients_on_all(&census);
     upgraded(f, "/other");
     for (int round = 0; round < 2; round++) {
         expect_all_reached(f, 9, "x", "end");
@@ -799,8 +852,10 @@ static void upgrade_works_whichever_worker_the_probe_lands_on(void **state)
 static void events_reach_sockets_on_all_workers(void **state)
 {
     struct fixture *f = *state;
+    struct census census;
 
     serve(f, ARGS("--workers", "3", "-p", "0"));
+    count_workers(f, &census);
     for (int i = 0; i < 6; i++) {
         struct raw_client *c = upgraded(f, "/socket.io/?EIO=4&transport=websocket");
         struct raw_frame frame;
@@ -811,6 +866,7 @@ static void events_reach_sockets_on_all_workers(void **state)
         raw_read_frame(c, &frame);
         assert_memory_equal(frame.payload, "40{", 3);
     }
+    expect_clients_on_all(&census);
     expect_all_reached(f, 6, "42[\"x\",1]", "42[\"end\"]");
     expect_clean_end(f);
 }

@@ -48,7 +48,7 @@ LINK_test_minnow = tests/process tests/raw_client
 LINK_test_minnow_workers = tests/process tests/raw_client
 LINK_test_attacks = tests/process tests/raw_client
 LINK_test_minnow_log = program/minnow_log
-LINK_test_minnow_landlock = $(LINK_test_minnow_options)
+LINK_test_minnow_landlock = $(LINK_test_minnow_options) cluster/redis_lookup
 LINK_test_minnow_seccomp =
 LINK_test_minnow_options = program/minnow_options program/minnow_user program/minnow_log cluster/redis_url \
     $(CORE)

@@ -3,6 +3,7 @@
 // Start the program on a free port, know where it listens, and stop it as a person does: by Ctrl-C.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import assert from 'node:assert/strict';
@@ -22,8 +23,8 @@ function within(promise, ms, what) {
     return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-// A running minnow: { http, ws } addresses without the slash at their end, host, port, and all that
-// it has logged so far.
+// A running minnow: { http, ws } addresses without the slash at their end, host, port, pid, and all
+// that it has logged so far.
 export async function startMinnow(...args) {
     const child = spawn(PROGRAM, ['--port', '0', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     const ended = once(child, 'exit');
@@ -59,7 +60,17 @@ export async function startMinnow(...args) {
     minnow.kill = () => {
         child.kill('SIGKILL');
     };
-    return Object.assign(minnow, { http, ws, host, port: Number(port) });
+    return Object.assign(minnow, { http, ws, host, port: Number(port), pid: child.pid });
+}
+
+// The processes that serve for it, and how many descriptors one of them has.
+export function workersOf(minnow) {
+    const pids = readFileSync(`/proc/${minnow.pid}/task/${minnow.pid}/children`, 'utf8').trim();
+    return pids === '' ? [] : pids.split(' ').map(Number);
+}
+
+export function descriptorsOf(pid) {
+    return readdirSync(`/proc/${pid}/fd`).length;
 }
 
 // A test's function: run `body` with a minnow of its own, which must then end with 0 on SIGINT. When

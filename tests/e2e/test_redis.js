@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import assert from 'node:assert/strict';
 import WebSocket from 'ws';
-import { LIMIT, startMinnow } from './minnow.js';
+import { LIMIT, startMinnow, workersOf } from './minnow.js';
 import { sleep, startRedis, until } from './redis.js';
 
 const BUS_CLIENT = fileURLToPath(new URL('../../build/tests/e2e/bus_client', import.meta.url));
@@ -103,6 +103,69 @@ test(
         for (const client of clients)
             if (members.includes(client)) assertAll(client, senders);
             else assert.deepEqual(client.got, []);
+    }),
+);
+
+// A client on each worker, at least.
+async function connectToAll(minnow, workers, path) {
+    const clients = [];
+    const served = (i) => minnow.log.includes(`minnow[${i}]: #`);
+
+    for (let i = 0; i < 4 * workers; i++) clients.push(await connect(minnow, path));
+    await until(
+        () => minnow.log,
+        () => Array.from({ length: workers }, (_, i) => i).every(served),
+    );
+    return clients;
+}
+
+test(
+    'all members get all messages once and in order, on two minnows of two workers',
+    LIMIT,
+    withRedis([], async (redis, use) => {
+        const members = [];
+        const others = [];
+        const senders = {};
+
+        for (let m = 0; m < 2; m++) {
+            const minnow = await use(startMinnow('--redis', redis.url, '--workers', '2', '-v'));
+            members.push(...(await connectToAll(minnow, 2, '/room')));
+            others.push(await connect(minnow, '/other'));
+        }
+        await sleep(300); // until all have subscribed
+        members.forEach((_, m) => {
+            senders[m] = numbered(`${m}`, 100);
+        });
+        Object.values(senders).forEach((texts, m) => texts.forEach(members[m].send));
+        await Promise.all(members.map((client) => client.expect(Object.values(senders).flat())));
+        await sleep(200);
+        for (const client of members) assertAll(client, senders);
+        for (const client of others) assert.deepEqual(client.got, []);
+    }),
+);
+
+test(
+    'a worker that crashes while Redis is away is replaced, and shares rooms once it is back',
+    LIMIT,
+    withRedis([], async (redis, use) => {
+        const minnow = await use(startMinnow('--redis', redis.url, '--workers', '2', '-v'));
+
+        assert.equal(workersOf(minnow).length, 2);
+        await redis.stop();
+        await until(() => minnow.log, () => minnow.log.match(/redis: lost /g)?.length === 2);
+        process.kill(workersOf(minnow)[0], 'SIGKILL');
+        await until(() => minnow.log, () => minnow.log.includes('another one starts in 0.1 s'));
+        await until(() => minnow.log, () => workersOf(minnow).length === 2);
+        await sleep(2000); // more than it takes to start
+        assert.equal(minnow.log.match(/another one starts/g).length, 1, minnow.log);
+        const clients = await connectToAll(minnow, 2, '/');
+        const from = minnow.log.length;
+        await redis.start();
+        const log = () => minnow.log.slice(from);
+        await until(log, () => log().match(/redis: connected /g)?.length === 2);
+        await sleep(300);
+        clients[0].send('hello');
+        for (const client of clients) await client.expect(['hello']);
     }),
 );
 
