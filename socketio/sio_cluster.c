@@ -413,9 +413,9 @@ static bool copy_id(char out[SIO_FAR_ID_SIZE], struct ws_str value)
 {
     if (value.len >= SIO_FAR_ID_SIZE)
         return false;
-    if (value.len != 0)
+    if (value.data != NULL)
         memcpy(out, value.data, value.len);
-    out[value.len] = '\0';
+    out[value.data != NULL ? value.len : 0] = '\0';
     return true;
 }
 
@@ -441,7 +441,6 @@ static bool copy_name(struct ws_str value, char *out)
 {
     ptrdiff_t len;
 
-    assert(value.data != NULL);
     if (json_type(value) == JSON_NUMBER) {
         memcpy(out, value.data, value.len);
         out[value.len] = '\0';
