@@ -385,6 +385,11 @@ bool json_next_member(struct ws_str *list, struct ws_str *name, struct ws_str *v
     return true;
 }
 
+static bool is_punctuation(char c)
+{
+    return c == ',' || c == ':' || c == '[' || c == ']' || c == '{' || c == '}';
+}
+
 bool json_token(struct ws_str *rest, struct ws_str *token)
 {
     const char *end;
@@ -397,7 +402,7 @@ bool json_token(struct ws_str *rest, struct ws_str *token)
     p = skip_space(rest->data, end);
     if (p == end)
         return false;
-    behind = memchr("[]{},:", *p, 6) != NULL ? p + 1 : value_end(p, end);
+    behind = is_punctuation(*p) ? p + 1 : scalar_end(p, end);
     if (behind == NULL)
         return false;
     *token = slice(p, behind);

@@ -669,7 +669,7 @@ static void count_value(struct writing *x, struct ws_str name, struct ws_str tok
 
     plan.count++;
     set_plan(x, top->plan, plan);
-    if (name.data == NULL)
+    if (name.data == NULL || x->attachment_count == 0)
         return;
     if (json_string_is(name, "_placeholder"))
         top->marked = json_bool(token, &mark) && mark;
@@ -698,6 +698,45 @@ static enum part part_of(struct ws_str token, bool is_name)
     }
 }
 
+static const char *valid_string_end(const char *p, const char *end)
+{
+    for (p++; p < end && *p != '"'; p++)
+        if (*p == '\\')
+            p++;
+    return p < end ? p + 1 : NULL;
+}
+
+static const char *valid_scalar_end(const char *p, const char *end)
+{
+    if (*p == '"')
+        return valid_string_end(p, end);
+    do
+        p++;
+    while (p < end && strchr(",:]} \t\n\r", *p) == NULL);
+    return p;
+}
+
+/* As json_token(), for a text that has been checked: nothing is checked again. */
+static bool next_token(struct ws_str *rest, struct ws_str *token)
+{
+    const char *p = rest->data;
+    const char *end = p + rest->len;
+    const char *behind;
+
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+        p++;
+    if (p == end)
+        return false;
+    behind = p + 1;
+    if (*p != ',' && *p != ':' && *p != '[' && *p != ']' && *p != '{' && *p != '}')
+        behind = valid_scalar_end(p, end);
+    if (behind == NULL)
+        return false;
+    *token = (struct ws_str){p, (size_t)(behind - p)};
+    *rest = (struct ws_str){behind, (size_t)(end - behind)};
+    return true;
+}
+
 /* Count the values of each array and object. The order of tokens is known to be legal. */
 static int make_plans(struct writing *x, struct ws_str list)
 {
@@ -706,7 +745,7 @@ static int make_plans(struct writing *x, struct ws_str list)
     bool named = false; /* the next token is the name of a member */
     int error = open_level(x, false);
 
-    while (error == 0 && json_token(&list, &token)) {
+    while (error == 0 && next_token(&list, &token)) {
         switch (part_of(token, named)) {
         case PART_NAME:
             name = token;
@@ -791,7 +830,7 @@ static size_t skip_object(struct ws_str *list)
     size_t inside = 0;
     size_t depth = 1;
 
-    while (depth != 0 && json_token(list, &token)) {
+    while (depth != 0 && next_token(list, &token)) {
         bool open = token.data[0] == '[' || token.data[0] == '{';
 
         inside += open;
@@ -806,7 +845,7 @@ static void write_planned(struct writing *x, struct ws_str list)
     struct ws_str token;
     size_t number = 1; /* of the next array or object */
 
-    while (json_token(&list, &token)) {
+    while (next_token(&list, &token)) {
         enum part part = part_of(token, false);
 
         if (part == PART_VALUE)
@@ -835,8 +874,6 @@ static int write_from(struct json_writer *w, struct ws_str list, bool single,
     struct writing x;
     int error;
 
-    if (single ? json_parse(list).data == NULL : !json_is_list(list))
-        return MSGPACK_BAD;
     x.w = w;
     x.plans = x.text = (struct json_writer){0};
     x.attachments = attachments;
@@ -855,11 +892,18 @@ static int write_from(struct json_writer *w, struct ws_str list, bool single,
 int msgpack_write_list(struct json_writer *w, struct ws_str list, const struct ws_str *attachments,
                        size_t count)
 {
-    return write_from(w, list, false, attachments, count);
+    return json_is_list(list) ? write_from(w, list, false, attachments, count) : MSGPACK_BAD;
 }
 
 int msgpack_write_json(struct json_writer *w, struct ws_str value, const struct ws_str *attachments,
                        size_t count)
+{
+    return json_parse(value).data == NULL ? MSGPACK_BAD
+                                          : msgpack_write_valid(w, value, attachments, count);
+}
+
+int msgpack_write_valid(struct json_writer *w, struct ws_str value,
+                        const struct ws_str *attachments, size_t count)
 {
     return write_from(w, value, true, attachments, count);
 }

@@ -88,4 +88,8 @@ int msgpack_write_list(struct json_writer *w, struct ws_str list, const struct w
 int msgpack_write_json(struct json_writer *w, struct ws_str value, const struct ws_str *attachments,
                        size_t count);
 
+/* The same for a value that is known to be JSON, but for how deep it is. */
+int msgpack_write_valid(struct json_writer *w, struct ws_str value,
+                        const struct ws_str *attachments, size_t count);
+
 #endif

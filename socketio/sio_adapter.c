@@ -563,7 +563,7 @@ int sio_adapter_write(struct json_writer *w, struct json_writer *text, enum sio_
     if (json->failed)
         return SIO_ADAPTER_NOMEM;
     if (json == text)
-        error = msgpack_write_json(w, json_written(text), m->attachments, m->attachment_count);
+        error = msgpack_write_valid(w, json_written(text), m->attachments, m->attachment_count);
     else if (json_parse(json_written(w)).data == NULL)
         error = MSGPACK_BAD;
     return error == 0 ? 0 : error == MSGPACK_NOMEM ? SIO_ADAPTER_NOMEM : SIO_ADAPTER_BAD;

@@ -91,8 +91,9 @@ int sio_adapter_read(struct sio_adapter_message *m, enum sio_source from, struct
  * quotes; data is NULL where it is no such message. */
 struct ws_str sio_adapter_sender(struct ws_str bytes);
 
-/* Write a message to `w`, which is empty; `text` is room for it as JSON. Returns 0, or
- * a sio_adapter_error: SIO_ADAPTER_BAD for lists that are none or nested too deep. */
+/* Write a message, whose lists have been checked, to `w`, which is empty; `text` is room for it as
+ * JSON. Returns 0, or a sio_adapter_error: SIO_ADAPTER_BAD for what is nested too deep, or names no
+ * attachment. */
 int sio_adapter_write(struct json_writer *w, struct json_writer *text, enum sio_dialect dialect,
                       const struct sio_adapter_message *m);
 

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A hub and two workers, on one server: every call of the system and every allocation that they
+ * make fails once, in each way. Messages may be lost then, and the bus may be down, but nothing is
+ * leaked, closed twice or used after its end. */
+#include "../../tests/unit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../../tests/calls.h"
+#include "../bus_hub.h"
+#include "../bus_local.h"
+
+enum { TURNS = 30 };
+
+static int messages;
+
+static void message(void *arg, struct ws_str channel, struct ws_str data)
+{
+    (void)arg;
+    (void)channel;
+    (void)data;
+    messages++;
+}
+
+static void counted(void *arg, ptrdiff_t count)
+{
+    (void)arg;
+    (void)count;
+}
+
+static void hub_frame(void *arg, uint32_t worker, unsigned type, struct ws_str content)
+{
+    (void)arg;
+    (void)worker;
+    (void)type;
+    (void)content;
+}
+
+static void worker_over(void *arg, uint32_t worker)
+{
+    (void)arg;
+    (void)worker;
+}
+
+static void turns(struct ws_server *s)
+{
+    for (int i = 0; i < TURNS; i++)
+        ws_server_step(s, i < 4 ? 1 : 0);
+}
+
+static struct bus *add(struct ws_server *s, struct bus_hub *hub, uint32_t number)
+{
+    int ends[2];
+    int result;
+
+    calls_watch(false);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    calls_watch(true);
+    result = bus_hub_add(hub, number, ends[0]);
+    (void)result; /* the other end sees that it is closed */
+    return bus_local_new(s, ends[1], NULL, NULL);
+}
+
+static void use(struct ws_server *s, struct bus *a, struct bus *b)
+{
+    struct bus_subscription *subscription = NULL;
+
+    turns(s);
+    if (b != NULL) {
+        subscription = bus_subscribe(b, BUS_CHANNEL, ws_str("room"), message, NULL);
+        bus_subscribe(b, BUS_PATTERN, ws_str("ro*"), message, NULL);
+    }
+    turns(s);
+    if (a != NULL) {
+        bus_publish(a, BUS_CHANNEL, ws_str("room"), ws_str("hello"));
+        bus_count(a, BUS_CHANNEL, ws_str("room"), counted, NULL);
+        bus_local_tell(a, BUS_FRAME_OWN, ws_str("mine"));
+    }
+    turns(s);
+    bus_unsubscribe(subscription);
+    turns(s);
+}
+
+static void session(void)
+{
+    const struct bus_hub_events events = {hub_frame, worker_over, NULL};
+    struct ws_server *s = ws_server_new(NULL);
+    struct bus *buses[2] = {NULL, NULL};
+    struct bus_hub *hub;
+
+    assert_non_null(s);
+    calls_watch(true);
+    hub = bus_hub_new(s, NULL, &events);
+    for (uint32_t i = 0; hub != NULL && i < 2; i++)
+        buses[i] = add(s, hub, i);
+    use(s, buses[0], buses[1]);
+    bus_free(buses[0]);
+    turns(s);
+    bus_free(buses[1]);
+    bus_hub_free(hub);
+    calls_watch(false);
+    ws_server_free(s);
+}
+
+static int open_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    int count = 0;
+
+    assert_non_null(directory);
+    while (readdir(directory) != NULL)
+        count++;
+    closedir(directory);
+    return count;
+}
+
+static void any_call_may_fail_once(void **state)
+{
+    static const enum call calls[] = {CALL_MEMORY, CALL_SENDMSG,   CALL_RECVMSG, CALL_EPOLL_CTL,
+                                      CALL_CLOSE,  CALL_GETRANDOM, CALL_SHUTDOWN};
+    static const int errors[] = {CALL_SHORT, EAGAIN, EINTR, ECONNRESET, ENOMEM, EPERM};
+    unsigned long made[CALL_COUNT];
+    int descriptors = open_descriptors();
+    long blocks = calls_blocks();
+    int failed = 0;
+
+    (void)state;
+    calls_reset();
+    session();
+    assert_int_equal(messages, 2);
+    for (int call = 0; call < CALL_COUNT; call++)
+        made[call] = calls_made((enum call)call);
+    assert_true(made[CALL_SENDMSG] > 4 && made[CALL_RECVMSG] > 4 && made[CALL_MEMORY] > 10);
+    for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
+        for (size_t e = 0; e < sizeof errors / sizeof *errors; e++) {
+            if (errors[e] == CALL_SHORT && calls[c] != CALL_SENDMSG && calls[c] != CALL_RECVMSG)
+                continue;
+            for (unsigned long n = 0; n < made[calls[c]]; n++) {
+                calls_reset();
+                calls_fail(calls[c], n, errors[e]);
+                session();
+                failed += calls_failed();
+                calls_work();
+                if (calls_blocks() != blocks || open_descriptors() != descriptors)
+                    fail_msg("call %d, number %lu, error %d: leaks", calls[c], n, errors[e]);
+            }
+        }
+    }
+    assert_true(failed > 100);
+}
+
+#include "cluster/tests/test_bus_local_faults.list"
+
+int main(void)
+{
+    return cmocka_run_group_tests_name("bus_local_faults", tests, NULL, NULL);
+}
