@@ -512,6 +512,40 @@ static void sender_is_told_that_the_connection_is_broken(void **state)
     assert_int_equal(f->seen.close_code, WS_CLOSE_ABNORMAL);
 }
 
+/* It has come in part, and its buffer is full. */
+static void message_that_finds_no_memory_for_the_rest_is_closed_with_1013(void **state)
+{
+    static uint8_t message[1000 * KIB];
+    struct fixture *f = *state;
+    struct script p = {.f = f};
+    struct raw_bytes b = {0};
+    const struct buf *payload;
+    size_t sent = 8 * KIB;
+
+    open_alone(&p, "/echo", (struct ws_handlers){.on_message = echo});
+    raw_bytes_frame(&b, RAW_BINARY, message, sizeof message);
+    assert_int_equal(write(p.bystander.fd, b.data, sent), sent);
+    let_serve(f);
+    payload = &f->conn->input->payload;
+    while (payload->len < payload->cap) {
+        size_t room = payload->cap - payload->len;
+
+        assert_int_equal(write(p.bystander.fd, b.data + sent, room), room);
+        sent += room;
+        let_serve(f);
+    }
+    assert_true(payload->len > 0);
+    assert_int_equal(write(p.bystander.fd, b.data + sent, KIB), KIB);
+    oom_after(0);
+    let_serve(f);
+    disarm();
+    let_serve(f);
+    raw_expect_close(&p.bystander, WS_CLOSE_TRY_LATER);
+    raw_bytes_release(&b);
+    raw_close(&p.bystander);
+    let_serve(f);
+}
+
 static void send_a_lot(struct fixture *f)
 {
     static const char block[200 * KIB];

@@ -718,6 +718,53 @@ static bool come_back_without(struct sio_fixture *x, long n)
     return came;
 }
 
+/* It is cut off while allocation number `n` fails, and comes back. Then it leaves, so that nothing
+ * of it is kept. Returns whether an allocation failed. */
+static bool be_cut_without(struct sio_fixture *x, long n, int *strangers)
+{
+    static const char *const echo[] = {"42[\"echo\"]", NULL};
+    struct client who, now;
+    char offset[32], connect[128];
+    bool came;
+
+    who.c = speak(x, "40", echo);
+    hear(x, who.c);
+    read_ids(&who);
+    expect_event(who.c, "42[\"echo\"", offset);
+    raw_reset(who.c);
+    oom_once(n);
+    step_until(x, 0);
+    came = oom_came();
+    oom_after(-1);
+    snprintf(connect, sizeof connect, "40{\"pid\":\"%s\",\"offset\":\"%s\"}", who.pid, offset);
+    now.c = speak(x, connect, echo + 1);
+    hear(x, now.c);
+    if (sio_is_recovered(x->socket)) {
+        expect_recovered(&now, &who);
+    } else {
+        expect_new(&now, &who);
+        ++*strangers;
+    }
+    raw_send_message(now.c, "41");
+    let_serve(x->f);
+    raw_close(now.c);
+    step_until(x, 0);
+    return came;
+}
+
+static void who_cannot_be_kept_for_want_of_memory_begins_anew(void **state)
+{
+    struct sio_fixture *x = *state;
+    int strangers = 0;
+    long n = 0;
+
+    sio_create(x, (struct sio_options){.recovery_ms = LONG_MS}, (struct sio_handlers){0});
+    while (be_cut_without(x, n, &strangers))
+        n++;
+    assert_in_range(n, 2, 50);
+    assert_int_equal(strangers, 2); /* what is kept needs memory, and so does the table of all */
+}
+
 static void who_comes_back_without_memory_misses_nothing_unawares(void **state)
 {
     struct sio_fixture *x = *state;
