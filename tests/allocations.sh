@@ -9,6 +9,7 @@ missing=$(
     for file in *.c program/*.c cluster/*.c socketio/*.c; do
         awk -v takers="(^|[^a-z_])($takers)[(]" '
             /^[a-z].*[(]/ && !/;$/ { name = $0; sub(/[(].*/, "", name); sub(/.*[ *]/, "", name) }
+            { sub(/\/\*.*/, "") }
             /^[ \t]/ && $0 ~ takers { print name }
         ' "$file" | sort -u | while read -r name; do
             grep -q "^| [0-9].*\`$name()\`" docs/security.md ||
