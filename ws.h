@@ -14,8 +14,8 @@
  * Everything runs on the thread that calls ws_server_run() or ws_server_step(), callbacks too. Only
  * ws_post() and ws_server_stop() may be called from other threads, and from log and trace. Any
  * function but ws_server_run(), ws_server_step() and ws_server_free() may be called from any
- * callback but the log and the trace. None of them calls a callback other than these two, and none
- * frees what another callback still uses.
+ * callback but the log, the trace and a relay. None of them calls a callback other than these, and
+ * none frees what another callback still uses.
  *
  * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; and around a
  * plain request from on_head or on_request until ws_respond() or on_abort. Functions return 0 or

@@ -77,7 +77,8 @@ void bus_unlisten(struct bus_listener *l); /* NULL is allowed */
 /* Messages that were dropped so far, since too much was queued. */
 unsigned long long bus_dropped(const struct bus *b);
 
-/* Before ws_server_free(), and not from a callback of the bus. NULL is allowed. */
+/* What was published is still sent, as far as nobody has to wait for it. Before ws_server_free(),
+ * and not from a callback of the bus. NULL is allowed. */
 void bus_free(struct bus *b);
 
 #ifdef __cplusplus

@@ -742,11 +742,13 @@ static bool init_connections(struct bus_redis *r)
     return r->timer != NULL && r->work != NULL;
 }
 
+/* What was published in the last turn, say when the last client left, leaves now. */
 static void free_redis(struct bus *b)
 {
     struct bus_redis *r = of(b);
     struct bus_question *q = NULL;
 
+    redis_conn_send_last(&r->commands);
     if (r->commands.rest != NULL && r->subscriber.rest != NULL)
         q = disconnect(r);
     while (q != NULL) {

@@ -218,6 +218,17 @@ void redis_conn_flush(struct redis_conn *c)
         c->events->sent(c->arg);
 }
 
+void redis_conn_send_last(struct redis_conn *c)
+{
+    ssize_t n = 1;
+
+    while (c->state == REDIS_READY && c->queue->first != NULL && n > 0) {
+        n = send_batch(c);
+        if (n > 0)
+            note_sent(c, (size_t)n);
+    }
+}
+
 /* --- the greeting ----------------------------------------------------------------------------- */
 
 /* A few bytes on a connection that has nothing to send yet: its socket takes all of them. */

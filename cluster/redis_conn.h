@@ -102,6 +102,9 @@ const char *redis_conn_open(struct redis_conn *c, const struct redis_url *url,
 /* Send what is in the queue, as far as the socket takes it. May call `sent` or `lost`. */
 void redis_conn_flush(struct redis_conn *c);
 
+/* Send what the socket still takes, before the connection is given up. Tells the owner nothing. */
+void redis_conn_send_last(struct redis_conn *c);
+
 /* Give it up, without a word to the owner. The queue keeps what it has; a command that was sent in
  * part is its first one, and `sent` says how much of it. Commands in `unanswered` are the
  * caller's. */

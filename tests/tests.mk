@@ -83,6 +83,7 @@ LINK_test_redis_url = cluster/redis_url ws_str
 LINK_test_bus_redis = $(CLUSTER) $(CORE) tests/oom
 LINK_test_ws_cluster = cluster/ws_cluster cluster/tests/loop_bus cluster/bus cluster/name_table \
     $(CORE) tests/raw_client tests/oom
+LINK_test_bus_faults = $(CLUSTER) $(CORE) tests/calls
 LINK_test_bus = cluster/bus cluster/name_table cluster/tests/loop_bus $(CORE) tests/oom
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
@@ -195,6 +196,10 @@ tests/e2e/suite_server: $(BUILD)/tests/e2e/suite_server.o $(BUILD)/libminnow.a
 $(BUILD)/tests/e2e/sio_server: $(BUILD)/tests/e2e/sio_server.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
+# And a bus over Redis at the command line.
+$(BUILD)/tests/e2e/bus_client: $(BUILD)/tests/e2e/bus_client.o $(BUILD)/libminnow.a
+	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
+
 # A server in a cluster with Node's.
 $(BUILD)/tests/e2e/cluster_server: $(BUILD)/tests/e2e/cluster_server.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
@@ -227,12 +232,12 @@ deps-analysis: ## Install what coverage, valgrind, analyze, test-32 and test-big
 	    gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user
 
 deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, Redis, node and its packages
-	@sh tests/deps.sh chromium curl redis-server ca-certificates python3-websockets fonts-liberation \
-	    fonts-noto-color-emoji \
+	@sh tests/deps.sh chromium curl ca-certificates python3-websockets fonts-liberation \
+	    fonts-noto-color-emoji redis-server \
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
-e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server cluster_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and servers: Chromium, node, npm's and Python's WebSocket, curl, Redis
+e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server bus_client cluster_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and a real Redis: Chromium, node, npm's and Python's WebSocket, curl
 	@sh tests/need.sh deps-e2e node curl python3 redis-server $(or $(CHROMIUM),chromium)
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)

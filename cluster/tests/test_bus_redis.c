@@ -844,6 +844,23 @@ static void what_is_published_meanwhile_is_sent_later(void **state)
     assert_int_equal(bus_dropped(f->bus), 0);
 }
 
+static void what_was_published_last_leaves_with_the_bus(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_up(f);
+    publish(f, "a", "1");
+    ask(f, "a");
+    publish(f, "a", "2");
+    bus_free(f->bus);
+    f->bus = NULL;
+    expect(f, f->commands, "PUBLISH a 1");
+    expect(f, f->commands, "PUBSUB NUMSUB a");
+    expect(f, f->commands, "PUBLISH a 2");
+    expect_end(f, f->commands);
+    assert_string_equal(f->seen, "");
+}
+
 static void too_much_pushes_out_the_oldest(void **state)
 {
     struct fixture *f = *state;
