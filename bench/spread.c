@@ -194,7 +194,8 @@ static void measure(enum way way, unsigned workers, unsigned clients)
         began = now_ms();
         for (unsigned i = clients; i < clients + clients / 10; i++) {
             sockets[i] = socket(AF_INET, SOCK_STREAM, 0);
-            connect(sockets[i], (struct sockaddr *)&a, sizeof a);
+            if (connect(sockets[i], (struct sockaddr *)&a, sizeof a) != 0)
+                perror("connect");
         }
         wait_for(workers, clients + clients / 10);
         began = now_ms() - began;

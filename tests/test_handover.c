@@ -426,7 +426,7 @@ static void over_max_clients_the_client_gets_503(void **state)
     ws_server_handle(p->a->server, "/away",
                      &(struct ws_handlers){.on_head = give_away, .on_request = tell, .user = p});
     create(p->b, (struct ws_options){.max_clients = 1});
-    c = client(p->b, "takes the place");
+    client(p->b, "takes the place");
     let_both_serve(p);
     c = client_of(p, "one too many");
     send_both_serve(p, c, "GET /away HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -895,7 +895,7 @@ static void sessions_of_old_workers_go_on_through_the_new_ones(void **state)
 static void session_of_a_crashed_worker_is_unknown(void **state)
 {
     struct fixture *f = *state;
-    pid_t pids[PIDS_MAX];
+    pid_t pids[PIDS_MAX] = {0};
     char query[64];
 
     serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0"));
