@@ -3,6 +3,7 @@
  * Questions of the application to all processes: which sockets are there, which rooms, and what it
  * asks itself. This process answers in the next turn of the loop, so that nothing is called from
  * inside the call; the others by the relay (sio_server.h), if there is one. */
+#define _GNU_SOURCE 1 /* memrchr; where this file is compiled alone */
 #include "sio_remote.h"
 
 #include <stddef.h>

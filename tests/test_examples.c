@@ -180,8 +180,9 @@ static void the_socketio_library_compiles_where_it_is_copied(void **state)
 {
     (void)state;
     expect_to_compile(
-        "mkdir \"$d/socketio\"; cp socketio/*.[ch] \"$d/socketio\";"
-        "cp examples/sio_broadcast.c \"$d\"; cd \"$d\"; files=$(ls ./*.c socketio/*.c)");
+        "mkdir \"$d/socketio\" \"$d/cluster\"; cp socketio/*.[ch] \"$d/socketio\";"
+        "cp cluster/*.[ch] \"$d/cluster\"; cp examples/sio_broadcast.c \"$d\"; cd \"$d\";"
+        "files=$(ls ./*.c socketio/*.c cluster/*.c)");
 }
 
 /* The id of a member is the number of its connection; the first was the test's own look at the
