@@ -195,7 +195,7 @@ static void measure(enum way way, unsigned workers, unsigned clients)
         for (unsigned i = clients; i < clients + clients / 10; i++) {
             sockets[i] = socket(AF_INET, SOCK_STREAM, 0);
             if (connect(sockets[i], (struct sockaddr *)&a, sizeof a) != 0)
-                perror("connect");
+                fail("connect");
         }
         wait_for(workers, clients + clients / 10);
         began = now_ms() - began;

@@ -2,8 +2,7 @@
  *
  * Every call of the system that a bus over Redis makes fails once, in each way, and every
  * allocation: the bus is not made, or a call of it fails, or it comes up again by itself and
- * carries messages.
- * The Redis is part of the test, and knows the few commands that are needed. */
+ * carries messages. The Redis is part of the test, and knows the few commands that are needed. */
 #include "tests/unit.h"
 
 #include <arpa/inet.h>
