@@ -339,13 +339,13 @@ ptrdiff_t sio_emit_all(struct sio_namespace *n, const char *name, struct sio_arg
 /* The same to all sockets of the sender's namespace except the sender. */
 ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_args args);
 
-/* Emit and ask each for an acknowledgement. fn(arg, reply) is called for every answer, and one last
- * time with reply->socket NULL (and not is_remote): without error when all have answered, with
- * SIO_ERR_TIMEOUT after `timeout_ms` (not 0), with WS_ERR_CLOSED when all sockets that have not
- * answered have ended. It is never called from inside this call, and not at all if this call fails. A
- * client that owes max_acks answers already is disconnected. In a cluster answers come from clients
- * of others, too (reply->is_remote); it ends without error when each process has said how many
- * clients got it, and all of these have answered. Returns as sio_publish(). */
+/* Emit and ask each for an acknowledgement. fn(arg, reply) is called for every answer, and one
+ * last time with reply->socket NULL (and not is_remote): without error when all have answered,
+ * with SIO_ERR_TIMEOUT after `timeout_ms` (not 0), with WS_ERR_CLOSED when all sockets that have
+ * not answered have ended. It is never called from inside this call, and not at all if this call
+ * fails. A client that owes max_acks answers already is disconnected. In a cluster answers come
+ * from clients of others, too (reply->is_remote); it ends without error when each process has said
+ * how many clients got it, and all of these have answered. Returns as sio_publish(). */
 ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct sio_args args,
                           unsigned timeout_ms, sio_reply_fn *fn, void *arg);
 
