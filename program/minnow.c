@@ -229,7 +229,7 @@ static bool start(struct minnow *minnow)
 
     minnow_chat_handle(&handlers, o);
     if (!minnow_page_init(&minnow->page, o->echo))
-        return complain(minnow, "cannot start", WS_ERR_NOMEM); /* uncovered: as there */
+        return complain(minnow, "cannot start", WS_ERR_NOMEM); /* uncovered: malloc() must fail */
     minnow->server = ws_server_new(&o->server);
     minnow->streams.server = minnow->server;
     if (minnow->server == NULL)
@@ -245,7 +245,7 @@ static bool start(struct minnow *minnow)
     if (error != 0)
         return complain(minnow, "cannot start", error);
     if (!find_port(minnow)) /* `make campaign` lets getsockname() fail */
-        return complain(minnow, "cannot tell the port", WS_ERR_SYSTEM); /* uncovered: so */
+        return complain(minnow, "cannot tell the port", WS_ERR_SYSTEM); /* uncovered: see above */
     if (!o->no_sandbox)
         minnow_sandbox_init(&minnow->sandbox, o->bind.items);
     if (!become_user(minnow))
