@@ -158,13 +158,12 @@ struct ws_options {
                                 UINT_MAX: no limit */
     unsigned message_rate;   /* messages, pings and pongs of one connection a second, on average
                                 over 5 s (over 65,535 of them, where they are more). The log gets
-                                a line; if the peer goes on, the connection fails with 1008. A
-                                peer that sends three times as many fails for certain; one that
-                                sends more than the rate, but less than that, may do so for long.
-                                0: 10,000; UINT_MAX: no limit. Like the two before, the default
-                                does not hold for peers on this machine (127.0.0.0/8, ::1, Unix
-                                sockets); a limit that is set does. There is none by address for
-                                Unix sockets */
+                                a line; if the peer goes on, the connection fails with 1008.
+                                Bursts of up to three times as many pass where the peer pauses
+                                after each. 0: 10,000; UINT_MAX: no limit. Like the two before,
+                                the default does not hold for peers on this machine (127.0.0.0/8,
+                                ::1, Unix sockets); a limit that is set does. There is none by
+                                address for Unix sockets */
     unsigned handshake_timeout_ms; /* for the head of a request to come in, and for the next one on
                                       the same connection to begin; 0: 10 s */
     unsigned close_timeout_ms;     /* for a Close, unless the peer still takes output, and for a

@@ -46,8 +46,8 @@ static const char *no_entry(const char *none)
     case EBADF:
     case EPERM:
         return none;
-    default:                    /* uncovered: `make campaign` lets the lists be unreadable */
-        return strerror(errno); /* uncovered: the same */
+    default:
+        return strerror(errno);
     }
 }
 

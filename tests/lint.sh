@@ -22,6 +22,13 @@ cppcheck --quiet -j 2 --std=c11 --language=c -D_GNU_SOURCE -I. --inline-suppr \
 # 100 columns for comments, too, which clang-format leaves alone.
 LC_ALL=C.UTF-8 grep -nE '^.{101}' $sources $headers | sed 's/^\([^:]*:[0-9]*\):.*/\1: over 100 columns/' >>"$log"
 
+# 120 for the prose of documents. Tables and what programs print may be wider.
+git ls-files '*.md' | xargs awk '
+    FNR == 1 { printed = 0 }
+    /^ *```/ { printed = !printed }
+    !printed && !/^(\||    )/ { print FILENAME ":" FNR ":" $0 }' |
+    LC_ALL=C.UTF-8 grep -E '^[^:]*:[0-9]*:.{121}' | sed 's/^\([^:]*:[0-9]*\):.*/\1: over 120 columns/' >>"$log"
+
 # Pure files know no descriptor and no clock: of C what computes, memory, and each other. block.c
 # asks the system for memory alone.
 names() { echo "$@" | tr ' ' '|'; }

@@ -2046,24 +2046,31 @@ static void what_does_not_fit_the_memory_is_closed_with_1013(void **state)
     expect_clean_end(f);
 }
 
-/* Send 6 MB without reading what comes back, or less where no more is taken. Then read all, up to
- * the Close. */
+/* Send the message 300 times without reading what comes back, or less often where no more is
+ * taken. */
+static void flood(struct raw_client *c, const void *message, size_t len)
+{
+    struct raw_bytes b = {0};
+
+    raw_bytes_frame(&b, RAW_TEXT, message, len);
+    for (int i = 0; i < 300 && raw_send_some(c, b.data, b.len, 200) == b.len; i++)
+        continue;
+    raw_bytes_release(&b);
+}
+
+/* Flood it with 6 MB, and read all that comes back, up to the Close. */
 static void expect_overload(struct raw_client *c)
 {
     static uint8_t text[20000];
-    struct raw_bytes b = {0};
     struct raw_frame frame;
 
     memset(text, 'a', sizeof text);
-    raw_bytes_frame(&b, RAW_TEXT, text, sizeof text);
-    for (int i = 0; i < 300 && raw_send_some(c, b.data, b.len, 200) == b.len; i++)
-        continue;
+    flood(c, text, sizeof text);
     do
         raw_read_frame(c, &frame);
     while (frame.head == RAW_TEXT && frame.len == sizeof text);
     assert_int_equal(frame.head, RAW_CLOSE);
     assert_int_equal(frame.payload[0] << 8 | frame.payload[1], 1013);
-    raw_bytes_release(&b);
 }
 
 static void what_cannot_be_queued_for_its_sender_is_closed_with_1013(void **state)
@@ -2510,26 +2517,21 @@ static void socketio_events_reach_the_namespace_in_chat_mode(void **state)
     expect_clean_end(f);
 }
 
-/* Send 6 MB of events without reading what comes back, or less where no more is taken. Then read
- * all, up to the Close. */
+/* As expect_overload(), with events of Socket.IO. */
 static void expect_socketio_overload(struct raw_client *c)
 {
     static char event[20000];
-    struct raw_bytes b = {0};
     struct raw_frame frame;
 
     memset(event, 'a', sizeof event);
     memcpy(event, "421[\"x\",\"", 9);
     memcpy(event + sizeof event - 2, "\"]", 2);
-    raw_bytes_frame(&b, RAW_TEXT, (const uint8_t *)event, sizeof event);
-    for (int i = 0; i < 300 && raw_send_some(c, b.data, b.len, 200) == b.len; i++)
-        continue;
+    flood(c, event, sizeof event);
     do
         raw_read_frame(c, &frame);
     while (frame.head == RAW_TEXT);
     assert_int_equal(frame.head, RAW_CLOSE);
     assert_int_equal(frame.len, 0); /* as Socket.IO closes */
-    raw_bytes_release(&b);
 }
 
 /* It would miss an event without knowing it. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "program/minnow_options.h"
@@ -82,6 +83,24 @@ static void file_that_is_no_socket_is_given_to_nobody(void **state)
     assert_int_equal(errno, ENOENT);
     assert_ptr_equal(minnow_user_own(&user, other), other[0]);
     assert_int_equal(errno, ENOTSOCK);
+}
+
+/* The first look-up of this process: the C library has no descriptor to read the lists with. */
+static void list_of_users_that_cannot_be_read_is_no_lack_of_a_user(void **state)
+{
+    struct rlimit before, none;
+    struct minnow_user user;
+    const char *why;
+    (void)state;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    why = minnow_user_find(&user, "no-such-user-here");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_string_equal(why, strerror(EMFILE));
+    assert_string_equal(minnow_user_find(&user, "no-such-user-here"), "no such user");
 }
 
 #include "tests/test_minnow_options.list"

@@ -330,7 +330,7 @@ test-sandbox: minnow static $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_
 	@MINNOW=./minnow sh tests/run.sh $(BUILD)/test/test_minnow $(BUILD)/test/test_minnow_workers
 	@TEST=$(BUILD)/test/test_minnow sh tests/sandbox.sh minnow $(BUILD)/static/minnow
 
-# Nothing of it is run: qemu-user has no seccomp.
+# qemu-user has no seccomp, so nothing there enforces the list.
 test-arch: $(BUILD)/test/test_minnow ## Compile the program for aarch64, and compare what it calls there with its list of system calls
 	@sh tests/need.sh deps-arch aarch64-linux-gnu-gcc qemu-aarch64
 	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/aarch64 $(BUILD)/aarch64/minnow

@@ -231,35 +231,6 @@ static void websocket_without_memory_gets_503(void **state)
     expect_all_given_back(e);
 }
 
-/* The answer to its head is lost, and then its client leaves: no session is asked for it. */
-static void body_of_nobody_is_dropped_though_its_refusal_was_not_sent(void **state)
-{
-    static const char requests[] =
-        "GET /big?20000 HTTP/1.1\r\n" HOST "\r\n"
-        "POST /engine.io/?EIO=4&transport=polling&sid=nobody HTTP/1.1\r\n" HOST
-        "Content-Length: 5\r\n\r\n4";
-    struct engine *e = *state;
-    long n = 0;
-    bool came;
-
-    create_with_big(e);
-    do {
-        struct raw_client *c = dialled(e, "POST");
-
-        assert_int_equal(write(c->fd, requests, sizeof requests - 1), sizeof requests - 1);
-        faults_send_max(0);
-        oom_once(n++);
-        serve_what_came(e->f);
-        came = oom_came();
-        disarm();
-        let_serve(e->f);
-        raw_close(c);
-        serve_what_came(e->f);
-    } while (came && n < LACKS_MAX);
-    assert_in_range(n, 3, LACKS_MAX - 1);
-    expect_all_given_back(e);
-}
-
 /* --- last words that nobody fetches ----------------------------------------------------------- */
 
 static void last_words_that_nobody_fetches_are_dropped_in_the_end(void **state)

@@ -117,8 +117,9 @@ static void parameters_of_other_names_mean_nothing(void **state)
     engine_echo(e, (struct eio_options){0});
     c = client(e->f, "");
     ask(c, "GET",
-        "EIO=4&transport=polling&transport-of-much-longer-name=websocket&sid-of-anybody=1&x=y", "",
-        NULL, 0);
+        "EIO=4&transport=polling&transporx=websocket&transport2=websocket&six=1&EIo=3&EI=3&x=y"
+        "&transport-of-much-longer-name=websocket&=websocket",
+        "", NULL, 0);
     raw_expect_status(c, &r, 200);
 }
 
