@@ -282,7 +282,7 @@ static bool start(struct minnow *minnow)
         minnow->streams.worker = (int)minnow->worker.slot;
     minnow_chat_handle(&handlers, o);
     if (!minnow_page_init(&minnow->page, o->echo))
-        return minnow_complain(minnow, "cannot start", WS_ERR_NOMEM); /* uncovered: malloc() fails */
+        return minnow_complain(minnow, "cannot start", WS_ERR_NOMEM); /* uncovered: no memory */
     minnow->server = ws_server_new(&o->server);
     minnow->streams.server = minnow->server;
     if (minnow->server == NULL)
