@@ -69,6 +69,7 @@ LINK_test_eio_faults = $(LINK_test_engineio) tests/oom tests/faults
 LINK_test_socketio = $(CLUSTER) $(SOCKETIO) socketio/tests/sio_fixture socketio/tests/engine_fixture \
     $(LINK_test_server) tests/oom
 LINK_test_sio_socket = $(LINK_test_socketio)
+LINK_test_sio_parser = $(LINK_test_socketio)
 LINK_test_sio_room = $(LINK_test_socketio)
 LINK_test_sio_emit = $(LINK_test_socketio)
 LINK_test_sio_recovery = $(LINK_test_socketio)
@@ -76,6 +77,7 @@ LINK_test_sio_cluster = $(LINK_test_socketio) socketio/tests/cluster_fixture clu
 LINK_test_json = socketio/json $(CORE) tests/oom
 LINK_test_msgpack = socketio/msgpack socketio/json $(CORE) tests/oom
 LINK_test_sio_adapter = socketio/sio_adapter socketio/msgpack socketio/sio_packet socketio/json $(CORE) tests/oom
+LINK_test_sio_msgpack = socketio/sio_msgpack $(filter-out socketio/sio_adapter,$(LINK_test_sio_adapter))
 LINK_test_name_table = cluster/name_table $(CORE)
 LINK_test_sio_packet = socketio/sio_packet socketio/json $(CORE)
 LINK_test_resp = cluster/resp ws_str

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server that real Socket.IO clients are tested against: sio_server PORT [recovery [MS]]. It
- * does what they ask for by events, lets into /admin who knows the token, and keeps events for
- * those who are cut off if told so: events have one argument more then, and hearts beat fast, or
- * each MS, so that the server soon knows who was. */
+ * The server that real Socket.IO clients are tested against: sio_server PORT [recovery [MS]], or
+ * sio_server PORT msgpack, for those with socket.io-msgpack-parser. It does what they ask for by
+ * events, lets into /admin who knows the token, and keeps events for those who are cut off if told
+ * so: events have one argument more then, and hearts beat fast, or each MS, so that the server soon
+ * knows who was. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,12 +139,14 @@ static void on_signal(int number)
 int main(int argc, char **argv)
 {
     static const char *const any[] = {"*", NULL};
-    const bool recovery = argc > 2;
+    const bool recovery = argc > 2 && strcmp(argv[2], "recovery") == 0;
+    const bool msgpack = argc > 2 && strcmp(argv[2], "msgpack") == 0;
     const unsigned heartbeat_ms = argc > 3 ? (unsigned)atoi(argv[3]) : HEARTBEAT_MS;
     const struct sio_options options = {
         .engine = {.origins = any,
                    .ping_interval_ms = recovery ? heartbeat_ms : 0,
                    .ping_timeout_ms = recovery ? heartbeat_ms : 0},
+        .parser = msgpack ? SIO_PARSER_MSGPACK : SIO_PARSER_DEFAULT,
         .recovery_ms = recovery ? RECOVERY_MS : 0,
     };
     const struct sio_handlers main_handlers = {.on_event = on_event};

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
-// npm's socket.io-client, the newest and the first of version 4, unmodified, against
-// tests/e2e/sio_server.c and the program.
+// npm's socket.io-client, the newest and the first of version 4, unmodified, and the newest with
+// socket.io-msgpack-parser, against tests/e2e/sio_server.c and the program.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { io as newest } from 'socket.io-client';
 import oldest from 'socket.io-client-4.0.0';
+import parser from 'socket.io-msgpack-parser';
 import { LIMIT, withMinnow } from './minnow.js';
 import { startProxy } from './cut_proxy.js';
 import { startSioServer } from './sio_server.js';
 import { startWsProxy } from './ws_proxy.js';
 
 const CLIENTS = [
-    ['4.8.4', newest],
-    ['4.0.0', oldest.io],
+    ['4.8.4', newest, {}],
+    ['4.0.0', oldest.io, {}],
+    ['4.8.4 with msgpack', (uri, own) => newest(uri, { ...own, parser }), { msgpack: true }],
 ];
 const TRANSPORTS = [['polling'], ['websocket'], ['polling', 'websocket']];
 const COUNT = 10000;
@@ -47,7 +49,7 @@ function withServer(body, options = {}) {
     };
 }
 
-for (const [version, io] of CLIENTS) {
+for (const [version, io, options] of CLIENTS) {
     for (const transports of TRANSPORTS) {
         const what = `${version} by ${transports.join(' and ')}`;
 
@@ -62,7 +64,7 @@ for (const [version, io] of CLIENTS) {
                 assert.deepEqual(await next(socket, 'echo'), args);
                 socket.emit('echo', 'x'.repeat(500000));
                 assert.equal((await next(socket, 'echo'))[0].length, 500000);
-            }),
+            }, options),
         );
 
         test(
@@ -83,7 +85,7 @@ for (const [version, io] of CLIENTS) {
                 assert.ok(deep[0].equals(Buffer.alloc(100000, 7)));
                 assert.equal(deep[1], 'x');
                 assert.equal(empty.length, 0);
-            }),
+            }, options),
         );
 
         test(
@@ -104,7 +106,7 @@ for (const [version, io] of CLIENTS) {
                 socket.once('question', () => {});
                 socket.emit('ask');
                 assert.deepEqual(await next(socket, 'answered'), [-16]);
-            }),
+            }, options),
         );
     }
 
@@ -129,7 +131,7 @@ for (const [version, io] of CLIENTS) {
             const [refused] = await next(stranger, 'connect_error');
             assert.equal(refused.message, 'not authorized');
             assert.deepEqual(refused.data, { content: 'please retry later' });
-        }),
+        }, options),
     );
 
     test(
@@ -153,7 +155,7 @@ for (const [version, io] of CLIENTS) {
             a.emit('to', 'room', 'again');
             assert.deepEqual(await next(b, 'to'), ['again']);
             for (const socket of sockets) await ask(socket, 'nothing');
-        }),
+        }, options),
     );
 
     test(
@@ -200,7 +202,7 @@ for (const [version, io] of CLIENTS) {
                 numbers.filter((n) => n >= COUNT / 2),
                 want.slice(COUNT / 2),
             );
-        }),
+        }, options),
     );
 
     test(
@@ -219,14 +221,14 @@ for (const [version, io] of CLIENTS) {
                 assert.deepEqual(await next(socket, 'echo'), [i]);
             }
             assert.equal(socket.io.engine.transport.name, 'polling');
-        }),
+        }, options),
     );
 
     test(
         `${version}: a server that was killed is found again, with what was emitted meanwhile`,
         LIMIT,
         async () => {
-            let server = await startSioServer();
+            let server = await startSioServer(options);
             const socket = io(server.http, { forceNew: true, reconnectionDelay: 20 });
             try {
                 await next(socket, 'connect');
@@ -240,7 +242,7 @@ for (const [version, io] of CLIENTS) {
                 const all = new Promise((resolve) =>
                     socket.on('echo', (n) => got.push(n) === 10 && resolve()),
                 );
-                server = await startSioServer({ port: server.port });
+                server = await startSioServer({ ...options, port: server.port });
                 await all;
                 assert.deepEqual(got, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
                 assert.notEqual(socket.id, id);
@@ -263,9 +265,11 @@ for (const [version, io] of CLIENTS) {
             await next(socket, 'connect');
             socket.emit('close'); // while it may be upgrading
             assert.equal((await next(socket, 'disconnect'))[0], 'io server disconnect');
-        }),
+        }, options),
     );
 
+    // The program has the default parser alone.
+    if (options.msgpack) continue;
     test(
         `${version}: minnow chats with clients on polling and on WebSockets`,
         LIMIT,
