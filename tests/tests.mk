@@ -42,6 +42,7 @@ LINK_test_conn = $(LINK_test_server)
 LINK_test_conn_http = $(LINK_test_server)
 LINK_test_conn_client = $(LINK_test_server)
 LINK_test_conn_body = $(LINK_test_server)
+LINK_test_conn_defer = $(LINK_test_server)
 LINK_test_conn_ws = $(LINK_test_server)
 LINK_test_minnow = tests/process tests/raw_client
 LINK_test_attacks = tests/process tests/raw_client
