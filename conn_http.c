@@ -213,7 +213,9 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
                                                    h->origins != NULL ? h->origins : o->origins,
                                                .subprotocols = h->subprotocols,
                                                .scheme = http_scheme(ws_str(o->scheme)),
-                                               .local_files = h->local_files};
+                                               .local_files = h->local_files,
+                                               .allow_origin = h->allow_origin,
+                                               .allow_origin_arg = h->user};
     struct http_upgrade u;
     int status = http_upgrade_check(&req->http, &policy, &u);
     char why[SENTENCE_SIZE];

@@ -276,7 +276,11 @@ struct ws_handlers {
                                         it, and WebViews of old Androids for pages of their app. But
                                         there a page that was saved to a file sends it as well, with
                                         the user's cookies; today's browsers send null */
-    void *user;                      /* for ws_user() */
+    /* Asked about the origin of a handshake that is neither listed nor the server's own host:
+     * `origin` is what the client sent, any printable text. It may call no function that takes a
+     * connection. NULL: such a handshake is refused. RFC 6455 §10.2 */
+    bool (*allow_origin)(void *user, struct ws_str origin);
+    void *user; /* for ws_user(), and for the function above */
 };
 
 /* Serve paths that begin with `prefix` (plain comparison; the longest prefix wins, of equal ones

@@ -153,6 +153,18 @@ static void add(struct headers *h, const char *name, struct ws_str value)
     h->list[h->count++] = (struct ws_header){ws_str(name), value};
 }
 
+bool eio_has_cors(const struct eio_options *o)
+{
+    return o->origins != NULL || o->allow_origin != NULL;
+}
+
+static bool is_allowed(const struct eio_options *o, struct ws_str origin)
+{
+    return ws_origin_allowed(origin, o->origins) ||
+           (origin.data != NULL && o->allow_origin != NULL &&
+            o->allow_origin(o->allow_origin_arg, origin));
+}
+
 /* The value of Access-Control-Allow-Origin: "*" where any origin is allowed, else the request's own
  * Origin unchanged, since browsers compare it as text. If an item of the options is the same text,
  * that is used: it outlives the request. */
@@ -160,14 +172,16 @@ static void allow_origin(struct eio_asker *a, const struct eio_options *o, struc
 {
     const char *const *item = o->origins;
     bool any = ws_origin_allowed((struct ws_str){NULL, 0}, o->origins);
+    bool listed;
 
-    if (!any && !ws_origin_allowed(origin, o->origins))
+    if (!any && !is_allowed(o, origin))
         return;
-    while (*item != NULL && !ws_str_is(any ? ws_str("*") : origin, *item))
+    while (item != NULL && *item != NULL && !ws_str_is(any ? ws_str("*") : origin, *item))
         item++;
-    a->origin = *item != NULL ? *item : origin.data;
+    listed = item != NULL && *item != NULL;
+    a->origin = listed ? *item : origin.data;
     a->origin_len = (uint16_t)(any ? 1 : origin.len); /* a head has 16 KiB */
-    a->origin_in = *item != NULL ? EIO_ORIGIN_CONSTANT : EIO_ORIGIN_REQUEST;
+    a->origin_in = listed ? EIO_ORIGIN_CONSTANT : EIO_ORIGIN_REQUEST;
 }
 
 static bool contains(struct ws_str text, const char *part)
@@ -186,8 +200,8 @@ struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
     return a;
 }
 
-/* The copy is short: an allowed origin is as long as an item of the options, or has a host of 255
- * characters at most. It is counted all the same, since clients decide how many copies there
+/* The copy is short: an origin that is listed is as long as its item, or has a host of 255
+ * characters at most; one that the application allows may have a whole head. It is counted all the same, since clients decide how many copies there
  * are. */
 void eio_asker_keep(struct eio_asker *a, struct ws_account *account)
 {
@@ -216,7 +230,7 @@ static void add_cors(struct headers *h, const struct eio_options *o, const struc
 {
     struct ws_str origin = {to->origin, to->origin_len};
 
-    if (o->origins == NULL)
+    if (!eio_has_cors(o))
         return;
     if (origin.data != NULL)
         add(h, "Access-Control-Allow-Origin", origin);

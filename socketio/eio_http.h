@@ -46,6 +46,9 @@ struct eio_asker {
     bool old_browser;  /* wants X-XSS-Protection */
 };
 
+/* Are there CORS headers? */
+bool eio_has_cors(const struct eio_options *o);
+
 struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
                            const struct ws_request *req);
 

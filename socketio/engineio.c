@@ -148,7 +148,7 @@ static void head_received(struct eio_server *e, struct ws_conn *c, const struct 
     if (ws_str_is(ws_request_method(req), "GET"))
         return;
     receive(&r, e, c, req, false);
-    if (r.query.method == EIO_OPTIONS && e->options.origins != NULL)
+    if (r.query.method == EIO_OPTIONS && eio_has_cors(&e->options))
         eio_reply_preflight(&e->options, &r.to, req);
     else if (r.error != EIO_OK)
         eio_reply_error(&e->options, &r.to, r.error, r.text);
@@ -402,10 +402,18 @@ static void fill_in_defaults(struct eio_options *o, const struct ws_server *ws)
         o->transports = EIO_POLLING | EIO_WEBSOCKET;
 }
 
+static bool allow_origin(void *user, struct ws_str origin)
+{
+    const struct eio_server *e = user;
+
+    return e->options.allow_origin(e->options.allow_origin_arg, origin);
+}
+
 struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
                                   const struct eio_options *options,
                                   const struct eio_handlers *handlers)
 {
+    static const char *const no_origins[] = {NULL};
     struct eio_server *e = calloc(1, sizeof *e);
     struct ws_handlers h = {.on_head = on_head,
                             .on_request = on_request,
@@ -428,7 +436,11 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     fill_in_defaults(&e->options, ws);
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
-    h.local_files = e->options.origins == NULL; /* the reference checks no Origin */
+    if (e->options.allow_origin != NULL) {
+        h.origins = h.origins != NULL ? h.origins : no_origins;
+        h.allow_origin = allow_origin;
+    }
+    h.local_files = !eio_has_cors(&e->options); /* the reference checks no Origin */
     e->account = ws_account_new(ws, NULL);
     e->settle_timer = ws_timer_new(ws, NULL, settle_posted, e);
     if (e->account != NULL && e->settle_timer != NULL && ws_random(key, sizeof key) == 0 &&

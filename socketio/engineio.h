@@ -65,11 +65,17 @@ struct eio_options {
     unsigned transports; /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
     bool no_upgrade;     /* sessions stay on the transport that they began with */
 
-    /* CORS, and the browser origins that may open a WebSocket. NULL: no CORS headers; for
-     * WebSockets the origins of the ws_server hold, and "file://", which clients on small devices
+    /* CORS, and the browser origins that may open a WebSocket. NULL, and no function below: no CORS
+     * headers; for WebSockets the origins of the ws_server hold, and "file://", which clients on small devices
      * send (see ws_handlers.local_files). A request from another origin is served, but its page may
      * not read the response. */
-    const char *const *origins;       /* as in ws_options, "https://example.org" or "*" for any */
+    const char *const *origins; /* as in ws_options, "https://example.org" or "*" for any */
+    /* Asked about each origin that is not listed; with it CORS is on, also where `origins` is NULL.
+     * For a WebSocket it is not asked about pages of the server's own host, which are allowed. It
+     * may be called several times for a request, and answers at once. It may call no function that
+     * takes a connection or a session. */
+    bool (*allow_origin)(void *arg, struct ws_str origin);
+    void *allow_origin_arg;
     const char *cors_methods;         /* NULL: "GET,HEAD,PUT,PATCH,POST,DELETE" */
     const char *cors_headers;         /* that a page may send; NULL: those that it asks for */
     const char *cors_exposed_headers; /* that a page may read; NULL: no others */
