@@ -12,8 +12,7 @@
 enum {
     HEADERS_MAX = 12,
     MAX_AGE_SIZE = 16,
-    MESSAGE_MAX = 256,                     /* bytes of an application's refusal */
-    ERROR_BODY_SIZE = 6 * MESSAGE_MAX + 64 /* each byte may become \u00xx */
+    ERROR_BODY_SIZE = 6 * EIO_REFUSAL_MAX + 64 /* each byte may become \u00xx */
 };
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -305,7 +304,7 @@ int eio_reply_pieces(const struct eio_options *o, const struct eio_asker *to, in
     return reply(o, to, status, type, body, pieces, NULL);
 }
 
-static const char *error_message(enum eio_error error, const char *text)
+const char *eio_error_message(enum eio_error error)
 {
     switch (error) {
     case EIO_UNKNOWN_TRANSPORT:
@@ -315,7 +314,7 @@ static const char *error_message(enum eio_error error, const char *text)
     case EIO_BAD_METHOD:
         return "Bad handshake method";
     case EIO_FORBIDDEN:
-        return text != NULL && text[0] != '\0' ? text : "Forbidden";
+        return "Forbidden";
     case EIO_UNSUPPORTED_PROTOCOL:
         return "Unsupported protocol version";
     case EIO_BAD_REQUEST:
@@ -325,24 +324,29 @@ static const char *error_message(enum eio_error error, const char *text)
     return "Bad request";
 }
 
-/* How many bytes of `text`, which is UTF-8, are sent: as many whole characters as fit into
- * MESSAGE_MAX. */
-static size_t message_len(const char *text)
+/* An application's text replaces the message, unless it is empty. */
+static const char *message_of(enum eio_error error, const char *text)
 {
-    size_t len = strnlen(text, MESSAGE_MAX + 1);
+    return error == EIO_FORBIDDEN && text != NULL && text[0] != '\0' ? text
+                                                                     : eio_error_message(error);
+}
 
-    if (len <= MESSAGE_MAX)
+size_t eio_refusal_len(const char *text)
+{
+    size_t len = strnlen(text, EIO_REFUSAL_MAX + 1);
+
+    if (len <= EIO_REFUSAL_MAX)
         return len;
-    len = MESSAGE_MAX;
+    len = EIO_REFUSAL_MAX;
     while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
         len--;
     return len;
 }
 
-/* `text` inside a JSON string, cut to MESSAGE_MAX. Returns its length. */
+/* `text` inside a JSON string, cut to EIO_REFUSAL_MAX. Returns its length. */
 static size_t escape_json(char *out, const char *text)
 {
-    size_t len = message_len(text);
+    size_t len = eio_refusal_len(text);
     size_t n = 0;
 
     for (size_t i = 0; i < len; i++) {
@@ -365,7 +369,7 @@ int eio_reply_error(const struct eio_options *o, const struct eio_asker *to, enu
     char body[ERROR_BODY_SIZE];
     size_t len = (size_t)sprintf(body, "{\"code\":%d,\"message\":\"", (int)error);
 
-    len += escape_json(body + len, error_message(error, text));
+    len += escape_json(body + len, message_of(error, text));
     body[len++] = '"';
     body[len++] = '}';
     return eio_reply(o, to, error == EIO_FORBIDDEN ? 403 : 400, EIO_BODY_JSON, body, len, NULL);
@@ -397,7 +401,7 @@ int eio_reply_preflight(const struct eio_options *o, const struct eio_asker *to,
 int eio_refuse_upgrade(const struct eio_options *o, const struct eio_asker *to,
                        enum eio_error error, const char *text)
 {
-    const char *message = error_message(error, text);
+    const char *message = message_of(error, text);
 
     return eio_reply(o, to, 400, EIO_BODY_HTML, message, strlen(message), NULL);
 }

@@ -130,8 +130,11 @@ struct sio_options {
     const char *const *keep_headers; /* of the request of the handshake, for sio_socket_header();
                                         ends with NULL; NULL: none */
 
-    /* May this client have a connection? As on_handshake in engineio.h. */
+    /* May this client have a connection? As on_handshake in engineio.h; to answer later, call
+     * eio_decide_later(sio_engine(io), h). */
     const char *(*on_handshake)(struct sio_server *io, const struct eio_handshake *h);
+    /* As in engineio.h. */
+    void (*on_connection_error)(struct sio_server *io, const struct eio_connection_error *error);
     void *user; /* for sio_user() */
 };
 

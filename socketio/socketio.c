@@ -57,6 +57,13 @@ static const char *on_handshake(struct eio_server *e, const struct eio_handshake
     return io->options.on_handshake(io, h);
 }
 
+static void on_connection_error(struct eio_server *e, const struct eio_connection_error *error)
+{
+    struct sio_server *io = eio_user(e);
+
+    io->options.on_connection_error(io, error);
+}
+
 /* --- packets in ------------------------------------------------------------------------------- */
 
 /* Most clients are in one namespace only, so the first socket is checked before the table. */
@@ -375,6 +382,8 @@ struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options
     io->options.engine.user = io;
     if (io->options.on_handshake != NULL)
         handlers.on_handshake = on_handshake;
+    if (io->options.on_connection_error != NULL)
+        handlers.on_connection_error = on_connection_error;
     io->account = ws_account_new(ws, NULL);
     io->settle_timer = ws_timer_new(ws, NULL, sio_settle_posted, io);
     if (io->account != NULL && io->settle_timer != NULL && tables_init(io))

@@ -61,6 +61,7 @@ LINK_test_eio_queue = socketio/eio_queue $(CORE) tests/oom
 LINK_test_engineio = $(filter socketio/eio_% socketio/engineio,$(SOCKETIO)) cluster/name_table \
     socketio/settle socketio/tests/engine_fixture $(LINK_test_server)
 LINK_test_eio_http = $(LINK_test_engineio)
+LINK_test_eio_waits = $(LINK_test_engineio) tests/oom
 LINK_test_eio_polling = $(LINK_test_engineio)
 LINK_test_eio_post = $(LINK_test_engineio) tests/oom
 LINK_test_eio_upgrade = $(LINK_test_engineio)

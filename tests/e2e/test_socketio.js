@@ -134,6 +134,27 @@ for (const [version, io, options] of CLIENTS) {
         }, options),
     );
 
+    for (const transports of TRANSPORTS) {
+        test(
+            `${version} by ${transports.join(' and ')}: the server decides later who may connect`,
+            LIMIT,
+            withServer(async ({ server, connect }) => {
+                const admitted = connect(io, { transports, query: { later: 'yes' } });
+                await next(admitted, 'connect');
+                admitted.emit('echo', 1);
+                assert.deepEqual(await next(admitted, 'echo'), [1]);
+                const refused = connect(io, {
+                    transports,
+                    query: { later: 'no' },
+                    reconnection: false,
+                });
+                const [error] = await next(refused, 'connect_error');
+                assert.match(error.message, transports[0] === 'polling' ? /xhr/ : /websocket/);
+                await server.line(/^refused: 4 Forbidden not now$/);
+            }, options),
+        );
+    }
+
     test(
         `${version}: rooms reach their members and not the sender`,
         LIMIT,
