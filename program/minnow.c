@@ -212,6 +212,37 @@ static void on_request(struct ws_conn *c, const struct ws_request *req)
     minnow_page_respond(&minnow->page, c, req);
 }
 
+/* --socketio-client. The file is read before the sandbox closes the file system. */
+static bool read_script(struct minnow *minnow)
+{
+    const char *path = minnow->options->socketio_client;
+    const char *why = path == NULL ? NULL : minnow_script_read(&minnow->script, path);
+
+    if (why == NULL)
+        return true;
+    minnow_log_add(&minnow->streams.log, "minnow: cannot serve --socketio-client '");
+    minnow_log_add_beginning(&minnow->streams.log, path, strlen(path));
+    minnow_log_add(&minnow->streams.log, "': %s", why);
+    minnow_streams_end_line(&minnow->streams);
+    return false;
+}
+
+/* Socket.IO, and the script of its client. */
+static bool start_socketio(struct minnow *minnow)
+{
+    const struct minnow_options *o = minnow->options;
+    int error = 0;
+
+    if (o->no_socketio)
+        return true;
+    minnow->socketio = minnow_socketio_new(minnow->server, &o->server, o->echo);
+    if (minnow->socketio == NULL)
+        return complain(minnow, "cannot start", WS_ERR_SYSTEM);
+    if (o->socketio_client != NULL)
+        error = minnow_script_handle(&minnow->script, minnow->server);
+    return error == 0 || complain(minnow, "cannot start", error);
+}
+
 /* Start the server, up to the first line on stdout. */
 static bool start(struct minnow *minnow)
 {
@@ -223,15 +254,14 @@ static bool start(struct minnow *minnow)
     minnow_chat_handle(&handlers, o);
     if (!minnow_page_init(&minnow->page, o->echo))
         return complain(minnow, "cannot start", WS_ERR_NOMEM);
+    if (!read_script(minnow))
+        return false;
     minnow->server = ws_server_new(&o->server);
     minnow->streams.server = minnow->server;
     if (minnow->server == NULL)
         return minnow->complained ? false : complain(minnow, "cannot start", WS_ERR_SYSTEM);
-    if (!o->no_socketio) {
-        minnow->socketio = minnow_socketio_new(minnow->server, &o->server, o->echo);
-        if (minnow->socketio == NULL)
-            return complain(minnow, "cannot start", WS_ERR_SYSTEM);
-    }
+    if (!start_socketio(minnow))
+        return false;
     error = ws_server_handle(minnow->server, "/", &handlers);
     if (error == 0)
         error = watch_signals(minnow);
@@ -280,6 +310,7 @@ static void release(struct minnow *minnow)
         close(minnow->signal_fd);
     minnow_landlock_release(&minnow->sandbox.landlock);
     minnow_page_release(&minnow->page);
+    minnow_script_release(&minnow->script);
     minnow_streams_release(&minnow->streams);
 }
 

@@ -33,7 +33,8 @@ struct minnow_options {
     bool mode_given;
     bool echo;
     bool no_socketio;
-    struct minnow_list redis; /* URLs that are in order */
+    const char *socketio_client; /* a file; NULL: not given */
+    struct minnow_list redis;    /* URLs that are in order */
     bool redis_optional;
     const char *cluster; /* NULL: not given */
     enum minnow_trace_form trace;

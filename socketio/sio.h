@@ -27,7 +27,8 @@
  * Servers that act as one, Node's among them, are in sio_cluster.h. What is done for many sockets
  * here is done in all of them then, and the calls of "all processes" below ask them.
  *
- * Left out on purpose: the script of the client; parsers other than these two. */
+ * Left out on purpose: the script of the client, which any endpoint of ws.h may serve; parsers
+ * other than these two. */
 #ifndef SOCKETIO_SIO_H
 #define SOCKETIO_SIO_H
 
