@@ -4,6 +4,10 @@
 // socket.io-msgpack-parser, against tests/e2e/sio_server.c and the program.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { runInNewContext } from 'node:vm';
+import WebSocket from 'ws';
 import { io as newest } from 'socket.io-client';
 import oldest from 'socket.io-client-4.0.0';
 import parser from 'socket.io-msgpack-parser';
@@ -366,5 +370,36 @@ test(
         await next(socket, 'connect');
         for (const name of ['error', 'message', 'connection', 'constructor', '__proto__'])
             assert.equal(await socket.emitWithAck(name, 'x'), 'x');
+    }),
+);
+
+// The browser build of npm, as a page gets it.
+const SCRIPT = new URL('node_modules/socket.io-client/dist/socket.io.min.js', import.meta.url);
+
+test(
+    '4.8.4: minnow serves the script that it is given, and a client made of it connects',
+    LIMIT,
+    withMinnow(['--socketio-client', fileURLToPath(SCRIPT)], async (minnow) => {
+        const answer = await fetch(`${minnow.http}/socket.io/socket.io.js`);
+        const code = await answer.text();
+        assert.equal(code, await readFile(SCRIPT, 'utf8'));
+        const again = await fetch(`${minnow.http}/socket.io/socket.io.js`, {
+            headers: { 'if-none-match': answer.headers.get('etag') },
+        });
+        assert.equal(again.status, 304);
+        const page = { WebSocket, setTimeout, clearTimeout };
+        page.self = page;
+        runInNewContext(code, page);
+        const socket = page.io(minnow.http, {
+            transports: ['websocket'],
+            reconnection: false,
+        });
+        try {
+            await next(socket, 'connect');
+            socket.emit('line', 'from the script');
+            assert.deepEqual(await next(socket, 'line'), ['from the script']);
+        } finally {
+            socket.close();
+        }
     }),
 );
