@@ -33,7 +33,7 @@ CORE = block $(PURE) http_date listen conn_socket server conn_client ws_services
 CLUSTER = $(addprefix cluster/,name_table resp redis_url redis_lookup redis_conn bus bus_redis ws_cluster \
     bus_link bus_hub bus_local)
 SOCKETIO = $(addprefix socketio/,settle json msgpack eio_codec eio_host_sessions eio_http eio_queue \
-    eio_packet sio_packet sio_adapter eio_server eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
+    eio_packet sio_packet sio_msgpack sio_adapter eio_server eio_waits eio_output eio_session eio_post engineio sio_server sio_conn sio_room \
     sio_recovery sio_namespace sio_emit sio_socket sio_remote sio_cluster socketio)
 LIBRARY = $(CORE) $(CLUSTER) $(SOCKETIO)
 PROGRAM = $(patsubst %.c,%,$(wildcard program/*.c))

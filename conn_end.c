@@ -108,7 +108,7 @@ void conn_closed(struct ws_conn *c, unsigned code, const char *reason, size_t le
 
 bool conn_owes_answer(const struct ws_conn *c)
 {
-    return c->state == CONN_ANSWERING ||
+    return c->state == CONN_ANSWERING || c->req.deferred ||
            (c->state == CONN_BODY && c->endpoint->handlers.on_head != NULL);
 }
 
@@ -116,6 +116,7 @@ void conn_void(struct ws_conn *c)
 {
     assert(conn_owes_answer(c));
     c->state = CONN_HTTP; /* no request is open for ws_respond() any more */
+    c->req.deferred = false;
     if (c->endpoint->handlers.on_abort != NULL)
         c->endpoint->handlers.on_abort(c);
 }

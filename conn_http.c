@@ -215,7 +215,9 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
                                                    h->origins != NULL ? h->origins : o->origins,
                                                .subprotocols = h->subprotocols,
                                                .scheme = http_scheme(ws_str(o->scheme)),
-                                               .local_files = h->local_files};
+                                               .local_files = h->local_files,
+                                               .allow_origin = h->allow_origin,
+                                               .allow_origin_arg = h->user};
     struct http_upgrade u;
     int status = http_upgrade_check(&req->http, &policy, &u);
     char why[SENTENCE_SIZE];
@@ -240,9 +242,11 @@ static void upgrade(struct ws_conn *c, const struct ws_request *req)
     c->state = CONN_UPGRADING;
     c->server->hand.upgrade = &u;
     c->server->hand.refusal_failed = false;
+    c->req.deferred = false;
+    c->server->hand.beginning = c;
     if (c->endpoint->handlers.on_upgrade != NULL)
         c->endpoint->handlers.on_upgrade(c, req);
-    c->server->hand.detachable = NULL;
+    c->server->hand.beginning = NULL;
     if (c->state == CONN_UPGRADING && c->server->hand.refusal_failed)
         conn_refuse(c, 500, "the application's refusal is not a legal response", NULL);
     if (c->state == CONN_UPGRADING && switch_protocols(c, &u, u.subprotocol, NULL, 0) != 0)
@@ -315,11 +319,13 @@ static size_t plain_head_received(struct ws_conn *c, struct ws_request *req, con
 
     c->state = CONN_BODY;
     c->req.keep_alive = here && req->http.keep_alive;
+    c->req.deferred = false;
+    c->server->hand.beginning = c;
     if (h->on_head != NULL)
         h->on_head(c, req);
-    c->server->hand.detachable = NULL;
+    c->server->hand.beginning = NULL;
     if (c->state != CONN_BODY)
-        return body_len; /* answered, or detached */
+        return body_len; /* answered, deferred or detached */
     if (c->life.held) {  /* where it is answered before its body is read, the body is no request */
         c->req.keep_alive = c->req.keep_alive && body_len == 0;
         here = false;
@@ -381,7 +387,7 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         conn_refuse(c, -error, why, NULL);
         return 0;
     }
-    if (!conn_client_named(c, &req->http)) {
+    if (!c->req.deferred && !conn_client_named(c, &req->http)) {
         refuse_address(c);
         return 0;
     }
@@ -402,15 +408,13 @@ static size_t head_received(struct ws_conn *c, uint8_t *head, size_t head_len, s
         return 0;
     }
     c->endpoint = e;
-    c->server->hand.detachable = c;
     c->server->hand.received = (struct ws_str){(const char *)head, head_len + behind};
     if (!http_upgrade_wanted(&req->http) || !speaks_websocket(&e->handlers))
         return plain_head_received(c, req, head, head_len, behind);
-    if (conn_client_may_shake(c))
+    if (c->req.deferred || conn_client_may_shake(c))
         upgrade(c, req);
     else
         conn_refuse(c, 429, "too many handshakes from this address", "ws_options.handshake_rate");
-    c->server->hand.detachable = NULL;
     return 0;
 }
 
@@ -485,12 +489,13 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
 {
     struct http_scan fresh = {0};
     struct http_scan *scan = c->input == NULL ? &fresh : &c->input->scan;
+    size_t body_len;
     int head_len;
 
     assert(c->state == CONN_HTTP);
     if (conn_client_header_due(c))
         return proxy_header_feed(c, data, len);
-    if (scan->at == 0)
+    if (scan->at == 0 && !c->req.deferred)
         conn_client_forget(c);
     if (c->input != NULL)
         buf_release(&c->input->request, &c->account); /* of the previous request */
@@ -510,7 +515,8 @@ size_t conn_requests_feed(struct ws_conn *c, uint8_t *data, size_t len)
     }
     if (head_len == HTTP_NEED_MORE)
         return 0;
-    return (size_t)head_len + head_received(c, data, (size_t)head_len, len - (size_t)head_len);
+    body_len = head_received(c, data, (size_t)head_len, len - (size_t)head_len);
+    return c->req.deferred ? 0 : (size_t)head_len + body_len; /* deferred: it stays for later */
 }
 
 /* --- the API ---------------------------------------------------------------------------------- */
@@ -520,7 +526,7 @@ int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *hea
 {
     bool refusing = c->state == CONN_UPGRADING && c->server->hand.upgrade != NULL;
 
-    if (c->state != CONN_ANSWERING && c->state != CONN_BODY && !refusing)
+    if ((c->state != CONN_ANSWERING && c->state != CONN_BODY && !refusing) || c->req.deferred)
         return WS_ERR_CLOSED;
     /* Failed until it succeeds: a refusal with a mistake in it must not turn into a 101. */
     if (refusing)
@@ -559,7 +565,7 @@ int ws_detach(struct ws_conn *c, struct ws_str bytes[2])
 {
     struct in_hand *hand = &c->server->hand;
 
-    if (hand->detachable != c || (c->state != CONN_BODY && c->state != CONN_UPGRADING))
+    if (hand->beginning != c || (c->state != CONN_BODY && c->state != CONN_UPGRADING))
         return WS_ERR_CLOSED;
     if (conn_queued(c) > 0 && !c->out.blocked) /* responses to requests in front of this one */
         conn_flush(c);
@@ -569,9 +575,28 @@ int ws_detach(struct ws_conn *c, struct ws_str bytes[2])
         return WS_ERR_FULL;
     bytes[0] = conn_client_header_again(c);
     bytes[1] = hand->received;
-    hand->detachable = NULL;
+    hand->beginning = NULL;
     conn_let_go(c);
     return c->source.fd;
+}
+
+int ws_defer(struct ws_conn *c)
+{
+    if (c->server->hand.beginning != c || (c->state != CONN_BODY && c->state != CONN_UPGRADING))
+        return WS_ERR_CLOSED;
+    c->state = CONN_ANSWERING;
+    c->req.deferred = true;
+    timer_cancel(&c->server->timers, &c->timer);
+    return 0;
+}
+
+int ws_retry(struct ws_conn *c)
+{
+    if (c->state != CONN_ANSWERING || !c->req.deferred)
+        return WS_ERR_CLOSED;
+    c->state = CONN_HTTP;
+    server_touch(c);
+    return 0;
 }
 
 struct ws_str ws_request_method(const struct ws_request *req)

@@ -259,6 +259,8 @@ static int check_origin(const struct http_request *r, const struct http_upgrade_
         scheme = forwarded_scheme(r);
     if (http_origin_is_own(origin, r->host, scheme))
         return 0;
+    if (policy->allow_origin != NULL && policy->allow_origin(policy->allow_origin_arg, origin))
+        return 0;
     if (has(origin, '*') || http_origin_fault(origin) != NULL)
         return refuse_origin(u, "origin is not this host, and none that can be allowed", NULL);
     if (http_origin_is_own(origin, r->host, HTTP_SCHEME_UNKNOWN))

@@ -21,6 +21,8 @@ struct http_upgrade_policy {
     const char *const *subprotocols; /* in the server's order of preference */
     enum http_scheme scheme;         /* unknown: as the proxy says in the request, if it does */
     bool local_files;                /* "file://" is allowed, too */
+    bool (*allow_origin)(void *arg, struct ws_str origin); /* asked last; NULL: none is allowed */
+    void *allow_origin_arg;
 };
 
 struct http_upgrade {

@@ -23,6 +23,7 @@
  *   HTTP -> BODY -> ANSWERING -> HTTP   plain requests, one at a time; pipelined ones wait in line.
  *                                       An answer that comes in BODY ends the connection
  *   HTTP -> UPGRADING -> OPEN           the opening handshake, RFC 6455 §4.2
+ *   BODY, UPGRADING -> ANSWERING -> HTTP   a request that waits for ws_retry(), and is read again
  *   OPEN -> CLOSING                     we sent Close and wait for the peer's, §7.1.2
  *   any  -> LINGERING                   no more output: flush, FIN, discard input until EOF
  *   any  -> DEAD                        closed; freed at the end of the turn
@@ -118,6 +119,8 @@ struct conn_req {
     bool refused : 1;    /* accept.c, for good: it came over max_clients, and got 503 */
     bool proxied : 1; /* conn_client.c, for good: the peer is a trusted proxy, see conn_proxied */
     bool checks_host : 1; /* accept.c, for good: ws_options.hosts holds on its listening socket */
+    bool deferred : 1; /* by ws_defer(), until a callback gets the request again: its head is kept
+                          in the stash. ANSWERING until ws_retry(), then HTTP */
 };
 
 /* The state of output. Set by conn_output.c and cleared by it or by conn.c, but where another file
@@ -198,9 +201,9 @@ struct in_hand {
     struct ws_request request;
     /* The handshake that the application is to accept or refuse: in on_upgrade, else NULL. */
     const struct http_upgrade *upgrade;
-    /* The connection that ws_detach() may take, and what was received of it from its request on: in
-     * on_head and on_upgrade, else NULL. */
-    struct ws_conn *detachable;
+    /* The connection whose on_head or on_upgrade runs, else NULL, and what was received of it from
+     * its request on. */
+    const struct ws_conn *beginning;
     struct ws_str received;
     /* In on_upgrade: ws_respond() was called and did not succeed. */
     bool refusal_failed;

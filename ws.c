@@ -464,7 +464,7 @@ static int turn(struct ws_server *s, int timeout_ms)
     if (n < 0 && errno != EINTR)
         return WS_ERR_SYSTEM;
     /* These are in their callbacks alone. */
-    assert(s->hand.in_place == NULL && s->hand.upgrade == NULL && s->hand.detachable == NULL);
+    assert(s->hand.in_place == NULL && s->hand.upgrade == NULL && s->hand.beginning == NULL);
     s->in_turn = true;
     s->turn++;
     s->now_ms = time_after_wait(s, timeout_ms, before_ms);

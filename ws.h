@@ -17,8 +17,9 @@
  * callback but the log, the trace and a relay. None of them calls a callback other than these, and
  * none frees what another callback still uses.
  *
- * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; and around a
- * plain request from on_head or on_request until ws_respond() or on_abort. Functions return 0 or
+ * A `struct ws_conn *` is valid in on_upgrade; from on_open until on_close returns; around a plain
+ * request from on_head or on_request until ws_respond() or on_abort; and from ws_defer() until the
+ * request comes again, or on_abort. Functions return 0 or
  * more on success, a WS_ERR_ below 0 on failure. The library neither prints, nor exits, nor touches
  * the process's signals. */
 #ifndef WS_H
@@ -257,8 +258,9 @@ struct ws_handlers {
      * return. */
     void (*on_refuse)(struct ws_conn *c, const struct ws_request *req, int status);
 
-    /* A request that on_head or on_request was called for is void: it will not be answered, for the
-     * client went away or the server refuses it; `c` ends here. Set this callback when you answer
+    /* A request that on_head or on_request was called for, or that was deferred by ws_defer(), is
+     * void: it will not be answered, for the client went away or the server refuses it; `c` ends
+     * here. Set this callback when you answer
      * late, or keep something between on_head and on_request: nothing else tells you that
      * ws_respond() must not be called any more. Without it a client that only shut down its sending
      * side behind a whole request still gets its answer. */
@@ -267,7 +269,7 @@ struct ws_handlers {
     /* An opening handshake is in order. Refuse it with ws_respond(), or accept it with ws_accept()
      * and your own subprotocol and headers, or do neither to accept it with the first subprotocol
      * that fits. Where ws_respond() fails and nothing else follows, it is refused with 500. `req`
-     * is valid until return. RFC 6455 §4.2.2. */
+     * is valid until return. To do it later, see ws_defer(). RFC 6455 §4.2.2. */
     void (*on_upgrade)(struct ws_conn *c, const struct ws_request *req);
 
     /* The connection is open: the 101 is on its way, and what is sent from here comes right after
@@ -294,7 +296,11 @@ struct ws_handlers {
                                         it, and WebViews of old Androids for pages of their app. But
                                         there a page that was saved to a file sends it as well, with
                                         the user's cookies; today's browsers send null */
-    void *user;                      /* for ws_user() */
+    /* Asked about the origin of a handshake that is neither listed nor the server's own host:
+     * `origin` is what the client sent, any printable text. It may call no function that takes a
+     * connection. NULL: such a handshake is refused. RFC 6455 §10.2 */
+    bool (*allow_origin)(void *user, struct ws_str origin);
+    void *user; /* for ws_user(), and for the function above */
 };
 
 /* Serve paths that begin with `prefix` (plain comparison; the longest prefix wins, of equal ones
@@ -351,6 +357,17 @@ int ws_respond(struct ws_conn *c, int status, const struct ws_header *headers, s
 /* The same with a body in `pieces` pieces, which is sent as if they lay behind one another. */
 int ws_respond_pieces(struct ws_conn *c, int status, const struct ws_header *headers, size_t count,
                       const struct ws_str *body, size_t pieces);
+
+/* In on_head and on_upgrade: decide about this request later. It is kept, and comes again to the
+ * same callback when ws_retry() has been called, as if it had just come, with ws_data() as it was;
+ * meanwhile no time runs out for the client. Each costs a connection of max_clients until then, so
+ * see to it that an answer comes. on_abort tells that `c` ends before that, or that the server
+ * refuses the request now, as when it stops. Returns 0, or WS_ERR_CLOSED outside these callbacks or
+ * after an answer. */
+int ws_defer(struct ws_conn *c);
+/* The callback follows, never from inside this call. WS_ERR_CLOSED for a connection that does not
+ * wait for it. */
+int ws_retry(struct ws_conn *c);
 
 /* In on_upgrade: accept, with `subprotocol` (one that the client offered, or NULL for none) and
  * more headers in the 101; copied before return. Returns 0, WS_ERR_INVALID for a subprotocol that

@@ -268,6 +268,37 @@ bool minnow_find_port(struct minnow *minnow)
     return !has_tcp || minnow->port != 0;
 }
 
+/* --socketio-client. The file is read before the sandbox closes the file system. */
+static bool read_script(struct minnow *minnow)
+{
+    const char *path = minnow->options->socketio_client;
+    const char *why = path == NULL ? NULL : minnow_script_read(&minnow->script, path);
+
+    if (why == NULL)
+        return true;
+    minnow_log_add(&minnow->streams.log, "minnow: cannot serve --socketio-client '");
+    minnow_log_add_beginning(&minnow->streams.log, path, strlen(path));
+    minnow_log_add(&minnow->streams.log, "': %s", why);
+    minnow_streams_end_line(&minnow->streams);
+    return false;
+}
+
+/* Socket.IO, and the script of its client. */
+static bool start_socketio(struct minnow *minnow)
+{
+    const struct minnow_options *o = minnow->options;
+    int error = 0;
+
+    if (o->no_socketio)
+        return true;
+    minnow->socketio = minnow_socketio_new(minnow->server, &o->server, &minnow->worker, o->echo);
+    if (minnow->socketio == NULL)
+        return minnow_complain(minnow, "cannot start", WS_ERR_SYSTEM);
+    if (o->socketio_client != NULL)
+        error = minnow_script_handle(&minnow->script, minnow->server);
+    return error == 0 || minnow_complain(minnow, "cannot start", error);
+}
+
 /* Start the server, up to the first line on stdout. */
 static bool start(struct minnow *minnow)
 {
@@ -283,16 +314,14 @@ static bool start(struct minnow *minnow)
     minnow_chat_handle(&handlers, o);
     if (!minnow_page_init(&minnow->page, o->echo))
         return minnow_complain(minnow, "cannot start", WS_ERR_NOMEM); /* uncovered: no memory */
+    if (!read_script(minnow))
+        return false;
     minnow->server = ws_server_new(&o->server);
     minnow->streams.server = minnow->server;
     if (minnow->server == NULL)
         return minnow->complained ? false : minnow_complain(minnow, "cannot start", WS_ERR_SYSTEM);
-    if (!o->no_socketio) {
-        minnow->socketio =
-            minnow_socketio_new(minnow->server, &o->server, &minnow->worker, o->echo);
-        if (minnow->socketio == NULL)
-            return minnow_complain(minnow, "cannot start", WS_ERR_SYSTEM);
-    }
+    if (!start_socketio(minnow))
+        return false;
     error = ws_server_handle(minnow->server, "/", &handlers);
     if (error == 0)
         error = watch_signals(minnow);
@@ -347,6 +376,7 @@ static void release(struct minnow *minnow)
         close(minnow->signal_fd);
     minnow_landlock_release(&minnow->sandbox.landlock);
     minnow_page_release(&minnow->page);
+    minnow_script_release(&minnow->script);
     minnow_streams_release(&minnow->streams);
 }
 

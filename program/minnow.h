@@ -8,6 +8,7 @@
 #include "minnow_options.h"
 #include "minnow_page.h"
 #include "minnow_sandbox.h"
+#include "minnow_script.h"
 #include "minnow_streams.h"
 #include "minnow_worker.h"
 #include "socketio/sio.h"
@@ -20,6 +21,7 @@ struct minnow {
     struct minnow_cluster cluster;
     struct minnow_streams streams;
     struct minnow_page page;
+    struct minnow_script script; /* all zero without --socketio-client */
     struct minnow_sandbox sandbox;
     bool serving;    /* from now on -q silences the log; before, the log says why the server cannot
                      start */

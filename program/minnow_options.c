@@ -327,6 +327,15 @@ static void set_cluster(struct minnow_options *o, const struct row *row, const c
     *name = value;
 }
 
+static void set_file(struct minnow_options *o, const struct row *row, const char *value)
+{
+    const char **path = place_of(o, row);
+
+    if (value[0] == '\0')
+        bad_value(row, value, "empty");
+    *path = value;
+}
+
 static void set_true(struct minnow_options *o, const struct row *row, const char *value)
 {
     bool *flag = place_of(o, row);
@@ -421,6 +430,8 @@ static const struct row rows[] = {
      "for clients of old workers after SIGHUP; 30"},
     {0, "no-socketio", NULL, set_true, OWN(no_socketio), NULL,
      "do not serve Socket.IO at /socket.io/"},
+    {0, "socketio-client", "FILE", set_file, OWN(socketio_client), NULL,
+     "serve this script at /socket.io/socket.io.js"},
     {0, "redis", "URL", add_redis, OWN(redis), NULL,
      "share rooms by this Redis; repeatable, tried in turn"},
     {0, "redis-optional", NULL, set_true, OWN(redis_optional), NULL,
@@ -612,6 +623,8 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
     check_socket_mode(o);
     check_shares(o);
     check_redis(o);
+    if (o->socketio_client != NULL && o->no_socketio)
+        bad_usage("--socketio-client", o->socketio_client, "with --no-socketio");
     if (o->proxy_header != NULL && o->proxies.count == 0)
         bad_usage("--proxy-header", o->proxy_header, "without --trust-proxy");
     if (o->bind.count == 0)

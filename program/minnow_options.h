@@ -35,7 +35,8 @@ struct minnow_options {
     bool no_socketio;
     unsigned workers; /* processes that serve */
     unsigned drain_timeout_ms;
-    struct minnow_list redis; /* URLs that are in order */
+    const char *socketio_client; /* a file; NULL: not given */
+    struct minnow_list redis;    /* URLs that are in order */
     bool redis_optional;
     const char *cluster; /* NULL: not given */
     enum minnow_trace_form trace;

@@ -4,12 +4,11 @@
 #ifndef MINNOW_PAGE_H
 #define MINNOW_PAGE_H
 
-#include "ws.h"
+#include "minnow_static.h"
 
 /* In place. */
 struct minnow_page {
-    char *text; /* the page for this mode */
-    char etag[24];
+    struct minnow_static html; /* for this mode */
 };
 
 /* False: out of memory. minnow_page_release() when done; an all-zero struct is allowed there,

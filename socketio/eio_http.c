@@ -12,8 +12,7 @@
 enum {
     HEADERS_MAX = 12,
     MAX_AGE_SIZE = 16,
-    MESSAGE_MAX = 256,                     /* bytes of an application's refusal */
-    ERROR_BODY_SIZE = 6 * MESSAGE_MAX + 64 /* each byte may become \u00xx */
+    ERROR_BODY_SIZE = 6 * EIO_REFUSAL_MAX + 64 /* each byte may become \u00xx */
 };
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -153,6 +152,18 @@ static void add(struct headers *h, const char *name, struct ws_str value)
     h->list[h->count++] = (struct ws_header){ws_str(name), value};
 }
 
+bool eio_has_cors(const struct eio_options *o)
+{
+    return o->origins != NULL || o->allow_origin != NULL;
+}
+
+static bool is_allowed(const struct eio_options *o, struct ws_str origin)
+{
+    return ws_origin_allowed(origin, o->origins) ||
+           (origin.data != NULL && o->allow_origin != NULL &&
+            o->allow_origin(o->allow_origin_arg, origin));
+}
+
 /* The value of Access-Control-Allow-Origin: "*" where any origin is allowed, else the request's own
  * Origin unchanged, since browsers compare it as text. If an item of the options is the same text,
  * that is used: it outlives the request. */
@@ -160,14 +171,16 @@ static void allow_origin(struct eio_asker *a, const struct eio_options *o, struc
 {
     const char *const *item = o->origins;
     bool any = ws_origin_allowed((struct ws_str){NULL, 0}, o->origins);
+    bool listed;
 
-    if (!any && !ws_origin_allowed(origin, o->origins))
+    if (!any && !is_allowed(o, origin))
         return;
-    while (*item != NULL && !ws_str_is(any ? ws_str("*") : origin, *item))
+    while (item != NULL && *item != NULL && !ws_str_is(any ? ws_str("*") : origin, *item))
         item++;
-    a->origin = *item != NULL ? *item : origin.data;
+    listed = item != NULL && *item != NULL;
+    a->origin = listed ? *item : origin.data;
     a->origin_len = (uint16_t)(any ? 1 : origin.len); /* a head has 16 KiB */
-    a->origin_in = *item != NULL ? EIO_ORIGIN_CONSTANT : EIO_ORIGIN_REQUEST;
+    a->origin_in = listed ? EIO_ORIGIN_CONSTANT : EIO_ORIGIN_REQUEST;
 }
 
 static bool contains(struct ws_str text, const char *part)
@@ -186,8 +199,8 @@ struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
     return a;
 }
 
-/* The copy is short: an allowed origin is as long as an item of the options, or has a host of 255
- * characters at most. It is counted all the same, since clients decide how many copies there
+/* The copy is short: an origin that is listed is as long as its item, or has a host of 255
+ * characters at most; one that the application allows may have a whole head. It is counted all the same, since clients decide how many copies there
  * are. */
 void eio_asker_keep(struct eio_asker *a, struct ws_account *account)
 {
@@ -216,7 +229,7 @@ static void add_cors(struct headers *h, const struct eio_options *o, const struc
 {
     struct ws_str origin = {to->origin, to->origin_len};
 
-    if (o->origins == NULL)
+    if (!eio_has_cors(o))
         return;
     if (origin.data != NULL)
         add(h, "Access-Control-Allow-Origin", origin);
@@ -292,7 +305,7 @@ int eio_reply_pieces(const struct eio_options *o, const struct eio_asker *to, in
     return reply(o, to, status, type, body, pieces, NULL);
 }
 
-static const char *error_message(enum eio_error error, const char *text)
+const char *eio_error_message(enum eio_error error)
 {
     switch (error) {
     case EIO_UNKNOWN_TRANSPORT:
@@ -302,7 +315,7 @@ static const char *error_message(enum eio_error error, const char *text)
     case EIO_BAD_METHOD:
         return "Bad handshake method";
     case EIO_FORBIDDEN:
-        return text != NULL && text[0] != '\0' ? text : "Forbidden";
+        return "Forbidden";
     case EIO_UNSUPPORTED_PROTOCOL:
         return "Unsupported protocol version";
     case EIO_BAD_REQUEST:
@@ -312,24 +325,29 @@ static const char *error_message(enum eio_error error, const char *text)
     return "Bad request";
 }
 
-/* How many bytes of `text`, which is UTF-8, are sent: as many whole characters as fit into
- * MESSAGE_MAX. */
-static size_t message_len(const char *text)
+/* An application's text replaces the message, unless it is empty. */
+static const char *message_of(enum eio_error error, const char *text)
 {
-    size_t len = strnlen(text, MESSAGE_MAX + 1);
+    return error == EIO_FORBIDDEN && text != NULL && text[0] != '\0' ? text
+                                                                     : eio_error_message(error);
+}
 
-    if (len <= MESSAGE_MAX)
+size_t eio_refusal_len(const char *text)
+{
+    size_t len = strnlen(text, EIO_REFUSAL_MAX + 1);
+
+    if (len <= EIO_REFUSAL_MAX)
         return len;
-    len = MESSAGE_MAX;
+    len = EIO_REFUSAL_MAX;
     while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
         len--;
     return len;
 }
 
-/* `text` inside a JSON string, cut to MESSAGE_MAX. Returns its length. */
+/* `text` inside a JSON string, cut to EIO_REFUSAL_MAX. Returns its length. */
 static size_t escape_json(char *out, const char *text)
 {
-    size_t len = message_len(text);
+    size_t len = eio_refusal_len(text);
     size_t n = 0;
 
     for (size_t i = 0; i < len; i++) {
@@ -352,7 +370,7 @@ int eio_reply_error(const struct eio_options *o, const struct eio_asker *to, enu
     char body[ERROR_BODY_SIZE];
     size_t len = (size_t)sprintf(body, "{\"code\":%d,\"message\":\"", (int)error);
 
-    len += escape_json(body + len, error_message(error, text));
+    len += escape_json(body + len, message_of(error, text));
     body[len++] = '"';
     body[len++] = '}';
     return eio_reply(o, to, error == EIO_FORBIDDEN ? 403 : 400, EIO_BODY_JSON, body, len, NULL);
@@ -384,7 +402,7 @@ int eio_reply_preflight(const struct eio_options *o, const struct eio_asker *to,
 int eio_refuse_upgrade(const struct eio_options *o, const struct eio_asker *to,
                        enum eio_error error, const char *text)
 {
-    const char *message = error_message(error, text);
+    const char *message = message_of(error, text);
 
     return eio_reply(o, to, 400, EIO_BODY_HTML, message, strlen(message), NULL);
 }

@@ -22,16 +22,13 @@ struct eio_request {
 
 void eio_request_read(struct eio_request *r, const struct ws_request *req);
 
-/* The error codes of the reference: clients get them in the body of an error response. */
-enum eio_error {
-    EIO_OK = -1,
-    EIO_UNKNOWN_TRANSPORT = 0,
-    EIO_UNKNOWN_SID = 1,
-    EIO_BAD_METHOD = 2,
-    EIO_BAD_REQUEST = 3,
-    EIO_FORBIDDEN = 4,
-    EIO_UNSUPPORTED_PROTOCOL = 5
-};
+/* The message of an error, as the reference has it. */
+const char *eio_error_message(enum eio_error error);
+
+/* How many bytes of the text by which an application refuses a client are used: as many whole
+ * characters as fit into EIO_REFUSAL_MAX. */
+enum { EIO_REFUSAL_MAX = 256 };
+size_t eio_refusal_len(const char *text);
 
 /* Where eio_asker.origin is: in the options, in the request, or in a copy of its own. */
 enum eio_origin { EIO_ORIGIN_CONSTANT, EIO_ORIGIN_REQUEST, EIO_ORIGIN_OWN };
@@ -45,6 +42,9 @@ struct eio_asker {
     uint8_t origin_in; /* enum eio_origin */
     bool old_browser;  /* wants X-XSS-Protection */
 };
+
+/* Are there CORS headers? */
+bool eio_has_cors(const struct eio_options *o);
 
 struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
                            const struct ws_request *req);

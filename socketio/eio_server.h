@@ -7,6 +7,7 @@
  *   eio_post.c      the POST of a session on polling
  *   eio_session.c   a session: heartbeat, input, upgrade, the end
  *   eio_output.c    its output, on either transport
+ *   eio_waits.c     handshakes about which the application decides later
  *   eio_server.c    the list of sessions, and which of them are marked
  *   eio_packet.c    messages for many sessions
  *   eio_queue.c     the output queue on polling
@@ -108,6 +109,9 @@ struct eio_server {
     struct eio_options options; /* every default filled in */
     struct eio_handlers handlers;
     struct name_table sessions; /* by their ids */
+    struct name_table waits;    /* handshakes that are not decided yet, by their connections */
+    uint64_t last_wait;         /* number of the latest */
+    bool wait_failed;           /* there was no memory for it */
     size_t session_count;       /* in memory, whatever their state */
     size_t open_count;          /* on_open was called, on_close was not */
     size_t websocket_count;     /* sessions that get frames */

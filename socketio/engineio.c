@@ -11,6 +11,7 @@
 #include "eio_output.h"
 #include "eio_post.h"
 #include "eio_session.h"
+#include "eio_waits.h"
 
 /* --- settling --------------------------------------------------------------------------------- */
 
@@ -33,11 +34,23 @@ struct received {
     struct eio_asker to;      /* the request to answer */
     bool upgrade;             /* it asks for a WebSocket */
     enum eio_error error;
+    const char *name;               /* of a bad request, for on_connection_error */
+    bool later;                     /* the application decides later */
+    bool overload;                  /* there is no memory for that */
     const char *text;               /* of the application that refuses it; NULL: none */
     struct eio_session *session;    /* that it names; NULL: it wants a new one */
     struct eio_handshake handshake; /* of a new one */
     char address[WS_ADDRESS_SIZE];  /* that `handshake` refers to */
 };
+
+static const char transport_mismatch[] = "TRANSPORT_MISMATCH";
+static const char protocol_mismatch[] = "PROTOCOL_MISMATCH";
+
+static enum eio_error bad_request(struct received *r, const char *name)
+{
+    r->name = name;
+    return EIO_BAD_REQUEST;
+}
 
 /* A request that names a session. */
 static enum eio_error check_sid(struct received *r, const struct eio_server *e)
@@ -47,14 +60,31 @@ static enum eio_error check_sid(struct received *r, const struct eio_server *e)
 
     if (s == NULL)
         return EIO_UNKNOWN_SID;
-    if (r->upgrade && (transport != EIO_WEBSOCKET || e->options.no_upgrade || s->ended))
-        return EIO_BAD_REQUEST;
-    if (!r->upgrade && (transport != EIO_POLLING || s->on_websocket))
-        return EIO_BAD_REQUEST;
+    if (r->upgrade && transport == EIO_WEBSOCKET && (e->options.no_upgrade || s->ended))
+        return bad_request(r, "TRANSPORT_HANDSHAKE_ERROR");
+    if (r->upgrade ? transport != EIO_WEBSOCKET : transport != EIO_POLLING || s->on_websocket)
+        return bad_request(r, transport_mismatch);
     if (!r->query.protocol_4) /* no session has another protocol */
-        return EIO_BAD_REQUEST;
+        return bad_request(r, protocol_mismatch);
     r->session = s;
     return EIO_OK;
+}
+
+/* Ask the application, unless it has been asked and has decided since. */
+static enum eio_error ask(struct received *r, struct eio_server *e)
+{
+    struct eio_wait *w = eio_wait_find(e, r->to.conn);
+
+    e->wait_failed = false;
+    if (w == NULL) {
+        r->text = e->handlers.on_handshake(e, &r->handshake);
+        w = eio_wait_find(e, r->to.conn);
+    }
+    if (w != NULL)
+        r->text = w->refused ? w->text : NULL;
+    r->later = w != NULL && !w->decided;
+    r->overload = e->wait_failed;
+    return r->text != NULL && !r->overload ? EIO_FORBIDDEN : EIO_OK;
 }
 
 /* A request for a new session. Only here the address is asked for, which costs a system call. */
@@ -63,12 +93,13 @@ static enum eio_error check_new(struct received *r, struct eio_server *e)
     if (r->query.method != EIO_GET)
         return EIO_BAD_METHOD;
     if ((r->query.transport == EIO_WEBSOCKET) != r->upgrade)
-        return EIO_BAD_REQUEST;
-    r->handshake = (struct eio_handshake){r->req, ws_conn_address(r->to.conn, r->address)};
-    if (e->handlers.on_handshake != NULL)
-        r->text = e->handlers.on_handshake(e, &r->handshake);
-    if (r->text != NULL)
+        return bad_request(r, "TRANSPORT_HANDSHAKE_ERROR");
+    r->handshake =
+        (struct eio_handshake){r->req, ws_conn_address(r->to.conn, r->address), r->to.conn};
+    if (e->handlers.on_handshake != NULL && ask(r, e) != EIO_OK)
         return EIO_FORBIDDEN;
+    if (r->later || r->overload)
+        return EIO_OK;
     return r->query.protocol_4 ? EIO_OK : EIO_UNSUPPORTED_PROTOCOL;
 }
 
@@ -80,6 +111,51 @@ static enum eio_error check(struct received *r, struct eio_server *e)
     return r->query.has_sid ? check_sid(r, e) : check_new(r, e);
 }
 
+/* The parameter of the query that is wrong; NULL: none is. */
+static const char *wrong_parameter(const struct received *r)
+{
+    bool bad = r->error == EIO_BAD_REQUEST;
+
+    if (r->error == EIO_UNKNOWN_SID)
+        return "sid";
+    if (r->error == EIO_UNKNOWN_TRANSPORT || (bad && strcmp(r->name, transport_mismatch) == 0))
+        return "transport";
+    if (r->error == EIO_UNSUPPORTED_PROTOCOL || (bad && strcmp(r->name, protocol_mismatch) == 0))
+        return "EIO";
+    return NULL;
+}
+
+/* What is wrong with it, for the application; see eio_connection_error.context. */
+static struct ws_str context_of(const struct received *r, char *out, size_t size)
+{
+    const char *parameter = wrong_parameter(r);
+    ptrdiff_t len;
+
+    if (r->error == EIO_BAD_METHOD)
+        return ws_request_method(r->req);
+    if (r->error == EIO_FORBIDDEN)
+        return ws_str(r->text);
+    len = parameter == NULL ? -1 : eio_query_get(ws_request_query(r->req), parameter, out, size);
+    if (len < 0)
+        return (struct ws_str){NULL, 0};
+    return (struct ws_str){out, (size_t)len < size ? (size_t)len : size - 1};
+}
+
+/* Tell the application of a request that is refused. */
+static void report(const struct received *r, struct eio_server *e)
+{
+    char text[EIO_REFUSAL_MAX + 1];
+    const struct eio_connection_error error = {.code = r->error,
+                                               .message = eio_error_message(r->error),
+                                               .name = r->name,
+                                               .context = context_of(r, text, sizeof text),
+                                               .request = r->req,
+                                               .conn = r->to.conn};
+
+    if (e->handlers.on_connection_error != NULL)
+        e->handlers.on_connection_error(e, &error);
+}
+
 static void receive(struct received *r, struct eio_server *e, struct ws_conn *c,
                     const struct ws_request *req, bool upgrade)
 {
@@ -87,6 +163,9 @@ static void receive(struct received *r, struct eio_server *e, struct ws_conn *c,
     eio_request_read(&r->query, req);
     r->to = eio_asker(&e->options, c, req);
     r->upgrade = upgrade;
+    r->name = NULL;
+    r->later = false;
+    r->overload = false;
     r->text = NULL;
     r->session = NULL;
     r->error = check(r, e);
@@ -114,6 +193,14 @@ static bool is_handed_over(struct eio_server *e, struct ws_conn *c, const struct
     return true;
 }
 
+/* A handshake about which the application decides later comes again, to the same callback. Any
+ * other one is over. */
+static void put_off(struct received *r, struct eio_server *e)
+{
+    if (!r->later || ws_defer(r->to.conn) != 0)
+        eio_wait_end(e, r->to.conn);
+}
+
 /* --- polling ---------------------------------------------------------------------------------- */
 
 /* The response is the open packet alone, with the cookie if there is one. */
@@ -138,7 +225,7 @@ static int open_reply(const struct eio_session *s, const struct eio_asker *to)
 
 static void polling_handshake(struct eio_server *e, const struct received *r)
 {
-    struct eio_session *s = eio_session_new(e, &r->query, r->to.conn);
+    struct eio_session *s = r->overload ? NULL : eio_session_new(e, &r->query, r->to.conn);
 
     if (s == NULL)
         eio_reply(&e->options, &r->to, 503, EIO_BODY_NONE, NULL, 0, NULL);
@@ -148,32 +235,54 @@ static void polling_handshake(struct eio_server *e, const struct received *r)
         eio_session_opened(s, &r->handshake);
 }
 
+static void refuse(const struct received *r, struct eio_server *e)
+{
+    report(r, e);
+    eio_reply_error(&e->options, &r->to, r->error, r->text);
+}
+
 static void get_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
 {
     struct received r;
 
     receive(&r, e, c, req, false);
     if (r.error != EIO_OK)
-        eio_reply_error(&e->options, &r.to, r.error, r.text);
+        refuse(&r, e);
     else if (r.session != NULL)
         eio_session_poll(r.session, &r.to);
-    else
+    else if (!r.later)
         polling_handshake(e, &r);
+    put_off(&r, e);
 }
 
-/* A GET is handled in on_request. A POST that is accepted has its body read first; all other
- * requests are answered now, so that their body is not read. */
+/* Does it ask for a session, and has the application a say in that? */
+static bool is_for_application(const struct eio_server *e, const struct ws_request *req)
+{
+    struct eio_request query;
+
+    if (e->handlers.on_handshake == NULL)
+        return false;
+    eio_request_read(&query, req);
+    return !query.has_sid;
+}
+
+/* A GET is handled in on_request, since it may be held, but one that may be put off here. A POST
+ * that is accepted has its body read first; all other requests are answered now, so that their body
+ * is not read. */
 static void head_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
 {
     struct received r;
 
-    if (ws_str_is(ws_request_method(req), "GET"))
+    if (ws_str_is(ws_request_method(req), "GET")) {
+        if (is_for_application(e, req))
+            get_received(e, c, req);
         return;
+    }
     receive(&r, e, c, req, false);
-    if (r.query.method == EIO_OPTIONS && e->options.origins != NULL)
+    if (r.query.method == EIO_OPTIONS && eio_has_cors(&e->options))
         eio_reply_preflight(&e->options, &r.to, req);
     else if (r.error != EIO_OK)
-        eio_reply_error(&e->options, &r.to, r.error, r.text);
+        refuse(&r, e);
     else if (r.query.method == EIO_POST)
         eio_post_admit(r.session, &r.to, req);
     else
@@ -238,8 +347,10 @@ static void on_abort(struct ws_conn *c)
     struct eio_server *e = ws_user(c);
     struct eio_session *s = ws_data(c);
 
-    if (s == NULL)
+    if (s == NULL) {
+        eio_wait_end(e, c);
         return;
+    }
     eio_enter(e);
     abandoned(s, c);
     eio_leave(e);
@@ -280,20 +391,30 @@ static void websocket_accept(struct eio_server *e, const struct received *r,
         eio_session_end(made, EIO_TRANSPORT_ERROR);
 }
 
-static void upgrade_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
+static void upgrade_allowed(struct eio_server *e, const struct received *r)
 {
     struct eio_session *made = NULL;
+
+    if (r->session == NULL && !r->overload)
+        made = eio_session_new(e, &r->query, r->to.conn);
+    if (r->session == NULL && made == NULL)
+        eio_reply(&e->options, &r->to, 503, EIO_BODY_NONE, NULL, 0, NULL);
+    else
+        websocket_accept(e, r, made);
+}
+
+static void upgrade_received(struct eio_server *e, struct ws_conn *c, const struct ws_request *req)
+{
     struct received r;
 
     receive(&r, e, c, req, true);
-    if (r.error == EIO_OK && r.session == NULL)
-        made = eio_session_new(e, &r.query, c);
-    if (r.error != EIO_OK)
+    if (r.error != EIO_OK) {
+        report(&r, e);
         eio_refuse_upgrade(&e->options, &r.to, r.error, r.text);
-    else if (r.session == NULL && made == NULL)
-        eio_reply(&e->options, &r.to, 503, EIO_BODY_NONE, NULL, 0, NULL);
-    else
-        websocket_accept(e, &r, made);
+    } else if (!r.later) {
+        upgrade_allowed(e, &r);
+    }
+    put_off(&r, e);
 }
 
 static void on_upgrade(struct ws_conn *c, const struct ws_request *req)
@@ -312,7 +433,7 @@ static void websocket_opened(struct eio_session *s, const struct ws_request *req
 {
     char address[WS_ADDRESS_SIZE];
     char packet[EIO_OPEN_PACKET_SIZE];
-    struct eio_handshake h = {req, ws_conn_address(s->ws, address)};
+    struct eio_handshake h = {req, ws_conn_address(s->ws, address), s->ws};
 
     if (ws_send(s->ws, WS_OP_TEXT, packet, eio_session_open_packet(s, packet)) < 0)
         eio_session_end(s, EIO_TRANSPORT_ERROR);
@@ -426,10 +547,18 @@ static void fill_in_defaults(struct eio_options *o, const struct ws_server *ws)
         o->transports = EIO_POLLING | EIO_WEBSOCKET;
 }
 
+static bool allow_origin(void *user, struct ws_str origin)
+{
+    const struct eio_server *e = user;
+
+    return e->options.allow_origin(e->options.allow_origin_arg, origin);
+}
+
 struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
                                   const struct eio_options *options,
                                   const struct eio_handlers *handlers)
 {
+    static const char *const no_origins[] = {NULL};
     struct eio_server *e = calloc(1, sizeof *e);
     struct ws_handlers h = {.on_head = on_head,
                             .on_request = on_request,
@@ -452,13 +581,18 @@ struct eio_server *eio_server_new(struct ws_server *ws, const char *prefix,
     fill_in_defaults(&e->options, ws);
     h.max_message = e->options.max_payload;
     h.origins = e->options.origins;
-    h.local_files = e->options.origins == NULL; /* the reference checks no Origin */
+    if (e->options.allow_origin != NULL) {
+        h.origins = h.origins != NULL ? h.origins : no_origins;
+        h.allow_origin = allow_origin;
+    }
+    h.local_files = !eio_has_cors(&e->options); /* the reference checks no Origin */
     e->account = ws_account_new(ws, NULL);
     e->settle_timer = ws_timer_new(ws, NULL, settle_posted, e);
     if (e->account != NULL && e->settle_timer != NULL && ws_random(key, sizeof key) == 0 &&
         ws_server_handle(ws, prefix, &h) == 0) {
         name_table_init(&e->sessions, e->account, key);
         name_table_init(&e->host_sessions.hosts, e->account, key);
+        name_table_init(&e->waits, e->account, key);
         return e;
     }
     ws_timer_cancel(e->settle_timer);
@@ -472,6 +606,7 @@ void eio_server_close(struct eio_server *e)
     e->closing = true;
     for (struct eio_session *s = e->first; s != NULL; s = s->next)
         eio_session_end(s, EIO_SHUTTING_DOWN);
+    eio_waits_close(e);
 }
 
 /* ws_server_free() has called on_close for all connections and freed the timers. Only memory is
@@ -491,6 +626,7 @@ void eio_server_free(struct eio_server *e)
     while (e->first != NULL)
         eio_session_free(e->first);
     eio_host_sessions_release(&e->host_sessions);
+    eio_waits_release(e);
     name_table_release(&e->sessions);
     ws_account_release(e->account);
     free(e);

@@ -65,11 +65,17 @@ struct eio_options {
     unsigned transports; /* EIO_POLLING | EIO_WEBSOCKET; 0: both */
     bool no_upgrade;     /* sessions stay on the transport that they began with */
 
-    /* CORS, and the browser origins that may open a WebSocket. NULL: no CORS headers; for
-     * WebSockets the origins of the ws_server hold, and "file://", which clients on small devices
+    /* CORS, and the browser origins that may open a WebSocket. NULL, and no function below: no CORS
+     * headers; for WebSockets the origins of the ws_server hold, and "file://", which clients on small devices
      * send (see ws_handlers.local_files). A request from another origin is served, but its page may
      * not read the response. */
-    const char *const *origins;       /* as in ws_options, "https://example.org" or "*" for any */
+    const char *const *origins; /* as in ws_options, "https://example.org" or "*" for any */
+    /* Asked about each origin that is not listed; with it CORS is on, also where `origins` is NULL.
+     * For a WebSocket it is not asked about pages of the server's own host, which are allowed. It
+     * may be called several times for a request, and answers at once. It may call no function that
+     * takes a connection or a session. */
+    bool (*allow_origin)(void *arg, struct ws_str origin);
+    void *allow_origin_arg;
     const char *cors_methods;         /* NULL: "GET,HEAD,PUT,PATCH,POST,DELETE" */
     const char *cors_headers;         /* that a page may send; NULL: those that it asks for */
     const char *cors_exposed_headers; /* that a page may read; NULL: no others */
@@ -97,6 +103,34 @@ struct eio_options {
 struct eio_handshake {
     const struct ws_request *request; /* path, query, headers */
     const char *address;              /* of the peer, as ws_conn_address() writes it */
+    struct ws_conn *conn;             /* that it came on */
+};
+
+/* Why a request was refused: the codes of the reference, which clients get, too. */
+enum eio_error {
+    EIO_OK = -1,
+    EIO_UNKNOWN_TRANSPORT = 0,
+    EIO_UNKNOWN_SID = 1,
+    EIO_BAD_METHOD = 2, /* a handshake is a GET */
+    EIO_BAD_REQUEST = 3,
+    EIO_FORBIDDEN = 4, /* by on_handshake */
+    EIO_UNSUPPORTED_PROTOCOL = 5
+};
+
+/* A request that is refused: the event "connection_error" of the reference. All of it is valid
+ * until the callback returns. */
+struct eio_connection_error {
+    enum eio_error code;
+    const char *message; /* of the code: "Session ID unknown" and so on */
+    const char *name;    /* of a bad request: "TRANSPORT_MISMATCH" where the session has another
+                            transport, "TRANSPORT_HANDSHAKE_ERROR" for a WebSocket that is none, or
+                            where none is allowed, "PROTOCOL_MISMATCH"; else NULL */
+    /* What is wrong, at most 256 bytes of it, any bytes: the transport (0, or 3 with a mismatch),
+     * the sid (1), the method (2), the text of on_handshake (4), the protocol, which is EIO in the
+     * query (5, or 3 with a mismatch); data NULL: there is none. */
+    struct ws_str context;
+    const struct ws_request *request;
+    struct ws_conn *conn; /* for ws_conn_address() */
 };
 
 /* Why a session ended. The texts are those of the reference: applications show and compare them. */
@@ -115,8 +149,13 @@ const char *eio_reason_text(enum eio_reason reason); /* "transport close" and so
 struct eio_handlers {
     /* May this client have a session? NULL accepts it; a text (UTF-8, valid until the next call)
      * refuses it: with 403 on polling, with 400 on a WebSocket. The text is the message of the
-     * error, cut to 256 bytes on polling; "" means "Forbidden". */
+     * error, cut to 256 bytes on polling; "" means "Forbidden". To answer later, call
+     * eio_decide_later(); then the result does not count. */
     const char *(*on_handshake)(struct eio_server *e, const struct eio_handshake *h);
+
+    /* A request was refused with one of the codes. Not called where a limit is reached, which the
+     * client learns by 503, nor where a WebSocket is refused for its Origin, which the log has. */
+    void (*on_connection_error)(struct eio_server *e, const struct eio_connection_error *error);
 
     /* The open packet is sent. Messages that are sent from here come right after it. `h` is valid
      * until return. */
@@ -153,6 +192,23 @@ void eio_server_free(struct eio_server *e);
 void *eio_user(const struct eio_server *e);
 struct ws_server *eio_ws_server(const struct eio_server *e);
 size_t eio_session_count(const struct eio_server *e); /* opened, and on_close still to come */
+
+/* A handshake about which the application decides later. It may be copied. */
+struct eio_decision {
+    struct eio_server *server; /* NULL: it was decided, or there was no memory */
+    uint64_t connection;
+    uint64_t number;
+};
+
+/* In on_handshake: decide later by eio_decide(). Until then the client waits, without a time limit
+ * but its own (20 s for clients of Socket.IO), so see to it that you decide. Without memory the
+ * server of the result is NULL, and the client gets 503. */
+struct eio_decision eio_decide_later(struct eio_server *e, const struct eio_handshake *h);
+
+/* Decide, once, with what on_handshake would have returned; `refusal` is copied, and cut to 256
+ * bytes. It sets d->server to NULL. Returns 0, or WS_ERR_CLOSED where it was decided or the client
+ * has gone. Not after eio_server_free(). */
+int eio_decide(struct eio_decision *d, const char *refusal);
 
 /* --- sessions --------------------------------------------------------------------------------- */
 

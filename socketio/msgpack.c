@@ -187,6 +187,32 @@ bool msgpack_next(struct ws_str *rest, struct msgpack_value *v)
     return lead == NIL || lead >= FALSE; /* 0xc1 is never used */
 }
 
+/* `left` stays below 2^33 for each byte, so it cannot overflow. */
+bool msgpack_take(struct ws_str *rest, struct ws_str *whole, struct msgpack_value *first)
+{
+    struct ws_str from = *rest;
+    struct msgpack_value v;
+    uint64_t left = 1; /* values that are still to come */
+
+    if (!msgpack_next(rest, first))
+        return false;
+    for (v = *first;; left--) {
+        if (v.type == MSGPACK_ARRAY || v.type == MSGPACK_MAP)
+            left += (uint64_t)v.count * (v.type == MSGPACK_MAP ? 2 : 1);
+        if (left == 1)
+            break;
+        if (!msgpack_next(rest, &v))
+            return false;
+    }
+    *whole = (struct ws_str){from.data, from.len - rest->len};
+    return true;
+}
+
+bool msgpack_is_undefined(const struct msgpack_value *v)
+{
+    return v->type == MSGPACK_EXTENSION && v->fixed && v->extension == 0 && v->bytes.len == 1;
+}
+
 /* --- dates ------------------------------------------------------------------------------------ */
 
 /* Year, month and day of a number of days since 1970 in the Gregorian calendar. A year that begins
@@ -315,11 +341,6 @@ static int write_binary(struct reading *r, struct ws_str bytes, size_t around)
     return 0;
 }
 
-static bool is_undefined(const struct msgpack_value *v)
-{
-    return v->type == MSGPACK_EXTENSION && v->fixed && v->extension == 0 && v->bytes.len == 1;
-}
-
 static int write_extension(struct reading *r, const struct msgpack_value *v)
 {
     struct ws_str bytes = v->bytes;
@@ -331,7 +352,7 @@ static int write_extension(struct reading *r, const struct msgpack_value *v)
         write_iso(r->w, ms);
         return 0;
     }
-    if (is_undefined(v)) {
+    if (msgpack_is_undefined(v)) {
         json_write_null(r->w);
         return 0;
     }
@@ -437,7 +458,7 @@ static int read_item(struct reading *r)
         return MSGPACK_BAD;
     if (top != NULL)
         top->left--;
-    if (in_map && is_undefined(&v))
+    if (in_map && msgpack_is_undefined(&v))
         return 0;
     if (in_map)
         write_key(r->w, &key);

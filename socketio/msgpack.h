@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), as far as messages between
- * Socket.IO servers need it: a reader, a writer, and the way from MessagePack to the arguments of
+ * MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), as far as Socket.IO needs it
+ * between servers, and for clients with socket.io-msgpack-parser: a reader, a writer, and the way from MessagePack to the arguments of
  * events (a list of JSON, and binary values beside it; see sio_args in sio.h) and back. It keeps
  * nothing and does no I/O, and no function calls itself, so a peer cannot exhaust the stack.
  *
@@ -51,6 +51,13 @@ struct msgpack_value {
 
 /* Take the next value off `rest`. False if there is none, or none that is whole. */
 bool msgpack_next(struct ws_str *rest, struct msgpack_value *value);
+
+/* Take a whole value, with all that is in it, off `rest`; `first` is the value or, of an array or a
+ * map, its beginning. False if there is none that is whole. */
+bool msgpack_take(struct ws_str *rest, struct ws_str *whole, struct msgpack_value *first);
+
+/* Is it what notepack.io 2 writes for undefined? */
+bool msgpack_is_undefined(const struct msgpack_value *value);
 
 /* Write the one value that `bytes` consists of as JSON:
  *

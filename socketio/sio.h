@@ -27,7 +27,8 @@
  * Servers that act as one, Node's among them, are in sio_cluster.h. What is done for many sockets
  * here is done in all of them then, and the calls of "all processes" below ask them.
  *
- * Left out on purpose: the msgpack parser, the script of the client. */
+ * Left out on purpose: the script of the client, which any endpoint of ws.h may serve; parsers
+ * other than these two. */
 #ifndef SOCKETIO_SIO_H
 #define SOCKETIO_SIO_H
 
@@ -54,7 +55,7 @@ enum sio_result {
 struct sio_args {
     struct ws_str list;
     const struct ws_str *attachments; /* NULL: none */
-    size_t attachment_count;          /* at most 10: clients take no more */
+    size_t attachment_count;          /* at most 10, clients take no more; in MessagePack 256 */
 };
 
 struct sio_args sio_args(const char *list); /* borrowed, without attachments; "" is no argument */
@@ -98,31 +99,43 @@ int sio_answer(struct sio_ack *ack, struct sio_args args);
 
 /* --- server ----------------------------------------------------------------------------------- */
 
+/* How packets are written. Clients are made for one of them, which is the option `parser` in theirs,
+ * too. */
+enum sio_parser {
+    SIO_PARSER_DEFAULT, /* JSON; binary values follow as messages of their own */
+    SIO_PARSER_MSGPACK  /* socket.io-msgpack-parser 3: MessagePack, each packet is one binary
+                           message. The application has JSON and attachments as before */
+};
+
 /* All zero means the defaults of the reference. Borrowed until sio_server_new() returns, except
  * lists and strings, which must live as long as the server. */
 struct sio_options {
-    const char *path;            /* NULL: "/socket.io/" */
-    struct eio_options engine;   /* transport, heartbeat, CORS; its `user` and connect_timeout_ms
+    const char *path;          /* NULL: "/socket.io/" */
+    struct eio_options engine; /* transport, heartbeat, CORS; its `user` and connect_timeout_ms
                                       are not used */
-    unsigned connect_timeout_ms; /* for a client to join its first namespace; 0: 45 s */
-    unsigned recovery_ms;        /* for how long a client whose connection was cut can be
+    enum sio_parser parser;
+    unsigned connect_timeout_ms;     /* for a client to join its first namespace; 0: 45 s */
+    unsigned recovery_ms;            /* for how long a client whose connection was cut can be
                                     recovered, with the events that it missed; 0: never. With it
                                     each event has one more argument at its end, a string with
                                     its offset, except requests and volatile events */
-    bool recovery_asks;          /* call on_auth for recovered sockets too */
-    size_t recovery_bytes;       /* of events kept in each namespace, and as many for its
+    bool recovery_asks;              /* call on_auth for recovered sockets too */
+    size_t recovery_bytes;           /* of events kept in each namespace, and as many for its
                                     sockets; all namespaces that rules open share one such limit;
                                     0: 1 MiB */
-    size_t max_binary;           /* bytes of one packet with all attachments; 0: 10 MiB */
-    size_t max_namespaces;       /* that one client may be in; 0: limited only by its share of
+    size_t max_binary;               /* bytes of one packet with all attachments; 0: 10 MiB */
+    size_t max_namespaces;           /* that one client may be in; 0: limited only by its share of
                                     the memory */
-    size_t max_rooms;            /* that one socket may be in; 0: 1024 */
-    size_t max_acks;             /* that one socket may owe; 0: 1024 */
+    size_t max_rooms;                /* that one socket may be in; 0: 1024 */
+    size_t max_acks;                 /* that one socket may owe; 0: 1024 */
     const char *const *keep_headers; /* of the request of the handshake, for sio_socket_header();
                                         ends with NULL; NULL: none */
 
-    /* May this client have a connection? As on_handshake in engineio.h. */
+    /* May this client have a connection? As on_handshake in engineio.h; to answer later, call
+     * eio_decide_later(sio_engine(io), h). */
     const char *(*on_handshake)(struct sio_server *io, const struct eio_handshake *h);
+    /* As in engineio.h. */
+    void (*on_connection_error)(struct sio_server *io, const struct eio_connection_error *error);
     void *user; /* for sio_user() */
 };
 
@@ -206,8 +219,8 @@ struct sio_handlers {
 };
 
 /* Open namespace `name` ("/", "/admin"). Name and handlers are copied. NULL when out of memory,
- * when it exists already, or for a name that does not begin with '/', has a comma or control
- * characters or more than 1024 bytes. It exists as long as the server. */
+ * when it exists already, or for a name that does not begin with '/', is no UTF-8, has a comma
+ * or control characters or more than 1024 bytes. It exists as long as the server. */
 struct sio_namespace *sio_namespace_new(struct sio_server *io, const char *name,
                                         const struct sio_handlers *handlers);
 

@@ -289,7 +289,7 @@ static int to_json(struct ws_str bytes, struct sio_adapter_space *space, struct 
     int error;
 
     json_writer_clear(&space->text);
-    *count = attachments == NULL ? 0 : SIO_ATTACHMENTS_MAX;
+    *count = space->attachments_max != 0 ? space->attachments_max : SIO_ATTACHMENTS_MAX;
     error = msgpack_to_json(&space->text, bytes, attachments, count);
     return error == MSGPACK_NOMEM ? SIO_ADAPTER_NOMEM : error;
 }

@@ -65,14 +65,15 @@ struct sio_adapter_message {
     int64_t count;       /* 0 or more */
     struct ws_str list;  /* values: an event with its name, or the argument of an answer */
     const struct ws_str *attachments; /* of `list` */
-    size_t attachment_count;          /* at most SIO_ATTACHMENTS_MAX */
+    size_t attachment_count;          /* at most space->attachments_max */
 };
 
 /* What a message that was read points into, besides its own bytes. All zero at first; released by
  * json_writer_release(&s->text). */
 struct sio_adapter_space {
     struct json_writer text;
-    struct ws_str attachments[SIO_ATTACHMENTS_MAX];
+    size_t attachments_max; /* that may be in an event; 0: SIO_ATTACHMENTS_MAX */
+    struct ws_str attachments[SIO_BINARY_MAX];
 };
 
 enum sio_adapter_error {

@@ -1048,6 +1048,7 @@ struct sio_cluster *sio_cluster_new(struct sio_server *io, struct bus *bus,
     c->relay =
         (struct sio_relay){tell, forget, answer_event, opened, closing, room_changed, cluster_free};
     c->io = io;
+    c->space.attachments_max = io->max_attachments;
     c->bus = bus;
     c->options = *options;
     c->options.max_owed = options->max_owed != 0 ? options->max_owed : 10000;

@@ -75,23 +75,26 @@ void sio_conn_free_unused(struct sio_conn *c)
 
 /* --- packets for the protocol ----------------------------------------------------------------- */
 
-void sio_conn_send(struct sio_conn *c, struct ws_str text)
+void sio_conn_send(struct sio_conn *c, struct sio_packet *p)
 {
+    struct sio_server *io = c->server;
+    struct ws_str message;
     int result;
 
-    if (c->engine == NULL || c->server->ws == NULL)
+    if (c->engine == NULL || io->ws == NULL)
         return;
-    result =
-        text.data == NULL ? WS_ERR_NOMEM : eio_send(c->engine, WS_OP_TEXT, text.data, text.len, 0);
+    result = sio_message_end(io, p, NULL, &message);
+    if (result == 0)
+        result = eio_send(c->engine, sio_message_opcode(io), message.data, message.len, 0);
     if (result < 0 && result != WS_ERR_CLOSED)
         sio_conn_fail(c);
 }
 
 void sio_conn_refuse(struct sio_conn *c, struct ws_str nsp, const char *message, struct ws_str data)
 {
-    struct json_writer *w = sio_scratch(c->server);
+    struct sio_packet p = {.type = SIO_CONNECT_ERROR, .nsp = nsp, .id = SIO_NO_ID};
+    struct json_writer *w = sio_message_begin(c->server, &p);
 
-    sio_packet_begin(w, SIO_CONNECT_ERROR, 0, nsp, SIO_NO_ID);
     json_write_text(w, "{", 1);
     json_write_name(w, "message");
     json_write_string(w, message, strlen(message));
@@ -100,7 +103,7 @@ void sio_conn_refuse(struct sio_conn *c, struct ws_str nsp, const char *message,
         json_write_raw(w, data);
     }
     json_end_object(w);
-    sio_conn_send(c, json_written(w));
+    sio_conn_send(c, &p);
 }
 
 /* --- a packet whose attachments are still to come --------------------------------------------- */

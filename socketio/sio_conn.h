@@ -15,8 +15,9 @@ struct sio_conn *sio_conn_new(struct sio_server *io, struct eio_session *engine,
 /* End the connection, because the client breaks a rule or cannot be served. */
 void sio_conn_fail(struct sio_conn *c);
 
-/* Send a packet of the protocol itself; if it cannot be queued, the connection ends. */
-void sio_conn_send(struct sio_conn *c, struct ws_str text);
+/* Send packet `p` of the protocol itself, whose JSON has been written behind sio_message_begin(). If
+ * it cannot be queued, the connection ends. */
+void sio_conn_send(struct sio_conn *c, struct sio_packet *p);
 
 /* Send an error packet: the client may not enter namespace `nsp`. `data` may be all zero. */
 void sio_conn_refuse(struct sio_conn *c, struct ws_str nsp, const char *message,

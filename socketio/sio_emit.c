@@ -67,7 +67,7 @@ bool sio_args_are_legal(const struct sio_server *io, const struct sio_args *args
 
     if (e != NULL && (are_same(args, &e->all) || are_same(args, &e->args)))
         return true;
-    return args->attachment_count <= SIO_ATTACHMENTS_MAX && json_is_list(args->list) &&
+    return args->attachment_count <= io->max_attachments && json_is_list(args->list) &&
            (args->attachment_count == 0 ||
             sio_placeholders_fit(args->list, (unsigned)args->attachment_count));
 }
@@ -82,42 +82,42 @@ static bool legal_name(struct ws_str name)
            !sio_name_is_reserved(name);
 }
 
-static enum sio_type with_attachments(enum sio_type type, const struct sio_args *args)
+static struct sio_packet packet(const struct sio_namespace *n, enum sio_type type,
+                                const struct sio_args *args, int64_t id)
 {
-    if (args->attachment_count == 0)
-        return type;
-    return type == SIO_EVENT ? SIO_BINARY_EVENT : SIO_BINARY_ACK;
+    return (struct sio_packet){.type = type,
+                               .attachments = (unsigned)args->attachment_count,
+                               .nsp = sio_namespace_name(n),
+                               .id = id};
 }
 
-static struct json_writer *begin(struct sio_namespace *n, enum sio_type type,
-                                 const struct sio_args *args, int64_t id)
+static struct json_writer *begin(struct sio_server *io, const struct sio_packet *p)
 {
-    struct json_writer *w = sio_scratch(n->server);
+    struct json_writer *w = sio_message_begin(io, p);
 
-    sio_packet_begin(w, with_attachments(type, args), (unsigned)args->attachment_count,
-                     sio_namespace_name(n), id);
     json_write_text(w, "[", 1);
     return w;
 }
 
-static int finish(struct json_writer *w, struct ws_str *text)
+static int finish(struct sio_server *io, struct sio_packet *p, const struct sio_args *args,
+                  struct ws_str *message)
 {
-    json_end_array(w);
-    *text = json_written(w);
-    return text->data == NULL ? WS_ERR_NOMEM : 0;
+    json_end_array(&io->scratch);
+    return sio_message_end(io, p, args->attachments, message);
 }
 
-/* An event as text, in the server's writer. `offset` NULL: none. */
+/* An event, in a writer of the server. `offset` NULL: none. */
 static int encode_event(struct sio_namespace *n, const char *name, const struct sio_args *args,
-                        int64_t id, const char *offset, struct ws_str *text)
+                        int64_t id, const char *offset, struct ws_str *message)
 {
+    struct sio_packet p = packet(n, SIO_EVENT, args, id);
     struct json_writer *w;
     struct ws_str first;
     size_t at;
 
     if (!sio_args_are_legal(n->server, args))
         return WS_ERR_INVALID;
-    w = begin(n, SIO_EVENT, args, id);
+    w = begin(n->server, &p);
     at = w->len;
     if (name != NULL)
         json_write_string(w, name, strlen(name));
@@ -128,16 +128,17 @@ static int encode_event(struct sio_namespace *n, const char *name, const struct 
     json_write_raw(w, args->list);
     if (offset != NULL)
         json_write_string(w, offset, strlen(offset));
-    return finish(w, text);
+    return finish(n->server, &p, args, message);
 }
 
 /* Send the packet and its attachments. If an attachment cannot be sent, the client has got a part
  * of a packet, so its connection ends. */
-static int send_parts(struct sio_conn *c, struct ws_str text, const struct sio_args *args)
+static int send_parts(struct sio_conn *c, struct ws_str message, const struct sio_args *args)
 {
-    int result = eio_send(c->engine, WS_OP_TEXT, text.data, text.len, 0);
+    size_t behind = sio_parts_behind(c->server, args);
+    int result = eio_send(c->engine, sio_message_opcode(c->server), message.data, message.len, 0);
 
-    for (size_t i = 0; result >= 0 && i < args->attachment_count; i++) {
+    for (size_t i = 0; result >= 0 && i < behind; i++) {
         const struct ws_str *part = &args->attachments[i];
 
         result = eio_send(c->engine, WS_OP_BINARY, part->data, part->len, 0);
@@ -158,31 +159,31 @@ int sio_emit(struct sio_socket *s, const char *name, struct sio_args args)
     const struct sio_target target = {.nsp = s->nsp, .to = own_room};
     char offset[SIO_OFFSET_SIZE];
     bool logged;
-    struct ws_str text;
+    struct ws_str message;
     int result;
 
     if (!can_send(s))
         return WS_ERR_CLOSED;
     logged = sio_recovery_offset(s->nsp, offset);
-    result = encode_event(s->nsp, name, &args, SIO_NO_ID, logged ? offset : NULL, &text);
+    result = encode_event(s->nsp, name, &args, SIO_NO_ID, logged ? offset : NULL, &message);
     if (result == 0)
-        result = send_parts(s->conn, text, &args);
+        result = send_parts(s->conn, message, &args);
     if (logged && result >= 0)
-        sio_recovery_log(&target, text, &args);
+        sio_recovery_log(&target, message, &args);
     return result;
 }
 
 int sio_emit_volatile(struct sio_socket *s, const char *name, struct sio_args args)
 {
-    struct ws_str text;
+    struct ws_str message;
     int result;
 
     if (!can_send(s))
         return WS_ERR_CLOSED;
-    result = encode_event(s->nsp, name, &args, SIO_NO_ID, NULL, &text);
+    result = encode_event(s->nsp, name, &args, SIO_NO_ID, NULL, &message);
     if (result != 0)
         return result;
-    return eio_writable(s->conn->engine) ? send_parts(s->conn, text, &args) : EIO_DROPPED;
+    return eio_writable(s->conn->engine) ? send_parts(s->conn, message, &args) : EIO_DROPPED;
 }
 
 /* --- waiting for acknowledgements ------------------------------------------------------------- */
@@ -301,7 +302,7 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
                 sio_reply_fn *fn, void *arg)
 {
     struct sio_wait *w;
-    struct ws_str text;
+    struct ws_str message;
     int result;
 
     if (!can_send(s))
@@ -312,10 +313,10 @@ int sio_request(struct sio_socket *s, const char *name, struct sio_args args, un
     w->fn = fn;
     w->arg = arg;
     result = timeout_ms == 0 || wait_timer_start(w, timeout_ms)
-                 ? encode_event(s->nsp, name, &args, w->id, NULL, &text)
+                 ? encode_event(s->nsp, name, &args, w->id, NULL, &message)
                  : WS_ERR_NOMEM;
     if (result == 0)
-        result = send_parts(s->conn, text, &args);
+        result = send_parts(s->conn, message, &args);
     if (result < 0)
         wait_free(w);
     return result;
@@ -527,12 +528,13 @@ static bool add_part(struct publication *p, struct eio_server *e, enum ws_opcode
     return eio_packet_encode(part);
 }
 
-static bool publication_init(struct publication *p, struct sio_server *io, struct ws_str text,
+static bool publication_init(struct publication *p, struct sio_server *io, struct ws_str message,
                              const struct sio_args *args)
 {
-    bool ok = add_part(p, io->engine, WS_OP_TEXT, text);
+    size_t behind = sio_parts_behind(io, args);
+    bool ok = add_part(p, io->engine, sio_message_opcode(io), message);
 
-    for (size_t i = 0; ok && i < args->attachment_count; i++)
+    for (size_t i = 0; ok && i < behind; i++)
         ok = add_part(p, io->engine, WS_OP_BINARY, args->attachments[i]);
     return ok;
 }
@@ -576,19 +578,19 @@ static ptrdiff_t publish(const struct sio_target *t, struct publication *p, cons
 {
     char offset[SIO_OFFSET_SIZE];
     bool logged;
-    struct ws_str text;
+    struct ws_str message;
     int error;
 
     if (t->nsp->server->ws == NULL)
         return WS_ERR_CLOSED;
     logged = p->id == SIO_NO_ID && !p->is_volatile && sio_recovery_offset(t->nsp, offset);
-    error = encode_event(t->nsp, name, args, p->id, logged ? offset : NULL, &text);
-    if (error == 0 && t->nsp->connected != 0 && !publication_init(p, t->nsp->server, text, args))
+    error = encode_event(t->nsp, name, args, p->id, logged ? offset : NULL, &message);
+    if (error == 0 && t->nsp->connected != 0 && !publication_init(p, t->nsp->server, message, args))
         error = WS_ERR_NOMEM;
     if (error == 0)
         error = publish_far(t, p, name, args);
     if (error == 0 && logged)
-        sio_recovery_log(t, text, args);
+        sio_recovery_log(t, message, args);
     if (error == 0 && t->nsp->connected != 0)
         sio_visit(t, publish_one, p);
     publication_release(p);
@@ -643,8 +645,8 @@ int sio_answer(struct sio_ack *ack, struct sio_args args)
 {
     struct sio_server *io = ack->server;
     struct sio_socket *s = io == NULL ? NULL : sio_find(io, ack->socket_id);
-    struct json_writer *w;
-    struct ws_str text;
+    struct sio_packet p;
+    struct ws_str message;
     int result;
 
     ack->server = NULL;
@@ -652,8 +654,8 @@ int sio_answer(struct sio_ack *ack, struct sio_args args)
         return WS_ERR_CLOSED;
     if (!sio_args_are_legal(io, &args))
         return WS_ERR_INVALID;
-    w = begin(s->nsp, SIO_ACK, &args, ack->id);
-    json_write_raw(w, args.list);
-    result = finish(w, &text);
-    return result != 0 ? result : send_parts(s->conn, text, &args);
+    p = packet(s->nsp, SIO_ACK, &args, ack->id);
+    json_write_raw(begin(io, &p), args.list);
+    result = finish(io, &p, &args, &message);
+    return result != 0 ? result : send_parts(s->conn, message, &args);
 }

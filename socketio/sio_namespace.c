@@ -17,16 +17,6 @@ struct sio_rule {
 
 /* --- opening and freeing ---------------------------------------------------------------------- */
 
-static bool is_namespace_name(struct ws_str name)
-{
-    if (name.len == 0 || name.len > SIO_NAME_MAX || name.data[0] != '/')
-        return false;
-    for (size_t i = 0; i < name.len; i++)
-        if ((unsigned char)name.data[i] < 0x20 || name.data[i] == ',')
-            return false;
-    return true;
-}
-
 /* Free a namespace that is not in the table. */
 static void namespace_free(struct sio_namespace *n)
 {
@@ -77,7 +67,7 @@ static struct sio_namespace *namespace_open(struct sio_server *io, struct ws_acc
 {
     struct sio_namespace *n;
 
-    if (!is_namespace_name(name) || sio_namespace_named(io, name) != NULL)
+    if (!sio_namespace_is_legal(name) || sio_namespace_named(io, name) != NULL)
         return NULL;
     n = ws_account_take(account, sizeof *n + name.len + 1);
     if (n == NULL)

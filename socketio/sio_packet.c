@@ -8,9 +8,6 @@
 
 #include <string.h>
 
-static const int64_t id_max =
-    9007199254740991; /* 2^53 - 1: up to here numbers of JavaScript are exact */
-
 /* --- reading ---------------------------------------------------------------------------------- */
 
 static void drop(struct ws_str *text, size_t n)
@@ -62,6 +59,12 @@ static bool has_control(struct ws_str text)
     return false;
 }
 
+bool sio_namespace_is_legal(struct ws_str name)
+{
+    return name.len != 0 && name.len <= SIO_NAME_MAX && name.data[0] == '/' && !has_control(name) &&
+           memchr(name.data, ',', name.len) == NULL && ws_utf8_valid(name.data, name.len);
+}
+
 /* From '/' to the comma, or to the end of the packet. */
 static int take_namespace(struct sio_packet *p, struct ws_str *rest)
 {
@@ -85,7 +88,7 @@ static int take_id(struct sio_packet *p, struct ws_str *rest)
     p->id = is_digit(*rest) ? 0 : SIO_NO_ID;
     for (; is_digit(*rest); drop(rest, 1)) {
         p->id = p->id * 10 + (rest->data[0] - '0');
-        if (p->id > id_max)
+        if (p->id > SIO_ID_MAX)
             return SIO_BAD_ID;
     }
     return 0;
@@ -114,7 +117,7 @@ static bool is_event(struct ws_str json)
            (type == JSON_NUMBER || (type == JSON_STRING && !sio_name_is_reserved(name)));
 }
 
-static bool payload_fits(const struct sio_packet *p)
+bool sio_payload_fits(const struct sio_packet *p)
 {
     enum json_type type = json_type(p->json);
 
@@ -143,7 +146,7 @@ static int read_payload(struct sio_packet *p, struct ws_str rest)
         if (p->json.data == NULL)
             return SIO_BAD_JSON;
     }
-    if (!payload_fits(p))
+    if (!sio_payload_fits(p))
         return SIO_BAD_PAYLOAD;
     if (has_attachments(p->type) && !sio_placeholders_fit(json_inside(p->json), p->attachments))
         return SIO_BAD_PLACEHOLDER;
@@ -226,7 +229,7 @@ int sio_placeholder(struct ws_str value)
     int64_t num;
 
     if (!json_bool(json_member(value, "_placeholder"), &mark) || !mark ||
-        !json_integer(json_member(value, "num"), &num) || num < 0 || num >= SIO_ATTACHMENTS_MAX)
+        !json_integer(json_member(value, "num"), &num) || num < 0 || num >= SIO_BINARY_MAX)
         return -1;
     return (int)num;
 }

@@ -14,6 +14,7 @@
 
 enum {
     SIO_ATTACHMENTS_MAX = 10, /* of one packet; clients enforce the same limit */
+    SIO_BINARY_MAX = 256,     /* binary values of one packet in MessagePack, which has no limit */
     SIO_NAME_MAX = 1024       /* bytes of a namespace, of a room, and of an event as JSON */
 };
 
@@ -42,6 +43,7 @@ enum sio_packet_error {
 };
 
 enum { SIO_NO_ID = -1 };
+#define SIO_ID_MAX ((INT64_C(1) << 53) - 1) /* numbers of JavaScript are exact up to it */
 
 struct sio_packet {
     enum sio_type type;
@@ -58,6 +60,12 @@ int sio_packet_decode(struct sio_packet *p, struct ws_str text);
 /* Write a packet up to its JSON; the caller appends the JSON. */
 void sio_packet_begin(struct json_writer *w, enum sio_type type, unsigned attachments,
                       struct ws_str nsp, int64_t id);
+
+/* Is the payload what the type asks for? */
+bool sio_payload_fits(const struct sio_packet *p);
+
+/* May a client ask for a namespace of this name? */
+bool sio_namespace_is_legal(struct ws_str name);
 
 /* Is it a reserved event name (as JSON), such as "connect"? */
 bool sio_name_is_reserved(struct ws_str name);

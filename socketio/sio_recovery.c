@@ -206,25 +206,27 @@ static void put_part(struct entry *e, size_t *at, struct ws_str part)
     e->ends[e->part_count++] = *at;
 }
 
-static size_t entry_size(const struct sio_target *t, struct ws_str text,
+static size_t entry_size(const struct sio_target *t, struct ws_str message,
                          const struct sio_args *args)
 {
+    size_t behind = sio_parts_behind(t->nsp->server, args);
     size_t ignored = 0;
-    size_t size = sizeof(struct entry) + text.len + put_names(NULL, t->to, &ignored) +
+    size_t size = sizeof(struct entry) + message.len + put_names(NULL, t->to, &ignored) +
                   put_names(NULL, t->except, &ignored) + EIO_ID_SIZE;
 
-    for (size_t i = 0; i < args->attachment_count; i++)
+    for (size_t i = 0; i < behind; i++)
         size += args->attachments[i].len;
     return size;
 }
 
 /* The sender is left out by the name of its own room, which is its id; this also works after a
  * recovery. */
-static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
+static struct entry *entry_new(const struct sio_target *t, struct ws_str message,
                                const struct sio_args *args)
 {
+    size_t behind = sio_parts_behind(t->nsp->server, args);
     const char *const sender[] = {t->sender == NULL ? NULL : t->sender->id, NULL};
-    size_t size = entry_size(t, text, args);
+    size_t size = entry_size(t, message, args);
     struct entry *e = ws_account_take(t->nsp->server->account, size);
     size_t at = 0;
 
@@ -232,8 +234,8 @@ static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
         return NULL;
     e->size = size;
     e->time_ms = ws_now_ms(t->nsp->server->ws);
-    put_part(e, &at, text);
-    for (size_t i = 0; i < args->attachment_count; i++)
+    put_part(e, &at, message);
+    for (size_t i = 0; i < behind; i++)
         put_part(e, &at, args->attachments[i]);
     e->to_all = t->to == NULL;
     at += put_names(e->bytes + at, t->to, &e->to_count);
@@ -242,10 +244,11 @@ static struct entry *entry_new(const struct sio_target *t, struct ws_str text,
     return e;
 }
 
-void sio_recovery_log(const struct sio_target *t, struct ws_str text, const struct sio_args *args)
+void sio_recovery_log(const struct sio_target *t, struct ws_str message,
+                      const struct sio_args *args)
 {
     struct sio_recovery *r = t->nsp->recovery;
-    struct entry *e = entry_new(t, text, args);
+    struct entry *e = entry_new(t, message, args);
 
     r->next_offset++;
     if (e == NULL) { /* a log with a gap is useless: drop all of it */
@@ -287,8 +290,8 @@ static void send_entry(const struct entry *e, struct sio_conn *c)
     int result = 0;
 
     for (unsigned i = 0; result >= 0 && i < e->part_count; at = e->ends[i++])
-        result = eio_send(c->engine, i == 0 ? WS_OP_TEXT : WS_OP_BINARY, e->bytes + at,
-                          e->ends[i] - at, 0);
+        result = eio_send(c->engine, i == 0 ? sio_message_opcode(c->server) : WS_OP_BINARY,
+                          e->bytes + at, e->ends[i] - at, 0);
     if (result < 0)
         sio_conn_fail(c);
 }

@@ -13,7 +13,8 @@
  *   sio_room.c      rooms, and the targets of broadcasts
  *   sio_conn.c      connections, and packets that wait for their attachments
  *   sio_server.c    begin and end of callbacks, sockets by their ids
- *   sio_packet.c    the text of packets
+ *   sio_packet.c    packets as text
+ *   sio_msgpack.c   packets in MessagePack
  *
  * A connection (one Engine.IO session) has one socket for each namespace that its client is in.
  *
@@ -27,6 +28,7 @@
 #include "settle.h"
 #include "sio.h"
 #include "sio_adapter.h"
+#include "sio_packet.h"
 
 struct sio_far;
 struct sio_gather;
@@ -106,8 +108,11 @@ struct sio_server {
     struct sio_gather *gathers;            /* broadcasts that wait for acknowledgements */
     struct sio_request *requests;          /* questions to all processes */
     struct sio_relay *relay;               /* NULL: this process is alone */
-    struct json_writer scratch; /* the packet that is being written: from sio_scratch() until it
+    struct json_writer scratch;  /* the packet that is being written: from sio_scratch() until it
                                    is sent, without a callback in between */
+    size_t max_attachments;      /* of one packet */
+    struct json_writer packed;   /* the same in MessagePack */
+    struct json_writer unpacked; /* the payload of the packet that is handled, if it came so */
     const struct sio_event *in_hand;   /* while its on_event runs; NULL: no event is handled */
     uint64_t stamp;                    /* of the latest walk over a target's sockets */
     struct sio_usage recovery_by_rule; /* of all namespaces that rules have opened */
@@ -216,7 +221,25 @@ void sio_callback_end(struct sio_server *io);
 void sio_server_post(struct sio_server *io);
 void sio_settle_posted(void *arg);
 
+/* Empty a writer for the next packet; much memory is not kept. */
+void sio_writer_empty(struct json_writer *w);
+
 /* The server's writer, empty. */
 struct json_writer *sio_scratch(struct sio_server *io);
+
+/* --- packets out ------------------------------------------------------------------------------ */
+
+/* Begin packet `p`, of which only the JSON is still missing; the caller writes that. `p->type` is
+ * not BINARY_EVENT or BINARY_ACK: these follow from p->attachments. */
+struct json_writer *sio_message_begin(struct sio_server *io, const struct sio_packet *p);
+
+/* The JSON is written: `*message` is the packet as its clients' parser reads it, valid until the
+ * next one begins. Returns 0, WS_ERR_NOMEM, or WS_ERR_INVALID for what is nested too deep. */
+int sio_message_end(struct sio_server *io, struct sio_packet *p, const struct ws_str *attachments,
+                    struct ws_str *message);
+
+/* What a packet is sent as, and how many messages follow it, which are its attachments. */
+enum ws_opcode sio_message_opcode(const struct sio_server *io);
+size_t sio_parts_behind(const struct sio_server *io, const struct sio_args *args);
 
 #endif

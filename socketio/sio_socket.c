@@ -124,9 +124,9 @@ static bool remember_auth(struct sio_socket *s, struct ws_str auth)
 
 static void send_connected(struct sio_socket *s)
 {
-    struct json_writer *w = sio_scratch(s->nsp->server);
+    struct sio_packet p = {.type = SIO_CONNECT, .nsp = sio_namespace_name(s->nsp), .id = SIO_NO_ID};
+    struct json_writer *w = sio_message_begin(s->nsp->server, &p);
 
-    sio_packet_begin(w, SIO_CONNECT, 0, sio_namespace_name(s->nsp), SIO_NO_ID);
     json_write_text(w, "{", 1);
     json_write_name(w, "sid");
     json_write_string(w, s->id, EIO_ID_LEN);
@@ -135,7 +135,7 @@ static void send_connected(struct sio_socket *s)
         json_write_string(w, s->pid, EIO_ID_LEN);
     }
     json_end_object(w);
-    sio_conn_send(s->conn, json_written(w));
+    sio_conn_send(s->conn, &p);
 }
 
 /* A recovered client treats the events before its CONNECT packet as those that it has missed. If
@@ -222,10 +222,11 @@ void sio_socket_end(struct sio_socket *s, const char *reason)
 
 static void send_disconnect(struct sio_socket *s)
 {
-    struct json_writer *w = sio_scratch(s->nsp->server);
+    struct sio_packet p = {
+        .type = SIO_DISCONNECT, .nsp = sio_namespace_name(s->nsp), .id = SIO_NO_ID};
 
-    sio_packet_begin(w, SIO_DISCONNECT, 0, sio_namespace_name(s->nsp), SIO_NO_ID);
-    sio_conn_send(s->conn, json_written(w));
+    sio_message_begin(s->nsp->server, &p);
+    sio_conn_send(s->conn, &p);
 }
 
 static void disconnect_one(struct sio_socket *s)

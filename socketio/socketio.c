@@ -8,6 +8,7 @@
 
 #include "sio_conn.h"
 #include "sio_emit.h"
+#include "sio_msgpack.h"
 #include "sio_namespace.h"
 #include "sio_remote.h"
 #include "sio_socket.h"
@@ -55,6 +56,13 @@ static const char *on_handshake(struct eio_server *e, const struct eio_handshake
     struct sio_server *io = eio_user(e);
 
     return io->options.on_handshake(io, h);
+}
+
+static void on_connection_error(struct eio_server *e, const struct eio_connection_error *error)
+{
+    struct sio_server *io = eio_user(e);
+
+    io->options.on_connection_error(io, error);
 }
 
 /* --- packets in ------------------------------------------------------------------------------- */
@@ -251,6 +259,36 @@ static void on_binary(struct sio_conn *c, const void *data, size_t len)
     }
 }
 
+static void on_packed(struct sio_conn *c, struct ws_str bytes)
+{
+    struct json_writer *json = &c->server->unpacked;
+    struct ws_str attachments[SIO_BINARY_MAX];
+    struct sio_packet p;
+
+    json_writer_clear(json);
+    if (sio_msgpack_decode(&p, bytes, json, attachments) == 0)
+        dispatch(c, &p,
+                 (struct sio_args){json_inside(p.json), p.attachments == 0 ? NULL : attachments,
+                                   p.attachments});
+    else
+        sio_conn_fail(c);
+    sio_writer_empty(json); /* the peer chose its size */
+}
+
+static void message(struct sio_conn *c, enum ws_opcode opcode, struct ws_str data)
+{
+    bool packed = c->server->options.parser == SIO_PARSER_MSGPACK;
+
+    if (packed && opcode == WS_OP_BINARY)
+        on_packed(c, data);
+    else if (packed)
+        sio_conn_fail(c);
+    else if (opcode == WS_OP_TEXT)
+        on_text(c, data);
+    else
+        on_binary(c, data.data, data.len);
+}
+
 static void on_message(struct eio_session *engine, enum ws_opcode opcode, const void *data,
                        size_t len)
 {
@@ -259,10 +297,7 @@ static void on_message(struct eio_session *engine, enum ws_opcode opcode, const 
 
     assert(c != NULL); /* else on_open has closed the session: its input is dropped */
     sio_callback_begin(io);
-    if (opcode == WS_OP_TEXT)
-        on_text(c, (struct ws_str){data, len});
-    else
-        on_binary(c, data, len);
+    message(c, opcode, (struct ws_str){data, len});
     sio_callback_end(io);
 }
 
@@ -327,9 +362,13 @@ struct sio_server *sio_server_new(struct ws_server *ws, const struct sio_options
     io->settle = sio_sockets_settle;
     io->options = *options;
     fill_options(&io->options);
+    io->max_attachments =
+        options->parser == SIO_PARSER_MSGPACK ? SIO_BINARY_MAX : SIO_ATTACHMENTS_MAX;
     io->options.engine.user = io;
     if (io->options.on_handshake != NULL)
         handlers.on_handshake = on_handshake;
+    if (io->options.on_connection_error != NULL)
+        handlers.on_connection_error = on_connection_error;
     io->account = ws_account_new(ws, NULL);
     io->settle_timer = ws_timer_new(ws, NULL, sio_settle_posted, io);
     if (io->account != NULL && io->settle_timer != NULL && tables_init(io))
@@ -363,6 +402,8 @@ void sio_server_free(struct sio_server *io)
         io->relay->free(io->relay);
     name_table_release(&io->sockets);
     json_writer_release(&io->scratch);
+    json_writer_release(&io->packed);
+    json_writer_release(&io->unpacked);
     ws_account_release(io->account);
     free(io);
 }

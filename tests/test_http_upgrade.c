@@ -590,6 +590,42 @@ static void file_is_let_in_where_local_files_are_allowed(void **state)
     }
 }
 
+static bool ends_with_friend(void *arg, struct ws_str origin)
+{
+    ++*(int *)arg;
+    return origin.len >= 6 && memcmp(origin.data + origin.len - 6, "friend", 6) == 0;
+}
+
+/* It is asked only about origins that nothing else allows. */
+static void the_application_may_decide_about_origins(void **state)
+{
+    static const char *const one[] = {"https://listed.example", NULL};
+    static const struct {
+        const char *head;
+        int status, asked;
+    } table[] = {
+        {GOOD "\r\n", 101, 0},
+        {GOOD "Origin: https://listed.example\r\n\r\n", 101, 0},
+        {GOOD "Origin: https://a.friend\r\n\r\n", 101, 1},
+        {GOOD "Origin: friend\r\n\r\n", 101, 1},
+        {GOOD "Origin: https://friend.example\r\n\r\n", 403, 1},
+        {GOOD "Origin: \r\n\r\n", 403, 1},
+        {GOOD "Origin: https://a.friend\r\nOrigin: https://a.friend\r\n\r\n", 400, 0},
+    };
+    int asked = 0;
+    const struct http_upgrade_policy asking = {
+        .origins = one, .allow_origin = ends_with_friend, .allow_origin_arg = &asked};
+    struct http_upgrade u;
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(table); i++) {
+        asked = 0;
+        assert_int_equal(check_len(table[i].head, strlen(table[i].head), &asking, &u),
+                         table[i].status);
+        assert_int_equal(asked, table[i].asked);
+    }
+}
+
 static void the_servers_order_of_subprotocols_decides(void **state)
 {
     static const struct {

@@ -2593,6 +2593,135 @@ static void socketio_lets_the_origin_of_small_devices_in(void **state)
     be_refused(f, "Origin: file://\r\n", 403);
 }
 
+/* --- the script of its clients ---------------------------------------------------------------- */
+
+#define SCRIPT_REQUEST(method, more)                                                               \
+    method " /socket.io/socket.io.js?v=1 HTTP/1.1\r\nHost: localhost\r\n" more "\r\n"
+
+/* A file with this text, in a directory that teardown removes. */
+static const char *script_file(struct fixture *f, const char *text)
+{
+    FILE *file;
+
+    if (f->directory[0] == '\0')
+        socket_argument(f);
+    file = fopen(f->socket_path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+    return f->socket_path;
+}
+
+static void expect_script(struct raw_client *c, const char *text, char etag[64])
+{
+    struct raw_response r;
+
+    raw_send_text(c, SCRIPT_REQUEST("GET", ""));
+    raw_expect_status(c, &r, 200);
+    assert_int_equal(r.body_len, strlen(text));
+    assert_memory_equal(r.body, text, r.body_len);
+    assert_true(raw_header_is(&r, "Content-Type", "application/javascript; charset=utf-8"));
+    assert_true(raw_header_is(&r, "Cache-Control", "public, max-age=0"));
+    assert_true(raw_header_is(&r, "X-Content-Type-Options", "nosniff"));
+    assert_true(raw_header_is(&r, "Access-Control-Allow-Origin", "*"));
+    assert_true(raw_header(&r, "ETag", etag, 64));
+}
+
+/* It is what the file was at the start. */
+static void script_of_the_client_is_served_from_a_file(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+    char first[64], second[64], request[512];
+
+    serve(f, ARGS("-p", "0", "--socketio-client", script_file(f, "window.io = 1;\n")));
+    raw_connect(c, f->port);
+    expect_script(c, "window.io = 1;\n", first);
+    script_file(f, "another one");
+    expect_script(c, "window.io = 1;\n", second);
+    assert_string_equal(first, second);
+    snprintf(request, sizeof request, SCRIPT_REQUEST("GET", "If-None-Match: %s\r\n"), first);
+    raw_send_text(c, request);
+    raw_expect_status(c, &r, 304);
+    assert_true(raw_header_is(&r, "ETag", first));
+    raw_send_text(c, SCRIPT_REQUEST("HEAD", ""));
+    raw_read_response(c, &r, true);
+    assert_int_equal(r.status, 200);
+    raw_send_text(c, SCRIPT_REQUEST("DELETE", ""));
+    raw_expect_status(c, &r, 405);
+    expect_clean_end(f);
+    process_release(&f->process);
+    serve(f, ARGS("-p", "0", "--socketio-client", f->socket_path));
+    raw_connect(c, f->port);
+    expect_script(c, "another one", second);
+    assert_string_not_equal(first, second);
+    expect_clean_end(f);
+}
+
+/* Around it everything is as before. */
+static void script_of_the_client_is_at_one_path(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[1];
+    struct raw_response r;
+
+    serve(f, ARGS("-p", "0", "--socketio-client", script_file(f, "x")));
+    raw_send_message(enter(f, 0, "40"), "42[\"x\"]");
+    raw_connect(c, f->port);
+    raw_send_text(c, "GET /socket.io/socket.io.js.map HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    raw_expect_status(c, &r, 404);
+    raw_send_text(c, "GET /socket.io/socket.io.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    raw_expect_status(c, &r, 400); /* Engine.IO's */
+    raw_send_text(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    raw_expect_status(c, &r, 200);
+    expect_clean_end(f);
+}
+
+static void without_the_option_there_is_no_script(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c = &f->clients[0];
+    struct raw_response r;
+
+    serve(f, ARGS("-p", "0"));
+    raw_connect(c, f->port);
+    raw_send_text(c, SCRIPT_REQUEST("GET", ""));
+    raw_expect_status(c, &r, 400);
+    expect_clean_end(f);
+}
+
+static void script_that_cannot_be_served_is_an_error_at_the_start(void **state)
+{
+    struct fixture *f = *state;
+    static char large[(4 << 20) + 2];
+    struct {
+        const char *path;
+        const char *error;
+    } rows[] = {
+        {"/nowhere/socket.io.js",
+         "minnow: cannot serve --socketio-client '/nowhere/socket.io.js': No such file"},
+        {"/tmp", "'/tmp': not a regular file"},
+        {"/dev/null", "'/dev/null': not a regular file"},
+        {script_file(f, ""), ": empty"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        start(f, ARGS("-p", "0", "--socketio-client", rows[i].path));
+        expect_failure(f, 1, rows[i].error);
+        process_release(&f->process);
+    }
+    memset(large, ' ', sizeof large - 1);
+    start(f, ARGS("-p", "0", "--socketio-client", script_file(f, large)));
+    expect_failure(f, 1, ": over 4 MiB");
+    process_release(&f->process);
+    start(f, ARGS("--socketio-client", "x", "--no-socketio"));
+    expect_failure(f, 2, "minnow: --socketio-client 'x': with --no-socketio (try --help)");
+    process_release(&f->process);
+    start(f, ARGS("--socketio-client="));
+    expect_failure(f, 2, "minnow: --socketio-client '': empty (try --help)");
+}
+
 static void without_socketio_its_path_is_like_any_other(void **state)
 {
     struct fixture *f = *state;

@@ -172,7 +172,7 @@ static void session_of_no_server_is_unknown(void **state)
     expect(c, 400, UNKNOWN_SID);
     assert_int_equal(both->asked, 2);
     post(c, wrong, "4x");
-    expect_last(c, 400, UNKNOWN_SID);
+    expect(c, 400, UNKNOWN_SID);
 }
 
 static void server_that_cannot_hand_over_now_answers_503(void **state)

@@ -317,6 +317,69 @@ static void listed_origins_are_echoed_and_others_get_nothing(void **state)
     }
 }
 
+static char end_of_b[] = ".b.example";
+
+/* A handshake from this origin gets that status. */
+static void expect_websocket(struct engine *e, const char *origin, int status)
+{
+    struct raw_client *c = client(e->f, origin);
+    struct raw_response r;
+    char more[512];
+
+    snprintf(more, sizeof more, "%s" UPGRADE KEY VERSION, origin);
+    ask(c, "GET", "EIO=4&transport=websocket", more, NULL, 0);
+    raw_expect_status(c, &r, status);
+    raw_close(c);
+}
+
+static bool ends_with(void *arg, struct ws_str origin)
+{
+    const char *end = arg;
+    size_t len = strlen(end);
+
+    return origin.len > len && memcmp(origin.data + origin.len - len, end, len) == 0;
+}
+
+static void expect_decisions(struct engine *e, bool with_list)
+{
+    static const struct {
+        const char *origin;
+        const char *alone, *with_list; /* what is echoed */
+        int upgrade;                   /* status of a WebSocket without a list */
+    } cases[] = {
+        {ORIGIN_A, NULL, "https://a.example", 403},
+        {"Origin: https://x.b.example\r\n", "https://x.b.example", "https://x.b.example", 101},
+        {"Origin: app://.b.example\r\n", "app://.b.example", "app://.b.example", 101},
+        {"Origin: http://localhost\r\n", NULL, NULL, 101}, /* its own host */
+        {"Origin: file://\r\n", NULL, NULL, 403},
+        {"Origin: null\r\n", NULL, NULL, 403},
+        {"", NULL, NULL, 101},
+    };
+    struct raw_response r;
+
+    engine_echo(e, (struct eio_options){.origins = with_list ? friends : NULL,
+                                        .allow_origin = ends_with,
+                                        .allow_origin_arg = end_of_b});
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        handshake(e, cases[i].origin, &r);
+        expect_header(&r, "Access-Control-Allow-Origin",
+                      with_list ? cases[i].with_list : cases[i].alone);
+        expect_header(&r, "Vary", "Origin");
+        if (!with_list)
+            expect_websocket(e, cases[i].origin, cases[i].upgrade);
+    }
+}
+
+static void the_application_may_decide_about_origins(void **state)
+{
+    expect_decisions(*state, false);
+}
+
+static void the_application_may_decide_about_origins_that_are_not_listed(void **state)
+{
+    expect_decisions(*state, true);
+}
+
 /* A rule of the list is compared as the server compares it for WebSockets; the browser compares the
  * answer with the text that it sent. */
 static void origin_that_fits_a_rule_is_echoed_as_it_was_sent(void **state)

@@ -170,6 +170,102 @@ static void requests_are_checked_in_the_order_of_the_reference(void **state)
     assert_int_equal(read_counter(e->f, &e->f->seen.opened), 0);
 }
 
+/* The last error as text: "code message name context". */
+static void note_error(struct eio_server *s, const struct eio_connection_error *error)
+{
+    struct engine *e = eio_user(s);
+    char address[WS_ADDRESS_SIZE];
+    char text[512];
+
+    snprintf(text, sizeof text, "%d %s %s '%.*s'%s", (int)error->code, error->message,
+             error->name != NULL ? error->name : "-", (int)error->context.len,
+             error->context.data != NULL ? error->context.data : "",
+             strncmp(ws_conn_address(error->conn, address), "127.0.0.1:", 10) == 0 &&
+                     ws_request_method(error->request).len != 0
+                 ? ""
+                 : " of nobody");
+    lock(e->f);
+    snprintf(e->f->seen.text, sizeof e->f->seen.text, "%s", text);
+    unlock(e->f);
+}
+
+static const char *refuse_fools(struct eio_server *s, const struct eio_handshake *h)
+{
+    (void)s;
+    return ws_request_query_value(h->request, "fool").data == NULL ? NULL : "no fools";
+}
+
+static void the_application_is_told_of_refused_requests(void **state)
+{
+    static const struct {
+        const char *method, *query, *error;
+        bool upgrade;
+    } cases[] = {
+        {"GET", "EIO=4", "0 Transport unknown - ''", false},
+        {"GET", "EIO=4&transport=web%74ransport", "0 Transport unknown - 'webtransport'", false},
+        {"GET", "EIO=4&transport=abc", "0 Transport unknown - 'abc'", true},
+        {"GET", "EIO=4&transport=polling&sid=x%27y", "1 Session ID unknown - 'x'y'", false},
+        {"POST", "EIO=4&transport=polling", "2 Bad handshake method - 'POST'", false},
+        {"GET", "EIO=4&transport=websocket", "3 Bad request TRANSPORT_HANDSHAKE_ERROR ''", false},
+        {"GET", "EIO=4&transport=polling", "3 Bad request TRANSPORT_HANDSHAKE_ERROR ''", true},
+        {"GET", "EIO=4&transport=websocket&sid=%s", "3 Bad request TRANSPORT_MISMATCH 'websocket'",
+         false},
+        {"POST", "EIO=4&transport=websocket&sid=%s", "3 Bad request TRANSPORT_MISMATCH 'websocket'",
+         false},
+        {"GET", "EIO=4&transport=polling&sid=%s", "3 Bad request TRANSPORT_MISMATCH 'polling'",
+         true},
+        {"GET", "EIO=3&transport=polling&sid=%s", "3 Bad request PROTOCOL_MISMATCH '3'", false},
+        {"GET", "transport=polling&sid=%s", "3 Bad request PROTOCOL_MISMATCH ''", false},
+        {"GET", "EIO=4&transport=polling&fool=1", "4 Forbidden - 'no fools'", false},
+        {"GET", "EIO=3&transport=websocket&fool=1", "4 Forbidden - 'no fools'", true},
+        {"GET", "EIO=3&transport=polling", "5 Unsupported protocol version - '3'", false},
+        {"GET", "EIO=3&transport=websocket", "5 Unsupported protocol version - '3'", true},
+    };
+    static const char *const any[] = {"*", NULL};
+    struct engine *e = *state;
+    char sid[EIO_ID_SIZE], query[256];
+
+    engine_start(
+        e, (struct eio_options){.origins = any},
+        (struct eio_handlers){.on_connection_error = note_error, .on_handshake = refuse_fools},
+        (struct ws_options){0});
+    open_polling(e, sid);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct raw_client *c = client(e->f, cases[i].query);
+        const char *at = strstr(cases[i].query, "%s");
+
+        snprintf(query, sizeof query, "%.*s%s", at == NULL ? 255 : (int)(at - cases[i].query),
+                 cases[i].query, at == NULL ? "" : sid);
+        ask(c, cases[i].method, query, cases[i].upgrade ? UPGRADE KEY VERSION : "", NULL, 0);
+        raw_read_response(c, &(struct raw_response){0}, false);
+        assert_string_equal(e->f->seen.text, cases[i].error);
+        raw_close(c);
+    }
+}
+
+/* Neither of these is a connection that was refused. */
+static void the_application_is_told_of_nothing_else(void **state)
+{
+    static const char *const any[] = {"*", NULL};
+    struct engine *e = *state;
+    struct raw_response r;
+    struct raw_client *c;
+    char sid[EIO_ID_SIZE];
+
+    engine_start(e, (struct eio_options){.origins = any, .max_sessions = 1},
+                 (struct eio_handlers){.on_connection_error = note_error}, (struct ws_options){0});
+    c = open_polling(e, sid);
+    ask(c, "OPTIONS", "", "", NULL, 0);
+    raw_expect_status(c, &r, 204);
+    ask(c, "GET", "EIO=4&transport=polling", "", NULL, 0);
+    expect(c, 503, "");
+    expect_post(c, sid, "4x");
+    expect_poll(c, sid, "4x");
+    ask_session(c, "PUT", sid, "", NULL, 0);
+    raw_expect_status(c, &r, 500);
+    assert_string_equal(e->f->seen.text, "");
+}
+
 /* CVE-2023-31125 and its like: a name that is there in every JavaScript object. */
 static void names_of_object_members_are_no_transports(void **state)
 {

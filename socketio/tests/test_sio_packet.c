@@ -353,8 +353,8 @@ static void a_value_tells_which_attachment_it_stands_for(void **state)
 {
     (void)state;
     assert_int_equal(placeholder("{\"_placeholder\":true,\"num\":0}"), 0);
-    assert_int_equal(placeholder("{\"num\":9,\"_placeholder\":true}"), 9);
-    assert_int_equal(placeholder("{\"_placeholder\":true,\"num\":10}"), -1);
+    assert_int_equal(placeholder("{\"num\":255,\"_placeholder\":true}"), 255);
+    assert_int_equal(placeholder("{\"_placeholder\":true,\"num\":256}"), -1);
     assert_int_equal(placeholder("{\"_placeholder\":false,\"num\":0}"), -1);
     assert_int_equal(placeholder("{\"_placeholder\":true}"), -1);
     assert_int_equal(placeholder("{}"), -1);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server that real Socket.IO clients are tested against: sio_server PORT [recovery [MS]]. It
- * does what they ask for by events, lets into /admin who knows the token, and keeps events for
- * those who are cut off if told so: events have one argument more then, and pings go out often, or
- * each MS, so that the server soon knows who was. */
+ * The server that real Socket.IO clients are tested against: sio_server PORT [recovery [MS]], or
+ * sio_server PORT msgpack, for those with socket.io-msgpack-parser. It does what they ask for by
+ * events, lets into /admin who knows the token, and keeps events for those who are cut off if told
+ * so: events have one argument more then, and pings go out often, or each MS, so that the server
+ * soon knows who was. About clients whose query has later=yes or later=no it decides a little later.
+ * What it refuses goes to stdout. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +13,7 @@
 
 #include "../../socketio/sio.h"
 
-enum { NAME_SIZE = 64, RECOVERY_MS = 60000, HEARTBEAT_MS = 1000, STREAM_BATCH = 20 };
+enum { LATER_MS = 50, NAME_SIZE = 64, RECOVERY_MS = 60000, HEARTBEAT_MS = 1000, STREAM_BATCH = 20 };
 
 /* Numbers that one socket gets, some with every tick. */
 struct stream {
@@ -129,6 +131,45 @@ static void emit_auth(struct sio_socket *s, struct ws_str auth)
     sio_emit(s, "auth", (struct sio_args){.list = auth});
 }
 
+/* A client that waits. */
+struct asked {
+    struct eio_decision decision;
+    bool accepted;
+};
+
+static void decide(void *arg)
+{
+    struct asked *asked = arg;
+
+    eio_decide(&asked->decision, asked->accepted ? NULL : "not now");
+    free(asked);
+}
+
+static const char *on_handshake(struct sio_server *io, const struct eio_handshake *h)
+{
+    struct ws_str later = ws_request_query_value(h->request, "later");
+    struct asked *asked;
+
+    if (later.data == NULL)
+        return NULL;
+    asked = calloc(1, sizeof *asked);
+    if (asked == NULL)
+        return "out of memory";
+    asked->accepted = ws_str_is(later, "yes");
+    asked->decision = eio_decide_later(sio_engine(io), h);
+    if (ws_timer_start(sio_ws_server(io), LATER_MS, decide, asked) == NULL)
+        decide(asked);
+    return NULL;
+}
+
+static void on_connection_error(struct sio_server *io, const struct eio_connection_error *error)
+{
+    (void)io;
+    printf("refused: %d %s %.*s\n", (int)error->code, error->message, (int)error->context.len,
+           error->context.data == NULL ? "" : error->context.data);
+    fflush(stdout);
+}
+
 static void on_signal(int number)
 {
     (void)number;
@@ -138,13 +179,17 @@ static void on_signal(int number)
 int main(int argc, char **argv)
 {
     static const char *const any[] = {"*", NULL};
-    const bool recovery = argc > 2;
+    const bool recovery = argc > 2 && strcmp(argv[2], "recovery") == 0;
+    const bool msgpack = argc > 2 && strcmp(argv[2], "msgpack") == 0;
     const unsigned heartbeat_ms = argc > 3 ? (unsigned)atoi(argv[3]) : HEARTBEAT_MS;
     const struct sio_options options = {
         .engine = {.origins = any,
                    .ping_interval_ms = recovery ? heartbeat_ms : 0,
                    .ping_timeout_ms = recovery ? heartbeat_ms : 0},
+        .parser = msgpack ? SIO_PARSER_MSGPACK : SIO_PARSER_DEFAULT,
         .recovery_ms = recovery ? RECOVERY_MS : 0,
+        .on_handshake = on_handshake,
+        .on_connection_error = on_connection_error,
     };
     const struct sio_handlers main_handlers = {.on_event = on_event};
     const struct sio_handlers admin_handlers = {

@@ -37,8 +37,8 @@ function start(path, args) {
 }
 
 // A server at a free port, or at the one given: { http, port, kill }.
-export async function startSioServer({ port = 0, recovery = false } = {}) {
-    const args = recovery ? [String(port), 'recovery'] : [String(port)];
+export async function startSioServer({ port = 0, recovery = false, msgpack = false } = {}) {
+    const args = [String(port), recovery && 'recovery', msgpack && 'msgpack'].filter(Boolean);
     const program = start('tests/e2e/sio_server', args);
     const [, http, listening] = /(http:.*:(\d+))/.exec(await program.line(/listening/));
     return Object.assign(program, { http, port: Number(listening) });

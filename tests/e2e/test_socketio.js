@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: MIT
 //
-// npm's socket.io-client, the newest and the first of version 4, unmodified, against
-// tests/e2e/sio_server.c and the program.
+// npm's socket.io-client, the newest and the first of version 4, unmodified, and the newest with
+// socket.io-msgpack-parser, against tests/e2e/sio_server.c and the program.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { runInNewContext } from 'node:vm';
+import WebSocket from 'ws';
 import { io as newest } from 'socket.io-client';
 import oldest from 'socket.io-client-4.0.0';
+import parser from 'socket.io-msgpack-parser';
 import { LIMIT, withMinnow } from './minnow.js';
 import { startProxy } from './cut_proxy.js';
 import { startSioServer } from './sio_server.js';
 import { startWsProxy } from './ws_proxy.js';
 
 const CLIENTS = [
-    ['4.8.4', newest],
-    ['4.0.0', oldest.io],
+    ['4.8.4', newest, {}],
+    ['4.0.0', oldest.io, {}],
+    ['4.8.4 with msgpack', (uri, own) => newest(uri, { ...own, parser }), { msgpack: true }],
 ];
 const TRANSPORTS = [['polling'], ['websocket'], ['polling', 'websocket']];
 const COUNT = 10000;
@@ -47,7 +53,7 @@ function withServer(body, options = {}) {
     };
 }
 
-for (const [version, io] of CLIENTS) {
+for (const [version, io, options] of CLIENTS) {
     for (const transports of TRANSPORTS) {
         const what = `${version} by ${transports.join(' and ')}`;
 
@@ -62,7 +68,7 @@ for (const [version, io] of CLIENTS) {
                 assert.deepEqual(await next(socket, 'echo'), args);
                 socket.emit('echo', 'x'.repeat(500000));
                 assert.equal((await next(socket, 'echo'))[0].length, 500000);
-            }),
+            }, options),
         );
 
         test(
@@ -83,7 +89,7 @@ for (const [version, io] of CLIENTS) {
                 assert.ok(deep[0].equals(Buffer.alloc(100000, 7)));
                 assert.equal(deep[1], 'x');
                 assert.equal(empty.length, 0);
-            }),
+            }, options),
         );
 
         test(
@@ -104,7 +110,7 @@ for (const [version, io] of CLIENTS) {
                 socket.once('question', () => {});
                 socket.emit('ask');
                 assert.deepEqual(await next(socket, 'answered'), [-16]);
-            }),
+            }, options),
         );
     }
 
@@ -129,8 +135,29 @@ for (const [version, io] of CLIENTS) {
             const [refused] = await next(stranger, 'connect_error');
             assert.equal(refused.message, 'not authorized');
             assert.deepEqual(refused.data, { content: 'please retry later' });
-        }),
+        }, options),
     );
+
+    for (const transports of TRANSPORTS) {
+        test(
+            `${version} by ${transports.join(' and ')}: the server decides later who may connect`,
+            LIMIT,
+            withServer(async ({ server, connect }) => {
+                const admitted = connect(io, { transports, query: { later: 'yes' } });
+                await next(admitted, 'connect');
+                admitted.emit('echo', 1);
+                assert.deepEqual(await next(admitted, 'echo'), [1]);
+                const refused = connect(io, {
+                    transports,
+                    query: { later: 'no' },
+                    reconnection: false,
+                });
+                const [error] = await next(refused, 'connect_error');
+                assert.match(error.message, transports[0] === 'polling' ? /xhr/ : /websocket/);
+                await server.line(/^refused: 4 Forbidden not now$/);
+            }, options),
+        );
+    }
 
     test(
         `${version}: rooms reach their members and not the sender`,
@@ -153,7 +180,7 @@ for (const [version, io] of CLIENTS) {
             a.emit('to', 'room', 'again');
             assert.deepEqual(await next(b, 'to'), ['again']);
             for (const socket of sockets) await ask(socket, 'nothing');
-        }),
+        }, options),
     );
 
     test(
@@ -200,7 +227,7 @@ for (const [version, io] of CLIENTS) {
                 numbers.filter((n) => n >= COUNT / 2),
                 want.slice(COUNT / 2),
             );
-        }),
+        }, options),
     );
 
     test(
@@ -219,14 +246,14 @@ for (const [version, io] of CLIENTS) {
                 assert.deepEqual(await next(socket, 'echo'), [i]);
             }
             assert.equal(socket.io.engine.transport.name, 'polling');
-        }),
+        }, options),
     );
 
     test(
         `${version}: a server that was killed is found again, with what was emitted meanwhile`,
         LIMIT,
         async () => {
-            let server = await startSioServer();
+            let server = await startSioServer(options);
             const socket = io(server.http, { forceNew: true, reconnectionDelay: 20 });
             try {
                 await next(socket, 'connect');
@@ -240,7 +267,7 @@ for (const [version, io] of CLIENTS) {
                 const all = new Promise((resolve) =>
                     socket.on('echo', (n) => got.push(n) === 10 && resolve()),
                 );
-                server = await startSioServer({ port: server.port });
+                server = await startSioServer({ ...options, port: server.port });
                 await all;
                 assert.deepEqual(got, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
                 assert.notEqual(socket.id, id);
@@ -263,9 +290,11 @@ for (const [version, io] of CLIENTS) {
             await next(socket, 'connect');
             socket.emit('close'); // while it may be upgrading
             assert.equal((await next(socket, 'disconnect'))[0], 'io server disconnect');
-        }),
+        }, options),
     );
 
+    // The program has the default parser alone.
+    if (options.msgpack) continue;
     test(
         `${version}: minnow chats with clients on polling and on WebSockets`,
         LIMIT,
@@ -341,5 +370,36 @@ test(
         await next(socket, 'connect');
         for (const name of ['error', 'message', 'connection', 'constructor', '__proto__'])
             assert.equal(await socket.emitWithAck(name, 'x'), 'x');
+    }),
+);
+
+// The browser build of npm, as a page gets it.
+const SCRIPT = new URL('node_modules/socket.io-client/dist/socket.io.min.js', import.meta.url);
+
+test(
+    '4.8.4: minnow serves the script that it is given, and a client made of it connects',
+    LIMIT,
+    withMinnow(['--socketio-client', fileURLToPath(SCRIPT)], async (minnow) => {
+        const answer = await fetch(`${minnow.http}/socket.io/socket.io.js`);
+        const code = await answer.text();
+        assert.equal(code, await readFile(SCRIPT, 'utf8'));
+        const again = await fetch(`${minnow.http}/socket.io/socket.io.js`, {
+            headers: { 'if-none-match': answer.headers.get('etag') },
+        });
+        assert.equal(again.status, 304);
+        const page = { WebSocket, setTimeout, clearTimeout };
+        page.self = page;
+        runInNewContext(code, page);
+        const socket = page.io(minnow.http, {
+            transports: ['websocket'],
+            reconnection: false,
+        });
+        try {
+            await next(socket, 'connect');
+            socket.emit('line', 'from the script');
+            assert.deepEqual(await next(socket, 'line'), ['from the script']);
+        } finally {
+            socket.close();
+        }
     }),
 );

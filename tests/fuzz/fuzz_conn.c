@@ -8,7 +8,7 @@
  * happens:
  *
  *   - on_open and on_close come in pairs, and so do on_head and its answer, on_refuse or on_abort;
- *     no callback comes behind the last one of a connection
+ *     what is deferred comes again, or on_abort; no callback comes behind the last one of a connection
  *   - what is sent is well-formed (peers.c); echoes are what was sent, in order, and all of them
  *     where the connection is still there; messages of the application come in order
  *   - without new input the server comes to rest within QUIET_TURNS turns
@@ -47,7 +47,7 @@ enum {
 };
 
 /* What the application knows of a connection. */
-enum app_state { APP_NONE, APP_HEAD, APP_REQUEST, APP_OPEN };
+enum app_state { APP_NONE, APP_DEFERRED, APP_HEAD, APP_REQUEST, APP_OPEN };
 
 static struct {
     struct ws_server *server;
@@ -68,6 +68,7 @@ static struct {
     struct script script;
     unsigned depth, actions_left;
     unsigned step_us; /* of the clock, at each reading */
+    bool defers;      /* requests, when they come for the first time */
     unsigned sent;    /* number of the latest message of the application */
     int ends[2];      /* of a pipe that the server watches */
     bool stopped;
@@ -390,6 +391,7 @@ static void act(unsigned what, unsigned a, unsigned b)
 {
     struct ws_conn *open = pick(APP_OPEN, APP_OPEN, a);
     struct ws_conn *asked = pick(APP_HEAD, APP_REQUEST, a);
+    struct ws_conn *deferred = pick(APP_DEFERRED, APP_DEFERRED, a);
 
     if (app.depth >= DEPTH_MAX || app.actions_left == 0)
         return;
@@ -400,6 +402,8 @@ static void act(unsigned what, unsigned a, unsigned b)
         act_on_open(open, what, b);
     else if (what < 13 && asked != NULL)
         answer(asked, b);
+    else if (what == 13 && deferred != NULL && (b & 2) != 0)
+        ws_retry(deferred);
     else if (what == 13 && asked != NULL)
         (b & 1 ? ws_pause : ws_resume)(asked);
     else if (what >= 14)
@@ -431,9 +435,28 @@ static void touch_request(const struct ws_request *r)
     }
 }
 
+/* Is it deferred? When it comes again it is served. */
+static bool is_put_off(struct ws_conn *c)
+{
+    if (find(c) < CONNS_MAX) {
+        expect_state(c, APP_DEFERRED);
+        forget(c);
+        return false;
+    }
+    if (!app.defers)
+        return false;
+    CHECK(ws_defer(c) == 0);
+    CHECK(ws_respond(c, 200, NULL, 0, "", 0) == WS_ERR_CLOSED);
+    remember(c, APP_DEFERRED);
+    act_from_callback();
+    return true;
+}
+
 static void on_head(struct ws_conn *c, const struct ws_request *r)
 {
     touch_request(r);
+    if (is_put_off(c))
+        return;
     remember(c, APP_HEAD);
     act_from_callback();
 }
@@ -477,6 +500,8 @@ static void on_request(struct ws_conn *c, const struct ws_request *r)
 static void on_upgrade(struct ws_conn *c, const struct ws_request *r)
 {
     touch_request(r);
+    if (c->endpoint->handlers.on_abort != NULL && is_put_off(c))
+        return;
     switch (ws_request_query(r).len % 5) {
     case 1:
         ws_respond(c, 401, NULL, 0, "x", 1);
@@ -1040,6 +1065,9 @@ static void answer_all(void)
     for (size_t i = 0; i < CONNS_MAX; i++)
         if (app.conns[i].state != APP_NONE)
             ws_resume(app.conns[i].conn);
+    for (size_t i = 0; i < CONNS_MAX; i++)
+        if (app.conns[i].state == APP_DEFERRED)
+            ws_retry(app.conns[i].conn);
     while ((c = pick(APP_REQUEST, APP_REQUEST, 0)) != NULL)
         answer(c, 0);
 }
@@ -1107,7 +1135,7 @@ static void finish(void)
         answer_all();
         /* This brings the next of the pipelined requests. */
         rest();
-    } while (!app.stopped && pick(APP_REQUEST, APP_REQUEST, 0) != NULL);
+    } while (!app.stopped && pick(APP_REQUEST, APP_DEFERRED, 0) != NULL);
     check_views();
     end();
 }
@@ -1127,6 +1155,7 @@ static void serve(unsigned how)
     room.on_message = on_published;
     room.on_upgrade = NULL;
     door.on_upgrade = on_upgrade;
+    door.on_abort = on_abort;
     door.subprotocols = subprotocols;
     small.max_message = 50;
     CHECK(ws_server_handle(app.server, "/echo", &echo) == 0 &&
@@ -1192,6 +1221,7 @@ static void begin(unsigned how)
     app.limited = (how & 128) != 0;
     if (app.limited)
         begin_limits(&options);
+    app.defers = (how & 33) == 33; /* no bit is left for it alone */
     app.server = ws_server_new(&options);
     CHECK(app.server != NULL && pipe(app.ends) == 0);
     serve(how);

@@ -46,6 +46,8 @@ static struct {
         enum app_state state;
     } sockets[SOCKETS_MAX];
     struct sio_ack acks[4];
+    struct eio_decision decisions[4]; /* about the latest handshakes */
+    unsigned decision_at;
     char pids[4][EIO_ID_SIZE]; /* of the latest sockets */
     unsigned pid_at;
     bool asked[ASKED_MAX]; /* requests whose last answer is still to come */
@@ -373,6 +375,7 @@ static void act_on_server(unsigned what, unsigned a, unsigned b)
 /* One action of the application. */
 static void act(unsigned what, unsigned a, unsigned b)
 {
+    struct eio_decision *d = &app.decisions[a % 4];
     struct sio_socket *s = pick(APP_CONNECTED, a);
     struct sio_socket *waiting = pick(APP_WAITING, a);
 
@@ -380,6 +383,8 @@ static void act(unsigned what, unsigned a, unsigned b)
         return;
     app.actions_left--;
     app.depth++;
+    if (d->server != NULL && !app.freeing)
+        eio_decide(d, b % 8 == 0 ? "no" : NULL);
     what %= 26;
     if (what < 10 && s != NULL)
         act_on_socket(s, what, a, b);
@@ -394,11 +399,19 @@ static void act(unsigned what, unsigned a, unsigned b)
 
 /* --- its callbacks ---------------------------------------------------------------------------- */
 
+/* Some are decided about later: at the latest when their place is needed, or at the end. */
 static const char *on_handshake(struct sio_server *io, const struct eio_handshake *h)
 {
-    (void)io;
+    struct eio_decision *d = &app.decisions[app.decision_at % 4];
+
     touch(ws_request_path(h->request));
     touch(ws_str(h->address));
+    if (app.script.len % 2 == 1) {
+        app.decision_at++;
+        eio_decide(d, NULL);
+        *d = eio_decide_later(sio_engine(io), h);
+        return "its result does not count";
+    }
     return ws_request_query_value(h->request, "no").data != NULL ? "no" : NULL;
 }
 
@@ -949,6 +962,8 @@ static void finish(size_t memory)
     app.script.len = 0;
     app.step_us = 0;
     pass_time(0);
+    for (size_t i = 0; i < 4; i++)
+        eio_decide(&app.decisions[i], NULL);
     come_to_rest(app.server, &app.stopped, &events);
     fetch_all();
     check_clients();
