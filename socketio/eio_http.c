@@ -200,8 +200,8 @@ struct eio_asker eio_asker(const struct eio_options *o, struct ws_conn *c,
 }
 
 /* The copy is short: an origin that is listed is as long as its item, or has a host of 255
- * characters at most; one that the application allows may have a whole head. It is counted all the same, since clients decide how many copies there
- * are. */
+ * characters at most; one that the application allows may have a whole head. It is counted all the
+ * same, since clients decide how many copies there are. */
 void eio_asker_keep(struct eio_asker *a, struct ws_account *account)
 {
     char *copy;

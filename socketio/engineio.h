@@ -66,9 +66,9 @@ struct eio_options {
     bool no_upgrade;     /* sessions stay on the transport that they began with */
 
     /* CORS, and the browser origins that may open a WebSocket. NULL, and no function below: no CORS
-     * headers; for WebSockets the origins of the ws_server hold, and "file://", which clients on small devices
-     * send (see ws_handlers.local_files). A request from another origin is served, but its page may
-     * not read the response. */
+     * headers; for WebSockets the origins of the ws_server hold, and "file://", which clients on
+     * small devices send (see ws_handlers.local_files). A request from another origin is served,
+     * but its page may not read the response. */
     const char *const *origins; /* as in ws_options, "https://example.org" or "*" for any */
     /* Asked about each origin that is not listed; with it CORS is on, also where `origins` is NULL.
      * For a WebSocket it is not asked about pages of the server's own host, which are allowed. It

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), as far as Socket.IO needs it
- * between servers, and for clients with socket.io-msgpack-parser: a reader, a writer, and the way from MessagePack to the arguments of
- * events (a list of JSON, and binary values beside it; see sio_args in sio.h) and back. It keeps
- * nothing and does no I/O, and no function calls itself, so a peer cannot exhaust the stack.
+ * MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), as far as Socket.IO needs
+ * it between servers, and for clients with socket.io-msgpack-parser: a reader, a writer, and the
+ * way from MessagePack to the arguments of events (a list of JSON, and binary values beside it; see
+ * sio_args in sio.h) and back. It keeps nothing and does no I/O, and no function calls itself, so a
+ * peer cannot exhaust the stack.
  *
  * The writer makes the same bytes as notepack.io, the encoder of Node's adapters: the shortest form
  * of each integer, 64-bit floats for other numbers. There is one difference: integers beyond 64

@@ -99,8 +99,7 @@ int sio_answer(struct sio_ack *ack, struct sio_args args);
 
 /* --- server ----------------------------------------------------------------------------------- */
 
-/* How packets are written. Clients are made for one of them, which is the option `parser` in theirs,
- * too. */
+/* How packets are written. Clients are made for one of them: it is their option `parser`. */
 enum sio_parser {
     SIO_PARSER_DEFAULT, /* JSON; binary values follow as messages of their own */
     SIO_PARSER_MSGPACK  /* socket.io-msgpack-parser 3: MessagePack, each packet is one binary

@@ -15,8 +15,8 @@ struct sio_conn *sio_conn_new(struct sio_server *io, struct eio_session *engine,
 /* End the connection, because the client breaks a rule or cannot be served. */
 void sio_conn_fail(struct sio_conn *c);
 
-/* Send packet `p` of the protocol itself, whose JSON has been written behind sio_message_begin(). If
- * it cannot be queued, the connection ends. */
+/* Send packet `p` of the protocol itself, whose JSON has been written behind sio_message_begin().
+ * If it cannot be queued, the connection ends. */
 void sio_conn_send(struct sio_conn *c, struct sio_packet *p);
 
 /* Send an error packet: the client may not enter namespace `nsp`. `data` may be all zero. */

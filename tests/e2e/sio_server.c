@@ -4,8 +4,8 @@
  * sio_server PORT msgpack, for those with socket.io-msgpack-parser. It does what they ask for by
  * events, lets into /admin who knows the token, and keeps events for those who are cut off if told
  * so: events have one argument more then, and pings go out often, or each MS, so that the server
- * soon knows who was. About clients whose query has later=yes or later=no it decides a little later.
- * What it refuses goes to stdout. */
+ * soon knows who was. About clients whose query has later=yes or later=no it decides a little
+ * later. What it refuses goes to stdout. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,7 +8,8 @@
  * happens:
  *
  *   - on_open and on_close come in pairs, and so do on_head and its answer, on_refuse or on_abort;
- *     what is deferred comes again, or on_abort; no callback comes behind the last one of a connection
+ *     what is deferred comes again, or on_abort; no callback comes behind the last one of a
+ *     connection
  *   - what is sent is well-formed (peers.c); echoes are what was sent, in order, and all of them
  *     where the connection is still there; messages of the application come in order
  *   - without new input the server comes to rest within QUIET_TURNS turns
