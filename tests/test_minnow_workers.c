@@ -225,6 +225,13 @@ static void expect_on_stderr(struct fixture *f, const char *wanted)
         fail_msg("expected \"%s\" in \"%s\"", wanted, line);
 }
 
+static bool says_more_within(struct fixture *f, int timeout_ms)
+{
+    struct pollfd ready = {.fd = f->process.err.fd, .events = POLLIN};
+
+    return f->process.err.at != f->process.err.len || poll(&ready, 1, timeout_ms) > 0;
+}
+
 static void expect_clean_end(struct fixture *f)
 {
     close_all(f);
@@ -668,6 +675,93 @@ static void clients_of_old_workers_are_told_to_go_at_the_drain_timeout(void **st
     expect_clean_end(f);
 }
 
+/* A place that waits for its next worker is filled by the restart. */
+static void restart_leaves_no_worker_too_many(void **state)
+{
+    static const char *const delays[] = {"in 0.1 s", "in 0.2 s", "in 0.4 s", "in 0.8 s"};
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX], first;
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    assert_int_equal(workers_of(f, pids), 2);
+    first = pids[0];
+    for (size_t i = 0; i < COUNT(delays); i++) {
+        wait_for_workers(f, 2);
+        workers_of(f, pids);
+        kill(pids[0] == first ? pids[1] : pids[0], SIGKILL);
+        expect_on_stderr(f, delays[i]);
+    }
+    process_signal(&f->process, SIGHUP);
+    expect_on_stderr(f, "2 new workers serve");
+    wait_until_gone(first);
+    poll(NULL, 0, 1200); /* more than the last delay */
+    assert_int_equal(workers_of(f, pids), 2);
+    expect_clean_end(f);
+}
+
+/* The program may have been replaced once more since the first SIGHUP. */
+static void second_restart_follows_one_that_is_under_way(void **state)
+{
+    struct fixture *f = *state;
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    process_signal(&f->process, SIGHUP);
+    wait_for_workers(f, 3);
+    process_signal(&f->process, SIGHUP);
+    process_signal(&f->process, SIGHUP);
+    expect_on_stderr(f, "SIGHUP: a restart is under way; another one follows");
+    for (int i = 0; i < 2; i++)
+        expect_on_stderr(f, "2 new workers serve");
+    wait_for_workers(f, 2);
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    expect_clean_end(f);
+}
+
+/* Begin a restart, and stop the last of the new workers before it serves. Returns it, or 0 where it
+ * was too fast. */
+static pid_t stop_last_new_worker(struct fixture *f, size_t workers)
+{
+    pid_t before[PIDS_MAX], pids[PIDS_MAX], last = 0;
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+
+    workers_of(f, before);
+    process_signal(&f->process, SIGHUP);
+    while (workers_of(f, pids) < 2 * workers)
+        assert_true(raw_now_ms() < deadline);
+    for (size_t i = 0; i < 2 * workers; i++)
+        last = pids[i] > last ? pids[i] : last;
+    kill(last, SIGSTOP);
+    if (!says_more_within(f, 200))
+        return last;
+    kill(last, SIGCONT);
+    expect_on_stderr(f, "new workers serve");
+    for (size_t i = 0; i < workers; i++)
+        wait_until_gone(before[i]);
+    return 0;
+}
+
+/* Those that serve already have clients by then. */
+static void clients_of_new_workers_that_are_given_up_are_served_on(void **state)
+{
+    struct fixture *f = *state;
+    pid_t victim = 0;
+
+    serve(f, ARGS("echo", "--workers", "3", "-p", "0"));
+    for (int i = 0; i < 20 && victim == 0; i++)
+        victim = stop_last_new_worker(f, 3);
+    assert_int_not_equal(victim, 0);
+    for (int i = 0; i < 10; i++)
+        raw_expect_echo(upgraded(f, "/"), "hello");
+    kill(victim, SIGKILL);
+    expect_on_stderr(f, "ended by signal 9 (Killed) before it served");
+    expect_on_stderr(f, "the new workers do not start; the old ones serve on");
+    for (int i = 0; i < 10; i++)
+        raw_expect_echo(&f->clients[i], "still there");
+    close_all(f);
+    wait_for_workers(f, 3);
+    expect_clean_end(f);
+}
+
 static void copy_file(const char *from, const char *to)
 {
     char command[9000];
@@ -774,6 +868,24 @@ static void stop_while_a_restart_is_under_way_ends_all(void **state)
         assert_int_equal(process_wait(&f->process), 0);
         process_release(&f->process);
     }
+}
+
+/* Nothing went wrong then. */
+static void stop_while_the_first_worker_waits_for_redis_is_no_error(void **state)
+{
+    struct fixture *f = *state;
+    char url[64];
+    int holder;
+
+    snprintf(url, sizeof url, "redis://127.0.0.1:%u", process_reserve_port(&holder));
+    assert_int_equal(listen(holder, 1), 0);
+    start(f, ARGS("--workers", "2", "-p", "0", "--redis", url));
+    wait_for_workers(f, 1);
+    poll(NULL, 0, 200);
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+    assert_int_equal(f->process.err.len, 0);
+    close(holder);
 }
 
 /* --- Socket.IO -------------------------------------------------------------------------------- */
