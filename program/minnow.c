@@ -366,7 +366,7 @@ int main(int argc, char **argv)
     if (!minnow_worker_read(&minnow.worker))
         return EXIT_FAILURE;
     minnow.worker.minnow = &minnow;
-    minnow_options_parse(&options, argc, argv);
+    minnow_options_parse(&options, argc, argv, minnow.worker.is_worker);
     minnow_worker_limit(&minnow);
     options.server.log = log_line;
     options.server.log_arg = &minnow;

@@ -143,8 +143,8 @@ static pid_t parent_of(pid_t pid)
     return state == 'Z' || state == 'X' ? 0 : parent;
 }
 
-/* The living workers. */
-static size_t workers_of(const struct fixture *f, pid_t pids[PIDS_MAX])
+/* The living ones. */
+static size_t children_of(pid_t parent, pid_t pids[PIDS_MAX])
 {
     DIR *directory = opendir("/proc");
     const struct dirent *entry;
@@ -154,11 +154,16 @@ static size_t workers_of(const struct fixture *f, pid_t pids[PIDS_MAX])
     while ((entry = readdir(directory)) != NULL) {
         pid_t pid = (pid_t)atoi(entry->d_name);
 
-        if (pid > 0 && count < PIDS_MAX && parent_of(pid) == f->process.pid)
+        if (pid > 0 && count < PIDS_MAX && parent_of(pid) == parent)
             pids[count++] = pid;
     }
     closedir(directory);
     return count;
+}
+
+static size_t workers_of(const struct fixture *f, pid_t pids[PIDS_MAX])
+{
+    return children_of(f->process.pid, pids);
 }
 
 static void wait_for_workers(struct fixture *f, size_t wanted)
@@ -392,6 +397,40 @@ static void quiet_workers_print_the_address_alone(void **state)
     assert_int_equal(f->process.err.len, 0);
 }
 
+/* What a parent leaves to a worker, in this process. */
+static int left[3];
+
+static void keep_what_is_left(void)
+{
+    for (size_t i = 0; i < COUNT(left); i++)
+        fcntl(left[i], F_SETFD, 0);
+}
+
+/* A directory of users may not be reachable in the sandbox of the parent, or be away when a worker
+ * is replaced. */
+static void worker_does_not_look_up_the_user_again(void **state)
+{
+    struct fixture *f = *state;
+    char value[64];
+
+    f->port = process_reserve_port(&left[0]);
+    assert_int_equal(listen(left[0], 8), 0);
+    fcntl(left[0], F_SETFL, O_NONBLOCK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, &left[1]),
+                     0);
+    snprintf(value, sizeof value, "1 0 0 2 1 %d %d", left[1], left[0]);
+    f->process.in_child = keep_what_is_left;
+    setenv("MINNOW_WORKER", value, 1);
+    start(f, ARGS("echo", "--workers", "2", "--user", "no-such-user"));
+    unsetenv("MINNOW_WORKER");
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    for (size_t i = 0; i < COUNT(left); i++)
+        close(left[i]);
+    process_signal(&f->process, SIGKILL);
+    assert_int_equal(process_wait(&f->process), -SIGKILL);
+    assert_int_equal(f->process.err.len, 0);
+}
+
 /* --- clients ---------------------------------------------------------------------------------- */
 
 static void limits_are_for_all_workers_together(void **state)
@@ -621,6 +660,39 @@ static void workers_end_when_their_parent_is_killed(void **state)
     raw_close(c);
     wait_until_gone(pids[0]);
     wait_until_gone(pids[1]);
+}
+
+/* A process that looks up names has its end of a pair, and nothing of the worker's: no listening
+ * socket, no socket of the bus, no log. */
+static void process_that_looks_up_names_holds_nothing(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX], lookup[PIDS_MAX];
+    char url[64];
+    int holder;
+
+    snprintf(url, sizeof url, "redis://localhost:%u", process_reserve_port(&holder));
+    serve(f, ARGS("--workers", "2", "-q", "-p", "0", "--redis", url, "--redis-optional"));
+    assert_int_equal(workers_of(f, pids), 2);
+    for (int i = 0; i < 2; i++) {
+        size_t held = 0;
+
+        assert_int_equal(children_of(pids[i], lookup), 1);
+        for (int fd = 0; fd < 1000; fd++) {
+            char path[64], target[64];
+            ssize_t len;
+
+            snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)lookup[0], fd);
+            len = readlink(path, target, sizeof target - 1);
+            target[len < 0 ? 0 : len] = '\0';
+            if (len >= 0 && fd <= STDERR_FILENO)
+                assert_string_equal(target, "/dev/null");
+            held += len >= 0;
+        }
+        assert_int_equal(held, 4);
+    }
+    close(holder);
+    expect_clean_end(f);
 }
 
 /* --- restarts --------------------------------------------------------------------------------- */
