@@ -397,6 +397,34 @@ static void quiet_workers_print_the_address_alone(void **state)
     assert_int_equal(f->process.err.len, 0);
 }
 
+static void name_of(pid_t pid, char name[32])
+{
+    char path[64];
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(name, 32, file));
+    fclose(file);
+}
+
+/* As ps and top show it. */
+static void workers_have_the_name_of_the_program(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
+    char name[32];
+
+    serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0"));
+    assert_int_equal(workers_of(f, pids), 2);
+    for (int i = 0; i < 2; i++) {
+        name_of(pids[i], name);
+        assert_string_equal(name, "minnow\n");
+    }
+    expect_clean_end(f);
+}
+
 /* What a parent leaves to a worker, in this process. */
 static int left[3];
 
