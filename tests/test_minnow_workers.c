@@ -434,11 +434,9 @@ static void keep_what_is_left(void)
         fcntl(left[i], F_SETFD, 0);
 }
 
-/* A directory of users may not be reachable in the sandbox of the parent, or be away when a worker
- * is replaced. */
-static void worker_does_not_look_up_the_user_again(void **state)
+/* Start a worker whose parent is this process: left[2] is its end of the bus. */
+static void start_worker(struct fixture *f, const char *const *args)
 {
-    struct fixture *f = *state;
     char value[64];
 
     f->port = process_reserve_port(&left[0]);
@@ -449,14 +447,70 @@ static void worker_does_not_look_up_the_user_again(void **state)
     snprintf(value, sizeof value, "1 0 0 2 1 %d %d", left[1], left[0]);
     f->process.in_child = keep_what_is_left;
     setenv("MINNOW_WORKER", value, 1);
-    start(f, ARGS("echo", "--workers", "2", "--user", "no-such-user"));
+    start(f, args);
     unsetenv("MINNOW_WORKER");
-    raw_expect_echo(upgraded(f, "/"), "hello");
+}
+
+/* It ends when its parent has gone. It holds that end, too, so it has to be told by SIGKILL. */
+static void end_worker(struct fixture *f)
+{
     for (size_t i = 0; i < COUNT(left); i++)
         close(left[i]);
     process_signal(&f->process, SIGKILL);
     assert_int_equal(process_wait(&f->process), -SIGKILL);
     assert_int_equal(f->process.err.len, 0);
+}
+
+/* A directory of users may not be reachable in the sandbox of the parent, or be away when a worker
+ * is replaced. */
+static void worker_does_not_look_up_the_user_again(void **state)
+{
+    struct fixture *f = *state;
+
+    start_worker(f, ARGS("echo", "--workers", "2", "--user", "no-such-user"));
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    end_worker(f);
+}
+
+/* As another worker does that has gone wrong: its own connections never block. */
+static void hand_over_blocking(int fd)
+{
+    /* the length of the content, BUS_FRAME_HAND_OVER, with a descriptor, from worker 1 */
+    uint8_t frame[] = {4, 0, 0, 0, 8, 1, 1, 0, 0, 0};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+                            .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS}};
+    struct iovec iov = {frame, sizeof frame};
+    struct msghdr message = {.msg_iov = &iov, .msg_control = &control};
+
+    message.msg_iovlen = 1;
+    message.msg_controllen = sizeof control.space;
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    assert_int_equal(sendmsg(left[2], &message, 0), sizeof frame);
+    close(fd);
+}
+
+static void connection_that_blocks_ends_no_worker(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint16_t port;
+    int holder;
+
+    start_worker(f, ARGS("echo"));
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    port = process_reserve_port(&holder);
+    assert_int_equal(listen(holder, 1), 0);
+    c = unconnected(f);
+    raw_connect(c, port);
+    hand_over_blocking(accept4(holder, NULL, NULL, SOCK_CLOEXEC));
+    raw_upgrade(c, "/");
+    raw_expect_echo(c, "hello");
+    close(holder);
+    end_worker(f);
 }
 
 /* --- clients ---------------------------------------------------------------------------------- */
@@ -817,26 +871,48 @@ static void second_restart_follows_one_that_is_under_way(void **state)
     expect_clean_end(f);
 }
 
-/* Begin a restart, and stop the last of the new workers before it serves. Returns it, or 0 where it
- * was too fast. */
-static pid_t stop_last_new_worker(struct fixture *f, size_t workers)
+/* The children of a process, living or not; in the order in which they were started, and faster than
+ * children_of(). Needs CONFIG_PROC_CHILDREN. */
+static size_t list_children(pid_t parent, pid_t pids[PIDS_MAX])
 {
-    pid_t before[PIDS_MAX], pids[PIDS_MAX], last = 0;
+    char path[64], text[512] = "";
+    size_t count = 0;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    if (fgets(text, sizeof text, file) != NULL) {
+        for (char *at = text, *end; count < PIDS_MAX; at = end) {
+            pids[count] = (pid_t)strtol(at, &end, 10);
+            if (end == at)
+                break;
+            count++;
+        }
+    }
+    fclose(file);
+    return count;
+}
+
+/* Begin a restart, and stop the last of the 3 new workers before it serves. Returns it, or 0 where
+ * it was too fast. */
+static pid_t stop_last_new_worker(struct fixture *f)
+{
+    pid_t pids[PIDS_MAX];
     int64_t deadline = raw_now_ms() + PATIENCE_MS;
 
-    workers_of(f, before);
+    for (int i = 0; i < 5; i++) /* so that all old workers have clients, and stay */
+        raw_expect_echo(upgraded(f, "/"), "hello");
     process_signal(&f->process, SIGHUP);
-    while (workers_of(f, pids) < 2 * workers)
+    while (list_children(f->process.pid, pids) < 6)
         assert_true(raw_now_ms() < deadline);
-    for (size_t i = 0; i < 2 * workers; i++)
-        last = pids[i] > last ? pids[i] : last;
-    kill(last, SIGSTOP);
+    kill(pids[5], SIGSTOP);
     if (!says_more_within(f, 200))
-        return last;
-    kill(last, SIGCONT);
-    expect_on_stderr(f, "new workers serve");
-    for (size_t i = 0; i < workers; i++)
-        wait_until_gone(before[i]);
+        return pids[5];
+    kill(pids[5], SIGCONT);
+    expect_on_stderr(f, "3 new workers serve");
+    close_all(f);
+    wait_for_workers(f, 3);
     return 0;
 }
 
@@ -848,14 +924,14 @@ static void clients_of_new_workers_that_are_given_up_are_served_on(void **state)
 
     serve(f, ARGS("echo", "--workers", "3", "-p", "0"));
     for (int i = 0; i < 20 && victim == 0; i++)
-        victim = stop_last_new_worker(f, 3);
+        victim = stop_last_new_worker(f);
     assert_int_not_equal(victim, 0);
-    for (int i = 0; i < 10; i++)
+    for (int i = 5; i < 15; i++)
         raw_expect_echo(upgraded(f, "/"), "hello");
     kill(victim, SIGKILL);
     expect_on_stderr(f, "ended by signal 9 (Killed) before it served");
     expect_on_stderr(f, "the new workers do not start; the old ones serve on");
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 15; i++)
         raw_expect_echo(&f->clients[i], "still there");
     close_all(f);
     wait_for_workers(f, 3);
