@@ -60,7 +60,8 @@ struct load {
     uint64_t random;
 };
 
-static _Noreturn void fail(const struct session *s, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static _Noreturn void fail(const struct session *s,
+                                                                 const char *format, ...)
 {
     va_list args;
 
