@@ -518,13 +518,32 @@ static void connection_that_blocks_ends_no_worker(void **state)
 static void limits_are_for_all_workers_together(void **state)
 {
     struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
     struct raw_response r;
 
     serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0", "--max-clients", "4"));
-    for (int i = 0; i < 4; i++)
-        raw_expect_echo(upgraded(f, "/"), "hello");
-    for (int i = 0; i < 2; i++)
-        raw_expect_status(connected(f), &r, 503);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 4; i++) {
+            if (f->clients[i].fd < 0)
+                upgraded(f, "/");
+            raw_expect_echo(&f->clients[i], "hello");
+        }
+        for (int i = 0; i < 2; i++) {
+            raw_expect_status(connected(f), &r, 503);
+            raw_close(&f->clients[4]);
+        }
+        if (round == 0) { /* whose replacement has as many places */
+            assert_int_equal(workers_of(f, pids), 2);
+            kill(pids[0], SIGKILL);
+            wait_until_gone(pids[0]);
+            wait_for_workers(f, 2);
+            poll(NULL, 0, 300 * SLOWER); /* until it serves */
+            for (int i = 0; i < 4; i++) {
+                if (raw_gone_within(&f->clients[i], 50))
+                    raw_close(&f->clients[i]);
+            }
+        }
+    }
     expect_clean_end(f);
 }
 
