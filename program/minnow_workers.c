@@ -283,10 +283,13 @@ static void close_program(int *fd)
 
 static bool rise(struct parent *p)
 {
+    const char *user = p->minnow->options->user_name;
+
     p->again = false;
     p->rising_program = open(p->path, O_PATH | O_CLOEXEC);
     if (p->rising_program < 0) {
-        say(p, "cannot open %s: %s", p->path, strerror(errno));
+        say(p, "cannot open %s%s%s: %s", p->path, user == NULL ? "" : " as --user ",
+            user == NULL ? "" : user, strerror(errno));
         return false;
     }
     p->rising = ++p->last_generation;

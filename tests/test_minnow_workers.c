@@ -30,8 +30,10 @@ struct fixture {
     struct process process;
     uint16_t port;
     struct raw_client clients[CLIENTS];
-    char directory[64]; /* "": none */
-    char path[96];      /* in it: of a socket, or of a program */
+    char directory[64];             /* "": none */
+    char path[96];                  /* in it: of a socket, or of a program */
+    char program[PROCESS_PATH_MAX]; /* what is copied there; "": nothing */
+    bool was_named;                 /* by MINNOW in the environment */
 };
 
 static int setup(void **state)
@@ -52,7 +54,10 @@ static int teardown(void **state)
     for (size_t i = 0; i < CLIENTS; i++)
         raw_close(&f->clients[i]);
     process_release(&f->process);
-    unsetenv("MINNOW_TEST_PROGRAM");
+    if (f->program[0] != '\0' && f->was_named)
+        setenv("MINNOW", f->program, 1);
+    else if (f->program[0] != '\0')
+        unsetenv("MINNOW");
     if (f->directory[0] != '\0') {
         unlink(f->path);
         rmdir(f->directory);
@@ -164,6 +169,29 @@ static size_t children_of(pid_t parent, pid_t pids[PIDS_MAX])
 static size_t workers_of(const struct fixture *f, pid_t pids[PIDS_MAX])
 {
     return children_of(f->process.pid, pids);
+}
+
+/* The children of a process, living or not; in the order in which they were started, and faster than
+ * children_of(). Needs CONFIG_PROC_CHILDREN. */
+static size_t list_children(pid_t parent, pid_t pids[PIDS_MAX])
+{
+    char path[64], text[512] = "";
+    size_t count = 0;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    if (fgets(text, sizeof text, file) != NULL) {
+        for (char *at = text, *end; count < PIDS_MAX; at = end) {
+            pids[count] = (pid_t)strtol(at, &end, 10);
+            if (end == at)
+                break;
+            count++;
+        }
+    }
+    fclose(file);
+    return count;
 }
 
 static void wait_for_workers(struct fixture *f, size_t wanted)
@@ -872,67 +900,49 @@ static void restart_leaves_no_worker_too_many(void **state)
     expect_clean_end(f);
 }
 
+/* Begin a restart, and stop number `n` of the new workers, from 0, before it serves. Returns it, or 0
+ * where it was too fast; then the restart is over. */
+static pid_t stop_new_worker(struct fixture *f, size_t workers, size_t n)
+{
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+    pid_t before[PIDS_MAX], pids[PIDS_MAX];
+
+    workers_of(f, before);
+    process_signal(&f->process, SIGHUP);
+    while (list_children(f->process.pid, pids) <= workers + n && !says_more_within(f, 0))
+        assert_true(raw_now_ms() < deadline);
+    if (!says_more_within(f, 0)) {
+        kill(pids[workers + n], SIGSTOP);
+        if (!says_more_within(f, 200))
+            return pids[workers + n];
+        kill(pids[workers + n], SIGCONT);
+    }
+    expect_on_stderr(f, "new workers serve");
+    for (size_t i = 0; i < workers; i++)
+        wait_until_gone(before[i]);
+    return 0;
+}
+
 /* The program may have been replaced once more since the first SIGHUP. */
 static void second_restart_follows_one_that_is_under_way(void **state)
 {
     struct fixture *f = *state;
+    pid_t stopped = 0;
 
     serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    for (int i = 0; i < 20 && stopped == 0; i++)
+        stopped = stop_new_worker(f, 2, 0);
+    assert_int_not_equal(stopped, 0);
     process_signal(&f->process, SIGHUP);
-    wait_for_workers(f, 3);
     process_signal(&f->process, SIGHUP);
-    process_signal(&f->process, SIGHUP);
+    poll(NULL, 0, 50);
+    kill(stopped, SIGCONT);
     expect_on_stderr(f, "SIGHUP: a restart is under way; another one follows");
     for (int i = 0; i < 2; i++)
         expect_on_stderr(f, "2 new workers serve");
     wait_for_workers(f, 2);
     raw_expect_echo(upgraded(f, "/"), "hello");
     expect_clean_end(f);
-}
-
-/* The children of a process, living or not; in the order in which they were started, and faster than
- * children_of(). Needs CONFIG_PROC_CHILDREN. */
-static size_t list_children(pid_t parent, pid_t pids[PIDS_MAX])
-{
-    char path[64], text[512] = "";
-    size_t count = 0;
-    FILE *file;
-
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
-    file = fopen(path, "r");
-    assert_non_null(file);
-    if (fgets(text, sizeof text, file) != NULL) {
-        for (char *at = text, *end; count < PIDS_MAX; at = end) {
-            pids[count] = (pid_t)strtol(at, &end, 10);
-            if (end == at)
-                break;
-            count++;
-        }
-    }
-    fclose(file);
-    return count;
-}
-
-/* Begin a restart, and stop the last of the 3 new workers before it serves. Returns it, or 0 where
- * it was too fast. */
-static pid_t stop_last_new_worker(struct fixture *f)
-{
-    pid_t pids[PIDS_MAX];
-    int64_t deadline = raw_now_ms() + PATIENCE_MS;
-
-    for (int i = 0; i < 5; i++) /* so that all old workers have clients, and stay */
-        raw_expect_echo(upgraded(f, "/"), "hello");
-    process_signal(&f->process, SIGHUP);
-    while (list_children(f->process.pid, pids) < 6)
-        assert_true(raw_now_ms() < deadline);
-    kill(pids[5], SIGSTOP);
-    if (!says_more_within(f, 200))
-        return pids[5];
-    kill(pids[5], SIGCONT);
-    expect_on_stderr(f, "3 new workers serve");
-    close_all(f);
-    wait_for_workers(f, 3);
-    return 0;
 }
 
 /* Those that serve already have clients by then. */
@@ -943,14 +953,14 @@ static void clients_of_new_workers_that_are_given_up_are_served_on(void **state)
 
     serve(f, ARGS("echo", "--workers", "3", "-p", "0"));
     for (int i = 0; i < 20 && victim == 0; i++)
-        victim = stop_last_new_worker(f);
+        victim = stop_new_worker(f, 3, 2);
     assert_int_not_equal(victim, 0);
-    for (int i = 5; i < 15; i++)
+    for (int i = 0; i < 10; i++)
         raw_expect_echo(upgraded(f, "/"), "hello");
     kill(victim, SIGKILL);
     expect_on_stderr(f, "ended by signal 9 (Killed) before it served");
     expect_on_stderr(f, "the new workers do not start; the old ones serve on");
-    for (int i = 0; i < 15; i++)
+    for (int i = 0; i < 10; i++)
         raw_expect_echo(&f->clients[i], "still there");
     close_all(f);
     wait_for_workers(f, 3);
@@ -965,22 +975,44 @@ static void copy_file(const char *from, const char *to)
     assert_int_equal(system(command), 0);
 }
 
-static void program_that_does_not_start_replaces_nobody(void **state)
+/* From now on start() starts a copy of the program, in a directory that only its owner can enter. */
+static void copy_program(struct fixture *f)
 {
     const char *other = getenv("MINNOW");
-    char saved[PROCESS_PATH_MAX] = "", built[PROCESS_PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", f->program, sizeof f->program - 16);
+
+    assert_true(len > 0);
+    f->program[len] = '\0';
+    strcpy(strrchr(f->program, '/') + 1, "minnow");
+    f->was_named = other != NULL;
+    if (other != NULL)
+        snprintf(f->program, sizeof f->program, "%s", other);
+    make_directory(f, "minnow");
+    copy_file(f->program, f->path);
+    setenv("MINNOW", f->path, 1);
+}
+
+static void program_that_the_user_cannot_reach_is_said(void **state)
+{
+    struct fixture *f = *state;
+    char line[160];
+
+    if (geteuid() != 0)
+        skip();
+    copy_program(f);
+    start(f, ARGS("echo", "--workers", "2", "-p", "0", "--user", "65534:65534"));
+    snprintf(line, sizeof line, "minnow: cannot open %s as --user 65534:65534: Permission denied",
+             f->path);
+    expect_failure(f, 1, line);
+}
+
+static void program_that_does_not_start_replaces_nobody(void **state)
+{
     struct fixture *f = *state;
     struct raw_client *c;
     pid_t before[PIDS_MAX];
-    ssize_t len = readlink("/proc/self/exe", built, sizeof built - 16);
 
-    if (other != NULL)
-        snprintf(saved, sizeof saved, "%s", other);
-    built[len] = '\0';
-    strcpy(strrchr(built, '/') + 1, "minnow");
-    make_directory(f, "minnow");
-    copy_file(other != NULL ? saved : built, f->path);
-    setenv("MINNOW", f->path, 1);
+    copy_program(f);
     serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
     c = upgraded(f, "/");
     assert_int_equal(workers_of(f, before), 2);
@@ -995,17 +1027,13 @@ static void program_that_does_not_start_replaces_nobody(void **state)
     wait_until_gone(before[0]);
     wait_for_workers(f, 2);
     raw_expect_echo(upgraded(f, "/"), "hello");
-    copy_file(other != NULL ? saved : built, f->path);
+    copy_file(f->program, f->path);
     process_signal(&f->process, SIGHUP);
     expect_on_stderr(f, "2 new workers serve");
     unlink(f->path);
     process_signal(&f->process, SIGHUP);
     expect_on_stderr(f, "cannot open");
     raw_expect_echo(upgraded(f, "/"), "hello");
-    if (other != NULL)
-        setenv("MINNOW", saved, 1);
-    else
-        unsetenv("MINNOW");
     expect_clean_end(f);
 }
 
