@@ -295,6 +295,16 @@ static void worker_over(void *arg)
     h->events.over(h->events.arg, number);
 }
 
+/* Connections are among it, and messages that nobody else has. */
+void bus_hub_ended(struct bus_hub *h, uint32_t worker)
+{
+    const struct hub_worker *w;
+
+    while ((w = find(h, worker)) != NULL && bus_link_read(w->link))
+        ;
+    bus_hub_remove(h, worker);
+}
+
 static void frame_came(void *arg, unsigned type, const uint8_t *data, size_t len, int fd)
 {
     struct hub_worker *w = arg;

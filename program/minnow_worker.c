@@ -113,10 +113,12 @@ void minnow_worker_limit(struct minnow *minnow)
 
 /* --- what it says later ----------------------------------------------------------------------- */
 
+/* Nor a connection that waits to be handed over. */
 static bool has_nobody(const struct minnow *minnow)
 {
     return ws_server_stats(minnow->server).connections == 0 &&
-           (minnow->socketio == NULL || eio_first(sio_engine(minnow->socketio)) == NULL);
+           (minnow->socketio == NULL || eio_first(sio_engine(minnow->socketio)) == NULL) &&
+           bus_local_flush(minnow->worker.bus);
 }
 
 /* A session on polling has no connection at times, so sessions count, too. */

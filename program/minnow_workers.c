@@ -468,7 +468,7 @@ static void children_ended(struct parent *p)
         if (w == NULL)
             continue;
         *link = w->next;
-        bus_hub_remove(p->hub, w->number);
+        bus_hub_ended(p->hub, w->number);
         worker_ended(p, w, status);
         worker_free(w);
     }
