@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,11 +153,21 @@ static void parent_over(void *arg)
     minnow_stop(arg);
 }
 
+/* Until the parent has said which workers there are, their sessions would be unknown here. */
+static void wait_for_parent(const struct minnow_worker *w)
+{
+    struct pollfd parent = {.fd = w->bus_fd, .events = POLLIN};
+
+    while (poll(&parent, 1, -1) < 0 && errno == EINTR)
+        ;
+}
+
 bool minnow_worker_begin(struct minnow *minnow)
 {
     struct minnow_worker *w = &minnow->worker;
     const struct bus_local_events events = {frame_came, parent_over, minnow};
 
+    wait_for_parent(w);
     w->drain_timer = ws_timer_new(minnow->server, NULL, drain_look, minnow);
     if (w->drain_timer == NULL)
         return false;

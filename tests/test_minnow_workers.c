@@ -479,6 +479,14 @@ static void start_worker(struct fixture *f, const char *const *args)
     unsetenv("MINNOW_WORKER");
 }
 
+static void welcome_worker(void)
+{
+    /* the length of the content, BUS_FRAME_WELCOME, without a descriptor, its number */
+    static const uint8_t frame[] = {4, 0, 0, 0, 1, 0, 0, 0, 0, 0};
+
+    assert_int_equal(send(left[2], frame, sizeof frame, 0), sizeof frame);
+}
+
 /* It ends when its parent has gone. It holds that end, too, so it has to be told by SIGKILL. */
 static void end_worker(struct fixture *f)
 {
@@ -496,7 +504,22 @@ static void worker_does_not_look_up_the_user_again(void **state)
     struct fixture *f = *state;
 
     start_worker(f, ARGS("echo", "--workers", "2", "--user", "no-such-user"));
+    welcome_worker();
     raw_expect_echo(upgraded(f, "/"), "hello");
+    end_worker(f);
+}
+
+/* Before that it does not know whose sessions there are. */
+static void worker_serves_nobody_before_its_parent_has_said_who_is_there(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    start_worker(f, ARGS("echo"));
+    raw_send_upgrade(connected(f), "/", "");
+    assert_false(raw_readable_within(&f->clients[0], 300));
+    welcome_worker();
+    raw_expect_upgraded(&f->clients[0], &r);
     end_worker(f);
 }
 
@@ -529,6 +552,7 @@ static void connection_that_blocks_ends_no_worker(void **state)
     int holder;
 
     start_worker(f, ARGS("echo"));
+    welcome_worker();
     raw_expect_echo(upgraded(f, "/"), "hello");
     port = process_reserve_port(&holder);
     assert_int_equal(listen(holder, 1), 0);

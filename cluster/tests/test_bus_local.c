@@ -473,6 +473,24 @@ static void serve_hand_overs(struct family *family)
     serve(family->workers[1].f, "/x", (struct ws_handlers){.on_request = mirror});
 }
 
+/* Once a worker is welcome it serves, and then requests for it may come to the others. */
+static void others_know_a_worker_before_it_is_welcome(void **state)
+{
+    struct family *family = *state;
+    uint8_t frame[64];
+    int first = add_worker(family, 0, true), second;
+
+    let_serve(family->parent);
+    assert_int_equal(recv(first, frame, sizeof frame, 0), 6 + 4 + 6 + 5);
+    second = add_worker(family, 1, true);
+    assert_int_equal(recv(second, frame, sizeof frame, 0), -1);
+    assert_int_equal(recv(first, frame, sizeof frame, 0), 6 + 5);
+    assert_int_equal(frame[4], BUS_FRAME_PEER);
+    assert_int_equal(bus_get_u32(frame + 6), 101);
+    close(first);
+    close(second);
+}
+
 /* The parent may hear of the end of a process before it has read all of that. */
 static void what_a_worker_sent_before_it_ended_is_passed_on(void **state)
 {
