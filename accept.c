@@ -25,6 +25,8 @@
 enum {
     BATCH = 64,          /* clients accepted per turn and listener */
     SHARED_BATCH = 1,    /* the same where other processes accept, too */
+    TURNS_LEAST = 2,     /* turns of a server until it takes two clients in one, */
+    TURNS_CHOICE = 5,    /* one of so many numbers from there on */
     FULL_MS = 250,       /* for others to accept clients for whom there is no place here */
     PAUSE_MS = 50,       /* after the first error; each further pause is twice as long, */
     PAUSE_MAX_MS = 1000, /* at most */
@@ -261,6 +263,19 @@ static void let_others_accept(struct ws_server *s, struct listener *l)
         pause_accepting(s);
 }
 
+/* Where each visitor has a connection for the page and one for a WebSocket, two processes in strict
+ * turns would have all pages on one of them and all WebSockets on the other. */
+static bool takes_another(struct ws_server *s)
+{
+    if (s->accept_turns > 1) {
+        s->accept_turns--;
+        return false;
+    }
+    s->accept_random = s->accept_random * 1664525u + 1013904223u;
+    s->accept_turns = TURNS_LEAST + (s->accept_random >> 16) % TURNS_CHOICE;
+    return true;
+}
+
 /* Some errors mean that one client has gone again (ECONNABORTED), and the next call works. When no
  * call of the batch works, accepting is paused. accept(2) */
 void accept_ready(struct ws_server *s, struct listener *l)
@@ -286,7 +301,7 @@ void accept_ready(struct ws_server *s, struct listener *l)
         s->accept_pause_ms = PAUSE_MS;
         if (l->shared && is_full(s))
             leave_to_others(s);
-        else if (l->shared)
+        else if (l->shared && !takes_another(s))
             let_others_accept(s, l);
     }
     if (is_out_of_descriptors(error) ||
@@ -388,6 +403,7 @@ bool accept_begin(struct ws_server *s)
 
     s->accept_timer.fire = pause_ended;
     s->accept_pause_ms = PAUSE_MS;
+    s->accept_turns = TURNS_LEAST + (s->accept_random >> 16) % TURNS_CHOICE;
     s->spare_fd = fcntl(s->epoll_fd, F_DUPFD_CLOEXEC, 0);
     /* epoll keeps pointers into the array, so it is complete before it is watched. */
     if (s->spare_fd < 0)

@@ -240,6 +240,8 @@ struct ws_server {
     struct timer_wheel timers;
     struct timer accept_timer;    /* until clients are accepted again */
     bool accept_full;             /* others may accept who waits now; then they are refused */
+    unsigned accept_turns;        /* until this server takes two clients in one, */
+    uint32_t accept_random;       /* which happens at random */
     unsigned accept_pause_ms;     /* length of the next pause, */
     int accept_error;             /* the errno that was logged; 0: clients are accepted */
     struct timer stop_timer;      /* the last moment of a stop */

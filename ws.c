@@ -661,6 +661,7 @@ static bool server_init(struct ws_server *s)
     output_pool_init(&s->pool, &s->budget.all);
     s->wide_max = s->options.max_memory / WIDE_MEMORY + 1;
     room_table_init(&s->rooms, &s->hosts, key);
+    s->accept_random = (uint32_t)siphash(key, "accept", strlen("accept"));
     tzset(); /* else the first gmtime_r() would open a file, see http_date.c */
     s->now_ms = server_clock(s);
     timer_wheel_init(&s->timers, s->now_ms);

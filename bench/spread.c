@@ -3,10 +3,11 @@
  * How the ways in which processes can share a port spread clients over them, and what each costs.
  * For docs/cluster.md:
  *
- *     spread [workers] [clients]
+ *     spread [workers] [clients] [pairs]
  *
  * Each worker only accepts and holds. Clients come one at a time, as they do at a server with time
- * to spare, and then all at once while one worker is busy for 100 ms. */
+ * to spare, and then all at once while one worker is busy for 100 ms. "pairs": every second one is
+ * not counted, as with browsers that have a connection for the page and one for a WebSocket. */
 #define _GNU_SOURCE 1
 #include <linux/filter.h>
 #include <netinet/in.h>
@@ -26,17 +27,18 @@
 #include <unistd.h>
 
 enum { WORKERS_MAX = 64, BATCH = 64 };
-enum way { HASH, RANDOM, PORT, EXCLUSIVE, TURNS, WAYS };
+enum way { HASH, RANDOM, PORT, EXCLUSIVE, STRICT, TURNS, WAYS };
 
-static const char *const names[WAYS] = {[HASH] = "SO_REUSEPORT, the kernel's hash",
-                                        [RANDOM] = "SO_REUSEPORT, BPF: random",
-                                        [PORT] = "SO_REUSEPORT, BPF: the client's port",
-                                        [EXCLUSIVE] = "one socket, EPOLLEXCLUSIVE",
-                                        [TURNS] = "one socket, taking turns"};
+static const char *const names[WAYS] = {
+    [HASH] = "SO_REUSEPORT, the kernel's hash",      [RANDOM] = "SO_REUSEPORT, BPF: random",
+    [PORT] = "SO_REUSEPORT, BPF: the client's port", [EXCLUSIVE] = "one socket, EPOLLEXCLUSIVE",
+    [STRICT] = "one socket, strict turns",           [TURNS] = "one socket, turns, two at random"};
 
 struct shared {
     _Atomic unsigned accepted[WORKERS_MAX];
-    _Atomic int busy; /* the worker that is to sleep; -1: none */
+    _Atomic unsigned counted[WORKERS_MAX]; /* of them */
+    _Atomic bool counts;                   /* the next client */
+    _Atomic int busy;                      /* the worker that is to sleep; -1: none */
     _Atomic unsigned long cpu_ns[WORKERS_MAX];
 };
 
@@ -95,13 +97,25 @@ static void watch(int epoll_fd, int fd, bool exclusive)
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e);
 }
 
+/* As in accept.c. */
+static bool takes_another(unsigned *turns)
+{
+    if (--*turns > 0)
+        return false;
+    *turns = 2 + (unsigned)random() % 5;
+    return true;
+}
+
 static void work(unsigned index, int fd, enum way way)
 {
     int epoll_fd = epoll_create1(0);
-    int batch = way == TURNS ? 1 : BATCH;
-    bool exclusive = way == EXCLUSIVE || way == TURNS;
+    int batch = way >= STRICT ? 1 : BATCH;
+    bool exclusive = way >= EXCLUSIVE;
+    unsigned turns;
     struct epoll_event e;
 
+    srandom(index + 1);
+    turns = 2 + (unsigned)random() % 5;
     watch(epoll_fd, fd, exclusive);
     for (;;) {
         struct timespec t;
@@ -117,9 +131,10 @@ static void work(unsigned index, int fd, enum way way)
             if (accept4(fd, NULL, NULL, SOCK_NONBLOCK) < 0)
                 break;
             some = true;
+            shared->counted[index] += shared->counts;
             shared->accepted[index]++;
         }
-        if (some && way == TURNS) {
+        if (some && (way == STRICT || (way == TURNS && !takes_another(&turns)))) {
             epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
             watch(epoll_fd, fd, true);
         }
@@ -145,21 +160,22 @@ static void wait_for(unsigned workers, unsigned count)
 
 static void report(enum way way, unsigned workers, unsigned clients, double burst_ms)
 {
-    unsigned least = clients, most = 0;
+    unsigned least = clients, most = 0, all = 0;
     unsigned long cpu = 0;
 
     for (unsigned i = 0; i < workers; i++) {
-        least = shared->accepted[i] < least ? shared->accepted[i] : least;
-        most = shared->accepted[i] > most ? shared->accepted[i] : most;
+        least = shared->counted[i] < least ? shared->counted[i] : least;
+        most = shared->counted[i] > most ? shared->counted[i] : most;
+        all += shared->counted[i];
         cpu += shared->cpu_ns[i];
     }
     printf("%-38s least %5.2f  most %5.2f of the share   %5.1f us CPU a client   burst %6.1f ms\n",
-           names[way], (double)least * workers / clients, (double)most * workers / clients,
+           names[way], (double)least * workers / all, (double)most * workers / all,
            (double)cpu / clients / 1e3, burst_ms);
     fflush(stdout);
 }
 
-static void measure(enum way way, unsigned workers, unsigned clients)
+static void measure(enum way way, unsigned workers, unsigned clients, bool pairs)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     bool reuse = way <= PORT;
@@ -181,6 +197,7 @@ static void measure(enum way way, unsigned workers, unsigned clients)
     }
     usleep(50000);
     for (unsigned i = 0; i < clients; i++) {
+        shared->counts = !pairs || i % 2 == 1;
         sockets[i] = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(sockets[i], (struct sockaddr *)&a, sizeof a) != 0)
             fail("connect");
@@ -217,6 +234,7 @@ int main(int argc, char **argv)
 {
     unsigned workers = argc > 1 ? (unsigned)atoi(argv[1]) : 4;
     unsigned clients = argc > 2 ? (unsigned)atoi(argv[2]) : 1000;
+    bool pairs = argc > 3 && strcmp(argv[3], "pairs") == 0;
     struct rlimit limit;
 
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -224,6 +242,6 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_NOFILE, &limit);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     for (int way = HASH; way < WAYS; way++)
-        measure((enum way)way, workers, clients);
+        measure((enum way)way, workers, clients, pairs);
     return 0;
 }

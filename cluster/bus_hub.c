@@ -295,6 +295,16 @@ static void worker_over(void *arg)
     h->events.over(h->events.arg, number);
 }
 
+/* Connections are among it, and messages that nobody else has. */
+void bus_hub_ended(struct bus_hub *h, uint32_t worker)
+{
+    const struct hub_worker *w;
+
+    while ((w = find(h, worker)) != NULL && bus_link_read(w->link))
+        ;
+    bus_hub_remove(h, worker);
+}
+
 static void frame_came(void *arg, unsigned type, const uint8_t *data, size_t len, int fd)
 {
     struct hub_worker *w = arg;
@@ -303,6 +313,7 @@ static void frame_came(void *arg, unsigned type, const uint8_t *data, size_t len
         worker_over(w);
 }
 
+/* The others know of it before it is welcome: once it serves, requests for it may come to them. */
 int bus_hub_add(struct bus_hub *h, uint32_t worker, int fd)
 {
     struct hub_worker *w = ws_account_take(h->account, sizeof *w);
@@ -322,10 +333,12 @@ int bus_hub_add(struct bus_hub *h, uint32_t worker, int fd)
     }
     h->workers = w;
     h->stats.workers++;
+    tell_peer(h, w, worker, true);
+    for (struct hub_worker *other = w->next; other != NULL; other = other->next)
+        bus_link_flush(other->link);
     send_number(w, BUS_FRAME_WELCOME, worker, NULL, 0);
     for (const struct hub_worker *other = h->workers; other != NULL; other = other->next)
         send_number(w, BUS_FRAME_PEER, other->number, "\1", 1);
-    tell_peer(h, w, worker, true);
     return 0;
 }
 

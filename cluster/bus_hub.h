@@ -40,6 +40,9 @@ struct bus_hub *bus_hub_new(struct ws_server *s, const struct bus_hub_options *o
 int bus_hub_add(struct bus_hub *h, uint32_t worker, int fd);
 /* Cut it off. Nothing happens when there is none. Allowed in events. */
 void bus_hub_remove(struct bus_hub *h, uint32_t worker);
+/* The same for one whose process has ended: what it has sent until then is passed on first. Calls
+ * the events, so it is not allowed in them. */
+void bus_hub_ended(struct bus_hub *h, uint32_t worker);
 
 /* Send a frame of the application's own type. Returns as bus_link_send(); WS_ERR_CLOSED where there
  * is no such worker. */

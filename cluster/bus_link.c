@@ -466,21 +466,36 @@ static void release(struct bus_link *l)
     ws_account_give(l->account, l, sizeof *l);
 }
 
-static void read_input(struct bus_link *l)
+/* Returns false when there was nothing to read, or there will be no more. */
+static bool read_input(struct bus_link *l)
 {
     uint8_t data[READ_SIZE];
     ssize_t n = receive(l, data, sizeof data);
 
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return;
-    if (n <= 0 || !bytes_came(l, data, (size_t)n)) {
-        l->broken = true;
-        drop_output(l);
-        if (!l->ended) {
-            ws_watch(l->server, l->fd, 0, NULL, NULL);
-            l->events.over(l->events.arg);
-        }
+        return false;
+    if (n > 0 && bytes_came(l, data, (size_t)n))
+        return !l->ended;
+    l->broken = true;
+    drop_output(l);
+    if (!l->ended) {
+        ws_watch(l->server, l->fd, 0, NULL, NULL);
+        l->events.over(l->events.arg);
     }
+    return false;
+}
+
+bool bus_link_read(struct bus_link *l)
+{
+    bool some;
+
+    assert(!l->calling);
+    l->calling = true;
+    some = read_input(l);
+    l->calling = false;
+    if (l->ended)
+        release(l);
+    return some;
 }
 
 static void link_ready(void *arg, uint32_t ready)
@@ -493,13 +508,8 @@ static void link_ready(void *arg, uint32_t ready)
         l->full = false;
         bus_link_flush(l);
     }
-    if ((ready & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
-        return;
-    l->calling = true;
-    read_input(l);
-    l->calling = false;
-    if (l->ended)
-        release(l);
+    if ((ready & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+        bus_link_read(l);
 }
 
 /* --- the beginning and the end ---------------------------------------------------------------- */

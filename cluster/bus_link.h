@@ -80,6 +80,9 @@ size_t bus_link_queued(const struct bus_link *l);              /* bytes */
 unsigned long long bus_link_dropped(const struct bus_link *l); /* frames, since the start */
 /* Try to send all that waits, now: before a process ends, say. False when something waits still. */
 bool bus_link_flush(struct bus_link *l);
+/* Take some of what has come, now; calls the callbacks, so it is not allowed in them. False when
+ * there is nothing, or the link is over: `over` may have ended it. */
+bool bus_link_read(struct bus_link *l);
 /* Allowed in its own callbacks. Closes the socket and the descriptors that wait. */
 void bus_link_free(struct bus_link *l);
 

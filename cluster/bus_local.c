@@ -315,12 +315,20 @@ int bus_local_tell(struct bus *b, unsigned type, struct ws_str content)
                            : bus_link_send(l->link, type, BUS_LINK_MUST, &content, 1, -1);
 }
 
+bool bus_local_flush(struct bus *b)
+{
+    const struct bus_local *l = local_of(b);
+
+    return l->link == NULL || bus_link_flush(l->link);
+}
+
 /* --- begin and end ---------------------------------------------------------------------------- */
 
 static void local_free(struct bus *b)
 {
     struct bus_local *l = local_of(b);
 
+    bus_local_flush(b);
     bus_link_free(l->link);
     ws_timer_cancel(l->change_timer);
     while (l->questions != NULL) {

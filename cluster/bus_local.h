@@ -43,6 +43,9 @@ int bus_local_hand_over(struct bus *b, uint32_t worker, struct ws_conn *c);
 /* Send the parent a frame of the application's own type. Returns as bus_link_send(). */
 int bus_local_tell(struct bus *b, unsigned type, struct ws_str content);
 
+/* Try to send all that waits, now; so does bus_free(). False when something waits still. */
+bool bus_local_flush(struct bus *b);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The program: start, signals, end. Like all of program/ it uses only ws.h and socketio/sio.h of
- * the library. */
+ * The program: start, signals, end. Like all of program/ it uses only public headers of the
+ * library. */
+#define _GNU_SOURCE 1 /* program_invocation_short_name, and what -std=c11 hides */
 #include "minnow.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -395,8 +397,10 @@ int main(int argc, char **argv)
     keep_standard_numbers();
     if (!minnow_worker_read(&minnow.worker))
         return EXIT_FAILURE;
+    if (minnow.worker.is_worker) /* Linux before 6.14 names it by the descriptor that it is of */
+        prctl(PR_SET_NAME, program_invocation_short_name);
     minnow.worker.minnow = &minnow;
-    minnow_options_parse(&options, argc, argv);
+    minnow_options_parse(&options, argc, argv, minnow.worker.is_worker);
     minnow_worker_limit(&minnow);
     options.server.log = log_line;
     options.server.log_arg = &minnow;

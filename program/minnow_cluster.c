@@ -6,15 +6,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cluster/redis_lookup.h"
 #include "cluster/redis_url.h"
 #include "minnow.h"
+#include "minnow_kernel.h"
 
-enum { STEP_MS = 100, FOLLOWER_MS = 1000 };
+enum { STEP_MS = 100, FOLLOWER_MS = 1000, CLOSED_AT_MOST = 65536 };
 
 /* A worker that follows others, or replaces one, starts while Redis is away, too: it serves its own
  * clients until Redis is back, as the others do. */
@@ -65,16 +68,27 @@ static bool has_names(const struct minnow_list *urls)
     return false;
 }
 
-/* The child: it has nothing of the server's but its end of the pair, and ends with the server. */
+/* Not one by one up to the limit of descriptors: that may be a thousand million. */
+static void close_from(unsigned first)
+{
+    if (syscall(KERNEL_CLOSE_RANGE, first, UINT_MAX, 0) == 0)
+        return;
+    for (unsigned fd = first; fd < CLOSED_AT_MOST; fd++) /* Linux before 5.9 */
+        close((int)fd);
+}
+
+/* The child: it has nothing of the server's but its end of the pair, and ends with the server. The
+ * sandbox of a worker's parent lets it open /dev/null for reading alone. */
 _Noreturn static void serve_lookup(int fd)
 {
-    int null = open("/dev/null", O_RDWR);
+    enum { OWN = STDERR_FILENO + 1 };
+    int null = open("/dev/null", O_RDONLY);
 
     for (int i = STDIN_FILENO; null >= 0 && i <= STDERR_FILENO; i++)
         dup2(null, i);
-    for (int i = STDERR_FILENO + 1; i < fd; i++)
-        close(i); /* `fd` is the newest, so all others are below it */
-    redis_lookup_serve(fd);
+    dup2(fd, OWN);
+    close_from(OWN + 1);
+    redis_lookup_serve(OWN);
     _exit(0);
 }
 

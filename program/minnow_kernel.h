@@ -58,6 +58,9 @@ enum {
 
 enum { KERNEL_NO_NEW_PRIVS = 38, KERNEL_SET_VMA = 0x53564d41 };
 
+/* The number of close_range(2), the same on all machines. */
+enum { KERNEL_CLOSE_RANGE = 436 };
+
 /* --- Landlock --------------------------------------------------------------------------------- */
 
 #ifndef SYS_landlock_create_ruleset

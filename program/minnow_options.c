@@ -222,7 +222,7 @@ static void set_workers(struct minnow_options *o, const struct row *row, const c
 
 static void set_user(struct minnow_options *o, const struct row *row, const char *value)
 {
-    const char *fault = minnow_user_find(place_of(o, row), value);
+    const char *fault = o->is_worker ? NULL : minnow_user_find(place_of(o, row), value);
 
     if (fault != NULL)
         bad_value(row, value, fault);
@@ -307,14 +307,14 @@ static void add_subprotocol(struct minnow_options *o, const struct row *row, con
     add_to_list(o, row, value);
 }
 
-/* Of a bad URL the login is not shown. */
+/* Of a bad URL the login is not shown: then only what is behind it. */
 static void add_redis(struct minnow_options *o, const struct row *row, const char *value)
 {
     struct redis_url url;
     const char *fault = redis_url_parse(&url, value);
 
     if (fault != NULL)
-        bad_value(row, redis_url_shown(value), fault);
+        bad_value(row, strchr(value, '@') == NULL ? value : redis_url_shown(value), fault);
     add_to_list(o, row, value);
 }
 
@@ -599,7 +599,7 @@ _Noreturn static void bad_option(int fault, const char *word)
     bad_usage("option", optopt > ' ' && optopt <= '~' ? letter : word, "unknown");
 }
 
-void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
+void minnow_options_parse(struct minnow_options *o, int argc, char **argv, bool is_worker)
 {
     struct option options[ROWS + 1];
     char letters[2 + 2 * ROWS + 1];
@@ -610,6 +610,7 @@ void minnow_options_parse(struct minnow_options *o, int argc, char **argv)
     *o = (struct minnow_options){.server = {.port = 8080, .log_level = WS_LOG_ERROR},
                                  .workers = 1,
                                  .drain_timeout_ms = 30000,
+                                 .is_worker = is_worker,
                                  .verbosity = MINNOW_NORMAL};
     make_getopt(options, letters);
     opterr = 0; /* bad_option() prints the error */

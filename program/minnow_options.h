@@ -33,6 +33,7 @@ struct minnow_options {
     bool mode_given;
     bool echo;
     bool no_socketio;
+    bool is_worker;   /* not from the command line */
     unsigned workers; /* processes that serve */
     unsigned drain_timeout_ms;
     const char *socketio_client; /* a file; NULL: not given */
@@ -49,8 +50,9 @@ struct minnow_options {
 };
 
 /* Read the command line into `o`, which must not be moved after that. If it is wrong, or has --help
- * or --version, a text is printed and the process exits. */
-void minnow_options_parse(struct minnow_options *o, int argc, char **argv);
+ * or --version, a text is printed and the process exits. For a worker `user` is not looked up: its
+ * parent has done so, and in the sandbox of that it may not be possible. */
+void minnow_options_parse(struct minnow_options *o, int argc, char **argv, bool is_worker);
 
 /* Add a line of the library to `log`, with the option in place of the field:
  * `ws_options.max_memory` becomes --max-memory. */

@@ -136,6 +136,7 @@ static const struct call calls[] = {
     {CALL(unlinkat), {{IS, 2, 0}}, 0, FOR_FILE},
     {CALL(recvmsg), {{0}}, 0, FOR_WORKER}, /* descriptors of clients, too */
     {CALL(fcntl), {{IS, 1, F_GETFL}}, 0, FOR_WORKER},
+    {CALL(fcntl), {{IS, 1, F_SETFL}}, 0, FOR_WORKER},
     {CALL(getsockname), {{0}}, 0, FOR_WORKER},
     {CALL(socket), {{IS, 0, AF_INET}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},
     {CALL(socket), {{IS, 0, AF_INET6}, {IS, 1, REDIS_SOCKET}}, 0, FOR_REDIS},

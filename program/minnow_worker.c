@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,10 +114,12 @@ void minnow_worker_limit(struct minnow *minnow)
 
 /* --- what it says later ----------------------------------------------------------------------- */
 
+/* Nor a connection that waits to be handed over. */
 static bool has_nobody(const struct minnow *minnow)
 {
     return ws_server_stats(minnow->server).connections == 0 &&
-           (minnow->socketio == NULL || eio_first(sio_engine(minnow->socketio)) == NULL);
+           (minnow->socketio == NULL || eio_first(sio_engine(minnow->socketio)) == NULL) &&
+           bus_local_flush(minnow->worker.bus);
 }
 
 /* A session on polling has no connection at times, so sessions count, too. */
@@ -150,11 +153,21 @@ static void parent_over(void *arg)
     minnow_stop(arg);
 }
 
+/* Until the parent has said which workers there are, their sessions would be unknown here. */
+static void wait_for_parent(const struct minnow_worker *w)
+{
+    struct pollfd parent = {.fd = w->bus_fd, .events = POLLIN};
+
+    while (poll(&parent, 1, -1) < 0 && errno == EINTR)
+        ;
+}
+
 bool minnow_worker_begin(struct minnow *minnow)
 {
     struct minnow_worker *w = &minnow->worker;
     const struct bus_local_events events = {frame_came, parent_over, minnow};
 
+    wait_for_parent(w);
     w->drain_timer = ws_timer_new(minnow->server, NULL, drain_look, minnow);
     if (w->drain_timer == NULL)
         return false;

@@ -72,6 +72,7 @@ struct parent {
     unsigned rising;     /* that starts; 0: none */
     unsigned last_generation;
     unsigned ready;      /* workers of it that are ready */
+    bool again;          /* SIGHUP came while it starts: one more follows */
     char path[PATH_MAX]; /* of the program */
     int program;         /* of the generation that serves, and */
     int rising_program;  /* of the one that starts; -1: none */
@@ -282,9 +283,13 @@ static void close_program(int *fd)
 
 static bool rise(struct parent *p)
 {
+    const char *user = p->minnow->options->user_name;
+
+    p->again = false;
     p->rising_program = open(p->path, O_PATH | O_CLOEXEC);
     if (p->rising_program < 0) {
-        say(p, "cannot open %s: %s", p->path, strerror(errno));
+        say(p, "cannot open %s%s%s: %s", p->path, user == NULL ? "" : " as --user ",
+            user == NULL ? "" : user, strerror(errno));
         return false;
     }
     p->rising = ++p->last_generation;
@@ -297,7 +302,15 @@ static bool rise(struct parent *p)
     return false;
 }
 
-/* The new one does not start: the old one serves on, if there is one. */
+/* The program may have been replaced since the one that is over now was opened. */
+static void rise_again(struct parent *p)
+{
+    if (p->again && !p->stopping)
+        rise(p);
+}
+
+/* The new one does not start: the old one serves on, if there is one. Those of the new one that
+ * serve already have clients. */
 static void rise_failed(struct parent *p)
 {
     unsigned failed = p->rising;
@@ -311,10 +324,23 @@ static void rise_failed(struct parent *p)
     }
     say(p, "the new workers do not start; the old ones serve on");
     for (struct worker *w = p->workers; w != NULL; w = w->next) {
-        if (w->generation == failed)
+        if (w->generation == failed && w->state == SERVING)
+            drain(w);
+        else if (w->generation == failed)
             end_worker(w, MINNOW_FRAME_STOP, (struct ws_str){NULL, 0}, OVER_MS);
     }
     fill_places(p);
+    rise_again(p);
+}
+
+/* Those of the generation that serves are filled. */
+static void forget_places(struct parent *p)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        ws_timer_cancel(p->slots[i].timer);
+        p->slots[i].timer = NULL;
+        p->slots[i].backoff_ms = 0;
+    }
 }
 
 static void risen(struct parent *p)
@@ -326,6 +352,7 @@ static void risen(struct parent *p)
     close_program(&p->program);
     p->program = p->rising_program;
     p->rising_program = -1;
+    forget_places(p);
     for (struct worker *w = p->workers; w != NULL; w = w->next) {
         if (w->generation != p->generation && w->state != ENDING)
             drain(w);
@@ -338,6 +365,7 @@ static void risen(struct parent *p)
         stop_all(p, true);
     }
     p->minnow->serving = true;
+    rise_again(p);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -420,7 +448,7 @@ static void worker_ended(struct parent *p, struct worker *w, int status)
         say(p, "worker %u (pid %d) %s; another one starts in %g s", w->slot, (int)w->pid, how,
             delay_ms / 1000.0);
         replace_later(p, w->slot, delay_ms);
-    } else if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0) {
+    } else if (WIFSIGNALED(status) || (WEXITSTATUS(status) != 0 && !p->stopping)) {
         say(p, "worker %u (pid %d) %s", w->slot, (int)w->pid, how);
     }
 }
@@ -440,7 +468,7 @@ static void children_ended(struct parent *p)
         if (w == NULL)
             continue;
         *link = w->next;
-        bus_hub_remove(p->hub, w->number);
+        bus_hub_ended(p->hub, w->number);
         worker_ended(p, w, status);
         worker_free(w);
     }
@@ -450,12 +478,15 @@ static void children_ended(struct parent *p)
 
 static void restart(struct parent *p)
 {
-    if (p->stopping || p->generation == 0)
+    if (p->stopping)
         return;
-    if (p->rising != 0)
-        say(p, "SIGHUP: a restart is under way already");
-    else
+    if (p->rising == 0) {
         rise(p);
+        return;
+    }
+    if (!p->again)
+        say(p, "SIGHUP: a restart is under way; another one follows");
+    p->again = true;
 }
 
 static void signal_arrived(void *arg, uint32_t ready)

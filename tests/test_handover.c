@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -578,9 +579,9 @@ static bool share_alike(struct pair *p)
     return a + b >= 10 && 3 * a >= a + b && 3 * b >= a + b;
 }
 
-static void servers_that_share_a_socket_take_turns(void **state)
+/* Two servers run on the socket of a third one, which is returned. */
+static struct fixture *run_sharing(struct pair *p)
 {
-    struct pair *p = *state;
     void *keeper_state;
     struct fixture *keeper;
 
@@ -595,6 +596,15 @@ static void servers_that_share_a_socket_take_turns(void **state)
     serve(p->b, "/counted", (struct ws_handlers){.on_open = count_open, .on_message = echo});
     run(p->a);
     run(p->b);
+    return keeper;
+}
+
+static void servers_that_share_a_socket_take_turns(void **state)
+{
+    struct pair *p = *state;
+    struct fixture *keeper = run_sharing(p);
+    void *keeper_state = keeper;
+
     /* Where the machine is slow one of them may not wait when its turn comes. Without turns one of
      * them gets all. */
     for (int i = 0; i < 1000 && !share_alike(p); i++) {
@@ -606,6 +616,33 @@ static void servers_that_share_a_socket_take_turns(void **state)
         raw_close(c);
     }
     assert_true(share_alike(p));
+    teardown(&keeper_state);
+}
+
+/* A browser has one connection for the page and one for the WebSocket. */
+static void turns_do_not_fall_in_step_with_connections_in_pairs(void **state)
+{
+    struct pair *p = *state;
+    struct fixture *keeper = run_sharing(p);
+    void *keeper_state = keeper;
+
+    for (int i = 0; i < 8; i++) {
+        struct raw_client *page = unconnected(keeper);
+        struct raw_client *socket;
+        struct raw_response r;
+
+        raw_connect(page, keeper->port);
+        raw_send_text(page, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        raw_read_response(page, &r, false);
+        poll(NULL, 0, 2); /* until both servers wait again */
+        socket = unconnected(keeper);
+        raw_connect(socket, keeper->port);
+        raw_upgrade(socket, "/counted");
+        raw_expect_echo(socket, "hello");
+        poll(NULL, 0, 2);
+    }
+    assert_true(read_counter(p->a, &p->a->seen.opened) > 0);
+    assert_true(read_counter(p->b, &p->b->seen.opened) > 0);
     teardown(&keeper_state);
 }
 

@@ -263,6 +263,8 @@ static const struct {
     {{"--ping-timeout", "1.2.3"}, "--ping-timeout '1.2.3'"},
     {{"--ping-timeout", "5s"}, "--ping-timeout '5s'"},
     {{"--redis", "localhost:6379"}, "--redis 'localhost:6379': does not begin with redis://"},
+    {{"--redis", "http://a"}, "--redis 'http://a': does not begin with redis://"},
+    {{"--redis", "redis://"}, "--redis 'redis://': no host"},
     {{"--redis", "redis://:secret@a:x"}, "--redis 'a:x': not a port from 1 to 65535 behind"},
     {{"--redis="}, "--redis ''"},
     {{"--redis", "redis://host", "echo"}, "--redis 'host': echo mode has no rooms to share"},

@@ -30,8 +30,10 @@ struct fixture {
     struct process process;
     uint16_t port;
     struct raw_client clients[CLIENTS];
-    char directory[64]; /* "": none */
-    char path[96];      /* in it: of a socket, or of a program */
+    char directory[64];             /* "": none */
+    char path[96];                  /* in it: of a socket, or of a program */
+    char program[PROCESS_PATH_MAX]; /* what is copied there; "": nothing */
+    bool was_named;                 /* by MINNOW in the environment */
 };
 
 static int setup(void **state)
@@ -52,7 +54,10 @@ static int teardown(void **state)
     for (size_t i = 0; i < CLIENTS; i++)
         raw_close(&f->clients[i]);
     process_release(&f->process);
-    unsetenv("MINNOW_TEST_PROGRAM");
+    if (f->program[0] != '\0' && f->was_named)
+        setenv("MINNOW", f->program, 1);
+    else if (f->program[0] != '\0')
+        unsetenv("MINNOW");
     if (f->directory[0] != '\0') {
         unlink(f->path);
         rmdir(f->directory);
@@ -143,8 +148,8 @@ static pid_t parent_of(pid_t pid)
     return state == 'Z' || state == 'X' ? 0 : parent;
 }
 
-/* The living workers. */
-static size_t workers_of(const struct fixture *f, pid_t pids[PIDS_MAX])
+/* The living ones. */
+static size_t children_of(pid_t parent, pid_t pids[PIDS_MAX])
 {
     DIR *directory = opendir("/proc");
     const struct dirent *entry;
@@ -154,10 +159,38 @@ static size_t workers_of(const struct fixture *f, pid_t pids[PIDS_MAX])
     while ((entry = readdir(directory)) != NULL) {
         pid_t pid = (pid_t)atoi(entry->d_name);
 
-        if (pid > 0 && count < PIDS_MAX && parent_of(pid) == f->process.pid)
+        if (pid > 0 && count < PIDS_MAX && parent_of(pid) == parent)
             pids[count++] = pid;
     }
     closedir(directory);
+    return count;
+}
+
+static size_t workers_of(const struct fixture *f, pid_t pids[PIDS_MAX])
+{
+    return children_of(f->process.pid, pids);
+}
+
+/* The children of a process, living or not; in the order in which they were started, and faster than
+ * children_of(). Needs CONFIG_PROC_CHILDREN. */
+static size_t list_children(pid_t parent, pid_t pids[PIDS_MAX])
+{
+    char path[64], text[512] = "";
+    size_t count = 0;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    if (fgets(text, sizeof text, file) != NULL) {
+        for (char *at = text, *end; count < PIDS_MAX; at = end) {
+            pids[count] = (pid_t)strtol(at, &end, 10);
+            if (end == at)
+                break;
+            count++;
+        }
+    }
+    fclose(file);
     return count;
 }
 
@@ -223,6 +256,13 @@ static void expect_on_stderr(struct fixture *f, const char *wanted)
 
     if (strstr(line, wanted) == NULL)
         fail_msg("expected \"%s\" in \"%s\"", wanted, line);
+}
+
+static bool says_more_within(struct fixture *f, int timeout_ms)
+{
+    struct pollfd ready = {.fd = f->process.err.fd, .events = POLLIN};
+
+    return f->process.err.at != f->process.err.len || poll(&ready, 1, timeout_ms) > 0;
 }
 
 static void expect_clean_end(struct fixture *f)
@@ -385,18 +425,177 @@ static void quiet_workers_print_the_address_alone(void **state)
     assert_int_equal(f->process.err.len, 0);
 }
 
+static void name_of(pid_t pid, char name[32])
+{
+    char path[64];
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(name, 32, file));
+    fclose(file);
+}
+
+/* As ps and top show it. */
+static void workers_have_the_name_of_the_program(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
+    char name[32];
+
+    serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0"));
+    assert_int_equal(workers_of(f, pids), 2);
+    for (int i = 0; i < 2; i++) {
+        name_of(pids[i], name);
+        assert_string_equal(name, "minnow\n");
+    }
+    expect_clean_end(f);
+}
+
+/* What a parent leaves to a worker, in this process. */
+static int left[3];
+
+static void keep_what_is_left(void)
+{
+    for (size_t i = 0; i < COUNT(left); i++)
+        fcntl(left[i], F_SETFD, 0);
+}
+
+/* Start a worker whose parent is this process: left[2] is its end of the bus. */
+static void start_worker(struct fixture *f, const char *const *args)
+{
+    char value[64];
+
+    f->port = process_reserve_port(&left[0]);
+    assert_int_equal(listen(left[0], 8), 0);
+    fcntl(left[0], F_SETFL, O_NONBLOCK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, &left[1]),
+                     0);
+    snprintf(value, sizeof value, "1 0 0 2 1 %d %d", left[1], left[0]);
+    f->process.in_child = keep_what_is_left;
+    setenv("MINNOW_WORKER", value, 1);
+    start(f, args);
+    unsetenv("MINNOW_WORKER");
+}
+
+static void welcome_worker(void)
+{
+    /* the length of the content, BUS_FRAME_WELCOME, without a descriptor, its number */
+    static const uint8_t frame[] = {4, 0, 0, 0, 1, 0, 0, 0, 0, 0};
+
+    assert_int_equal(send(left[2], frame, sizeof frame, 0), sizeof frame);
+}
+
+/* It ends when its parent has gone. It holds that end, too, so it has to be told by SIGKILL. */
+static void end_worker(struct fixture *f)
+{
+    for (size_t i = 0; i < COUNT(left); i++)
+        close(left[i]);
+    process_signal(&f->process, SIGKILL);
+    assert_int_equal(process_wait(&f->process), -SIGKILL);
+    assert_int_equal(f->process.err.len, 0);
+}
+
+/* A directory of users may not be reachable in the sandbox of the parent, or be away when a worker
+ * is replaced. */
+static void worker_does_not_look_up_the_user_again(void **state)
+{
+    struct fixture *f = *state;
+
+    start_worker(f, ARGS("echo", "--workers", "2", "--user", "no-such-user"));
+    welcome_worker();
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    end_worker(f);
+}
+
+/* Before that it does not know whose sessions there are. */
+static void worker_serves_nobody_before_its_parent_has_said_who_is_there(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_response r;
+
+    start_worker(f, ARGS("echo"));
+    raw_send_upgrade(connected(f), "/", "");
+    assert_false(raw_readable_within(&f->clients[0], 300));
+    welcome_worker();
+    raw_expect_upgraded(&f->clients[0], &r);
+    end_worker(f);
+}
+
+/* As another worker does that has gone wrong: its own connections never block. */
+static void hand_over_blocking(int fd)
+{
+    /* the length of the content, BUS_FRAME_HAND_OVER, with a descriptor, from worker 1 */
+    uint8_t frame[] = {4, 0, 0, 0, 8, 1, 1, 0, 0, 0};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+                            .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS}};
+    struct iovec iov = {frame, sizeof frame};
+    struct msghdr message = {.msg_iov = &iov, .msg_control = &control};
+
+    message.msg_iovlen = 1;
+    message.msg_controllen = sizeof control.space;
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    assert_int_equal(sendmsg(left[2], &message, 0), sizeof frame);
+    close(fd);
+}
+
+static void connection_that_blocks_ends_no_worker(void **state)
+{
+    struct fixture *f = *state;
+    struct raw_client *c;
+    uint16_t port;
+    int holder;
+
+    start_worker(f, ARGS("echo"));
+    welcome_worker();
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    port = process_reserve_port(&holder);
+    assert_int_equal(listen(holder, 1), 0);
+    c = unconnected(f);
+    raw_connect(c, port);
+    hand_over_blocking(accept4(holder, NULL, NULL, SOCK_CLOEXEC));
+    raw_upgrade(c, "/");
+    raw_expect_echo(c, "hello");
+    close(holder);
+    end_worker(f);
+}
+
 /* --- clients ---------------------------------------------------------------------------------- */
 
 static void limits_are_for_all_workers_together(void **state)
 {
     struct fixture *f = *state;
+    pid_t pids[PIDS_MAX];
     struct raw_response r;
 
     serve(f, ARGS("echo", "--workers", "2", "-q", "-p", "0", "--max-clients", "4"));
-    for (int i = 0; i < 4; i++)
-        raw_expect_echo(upgraded(f, "/"), "hello");
-    for (int i = 0; i < 2; i++)
-        raw_expect_status(connected(f), &r, 503);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 4; i++) {
+            if (f->clients[i].fd < 0)
+                upgraded(f, "/");
+            raw_expect_echo(&f->clients[i], "hello");
+        }
+        for (int i = 0; i < 2; i++) {
+            raw_expect_status(connected(f), &r, 503);
+            raw_close(&f->clients[4]);
+        }
+        if (round == 0) { /* whose replacement has as many places */
+            assert_int_equal(workers_of(f, pids), 2);
+            kill(pids[0], SIGKILL);
+            wait_until_gone(pids[0]);
+            wait_for_workers(f, 2);
+            poll(NULL, 0, 300 * SLOWER); /* until it serves */
+            for (int i = 0; i < 4; i++) {
+                if (raw_gone_within(&f->clients[i], 50))
+                    raw_close(&f->clients[i]);
+            }
+        }
+    }
     expect_clean_end(f);
 }
 
@@ -616,6 +815,39 @@ static void workers_end_when_their_parent_is_killed(void **state)
     wait_until_gone(pids[1]);
 }
 
+/* A process that looks up names has its end of a pair, and nothing of the worker's: no listening
+ * socket, no socket of the bus, no log. */
+static void process_that_looks_up_names_holds_nothing(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX], lookup[PIDS_MAX];
+    char url[64];
+    int holder;
+
+    snprintf(url, sizeof url, "redis://localhost:%u", process_reserve_port(&holder));
+    serve(f, ARGS("--workers", "2", "-q", "-p", "0", "--redis", url, "--redis-optional"));
+    assert_int_equal(workers_of(f, pids), 2);
+    for (int i = 0; i < 2; i++) {
+        size_t held = 0;
+
+        assert_int_equal(children_of(pids[i], lookup), 1);
+        for (int fd = 0; fd < 1000; fd++) {
+            char path[64], target[64];
+            ssize_t len;
+
+            snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)lookup[0], fd);
+            len = readlink(path, target, sizeof target - 1);
+            target[len < 0 ? 0 : len] = '\0';
+            if (len >= 0 && fd <= STDERR_FILENO)
+                assert_string_equal(target, "/dev/null");
+            held += len >= 0;
+        }
+        assert_int_equal(held, 4);
+    }
+    close(holder);
+    expect_clean_end(f);
+}
+
 /* --- restarts --------------------------------------------------------------------------------- */
 
 static void restart_under_load_refuses_nobody_and_loses_nothing(void **state)
@@ -668,6 +900,97 @@ static void clients_of_old_workers_are_told_to_go_at_the_drain_timeout(void **st
     expect_clean_end(f);
 }
 
+/* A place that waits for its next worker is filled by the restart. */
+static void restart_leaves_no_worker_too_many(void **state)
+{
+    static const char *const delays[] = {"in 0.1 s", "in 0.2 s", "in 0.4 s", "in 0.8 s"};
+    struct fixture *f = *state;
+    pid_t pids[PIDS_MAX], first;
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    assert_int_equal(workers_of(f, pids), 2);
+    first = pids[0];
+    for (size_t i = 0; i < COUNT(delays); i++) {
+        wait_for_workers(f, 2);
+        workers_of(f, pids);
+        kill(pids[0] == first ? pids[1] : pids[0], SIGKILL);
+        expect_on_stderr(f, delays[i]);
+    }
+    process_signal(&f->process, SIGHUP);
+    expect_on_stderr(f, "2 new workers serve");
+    wait_until_gone(first);
+    poll(NULL, 0, 1200); /* more than the last delay */
+    assert_int_equal(workers_of(f, pids), 2);
+    expect_clean_end(f);
+}
+
+/* Begin a restart, and stop number `n` of the new workers, from 0, before it serves. Returns it, or 0
+ * where it was too fast; then the restart is over. */
+static pid_t stop_new_worker(struct fixture *f, size_t workers, size_t n)
+{
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+    pid_t before[PIDS_MAX], pids[PIDS_MAX];
+
+    workers_of(f, before);
+    process_signal(&f->process, SIGHUP);
+    while (list_children(f->process.pid, pids) <= workers + n && !says_more_within(f, 0))
+        assert_true(raw_now_ms() < deadline);
+    if (!says_more_within(f, 0)) {
+        kill(pids[workers + n], SIGSTOP);
+        if (!says_more_within(f, 200))
+            return pids[workers + n];
+        kill(pids[workers + n], SIGCONT);
+    }
+    expect_on_stderr(f, "new workers serve");
+    for (size_t i = 0; i < workers; i++)
+        wait_until_gone(before[i]);
+    return 0;
+}
+
+/* The program may have been replaced once more since the first SIGHUP. */
+static void second_restart_follows_one_that_is_under_way(void **state)
+{
+    struct fixture *f = *state;
+    pid_t stopped = 0;
+
+    serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
+    for (int i = 0; i < 20 && stopped == 0; i++)
+        stopped = stop_new_worker(f, 2, 0);
+    assert_int_not_equal(stopped, 0);
+    process_signal(&f->process, SIGHUP);
+    process_signal(&f->process, SIGHUP);
+    poll(NULL, 0, 50);
+    kill(stopped, SIGCONT);
+    expect_on_stderr(f, "SIGHUP: a restart is under way; another one follows");
+    for (int i = 0; i < 2; i++)
+        expect_on_stderr(f, "2 new workers serve");
+    wait_for_workers(f, 2);
+    raw_expect_echo(upgraded(f, "/"), "hello");
+    expect_clean_end(f);
+}
+
+/* Those that serve already have clients by then. */
+static void clients_of_new_workers_that_are_given_up_are_served_on(void **state)
+{
+    struct fixture *f = *state;
+    pid_t victim = 0;
+
+    serve(f, ARGS("echo", "--workers", "3", "-p", "0"));
+    for (int i = 0; i < 20 && victim == 0; i++)
+        victim = stop_new_worker(f, 3, 2);
+    assert_int_not_equal(victim, 0);
+    for (int i = 0; i < 10; i++)
+        raw_expect_echo(upgraded(f, "/"), "hello");
+    kill(victim, SIGKILL);
+    expect_on_stderr(f, "ended by signal 9 (Killed) before it served");
+    expect_on_stderr(f, "the new workers do not start; the old ones serve on");
+    for (int i = 0; i < 10; i++)
+        raw_expect_echo(&f->clients[i], "still there");
+    close_all(f);
+    wait_for_workers(f, 3);
+    expect_clean_end(f);
+}
+
 static void copy_file(const char *from, const char *to)
 {
     char command[9000];
@@ -676,22 +999,44 @@ static void copy_file(const char *from, const char *to)
     assert_int_equal(system(command), 0);
 }
 
-static void program_that_does_not_start_replaces_nobody(void **state)
+/* From now on start() starts a copy of the program, in a directory that only its owner can enter. */
+static void copy_program(struct fixture *f)
 {
     const char *other = getenv("MINNOW");
-    char saved[PROCESS_PATH_MAX] = "", built[PROCESS_PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", f->program, sizeof f->program - 16);
+
+    assert_true(len > 0);
+    f->program[len] = '\0';
+    strcpy(strrchr(f->program, '/') + 1, "minnow");
+    f->was_named = other != NULL;
+    if (other != NULL)
+        snprintf(f->program, sizeof f->program, "%s", other);
+    make_directory(f, "minnow");
+    copy_file(f->program, f->path);
+    setenv("MINNOW", f->path, 1);
+}
+
+static void program_that_the_user_cannot_reach_is_said(void **state)
+{
+    struct fixture *f = *state;
+    char line[160];
+
+    if (geteuid() != 0)
+        skip();
+    copy_program(f);
+    start(f, ARGS("echo", "--workers", "2", "-p", "0", "--user", "65534:65534"));
+    snprintf(line, sizeof line, "minnow: cannot open %s as --user 65534:65534: Permission denied",
+             f->path);
+    expect_failure(f, 1, line);
+}
+
+static void program_that_does_not_start_replaces_nobody(void **state)
+{
     struct fixture *f = *state;
     struct raw_client *c;
     pid_t before[PIDS_MAX];
-    ssize_t len = readlink("/proc/self/exe", built, sizeof built - 16);
 
-    if (other != NULL)
-        snprintf(saved, sizeof saved, "%s", other);
-    built[len] = '\0';
-    strcpy(strrchr(built, '/') + 1, "minnow");
-    make_directory(f, "minnow");
-    copy_file(other != NULL ? saved : built, f->path);
-    setenv("MINNOW", f->path, 1);
+    copy_program(f);
     serve(f, ARGS("echo", "--workers", "2", "-p", "0"));
     c = upgraded(f, "/");
     assert_int_equal(workers_of(f, before), 2);
@@ -706,17 +1051,13 @@ static void program_that_does_not_start_replaces_nobody(void **state)
     wait_until_gone(before[0]);
     wait_for_workers(f, 2);
     raw_expect_echo(upgraded(f, "/"), "hello");
-    copy_file(other != NULL ? saved : built, f->path);
+    copy_file(f->program, f->path);
     process_signal(&f->process, SIGHUP);
     expect_on_stderr(f, "2 new workers serve");
     unlink(f->path);
     process_signal(&f->process, SIGHUP);
     expect_on_stderr(f, "cannot open");
     raw_expect_echo(upgraded(f, "/"), "hello");
-    if (other != NULL)
-        setenv("MINNOW", saved, 1);
-    else
-        unsetenv("MINNOW");
     expect_clean_end(f);
 }
 
@@ -774,6 +1115,24 @@ static void stop_while_a_restart_is_under_way_ends_all(void **state)
         assert_int_equal(process_wait(&f->process), 0);
         process_release(&f->process);
     }
+}
+
+/* Nothing went wrong then. */
+static void stop_while_the_first_worker_waits_for_redis_is_no_error(void **state)
+{
+    struct fixture *f = *state;
+    char url[64];
+    int holder;
+
+    snprintf(url, sizeof url, "redis://127.0.0.1:%u", process_reserve_port(&holder));
+    assert_int_equal(listen(holder, 1), 0);
+    start(f, ARGS("--workers", "2", "-p", "0", "--redis", url));
+    wait_for_workers(f, 1);
+    poll(NULL, 0, 200);
+    process_signal(&f->process, SIGTERM);
+    assert_int_equal(process_wait(&f->process), 0);
+    assert_int_equal(f->process.err.len, 0);
+    close(holder);
 }
 
 /* --- Socket.IO -------------------------------------------------------------------------------- */

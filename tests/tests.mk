@@ -224,6 +224,10 @@ $(BUILD)/tests/e2e/cluster_server: $(BUILD)/tests/e2e/cluster_server.o $(BUILD)/
 $(BUILD)/tests/e2e/%_filter: $(BUILD)/tests/e2e/%_filter.o $(BUILD)/libminnow.a
 	$(call quietly,LD,$@,$(LINK) -pthread -o $@ $^)
 
+# Many sessions of Socket.IO on polling.
+$(BUILD)/tests/e2e/polling_load: $(BUILD)/tests/e2e/polling_load.o
+	$(call quietly,LD,$@,$(LINK) -o $@ $^)
+
 # A missing tool or header is named in one line, before the compiler complains.
 need-cmocka:
 	@CC="$(if $(SHIM),cc,$(CC)) $(CPPFLAGS)" sh tests/need.sh deps cmocka.h
@@ -253,7 +257,7 @@ deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, Redis, node
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
-e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server bus_client cluster_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and servers: Chromium, node, npm's and Python's WebSocket, curl, Redis
+e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server bus_client polling_load cluster_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and servers: Chromium, node, npm's and Python's WebSocket, curl, Redis
 	@sh tests/need.sh deps-e2e node curl python3 redis-server $(or $(CHROMIUM),chromium)
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)

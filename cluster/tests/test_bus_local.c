@@ -473,6 +473,74 @@ static void serve_hand_overs(struct family *family)
     serve(family->workers[1].f, "/x", (struct ws_handlers){.on_request = mirror});
 }
 
+/* Once a worker is welcome it serves, and then requests for it may come to the others. */
+static void others_know_a_worker_before_it_is_welcome(void **state)
+{
+    struct family *family = *state;
+    uint8_t frame[64];
+    int first = add_worker(family, 0, true), second;
+
+    let_serve(family->parent);
+    assert_int_equal(recv(first, frame, sizeof frame, 0), 6 + 4 + 6 + 5);
+    second = add_worker(family, 1, true);
+    assert_int_equal(recv(second, frame, sizeof frame, 0), -1);
+    assert_int_equal(recv(first, frame, sizeof frame, 0), 6 + 5);
+    assert_int_equal(frame[4], BUS_FRAME_PEER);
+    assert_int_equal(bus_get_u32(frame + 6), 101);
+    close(first);
+    close(second);
+}
+
+/* The parent may hear of the end of a process before it has read all of that. */
+static void what_a_worker_sent_before_it_ended_is_passed_on(void **state)
+{
+    enum { FRAMES = 20, FRAME = 6 + 6 + 5000 };
+    uint8_t frame[FRAME] = {(FRAME - 6) & 255,
+                            (FRAME - 6) >> 8,
+                            0,
+                            0,
+                            BUS_FRAME_PUBLISH,
+                            0,
+                            BUS_CHANNEL,
+                            1,
+                            0,
+                            0,
+                            0,
+                            'c'};
+    struct family *family = *state;
+    struct worker *w = &family->workers[1];
+    int end = add_worker(family, 0, true);
+
+    add_worker(family, 1, false);
+    bus_subscribe(w->bus, BUS_CHANNEL, ws_str("c"), message, w);
+    let_all_serve(family);
+    for (int i = 0; i < FRAMES; i++)
+        assert_int_equal(send(end, frame, sizeof frame, 0), sizeof frame);
+    close(end);
+    bus_hub_ended(family->hub, 100);
+    assert_int_equal(bus_hub_stats(family->hub).workers, 1);
+    let_all_serve(family);
+    assert_int_equal(w->messages, FRAMES);
+    assert_string_equal(family->told, "100 is over");
+    bus_hub_ended(family->hub, 100);
+}
+
+static void what_waits_leaves_when_a_bus_is_freed(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = &family->workers[1];
+
+    start_family(family, 2);
+    bus_subscribe(w->bus, BUS_CHANNEL, ws_str("c"), message, w);
+    let_all_serve(family);
+    assert_int_equal(
+        bus_publish(family->workers[0].bus, BUS_CHANNEL, ws_str("c"), ws_str("last words")), 0);
+    bus_free(family->workers[0].bus);
+    family->workers[0].bus = NULL;
+    let_all_serve(family);
+    assert_string_equal(w->text, "c=last words;");
+}
+
 static void connections_are_handed_over_with_their_bytes(void **state)
 {
     struct family *family = *state;
