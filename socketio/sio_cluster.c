@@ -122,6 +122,12 @@ static size_t quote(const char *id, char *out)
     return len + 2;
 }
 
+/* The own id of a node, without its quotes. */
+static struct ws_str uid_of(const struct sio_node *node)
+{
+    return (struct ws_str){node->uid + 1, strlen(node->uid) - 2};
+}
+
 static struct ws_str number_name(const uint64_t *number)
 {
     return (struct ws_str){(const char *)number, sizeof *number};
@@ -779,8 +785,7 @@ static bool is_broadcast_here(const struct sio_node *node, struct ws_str channel
         !sio_room_exists(node->nsp, (struct ws_str){channel.data + base, channel.len - base - 1}))
         return false;
     sender = sio_adapter_sender(data);
-    return sender.data != NULL &&
-           !same(sender, (struct ws_str){node->uid + 1, strlen(node->uid) - 2});
+    return sender.data != NULL && !same(sender, uid_of(node));
 }
 
 static void on_broadcast(void *arg, struct ws_str channel, struct ws_str data)
@@ -900,7 +905,7 @@ static struct ws_str pattern_of(struct sio_cluster *c, const char *base)
 /* The channel for answers to this node alone. */
 static struct ws_str own_channel(struct sio_node *node, const char *base)
 {
-    return channel_of(node->cluster, base, (struct ws_str){node->uid + 1, strlen(node->uid) - 2});
+    return channel_of(node->cluster, base, uid_of(node));
 }
 
 static bool subscribe(struct sio_node *node)
@@ -930,13 +935,15 @@ static void unsubscribe(struct sio_node *node)
     }
 }
 
+/* A room that is called as this node needs no subscription: the channel for answers is the same. */
 static bool room_changed(struct sio_relay *r, struct sio_namespace *n, const char *name,
                          bool exists)
 {
     struct sio_cluster *c = cluster_of(r);
     struct ws_str channel;
 
-    if (c->bus == NULL || n->node == NULL || c->dialect != SIO_SHARDED || !has_channel(name))
+    if (c->bus == NULL || n->node == NULL || c->dialect != SIO_SHARDED || !has_channel(name) ||
+        same(ws_str(name), uid_of(n->node)))
         return true;
     channel = channel_of(c, n->node->base, ws_str(name));
     if (c->channel.failed)

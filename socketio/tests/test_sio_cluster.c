@@ -1077,6 +1077,65 @@ static void with_shards_rooms_are_subscribed_to_while_they_exist(void **state)
     expect_told(p, "5");
 }
 
+static void note_uid(void *arg, struct ws_str channel, struct ws_str data)
+{
+    struct ws_str uid = json_member(json_parse(data), "uid");
+
+    (void)channel;
+    tell(arg, "%.*s", (int)uid.len, uid.data);
+}
+
+static void note_uids(struct pair *p)
+{
+    bus_subscribe(p->third, BUS_SHARD, ws_str("socket.io#/#"), note_uid, p);
+}
+
+static void ping(struct pair *p)
+{
+    assert_int_equal(sio_server_emit(pair_main(p, 0), "ping", sio_args("")), 0);
+}
+
+static void stop_noting(struct pair *p)
+{
+    bus_unsubscribe(bus_find(p->third, BUS_SHARD, ws_str("socket.io#/#"), note_uid, p));
+}
+
+/* A room that is called as the server itself: its channel is there already, and stays. */
+static void with_shards_a_room_may_have_the_id_of_the_server(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char uid[32];
+    char text[256];
+
+    start_clients(p, &c, sharded, plain);
+    on_pair(p, note_uids);
+    settle_bus(p);
+    on_pair(p, ping);
+    settle_bus(p);
+    snprintf(uid, sizeof uid, "%.20s", p->told);
+    assert_int_equal(strlen(uid), 18);
+    p->told[0] = '\0';
+    on_pair(p, stop_noting);
+    snprintf(text, sizeof text,
+             "{\"type\":4,\"data\":{\"opts\":{\"rooms\":[],\"except\":[]},\"rooms\":[%s]},"
+             "\"uid\":\"u\",\"nsp\":\"/\"}",
+             uid);
+    third_publishes(p, "socket.io#/#", text);
+    snprintf(text, sizeof text, "42[\"to\",%s,1]", uid);
+    raw_send_message(c.b, text);
+    raw_expect_message(c.a, "42[\"to\",1]");
+    raw_expect_message(c.b, "42[\"to\",1]");
+    expect_silence_of_both(p, &c);
+    snprintf(text, sizeof text,
+             "{\"type\":5,\"data\":{\"opts\":{\"rooms\":[],\"except\":[]},\"rooms\":[%s]},"
+             "\"uid\":\"u\",\"nsp\":\"/\"}",
+             uid);
+    third_publishes(p, "socket.io#/#", text);
+    on_pair(p, fetch_y); /* the answer comes by the channel */
+    expect_told(p, "end:0\n");
+}
+
 static void leave_first(struct pair *p)
 {
     sio_cluster_free(p->cluster[0]);
