@@ -256,7 +256,7 @@ static bool read_shard(struct sio_adapter_message *m, struct ws_str json)
         m->uid.data == NULL || m->nsp.data == NULL)
         return false;
     for (m->type = SIO_BROADCAST; m->type < SIO_ADAPTER_OTHER; m->type++)
-        if (numbers[m->type].sharded == number)
+        if (number >= 0 && numbers[m->type].sharded == number)
             break;
     if (m->type == SIO_ADAPTER_OTHER)
         return true;

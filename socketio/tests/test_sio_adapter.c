@@ -197,6 +197,8 @@ static const struct {
      " uid=" UID16 " nsp=\"/\" id=\"rq3\" list=1", SIO_ANSWER_CLIENT, true},
     {SIO_FROM_SHARDS, "{\"type\":2,\"uid\":\"x\",\"nsp\":\"/\"}", " uid=\"x\" nsp=\"/\"",
      SIO_ADAPTER_OTHER, false},
+    {SIO_FROM_SHARDS, "{\"type\":-1,\"data\":{},\"uid\":\"x\",\"nsp\":\"/\"}",
+     " uid=\"x\" nsp=\"/\"", SIO_ADAPTER_OTHER, false},
 };
 
 static void messages_of_node_are_read(void **state)
