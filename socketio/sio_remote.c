@@ -16,7 +16,10 @@
 #include "sio_room.h"
 #include "sio_socket.h"
 
-enum { TIMEOUT_MS = 5000 };
+enum {
+    TIMEOUT_MS = 5000,
+    DEPTH_MAX = JSON_DEPTH_MAX - 8 /* of auth and data: they lie in an answer, which is bounded */
+};
 
 struct sio_request {
     struct sio_server *server;
@@ -46,6 +49,28 @@ struct seen_room {
 };
 
 /* --- what is told of a socket ----------------------------------------------------------------- */
+
+static bool is_too_deep(struct ws_str value)
+{
+    struct ws_str token;
+    size_t depth = 0;
+
+    while (json_token(&value, &token)) {
+        if (token.data[0] == '[' || token.data[0] == '{')
+            depth++;
+        else if (token.data[0] == ']' || token.data[0] == '}')
+            depth--;
+        if (depth > DEPTH_MAX)
+            return true;
+    }
+    return false;
+}
+
+/* A client decides how deep its auth is. An answer that is too deep would hide all sockets in it. */
+static void write_bounded(struct json_writer *w, struct ws_str value)
+{
+    json_write_raw(w, is_too_deep(value) ? ws_str("{}") : value);
+}
 
 /* As JavaScript writes a date: "Sat Nov 28 2026 15:03:25 GMT+0000 (Coordinated Universal Time)". */
 static void write_time(struct json_writer *w, int64_t seconds)
@@ -173,7 +198,7 @@ static void write_handshake(struct json_writer *w, const struct sio_socket *s)
     json_write_name(w, "query");
     write_query(w, sio_socket_query(s));
     json_write_name(w, "auth");
-    json_write_raw(w, ws_str(sio_socket_auth(s)));
+    write_bounded(w, ws_str(sio_socket_auth(s)));
     json_end_object(w);
 }
 
@@ -197,7 +222,7 @@ static void write_data(struct json_writer *w, struct sio_socket *s)
     if (s->nsp->handlers.write_data != NULL)
         s->nsp->handlers.write_data(s, &data);
     if (data.len != 0 && json_parse(json_written(&data)).data != NULL)
-        json_write_raw(w, json_written(&data));
+        write_bounded(w, json_written(&data));
     else
         json_write_raw(w, ws_str("{}"));
     json_writer_release(&data);

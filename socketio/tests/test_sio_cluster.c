@@ -633,6 +633,79 @@ static void sockets_of_all_servers_are_told_with_shards(void **state)
     fetch(*state, sharded);
 }
 
+enum { DEEP = 120 }; /* what is nested deeper does not fit into an answer */
+
+/* An array of arrays; `out` has 2 * depth + 1 bytes. */
+static char *nest(char *out, size_t depth)
+{
+    memset(out, '[', depth);
+    memset(out + depth, ']', depth);
+    out[2 * depth] = '\0';
+    return out;
+}
+
+static void write_deep(struct sio_socket *s, struct json_writer *w)
+{
+    char deep[2 * DEEP + 3];
+
+    (void)s;
+    json_write_raw(w, ws_str(nest(deep, DEEP + 1)));
+}
+
+static void fetch_second(struct pair *p)
+{
+    const struct sio_target own = {.nsp = pair_main(p, 1), .is_local = true};
+
+    assert_int_equal(sio_fetch(&own, 0, told_socket, p), 0);
+}
+
+static void enter_with_depth(struct pair *p, size_t depth)
+{
+    struct raw_client *c = client(p->x->f, "second");
+    struct raw_frame frame;
+    char deep[2 * JSON_DEPTH_MAX];
+    char enter[2 * JSON_DEPTH_MAX + 16];
+
+    snprintf(enter, sizeof enter, "40{\"x\":%s}", nest(deep, depth - 1));
+    raw_upgrade(c, "/second/?EIO=4&transport=websocket");
+    raw_read_frame(c, &frame);
+    raw_send_message(c, enter);
+    raw_read_frame(c, &frame);
+    assert_memory_equal(frame.payload, "40{\"sid\":", 9);
+}
+
+/* A client decides how deep its auth is nested. It neither hides itself nor the others so. */
+static void what_is_nested_too_deep_hides_nobody(struct pair *p, struct sio_cluster_options options)
+{
+    char deep[2 * DEEP];
+    char expected[2 * DEEP + 64];
+
+    pair_start(p, options, (struct sio_handlers){.write_data = write_deep});
+    enter_with_depth(p, DEEP);
+    snprintf(expected, sizeof expected, " data={} auth={\"x\":%s} query=", nest(deep, DEEP - 1));
+    on_pair(p, fetch_second);
+    expect_told(p, expected);
+    on_pair(p, fetch_all);
+    expect_told(p, expected);
+    enter_with_depth(p, JSON_DEPTH_MAX);
+    on_pair(p, fetch_second);
+    expect_told(p, " data={} auth={} query=");
+    on_pair(p, fetch_all);
+    settle_bus(p);
+    assert_non_null(strstr(p->told, expected));
+    expect_told(p, " data={} auth={} query=");
+}
+
+static void deep_values_do_not_hide_sockets(void **state)
+{
+    what_is_nested_too_deep_hides_nobody(*state, classic);
+}
+
+static void deep_values_do_not_hide_sockets_with_shards(void **state)
+{
+    what_is_nested_too_deep_hides_nobody(*state, sharded);
+}
+
 static void a_silent_server_costs_the_timeout_and_nothing_else(void **state)
 {
     struct pair *p = *state;
