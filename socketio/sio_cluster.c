@@ -378,10 +378,14 @@ static int send_answer(struct sio_node *node, struct ws_str uid, struct sio_adap
     return publish(c, channel, m);
 }
 
+/* A list that cannot be sent is answered by an empty one, so that nobody waits for it. */
 static void reply(struct sio_node *node, const struct sio_adapter_message *to,
                   struct sio_adapter_message *m)
 {
     m->request_id = to->request_id;
+    if (send_answer(node, to->uid, m) == 0 || m->names.len == 0)
+        return;
+    m->names = (struct ws_str){NULL, 0};
     send_answer(node, to->uid, m);
 }
 
@@ -614,18 +618,24 @@ struct listing {
     struct json_writer w;
     size_t max;
     bool only_ids;
+    bool full;
 };
 
+/* The first one that is too much is taken back. */
 static void list_socket(void *arg, struct sio_socket *s)
 {
     struct listing *l = arg;
+    size_t before = l->w.len;
 
-    if (l->w.len > l->max)
+    if (l->full)
         return;
     if (l->only_ids)
         json_write_string(&l->w, s->id, EIO_ID_LEN);
     else
         sio_write_socket(&l->w, s);
+    l->full = l->w.len > l->max;
+    if (l->full)
+        l->w.len = before;
 }
 
 static void answer_sockets(struct sio_node *node, const struct sio_target *t,
@@ -637,8 +647,7 @@ static void answer_sockets(struct sio_node *node, const struct sio_target *t,
 
     sio_visit(t, list_socket, &l);
     sockets.names = json_written(&l.w);
-    if (!l.w.failed)
-        reply(node, m, &sockets);
+    reply(node, m, &sockets);
     json_writer_release(&l.w);
 }
 
@@ -649,8 +658,7 @@ static void answer_rooms(struct sio_node *node, const struct sio_adapter_message
 
     sio_write_rooms(&w, node->nsp, node->cluster->options.max_answer);
     rooms.names = json_written(&w);
-    if (!w.failed)
-        reply(node, m, &rooms);
+    reply(node, m, &rooms);
     json_writer_release(&w);
 }
 
@@ -1058,7 +1066,7 @@ struct sio_cluster *sio_cluster_new(struct sio_server *io, struct bus *bus,
     c->bus = bus;
     c->options = *options;
     c->options.max_owed = options->max_owed != 0 ? options->max_owed : 10000;
-    c->options.max_answer = options->max_answer != 0 ? options->max_answer : 16 << 20;
+    c->options.max_answer = options->max_answer != 0 ? options->max_answer : 8 << 20;
     c->dialect = options->sharded ? SIO_SHARDED : SIO_CLASSIC;
     memcpy(c->prefix, prefix, strlen(prefix));
     name_table_init(&c->nodes, io->account, io->sockets.key);

@@ -38,8 +38,9 @@ struct sio_cluster_options {
                              publishOnSpecificResponseChannel of Node. Less work for all others */
     size_t max_owed;      /* broadcasts of others whose acknowledgements this server collects at the
                              same time; more are not sent to its clients. 0: 10,000 */
-    size_t max_answer;    /* bytes of one answer about sockets or rooms; what is beyond is left out.
-                             0: 16 MiB */
+    size_t max_answer; /* bytes of the list in one answer about sockets or rooms; what is beyond is
+                             left out. Where the bus does not take that much, the list is empty.
+                             0: 8 MiB, half of what the bus takes by itself */
 };
 
 /* Join the cluster with all namespaces, those too that are opened later. Call it before clients

@@ -242,12 +242,26 @@ void sio_write_socket(struct json_writer *w, struct sio_socket *s)
     json_end_object(w);
 }
 
+/* False if that is more than `max` bytes: then nothing is written. */
+static bool write_within(struct json_writer *w, const char *text, size_t max)
+{
+    size_t before = w->len;
+
+    json_write_string(w, text, strlen(text));
+    if (w->len <= max)
+        return true;
+    w->len = before;
+    return false;
+}
+
 void sio_write_rooms(struct json_writer *w, const struct sio_namespace *n, size_t max)
 {
-    for (const struct sio_socket *s = sio_first(n); s != NULL && w->len <= max; s = sio_next(s))
-        json_write_string(w, s->id, EIO_ID_LEN);
-    for (const char *room = NULL; w->len <= max && (room = sio_next_room(n, room)) != NULL;)
-        json_write_string(w, room, strlen(room));
+    for (const struct sio_socket *s = sio_first(n); s != NULL; s = sio_next(s))
+        if (!write_within(w, s->id, max))
+            return;
+    for (const char *room = NULL; (room = sio_next_room(n, room)) != NULL;)
+        if (!write_within(w, room, max))
+            return;
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */

@@ -775,7 +775,7 @@ static void answers_are_bounded(void **state)
     char id[EIO_ID_SIZE];
     char expected[256];
 
-    start_clients(p, &c, (struct sio_cluster_options){.max_answer = 1}, plain);
+    start_clients(p, &c, (struct sio_cluster_options){.max_answer = 2 * EIO_ID_LEN}, plain);
     pair_client(p, 0, id);
     third_asks(p, "{\"uid\":\"me\",\"type\":1,\"requestId\":\"r1\"}");
     snprintf(expected, sizeof expected, "\"rooms\":[\"%s\"]}", c.id_a);
@@ -783,6 +783,24 @@ static void answers_are_bounded(void **state)
     third_asks(p, "{\"uid\":\"me\",\"type\":0,\"requestId\":\"r2\",\"rooms\":[]}");
     snprintf(expected, sizeof expected, "\"sockets\":[\"%s\"]}", c.id_a);
     expect_seen(p, expected);
+}
+
+static void bound_bus(struct pair *p)
+{
+    loop_bus_bound(p->bus[1], 100);
+}
+
+/* The bus may take less than max_answer. */
+static void an_answer_that_the_bus_does_not_take_is_empty(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    on_pair(p, bound_bus);
+    third_asks(p, "{\"uid\":\"me\",\"type\":5,\"requestId\":\"r1\",\"opts\":{\"rooms\":[\"y\"]}}");
+    expect_seen(p, "socket.io-response#/# {\"requestId\":\"*\",\"sockets\":[]}\n"
+                   "socket.io-response#/# {\"requestId\":\"*\",\"sockets\":[]}\n");
 }
 
 static void told_room(void *arg, struct ws_str room, int error)
