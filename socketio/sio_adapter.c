@@ -40,22 +40,6 @@ static bool take_string(struct ws_str object, const char *name, struct ws_str *o
     return out->data == NULL || json_type(*out) == JSON_STRING;
 }
 
-/* A list of strings and numbers, which may be missing. */
-static bool take_names(struct ws_str object, const char *name, struct ws_str *out)
-{
-    struct ws_str array = member(object, name);
-    struct ws_str list = json_inside(array);
-    struct ws_str value;
-
-    *out = list;
-    if (array.data == NULL)
-        return true;
-    while (json_next(&list, &value))
-        if (json_type(value) != JSON_STRING && json_type(value) != JSON_NUMBER)
-            return false;
-    return json_type(array) == JSON_ARRAY;
-}
-
 static bool take_array(struct ws_str object, const char *name, struct ws_str *out)
 {
     struct ws_str array = member(object, name);
@@ -64,7 +48,14 @@ static bool take_array(struct ws_str object, const char *name, struct ws_str *ou
     return json_type(array) == JSON_ARRAY;
 }
 
-/* Anything that is not false is true, as in JavaScript; other types than boolean are not used. */
+/* A list of names, which may be missing. What is no string and no number is the name of nothing. */
+static bool take_names(struct ws_str object, const char *name, struct ws_str *out)
+{
+    *out = none;
+    return member(object, name).data == NULL || take_array(object, name, out);
+}
+
+/* Is it the boolean `true`? Senders use no other type. */
 static bool is_true(struct ws_str object, const char *name)
 {
     bool value = false;
@@ -81,14 +72,26 @@ static bool take_count(struct ws_str object, const char *name, int64_t *out)
     return value.data == NULL || (json_integer(value, out) && *out >= 0);
 }
 
+/* A timeout, of which servers of Node make no use: it may be any number there, and is no reason to
+ * drop the message. */
+static int64_t read_timeout(struct ws_str value)
+{
+    const double most = 1e15;
+    double ms = 0;
+
+    if (!json_number(value, &ms) || !(ms >= 0))
+        return 0;
+    return (int64_t)(ms < most ? ms : most);
+}
+
 static bool take_opts(struct sio_adapter_message *m, struct ws_str opts)
 {
     struct ws_str flags = member(opts, "flags");
 
     m->is_volatile = is_true(flags, "volatile");
-    m->is_local = is_true(flags, "local");
+    m->timeout_ms = read_timeout(member(flags, "timeout"));
     return json_type(opts) == JSON_OBJECT && take_names(opts, "rooms", &m->rooms) &&
-           take_names(opts, "except", &m->except) && take_count(flags, "timeout", &m->timeout_ms);
+           take_names(opts, "except", &m->except);
 }
 
 /* An event is a list with a name as its first value. */
@@ -256,7 +259,7 @@ static bool read_shard(struct sio_adapter_message *m, struct ws_str json)
         m->uid.data == NULL || m->nsp.data == NULL)
         return false;
     for (m->type = SIO_BROADCAST; m->type < SIO_ADAPTER_OTHER; m->type++)
-        if (numbers[m->type].sharded == number)
+        if (number >= 0 && numbers[m->type].sharded == number)
             break;
     if (m->type == SIO_ADAPTER_OTHER)
         return true;

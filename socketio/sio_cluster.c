@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "sio_adapter.h"
+#include "sio_recovery.h"
 #include "sio_remote.h"
 #include "sio_room.h"
 
@@ -120,6 +121,12 @@ static size_t quote(const char *id, char *out)
     out[len + 2] = '\0';
     memcpy(out + 1, id, len);
     return len + 2;
+}
+
+/* The own id of a node, without its quotes. */
+static struct ws_str uid_of(const struct sio_node *node)
+{
+    return (struct ws_str){node->uid + 1, strlen(node->uid) - 2};
 }
 
 static struct ws_str number_name(const uint64_t *number)
@@ -372,10 +379,14 @@ static int send_answer(struct sio_node *node, struct ws_str uid, struct sio_adap
     return publish(c, channel, m);
 }
 
+/* A list that cannot be sent is answered by an empty one, so that nobody waits for it. */
 static void reply(struct sio_node *node, const struct sio_adapter_message *to,
                   struct sio_adapter_message *m)
 {
     m->request_id = to->request_id;
+    if (send_answer(node, to->uid, m) == 0 || m->names.len == 0)
+        return;
+    m->names = (struct ws_str){NULL, 0};
     send_answer(node, to->uid, m);
 }
 
@@ -604,36 +615,44 @@ static void join_or_leave(const struct far_target *t, enum sio_adapter_type type
     }
 }
 
-struct listing {
-    struct json_writer w;
-    size_t max;
-    bool only_ids;
-};
-
-static void list_socket(void *arg, struct sio_socket *s)
+/* The first one that is too much for `max` bytes is taken back. */
+static void write_sockets(struct json_writer *w, struct sio_socket **sockets, size_t count,
+                          bool only_ids, size_t max)
 {
-    struct listing *l = arg;
+    for (size_t i = 0; i < count; i++) {
+        size_t before = w->len;
 
-    if (l->w.len > l->max)
-        return;
-    if (l->only_ids)
-        json_write_string(&l->w, s->id, EIO_ID_LEN);
-    else
-        sio_write_socket(&l->w, s);
+        if (only_ids)
+            json_write_string(w, sockets[i]->id, EIO_ID_LEN);
+        else
+            sio_write_socket(w, sockets[i]);
+        if (w->len > max) {
+            w->len = before;
+            return;
+        }
+    }
 }
 
+/* The application writes the data of sockets, and may change rooms meanwhile: so the sockets are
+ * selected first. */
 static void answer_sockets(struct sio_node *node, const struct sio_target *t,
                            const struct sio_adapter_message *m)
 {
-    struct sio_adapter_message sockets = {.type = SIO_ANSWER_SOCKETS};
-    struct listing l = {.max = node->cluster->options.max_answer,
-                        .only_ids = m->type == SIO_LIST_SOCKETS};
+    struct sio_cluster *c = node->cluster;
+    struct sio_adapter_message answer = {.type = SIO_ANSWER_SOCKETS};
+    size_t count = sio_select(t, NULL, 0);
+    size_t size = count * sizeof(struct sio_socket *);
+    struct sio_socket **sockets = count == 0 ? NULL : ws_account_take(c->io->account, size);
+    struct json_writer w = {0};
 
-    sio_visit(t, list_socket, &l);
-    sockets.names = json_written(&l.w);
-    if (!l.w.failed)
-        reply(node, m, &sockets);
-    json_writer_release(&l.w);
+    if (sockets != NULL) {
+        sio_select(t, sockets, count);
+        write_sockets(&w, sockets, count, m->type == SIO_LIST_SOCKETS, c->options.max_answer);
+        ws_account_give(c->io->account, sockets, size);
+    }
+    answer.names = json_written(&w);
+    reply(node, m, &answer);
+    json_writer_release(&w);
 }
 
 static void answer_rooms(struct sio_node *node, const struct sio_adapter_message *m)
@@ -643,8 +662,7 @@ static void answer_rooms(struct sio_node *node, const struct sio_adapter_message
 
     sio_write_rooms(&w, node->nsp, node->cluster->options.max_answer);
     rooms.names = json_written(&w);
-    if (!w.failed)
-        reply(node, m, &rooms);
+    reply(node, m, &rooms);
     json_writer_release(&w);
 }
 
@@ -764,23 +782,24 @@ static void heard(struct sio_cluster *c, const struct sio_adapter_message *m)
 }
 
 /* Whether a broadcast concerns this server is seen by the channel and the sender, before the
- * message is read. */
+ * message is read. The rooms of sockets that are kept for recovery are not known here, so that all
+ * rooms concern them. */
 static bool is_broadcast_here(const struct sio_node *node, struct ws_str channel,
                               struct ws_str data)
 {
     size_t base = strlen(node->base);
+    bool kept = !sio_recovery_is_idle(node->nsp);
     struct ws_str sender;
 
-    if (node->nsp->connected == 0 && node->nsp->recovery == NULL)
+    if (node->nsp->connected == 0 && !kept)
         return false;
     if (channel.len < base || memcmp(channel.data, node->base, base) != 0)
         return false; /* so that no bus can do harm here by what it takes for a match */
-    if (channel.len > base + 1 &&
+    if (!kept && channel.len > base + 1 &&
         !sio_room_exists(node->nsp, (struct ws_str){channel.data + base, channel.len - base - 1}))
         return false;
     sender = sio_adapter_sender(data);
-    return sender.data != NULL &&
-           !same(sender, (struct ws_str){node->uid + 1, strlen(node->uid) - 2});
+    return sender.data != NULL && !same(sender, uid_of(node));
 }
 
 static void on_broadcast(void *arg, struct ws_str channel, struct ws_str data)
@@ -900,7 +919,7 @@ static struct ws_str pattern_of(struct sio_cluster *c, const char *base)
 /* The channel for answers to this node alone. */
 static struct ws_str own_channel(struct sio_node *node, const char *base)
 {
-    return channel_of(node->cluster, base, (struct ws_str){node->uid + 1, strlen(node->uid) - 2});
+    return channel_of(node->cluster, base, uid_of(node));
 }
 
 static bool subscribe(struct sio_node *node)
@@ -930,13 +949,15 @@ static void unsubscribe(struct sio_node *node)
     }
 }
 
+/* A room that is called as this node needs no subscription: the channel for answers is the same. */
 static bool room_changed(struct sio_relay *r, struct sio_namespace *n, const char *name,
                          bool exists)
 {
     struct sio_cluster *c = cluster_of(r);
     struct ws_str channel;
 
-    if (c->bus == NULL || n->node == NULL || c->dialect != SIO_SHARDED || !has_channel(name))
+    if (c->bus == NULL || n->node == NULL || c->dialect != SIO_SHARDED || !has_channel(name) ||
+        same(ws_str(name), uid_of(n->node)))
         return true;
     channel = channel_of(c, n->node->base, ws_str(name));
     if (c->channel.failed)
@@ -1052,7 +1073,7 @@ struct sio_cluster *sio_cluster_new(struct sio_server *io, struct bus *bus,
     c->bus = bus;
     c->options = *options;
     c->options.max_owed = options->max_owed != 0 ? options->max_owed : 10000;
-    c->options.max_answer = options->max_answer != 0 ? options->max_answer : 16 << 20;
+    c->options.max_answer = options->max_answer != 0 ? options->max_answer : 8 << 20;
     c->dialect = options->sharded ? SIO_SHARDED : SIO_CLASSIC;
     memcpy(c->prefix, prefix, strlen(prefix));
     name_table_init(&c->nodes, io->account, io->sockets.key);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A Socket.IO server in a cluster: with others over a bus, such as Redis (cluster/bus.h), it acts
- * as one server. Servers of Node may be among them, which have @socket.io/redis-adapter 8, and
- * programs that only emit, by @socket.io/redis-emitter.
+ * as one server. Servers of Node may be among them, which have @socket.io/redis-adapter 8, and in
+ * its classic dialect programs that only emit, by @socket.io/redis-emitter.
  *
  *     struct sio_server *io = sio_server_new(ws, &options);
  *     struct sio_cluster *cluster = sio_cluster_new(io, bus, &(struct sio_cluster_options){0});
@@ -29,7 +29,8 @@ extern "C" {
 
 struct sio_cluster;
 
-/* All zero means what Node does without options. Borrowed until sio_cluster_new() returns. */
+/* All zero means what Node does without options. Borrowed until sio_cluster_new() returns. All
+ * servers of a cluster need the same `prefix` and `sharded`; the others each may choose. */
 struct sio_cluster_options {
     const char *prefix;   /* of all channels; NULL: "socket.io" */
     bool sharded;         /* speak as createShardedAdapter() of Node, which needs Redis 7 and a
@@ -38,16 +39,19 @@ struct sio_cluster_options {
                              publishOnSpecificResponseChannel of Node. Less work for all others */
     size_t max_owed;      /* broadcasts of others whose acknowledgements this server collects at the
                              same time; more are not sent to its clients. 0: 10,000 */
-    size_t max_answer;    /* bytes of one answer about sockets or rooms; what is beyond is left out.
-                             0: 16 MiB */
+    size_t max_answer; /* bytes of the list in one answer about sockets or rooms; what is beyond is
+                             left out. Where the bus does not take that much, the list is empty.
+                             0: 8 MiB, half of what the bus takes by itself */
 };
 
 /* Join the cluster with all namespaces, those too that are opened later. Call it before clients
- * come. NULL when out of memory, or when the server has been in a cluster before. */
+ * come: of those that are there already others see no auth. `bus` is borrowed until
+ * sio_cluster_free(). NULL when out of memory, or when the server has been in a cluster before. */
 struct sio_cluster *sio_cluster_new(struct sio_server *io, struct bus *bus,
                                     const struct sio_cluster_options *options);
 
-/* Leave it, before bus_free(). Not from a callback of the bus. NULL is allowed. */
+/* Leave it, before bus_free() and sio_server_free(). Questions that wait for others end with their
+ * timeout. Not from a callback of the bus. NULL is allowed. */
 void sio_cluster_free(struct sio_cluster *c);
 
 #ifdef __cplusplus

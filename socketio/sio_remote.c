@@ -16,7 +16,10 @@
 #include "sio_room.h"
 #include "sio_socket.h"
 
-enum { TIMEOUT_MS = 5000 };
+enum {
+    TIMEOUT_MS = 5000,
+    DEPTH_MAX = JSON_DEPTH_MAX - 8 /* of auth and data: they lie in an answer, which is bounded */
+};
 
 struct sio_request {
     struct sio_server *server;
@@ -46,6 +49,28 @@ struct seen_room {
 };
 
 /* --- what is told of a socket ----------------------------------------------------------------- */
+
+static bool is_too_deep(struct ws_str value)
+{
+    struct ws_str token;
+    size_t depth = 0;
+
+    while (json_token(&value, &token)) {
+        if (token.data[0] == '[' || token.data[0] == '{')
+            depth++;
+        else if (token.data[0] == ']' || token.data[0] == '}')
+            depth--;
+        if (depth > DEPTH_MAX)
+            return true;
+    }
+    return false;
+}
+
+/* A client decides how deep its auth is. An answer that is too deep would hide all sockets in it. */
+static void write_bounded(struct json_writer *w, struct ws_str value)
+{
+    json_write_raw(w, is_too_deep(value) ? ws_str("{}") : value);
+}
 
 /* As JavaScript writes a date: "Sat Nov 28 2026 15:03:25 GMT+0000 (Coordinated Universal Time)". */
 static void write_time(struct json_writer *w, int64_t seconds)
@@ -173,7 +198,7 @@ static void write_handshake(struct json_writer *w, const struct sio_socket *s)
     json_write_name(w, "query");
     write_query(w, sio_socket_query(s));
     json_write_name(w, "auth");
-    json_write_raw(w, ws_str(sio_socket_auth(s)));
+    write_bounded(w, ws_str(sio_socket_auth(s)));
     json_end_object(w);
 }
 
@@ -197,7 +222,7 @@ static void write_data(struct json_writer *w, struct sio_socket *s)
     if (s->nsp->handlers.write_data != NULL)
         s->nsp->handlers.write_data(s, &data);
     if (data.len != 0 && json_parse(json_written(&data)).data != NULL)
-        json_write_raw(w, json_written(&data));
+        write_bounded(w, json_written(&data));
     else
         json_write_raw(w, ws_str("{}"));
     json_writer_release(&data);
@@ -217,12 +242,26 @@ void sio_write_socket(struct json_writer *w, struct sio_socket *s)
     json_end_object(w);
 }
 
+/* False if that is more than `max` bytes: then nothing is written. */
+static bool write_within(struct json_writer *w, const char *text, size_t max)
+{
+    size_t before = w->len;
+
+    json_write_string(w, text, strlen(text));
+    if (w->len <= max)
+        return true;
+    w->len = before;
+    return false;
+}
+
 void sio_write_rooms(struct json_writer *w, const struct sio_namespace *n, size_t max)
 {
-    for (const struct sio_socket *s = sio_first(n); s != NULL && w->len <= max; s = sio_next(s))
-        json_write_string(w, s->id, EIO_ID_LEN);
-    for (const char *room = NULL; w->len <= max && (room = sio_next_room(n, room)) != NULL;)
-        json_write_string(w, room, strlen(room));
+    for (const struct sio_socket *s = sio_first(n); s != NULL; s = sio_next(s))
+        if (!write_within(w, s->id, max))
+            return;
+    for (const char *room = NULL; (room = sio_next_room(n, room)) != NULL;)
+        if (!write_within(w, room, max))
+            return;
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -530,14 +569,14 @@ int sio_fetch(const struct sio_target *t, unsigned timeout_ms, sio_fetch_fn *fn,
     return request_start(r, &(struct sio_call){.target = t});
 }
 
-int sio_rooms(struct sio_namespace *n, unsigned timeout_ms, sio_rooms_fn *fn, void *arg)
+int sio_rooms(const struct sio_target *t, unsigned timeout_ms, sio_rooms_fn *fn, void *arg)
 {
-    const struct sio_target all = {.nsp = n};
+    const struct sio_target all = {.nsp = t->nsp, .is_local = t->is_local};
     struct sio_request *r;
 
-    if (n->server->ws == NULL)
+    if (t->nsp->server->ws == NULL)
         return WS_ERR_CLOSED;
-    r = request_new(n, SIO_LIST_ROOMS, timeout_ms, arg);
+    r = request_new(t->nsp, SIO_LIST_ROOMS, timeout_ms, arg);
     if (r == NULL)
         return WS_ERR_NOMEM;
     r->rooms_fn = fn;

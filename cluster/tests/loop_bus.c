@@ -38,6 +38,7 @@ struct loop_bus {
     struct parcel *first;
     struct parcel **last;
     int error;
+    size_t max; /* bytes of a message; 0: any number */
 };
 
 static struct loop_bus *of(struct bus *b)
@@ -163,8 +164,14 @@ static bool is_for(const struct told *t, enum bus_kind kind, struct ws_str chann
 static int publish(struct bus *b, enum bus_kind kind, struct ws_str channel,
                    const struct ws_str *pieces, size_t count)
 {
+    size_t len = 0;
+
+    for (size_t i = 0; i < count; i++)
+        len += pieces[i].len;
     if (of(b)->error != 0)
         return of(b)->error;
+    if (of(b)->max != 0 && len > of(b)->max)
+        return WS_ERR_FULL;
     for (struct loop_bus *l = of(b)->net->first; b->is_up && l != NULL; l = l->next) {
         for (const struct told *t = l->told; t != NULL; t = t->next) {
             if (is_for(t, kind, channel))
@@ -275,4 +282,9 @@ size_t loop_bus_tellings(const struct bus *b)
 void loop_bus_fail(struct bus *b, int error)
 {
     of(b)->error = error;
+}
+
+void loop_bus_bound(struct bus *b, size_t max)
+{
+    of(b)->max = max;
 }

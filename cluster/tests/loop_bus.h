@@ -27,4 +27,7 @@ size_t loop_bus_tellings(const struct bus *b);
 /* The next calls of bus_publish() or bus_count() fail with this; 0: they do not. */
 void loop_bus_fail(struct bus *b, int error);
 
+/* A longer message is WS_ERR_FULL; 0: all are taken. */
+void loop_bus_bound(struct bus *b, size_t max);
+
 #endif

@@ -112,16 +112,15 @@ static void send_binary(struct pair *p, struct sio_cluster_options options)
                           "\"_placeholder\":true,\"num\":0}}]");
     raw_send_frame(c.a, RAW_BINARY, "\1\2", 2);
     raw_send_frame(c.a, RAW_BINARY, "", 0);
-    for (int i = 0; i < 2; i++)
-        for (struct raw_client *each = i == 0 ? c.a : c.b; each != NULL; each = NULL) {
-            /* what has crossed the bus is numbered anew */
-            raw_expect_message(each, i == 0 ? "452-[\"all\",{\"_placeholder\":true,\"num\":1},"
-                                              "{\"x\":{\"_placeholder\":true,\"num\":0}}]"
-                                            : "452-[\"all\",{\"_placeholder\":true,\"num\":0},"
-                                              "{\"x\":{\"_placeholder\":true,\"num\":1}}]");
-            expect_binary(each, i == 0 ? "\1\2" : "", i == 0 ? 2 : 0);
-            expect_binary(each, i == 0 ? "" : "\1\2", i == 0 ? 0 : 2);
-        }
+    raw_expect_message(c.a, "452-[\"all\",{\"_placeholder\":true,\"num\":1},{\"x\":{"
+                            "\"_placeholder\":true,\"num\":0}}]");
+    expect_binary(c.a, "\1\2", 2);
+    expect_binary(c.a, "", 0);
+    /* what has crossed the bus is numbered anew */
+    raw_expect_message(c.b, "452-[\"all\",{\"_placeholder\":true,\"num\":0},{\"x\":{"
+                            "\"_placeholder\":true,\"num\":1}}]");
+    expect_binary(c.b, "", 0);
+    expect_binary(c.b, "\1\2", 2);
     expect_silence_of_both(p, &c);
 }
 
@@ -164,6 +163,38 @@ static void namespaces_know_nothing_of_each_other(void **state)
     raw_send_message(c.a, "42/custom,[\"all\",1]");
     raw_expect_message(c.a, "42/custom,[\"all\",1]");
     expect_silence_of_both(p, &c);
+}
+
+/* What others send to the room of a client that is cut off is not lost to it. */
+static void a_client_that_comes_back_gets_what_others_sent_to_its_room(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+    struct raw_client *b;
+    struct raw_frame frame;
+    char pid[EIO_ID_SIZE];
+    char text[128];
+
+    p->first.recovery_ms = 600000;
+    pair_start(p, classic, plain);
+    a = sio_open(p->x);
+    b = pair_client(p, 1, NULL);
+    raw_send_message(a, "40");
+    raw_read_frame(a, &frame);
+    assert_int_equal(frame.len, strlen("40{\"sid\":\"\",\"pid\":\"\"}") + 2 * EIO_ID_LEN);
+    snprintf(pid, sizeof pid, "%.20s", (const char *)frame.payload + 39);
+    order(a, "[\"join\",\"mine\"]");
+    raw_send_message(b, "42[\"all\",1]");
+    raw_expect_message(a, "42[\"all\",1,\"0\"]");
+    raw_reset(a);
+    wait_connections(p->x->f, 1);
+    raw_send_message(b, "42[\"to\",\"mine\",2]");
+    raw_expect_message(b, "42[\"all\",1]");
+    settle_bus(p);
+    a = sio_open(p->x);
+    snprintf(text, sizeof text, "40{\"pid\":\"%s\",\"offset\":\"0\"}", pid);
+    raw_send_message(a, text);
+    raw_expect_message(a, "42[\"to\",2,\"1\"]");
 }
 
 /* --- what Node sees --------------------------------------------------------------------------- */
@@ -325,6 +356,34 @@ static void requests_of_node_are_done(void **state)
     raw_expect_message(c.a, "41");
 }
 
+/* io.except(undefined) and the like: such a value is the name of no room, and nothing else. */
+static void a_room_that_is_no_name_is_nobodys(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, sharded, plain);
+    third_publishes(p, "socket.io#/#",
+                    "{\"type\":3,\"data\":{\"packet\":{\"type\":2,\"data\":[\"e\",1]},\"opts\":{"
+                    "\"rooms\":[],\"except\":[null,\"y\",{}]}},\"uid\":\"u\",\"nsp\":\"/\"}");
+    raw_expect_message(c.a, "42[\"e\",1]");
+    third_publishes(p, "socket.io#/#",
+                    "{\"type\":3,\"data\":{\"packet\":{\"type\":2,\"data\":[\"e\",2]},\"opts\":{"
+                    "\"rooms\":[null,\"y\",true],\"except\":[]}},\"uid\":\"u\",\"nsp\":\"/\"}");
+    raw_expect_message(c.b, "42[\"e\",2]");
+    third_publishes(p, "socket.io#/#",
+                    "{\"type\":3,\"data\":{\"packet\":{\"type\":2,\"data\":[\"e\",3]},\"opts\":{"
+                    "\"rooms\":[null],\"except\":[]}},\"uid\":\"u\",\"nsp\":\"/\"}");
+    third_publishes(p, "socket.io#/#",
+                    "{\"type\":4,\"data\":{\"opts\":{\"rooms\":[],\"except\":[]},\"rooms\":[null,"
+                    "\"z\"]},\"uid\":\"u\",\"nsp\":\"/\"}");
+    settle_bus(p);
+    raw_send_message(c.a, "42[\"to\",\"z\",4]");
+    raw_expect_message(c.a, "42[\"to\",4]");
+    raw_expect_message(c.b, "42[\"to\",4]");
+    expect_silence_of_both(p, &c);
+}
+
 static void what_is_not_meant_for_the_server_is_ignored(void **state)
 {
     static const struct {
@@ -440,6 +499,22 @@ static void acknowledgements_come_on_private_channels(void **state)
     collect_acknowledgements(*state, (struct sio_cluster_options){.private_answers = true});
 }
 
+/* The own client leaves, that of the other server answers: there is nobody left to wait for. */
+static void acknowledgements_end_when_nobody_is_left_to_answer(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    on_pair(p, ask_room_x);
+    raw_expect_message(c.a, "420[\"ask\",5]");
+    raw_expect_message(c.b, "420[\"ask\",5]");
+    raw_send_message(c.b, "430[1]");
+    expect_told(p, "far:1/0 ");
+    raw_send_message(c.a, "41");
+    expect_told(p, "end:-1 1 of 2\n");
+}
+
 static void answer_as_third(struct pair *p, const char *format)
 {
     char message[256];
@@ -538,11 +613,31 @@ static void a_late_client_is_not_waited_for(void **state)
     raw_expect_message(a, "421[\"ask\",1]");
     raw_send_message(a, "431[]");
     expect_seen(p, "\"type\":9");
-    third_publishes(p, "socket.io-request#/#", ASK "\"x\"}}}");
     third_publishes(p, "socket.io-request#/#", ASK "0}}}");
     raw_expect_message(a, "422[\"ask\",1]");
     raw_send_message(a, "432[]");
     expect_seen(p, "\"type\":9");
+}
+
+/* A timeout in Node may be any number, and a receiver there does not look at it. */
+static void a_broadcast_with_an_odd_timeout_is_sent(void **state)
+{
+    static const char *const odd[] = {ASK "20000.5}}}", ASK "-1}}}", ASK "1e300}}}", ASK "null}}}",
+                                      ASK "\"x\"}}}"};
+    struct pair *p = *state;
+    struct raw_client *a;
+    char text[64];
+
+    pair_start(p, classic, plain);
+    a = pair_client(p, 0, NULL);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        third_publishes(p, "socket.io-request#/#", odd[i]);
+        snprintf(text, sizeof text, "42%zu[\"ask\",1]", i);
+        raw_expect_message(a, text);
+        snprintf(text, sizeof text, "43%zu[]", i);
+        raw_send_message(a, text);
+        expect_seen(p, "\"type\":9");
+    }
 }
 
 /* --- sockets of all servers ------------------------------------------------------------------- */
@@ -588,6 +683,13 @@ static void fetch_y(struct pair *p)
     assert_int_equal(sio_fetch(&y, 0, told_socket, p), 0);
 }
 
+static void fetch_x(struct pair *p)
+{
+    const struct sio_target x = {.nsp = pair_main(p, 0), .to = SIO_ROOMS("x")};
+
+    assert_int_equal(sio_fetch(&x, 0, told_socket, p), 0);
+}
+
 static void fetch_own(struct pair *p)
 {
     const struct sio_target own = {.nsp = pair_main(p, 0), .is_local = true};
@@ -631,6 +733,107 @@ static void sockets_of_all_servers_are_told(void **state)
 static void sockets_of_all_servers_are_told_with_shards(void **state)
 {
     fetch(*state, sharded);
+}
+
+/* It ends the room that is walked, and walks others. */
+static void leave_while_writing(struct sio_socket *s, struct json_writer *w)
+{
+    const struct sio_target all = {.nsp = sio_socket_namespace(s), .is_local = true};
+
+    sio_leave_all(&all, "x");
+    sio_publish(&all, "written", sio_args(""));
+    json_write_integer(w, 1);
+}
+
+static void data_may_be_written_by_who_changes_rooms(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char expected[512];
+    char id[EIO_ID_SIZE];
+
+    start_clients(p, &c, classic, (struct sio_handlers){.write_data = leave_while_writing});
+    order(pair_client(p, 1, id), "[\"join\",\"x\"]");
+    on_pair(p, fetch_x);
+    settle_bus(p);
+    snprintf(expected, sizeof expected, "far %s rooms=\"%s\"", c.id_b, c.id_b);
+    assert_non_null(strstr(p->told, expected));
+    snprintf(expected, sizeof expected, "far %s rooms=\"%s\"", id, id);
+    assert_non_null(strstr(p->told, expected));
+    expect_told(p, "end:0\n");
+}
+
+enum { DEEP = 120 }; /* what is nested deeper does not fit into an answer */
+
+/* An array of arrays; `out` has 2 * depth + 1 bytes. */
+static char *nest(char *out, size_t depth)
+{
+    memset(out, '[', depth);
+    memset(out + depth, ']', depth);
+    out[2 * depth] = '\0';
+    return out;
+}
+
+static void write_deep(struct sio_socket *s, struct json_writer *w)
+{
+    char deep[2 * DEEP + 3];
+
+    (void)s;
+    json_write_raw(w, ws_str(nest(deep, DEEP + 1)));
+}
+
+static void fetch_second(struct pair *p)
+{
+    const struct sio_target own = {.nsp = pair_main(p, 1), .is_local = true};
+
+    assert_int_equal(sio_fetch(&own, 0, told_socket, p), 0);
+}
+
+static void enter_with_depth(struct pair *p, size_t depth)
+{
+    struct raw_client *c = client(p->x->f, "second");
+    struct raw_frame frame;
+    char deep[2 * JSON_DEPTH_MAX];
+    char enter[2 * JSON_DEPTH_MAX + 16];
+
+    snprintf(enter, sizeof enter, "40{\"x\":%s}", nest(deep, depth - 1));
+    raw_upgrade(c, "/second/?EIO=4&transport=websocket");
+    raw_read_frame(c, &frame);
+    raw_send_message(c, enter);
+    raw_read_frame(c, &frame);
+    assert_memory_equal(frame.payload, "40{\"sid\":", 9);
+}
+
+/* A client decides how deep its auth is nested. It neither hides itself nor the others so. */
+static void what_is_nested_too_deep_hides_nobody(struct pair *p, struct sio_cluster_options options)
+{
+    char deep[2 * DEEP];
+    char expected[2 * DEEP + 64];
+
+    pair_start(p, options, (struct sio_handlers){.write_data = write_deep});
+    enter_with_depth(p, DEEP);
+    snprintf(expected, sizeof expected, " data={} auth={\"x\":%s} query=", nest(deep, DEEP - 1));
+    on_pair(p, fetch_second);
+    expect_told(p, expected);
+    on_pair(p, fetch_all);
+    expect_told(p, expected);
+    enter_with_depth(p, JSON_DEPTH_MAX);
+    on_pair(p, fetch_second);
+    expect_told(p, " data={} auth={} query=");
+    on_pair(p, fetch_all);
+    settle_bus(p);
+    assert_non_null(strstr(p->told, expected));
+    expect_told(p, " data={} auth={} query=");
+}
+
+static void deep_values_do_not_hide_sockets(void **state)
+{
+    what_is_nested_too_deep_hides_nobody(*state, classic);
+}
+
+static void deep_values_do_not_hide_sockets_with_shards(void **state)
+{
+    what_is_nested_too_deep_hides_nobody(*state, sharded);
 }
 
 static void a_silent_server_costs_the_timeout_and_nothing_else(void **state)
@@ -702,7 +905,7 @@ static void answers_are_bounded(void **state)
     char id[EIO_ID_SIZE];
     char expected[256];
 
-    start_clients(p, &c, (struct sio_cluster_options){.max_answer = 1}, plain);
+    start_clients(p, &c, (struct sio_cluster_options){.max_answer = 2 * EIO_ID_LEN}, plain);
     pair_client(p, 0, id);
     third_asks(p, "{\"uid\":\"me\",\"type\":1,\"requestId\":\"r1\"}");
     snprintf(expected, sizeof expected, "\"rooms\":[\"%s\"]}", c.id_a);
@@ -710,6 +913,24 @@ static void answers_are_bounded(void **state)
     third_asks(p, "{\"uid\":\"me\",\"type\":0,\"requestId\":\"r2\",\"rooms\":[]}");
     snprintf(expected, sizeof expected, "\"sockets\":[\"%s\"]}", c.id_a);
     expect_seen(p, expected);
+}
+
+static void bound_bus(struct pair *p)
+{
+    loop_bus_bound(p->bus[1], 100);
+}
+
+/* The bus may take less than max_answer. */
+static void an_answer_that_the_bus_does_not_take_is_empty(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    on_pair(p, bound_bus);
+    third_asks(p, "{\"uid\":\"me\",\"type\":5,\"requestId\":\"r1\",\"opts\":{\"rooms\":[\"y\"]}}");
+    expect_seen(p, "socket.io-response#/# {\"requestId\":\"*\",\"sockets\":[]}\n"
+                   "socket.io-response#/# {\"requestId\":\"*\",\"sockets\":[]}\n");
 }
 
 static void told_room(void *arg, struct ws_str room, int error)
@@ -725,7 +946,16 @@ static void told_room(void *arg, struct ws_str room, int error)
 
 static void ask_for_rooms(struct pair *p)
 {
-    assert_int_equal(sio_rooms(pair_main(p, 0), 300, told_room, p), 0);
+    const struct sio_target all = {.nsp = pair_main(p, 0)};
+
+    assert_int_equal(sio_rooms(&all, 300, told_room, p), 0);
+}
+
+static void ask_for_own_rooms(struct pair *p)
+{
+    const struct sio_target own = {.nsp = pair_main(p, 0), .is_local = true};
+
+    assert_int_equal(sio_rooms(&own, 300, told_room, p), 0);
 }
 
 static void rooms_of_all_servers_are_told_once(void **state)
@@ -737,6 +967,10 @@ static void rooms_of_all_servers_are_told_once(void **state)
     on_pair(p, ask_for_rooms);
     settle_bus(p);
     expect_told(p, "id x id y end:0\n");
+    p->seen[0] = '\0';
+    on_pair(p, ask_for_own_rooms);
+    expect_told(p, "id x end:0\n");
+    expect_nothing_seen(p);
     third_counts(p);
     on_pair(p, ask_for_rooms);
     settle_bus(p);
@@ -971,7 +1205,7 @@ static void publish_when_full(struct pair *p)
     assert_int_equal(sio_emit_all(n, "x", sio_args("")), WS_ERR_FULL);
     assert_int_equal(sio_join_all(&(struct sio_target){.nsp = n}, "j"), WS_ERR_FULL);
     assert_int_equal(sio_fetch(&(struct sio_target){.nsp = n}, 0, told_socket, p), WS_ERR_FULL);
-    assert_int_equal(sio_rooms(n, 0, told_room, p), WS_ERR_FULL);
+    assert_int_equal(sio_rooms(&(struct sio_target){.nsp = n}, 0, told_room, p), WS_ERR_FULL);
     assert_int_equal(sio_server_emit(n, "x", sio_args("")), WS_ERR_FULL);
     assert_int_equal(sio_server_request(n, "x", sio_args(""), 0, told_reply, p), WS_ERR_FULL);
     assert_int_equal(
@@ -1075,6 +1309,65 @@ static void with_shards_rooms_are_subscribed_to_while_they_exist(void **state)
     settle_bus(p);
     on_pair(p, count_subscriptions);
     expect_told(p, "5");
+}
+
+static void note_uid(void *arg, struct ws_str channel, struct ws_str data)
+{
+    struct ws_str uid = json_member(json_parse(data), "uid");
+
+    (void)channel;
+    tell(arg, "%.*s", (int)uid.len, uid.data);
+}
+
+static void note_uids(struct pair *p)
+{
+    bus_subscribe(p->third, BUS_SHARD, ws_str("socket.io#/#"), note_uid, p);
+}
+
+static void ping(struct pair *p)
+{
+    assert_int_equal(sio_server_emit(pair_main(p, 0), "ping", sio_args("")), 0);
+}
+
+static void stop_noting(struct pair *p)
+{
+    bus_unsubscribe(bus_find(p->third, BUS_SHARD, ws_str("socket.io#/#"), note_uid, p));
+}
+
+/* A room that is called as the server itself: its channel is there already, and stays. */
+static void with_shards_a_room_may_have_the_id_of_the_server(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char uid[32];
+    char text[256];
+
+    start_clients(p, &c, sharded, plain);
+    on_pair(p, note_uids);
+    settle_bus(p);
+    on_pair(p, ping);
+    settle_bus(p);
+    snprintf(uid, sizeof uid, "%.20s", p->told);
+    assert_int_equal(strlen(uid), 18);
+    p->told[0] = '\0';
+    on_pair(p, stop_noting);
+    snprintf(text, sizeof text,
+             "{\"type\":4,\"data\":{\"opts\":{\"rooms\":[],\"except\":[]},\"rooms\":[%s]},"
+             "\"uid\":\"u\",\"nsp\":\"/\"}",
+             uid);
+    third_publishes(p, "socket.io#/#", text);
+    snprintf(text, sizeof text, "42[\"to\",%s,1]", uid);
+    raw_send_message(c.b, text);
+    raw_expect_message(c.a, "42[\"to\",1]");
+    raw_expect_message(c.b, "42[\"to\",1]");
+    expect_silence_of_both(p, &c);
+    snprintf(text, sizeof text,
+             "{\"type\":5,\"data\":{\"opts\":{\"rooms\":[],\"except\":[]},\"rooms\":[%s]},"
+             "\"uid\":\"u\",\"nsp\":\"/\"}",
+             uid);
+    third_publishes(p, "socket.io#/#", text);
+    on_pair(p, fetch_y); /* the answer comes by the channel */
+    expect_told(p, "end:0\n");
 }
 
 static void leave_first(struct pair *p)
@@ -1198,7 +1491,7 @@ static void any_single_allocation_may_fail(void **state)
         p->told[0] = '\0';
         oom_once(n);
         asked += sio_fetch(&(struct sio_target){.nsp = pair_main(p, 0)}, 300, told_socket, p) == 0;
-        asked += sio_rooms(pair_main(p, 0), 300, told_room, p) == 0;
+        asked += sio_rooms(&(struct sio_target){.nsp = pair_main(p, 0)}, 300, told_room, p) == 0;
         asked += sio_request_all(&(struct sio_target){.nsp = pair_main(p, 0)}, "x", sio_args(""),
                                  300, told_reply, p) == 0;
         asked += sio_server_request(pair_main(p, 0), "x", sio_args(""), 300, told_reply, p) == 0;
