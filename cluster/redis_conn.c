@@ -444,7 +444,8 @@ static void handle_input(struct redis_conn *c)
 /* Room for more bytes. The buffer doubles as bytes come: what is announced reserves nothing. */
 static bool make_room(struct redis_conn *c)
 {
-    size_t most = c->reader.max_bytes + IN_SIZE; /* a reply is found too large before that */
+    size_t max = c->reader.max_bytes; /* a reply is found too large before `most` */
+    size_t most = max < SIZE_MAX - IN_SIZE ? max + IN_SIZE : SIZE_MAX;
     size_t size = c->in_size == 0 ? IN_SIZE : c->in_size < most / 2 ? 2 * c->in_size : most;
     char *in;
 

@@ -1083,6 +1083,21 @@ static void bytes_of_a_message_are_bounded(void **state)
     wait_until_up(f, true);
 }
 
+static void messages_may_be_of_any_size(void **state)
+{
+    struct fixture *f = *state;
+    static char wire[(64 << 10) + 64];
+    size_t len = (size_t)sprintf(wire, ">3\r\n+message\r\n+a\r\n$%d\r\n", 64 << 10);
+
+    begin_with(f, (struct bus_redis_options){.message_max = SIZE_MAX});
+    subscribe(f, BUS_CHANNEL, "a");
+    greet_both(f);
+    memset(wire + len, 'x', 64 << 10);
+    memcpy(wire + len + (64 << 10), "\r\n", 2);
+    reply_bytes(f, f->subscriber, wire, len + (64 << 10) + 2);
+    wait_for_text(f, f->seen, "a=xxxxxxxx");
+}
+
 /* What is announced takes no memory, and what comes is bounded by max_memory. */
 static void without_memory_the_connection_is_given_up(void **state)
 {
