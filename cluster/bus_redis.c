@@ -137,20 +137,27 @@ static bool drop_oldest(struct bus_redis *r)
     return true;
 }
 
+static bool has_room(const struct bus_redis *r, size_t size)
+{
+    size_t max = r->options.queue_max;
+
+    return size <= max && r->commands_queue.bytes <= max - size;
+}
+
 static int publish(struct bus *b, enum bus_kind kind, struct ws_str channel,
                    const struct ws_str *pieces, size_t count)
 {
     struct bus_redis *r = of(b);
     const struct ws_str arguments[] = {ws_str(kind == BUS_SHARD ? "SPUBLISH" : "PUBLISH"), channel};
     const struct ws_str nothing = {NULL, 0};
-    size_t len;
+    size_t size;
 
     if (count == 0)
         return publish(b, kind, channel, &nothing, 1);
-    len = resp_command(NULL, arguments, 2, pieces, count);
-    if (len > r->options.queue_max)
+    size = sizeof(struct redis_command) + resp_command(NULL, arguments, 2, pieces, count);
+    if (size > r->options.queue_max)
         return WS_ERR_FULL;
-    while (r->commands_queue.bytes > r->options.queue_max - len) {
+    while (!has_room(r, size)) {
         if (!drop_oldest(r))
             return WS_ERR_FULL;
     }
@@ -166,8 +173,12 @@ static int count_subscribers(struct bus *b, enum bus_kind kind, struct ws_str ch
     struct bus_redis *r = of(b);
     const struct ws_str arguments[] = {
         ws_str("PUBSUB"), ws_str(kind == BUS_SHARD ? "SHARDNUMSUB" : "NUMSUB"), channel};
-    struct redis_command *command = redis_queue_add(&r->commands_queue, arguments, 3, NULL, 0);
+    size_t size = sizeof(struct redis_command) + resp_command(NULL, arguments, 3, NULL, 0);
+    struct redis_command *command;
 
+    if (!has_room(r, size))
+        return WS_ERR_FULL;
+    command = redis_queue_add(&r->commands_queue, arguments, 3, NULL, 0);
     if (command == NULL)
         return WS_ERR_NOMEM;
     command->tag = q;

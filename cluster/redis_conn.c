@@ -29,7 +29,7 @@ static void append(struct redis_queue *q, struct redis_command *command)
     else
         q->first = command;
     q->last = command;
-    q->bytes += command->len;
+    q->bytes += command->size;
 }
 
 struct redis_command *redis_queue_add(struct redis_queue *q, const struct ws_str *arguments,
@@ -57,7 +57,7 @@ struct redis_command *redis_queue_take(struct redis_queue *q, struct redis_comma
         before->next = command->next;
     if (command->next == NULL)
         q->last = before;
-    q->bytes -= command->len;
+    q->bytes -= command->size;
     return command;
 }
 

@@ -27,7 +27,7 @@ struct redis_command {
 struct redis_queue {
     struct redis_command *first;
     struct redis_command *last;
-    size_t bytes;
+    size_t bytes; /* of all blocks */
     struct ws_account *account;
 };
 

@@ -20,6 +20,7 @@
 
 #include "../../tests/oom.h"
 #include "../bus_redis.h"
+#include "../redis_conn.h"
 #include "../redis_lookup.h"
 
 enum { PATIENCE_MS = 10000, SEEN = 4096 };
@@ -866,26 +867,61 @@ static void too_much_pushes_out_the_oldest(void **state)
     struct fixture *f = *state;
     static char large[2000];
 
-    begin_with(f, (struct bus_redis_options){.queue_max = 1000}); /* 32 bytes for each below */
+    const int kept = 1000 / (int)(sizeof(struct redis_command) + 32); /* 32 bytes for each below */
+
+    begin_with(f, (struct bus_redis_options){.queue_max = 1000});
     for (int i = 0; i < 40; i++) {
         char text[16];
 
         snprintf(text, sizeof text, "%02d", i);
         publish(f, "a", text);
     }
-    assert_int_equal(bus_dropped(f->bus), 40 - 1000 / 32);
+    assert_int_equal(bus_dropped(f->bus), 40 - kept);
     assert_int_equal(
         bus_publish(f->bus, BUS_CHANNEL, ws_str("a"), (struct ws_str){large, sizeof large}),
         WS_ERR_FULL);
     assert_non_null(strstr(f->log, "the oldest messages are dropped"));
     assert_null(strstr(strstr(f->log, "dropped") + 1, "dropped")); /* logged once */
     greet_both(f);
-    for (int i = 40 - 1000 / 32; i < 40; i++) {
+    for (int i = 40 - kept; i < 40; i++) {
         char text[32];
 
         snprintf(text, sizeof text, "PUBLISH a %02d", i);
         expect(f, f->commands, text);
     }
+}
+
+/* Not only what is sent of them: small ones take more memory than that. */
+static void memory_of_what_waits_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    size_t before;
+
+    begin_with(f, (struct bus_redis_options){.queue_max = 100000});
+    before = ws_server_stats(f->server).buffered;
+    for (int i = 0; i < 5000; i++)
+        publish(f, "a", "");
+    assert_in_range(ws_server_stats(f->server).buffered - before, 90000, 130000);
+}
+
+/* A Redis that reads nothing must not make questions pile up. */
+static void questions_that_wait_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    int asked = 0;
+    int result = 0;
+
+    begin_with(f, (struct bus_redis_options){.queue_max = 2000});
+    greet_both(f);
+    wait_until_up(f, true);
+    while (result == 0 && asked < 100) {
+        result = bus_count(f->bus, BUS_CHANNEL, ws_str("a"), note_count, f);
+        asked += result == 0;
+    }
+    assert_int_equal(result, WS_ERR_FULL);
+    assert_in_range(asked, 10, 60);
+    steps_for(f, 10);
+    ask(f, "a"); /* they have been sent */
 }
 
 /* Of a message that was sent in part nothing is sent again: it would come twice, or break. */
