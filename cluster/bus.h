@@ -61,8 +61,9 @@ int bus_publish_pieces(struct bus *b, enum bus_kind kind, struct ws_str channel,
 
 /* Ask how many processes, over all, subscribe to a channel, BUS_CHANNEL or BUS_SHARD (patterns do
  * not count). fn(arg, count) is called once; with a WS_ERR_, below 0, where the bus is down, or is
- * lost before it answers; not at all where the bus is freed before. Returns 0, or WS_ERR_INVALID or
- * WS_ERR_NOMEM, and then `fn` is not called. */
+ * lost before it answers; not at all where the bus is freed before. Returns 0; else `fn` is not
+ * called: WS_ERR_INVALID for BUS_PATTERN; WS_ERR_FULL where too much waits to be sent;
+ * WS_ERR_NOMEM. */
 int bus_count(struct bus *b, enum bus_kind kind, struct ws_str channel,
               void (*fn)(void *arg, ptrdiff_t count), void *arg);
 

@@ -28,7 +28,7 @@ struct bus_carrier {
     int (*publish)(struct bus *b, enum bus_kind kind, struct ws_str channel,
                    const struct ws_str *pieces, size_t count);
     /* Ask for a count, while the bus is up, and call bus_answer() with `q` later, also when the
-     * bus is lost. Returns 0 or WS_ERR_NOMEM, and then `q` is not kept. */
+     * bus is lost. Returns 0; or WS_ERR_FULL or WS_ERR_NOMEM, and then `q` is not kept. */
     int (*count)(struct bus *b, enum bus_kind kind, struct ws_str channel, struct bus_question *q);
     /* bus_change() has something to tell, and had nothing before. */
     void (*changed)(struct bus *b);

@@ -313,6 +313,16 @@ static void frame_came(void *arg, unsigned type, const uint8_t *data, size_t len
         worker_over(w);
 }
 
+/* Tell a new worker who is there. False without memory. */
+static bool welcome(struct hub_worker *w)
+{
+    bool told = send_number(w, BUS_FRAME_WELCOME, w->number, NULL, 0);
+
+    for (const struct hub_worker *peer = w->hub->workers; told && peer != NULL; peer = peer->next)
+        told = send_number(w, BUS_FRAME_PEER, peer->number, "\1", 1);
+    return told;
+}
+
 /* The others know of it before it is welcome: once it serves, requests for it may come to them. */
 int bus_hub_add(struct bus_hub *h, uint32_t worker, int fd)
 {
@@ -336,9 +346,10 @@ int bus_hub_add(struct bus_hub *h, uint32_t worker, int fd)
     tell_peer(h, w, worker, true);
     for (struct hub_worker *other = w->next; other != NULL; other = other->next)
         bus_link_flush(other->link);
-    send_number(w, BUS_FRAME_WELCOME, worker, NULL, 0);
-    for (const struct hub_worker *other = h->workers; other != NULL; other = other->next)
-        send_number(w, BUS_FRAME_PEER, other->number, "\1", 1);
+    if (!welcome(w)) {
+        bus_hub_remove(h, worker);
+        return WS_ERR_NOMEM;
+    }
     return 0;
 }
 

@@ -50,7 +50,7 @@ struct bus_link {
 
     struct item *first;
     struct item **last;
-    size_t queued;    /* bytes */
+    size_t queued;    /* cost_of() all */
     size_t droppable; /* of them */
     size_t sent;      /* bytes of `first` */
     size_t fds;       /* that wait */
@@ -124,6 +124,13 @@ void bus_block_release(struct bus_block *b)
 
 /* --- output ----------------------------------------------------------------------------------- */
 
+/* What waits is bounded by the memory that it takes: most frames are smaller than an item. A block
+ * of many links counts in each. */
+static size_t cost_of(const struct bus_block *b)
+{
+    return sizeof(struct item) + sizeof *b + b->len;
+}
+
 /* Take the item at `*link` out of the queue; its descriptor is closed. */
 static void remove_item(struct bus_link *l, struct item **link)
 {
@@ -132,9 +139,9 @@ static void remove_item(struct bus_link *l, struct item **link)
     *link = item->next;
     if (item->next == NULL)
         l->last = link;
-    l->queued -= item->block->len;
+    l->queued -= cost_of(item->block);
     if (item->may_drop)
-        l->droppable -= item->block->len;
+        l->droppable -= cost_of(item->block);
     if (item->fd >= 0) {
         close(item->fd);
         l->fds--;
@@ -150,14 +157,14 @@ static void drop_output(struct bus_link *l)
     l->sent = 0;
 }
 
-/* Make room for `len` bytes that may be dropped: the oldest go first, but for one of which a part
+/* Make room for a frame of this cost that may be dropped: the oldest go first, but for one of which a part
  * is sent. */
-static void make_room(struct bus_link *l, size_t len)
+static void make_room(struct bus_link *l, size_t cost)
 {
     struct item **link = l->sent > 0 && l->first != NULL ? &l->first->next : &l->first;
 
     while (*link != NULL && l->droppable > 0 &&
-           (len > l->options.max_queue || l->droppable > l->options.max_queue - len)) {
+           (cost > l->options.max_queue || l->droppable > l->options.max_queue - cost)) {
         if ((*link)->may_drop) {
             l->dropped++;
             remove_item(l, link);
@@ -239,7 +246,8 @@ bool bus_link_flush(struct bus_link *l)
         } else if (n < 0 && errno == ETOOMANYREFS) {
             remove_item(l, &l->first); /* too many descriptors are on their way already */
             l->dropped++;
-        } else if (n == 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+        } else if (n == 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ||
+                   errno == ENOMEM) {
             l->full = true;
             break;
         } else if (errno != EINTR) {
@@ -254,11 +262,11 @@ bool bus_link_flush(struct bus_link *l)
 }
 
 /* Is there room for a frame that must not be dropped? */
-static bool has_room(const struct bus_link *l, size_t len)
+static bool has_room(const struct bus_link *l, size_t cost)
 {
     size_t kept = l->queued - l->droppable;
 
-    return kept == 0 || (kept <= l->options.max_queue && len <= l->options.max_queue - kept);
+    return kept == 0 || (kept <= l->options.max_queue && cost <= l->options.max_queue - kept);
 }
 
 /* Takes one use of the block, and the descriptor. */
@@ -270,7 +278,7 @@ static int append(struct bus_link *l, enum bus_link_way way, struct bus_block *b
     if (l->broken || l->ended)
         error = WS_ERR_CLOSED;
     else if (b->len - HEADER > l->options.max_frame || (fd >= 0 && l->fds >= BUS_LINK_FDS_MAX) ||
-             (way == BUS_LINK_MUST && !has_room(l, b->len)))
+             (way == BUS_LINK_MUST && !has_room(l, cost_of(b))))
         error = WS_ERR_FULL;
     else if ((item = ws_account_take(l->account, sizeof *item)) == NULL)
         error = WS_ERR_NOMEM;
@@ -280,14 +288,14 @@ static int append(struct bus_link *l, enum bus_link_way way, struct bus_block *b
         return error;
     }
     if (way == BUS_LINK_MAY_DROP)
-        make_room(l, b->len);
+        make_room(l, cost_of(b));
     *item = (struct item){.block = b, .fd = fd, .may_drop = way == BUS_LINK_MAY_DROP};
     *l->last = item;
     l->last = &item->next;
-    l->queued += b->len;
-    l->droppable += item->may_drop ? b->len : 0;
+    l->queued += cost_of(b);
+    l->droppable += item->may_drop ? cost_of(b) : 0;
     l->fds += fd >= 0;
-    if (l->full)
+    if (l->full && l->watches_output)
         return 0;
     /* Small frames gather: the socket takes them in the next turn, which begins at once, while a
      * timer could be 1 ms late. A connection does not wait for that. */
@@ -504,7 +512,7 @@ static void link_ready(void *arg, uint32_t ready)
 
     if (l->broken && (ready & EPOLLOUT) != 0)
         ready |= EPOLLIN;
-    if ((ready & EPOLLOUT) != 0) {
+    if ((ready & EPOLLOUT) != 0 || !l->watches_output) { /* which epoll may have refused */
         l->full = false;
         bus_link_flush(l);
     }

@@ -46,8 +46,9 @@ struct bus_link_events {
 
 struct bus_link_options {
     size_t max_frame; /* bytes of content; 0: 64 MiB */
-    size_t max_queue; /* unsent bytes of frames that may be dropped, and as many of those that must
-                         not; 0: 16 MiB. One frame is taken whatever its size */
+    size_t
+        max_queue; /* bytes of memory for unsent frames that may be dropped, and as many for those
+                         that must not; 0: 16 MiB. One frame is taken whatever its size */
 };
 
 enum { BUS_LINK_FDS_MAX = 1024 /* descriptors that wait in one link */ };
@@ -75,8 +76,8 @@ struct bus_block *bus_block_new(struct ws_account *a, unsigned type, const struc
 void bus_block_release(struct bus_block *b);
 int bus_link_send_block(struct bus_link *l, enum bus_link_way way, struct bus_block *b);
 
-bool bus_link_takes_fd(const struct bus_link *l);              /* one more, now */
-size_t bus_link_queued(const struct bus_link *l);              /* bytes */
+bool bus_link_takes_fd(const struct bus_link *l); /* one more, now */
+size_t bus_link_queued(const struct bus_link *l); /* bytes of memory for unsent frames */
 unsigned long long bus_link_dropped(const struct bus_link *l); /* frames, since the start */
 /* Try to send all that waits, now: before a process ends, say. False when something waits still. */
 bool bus_link_flush(struct bus_link *l);

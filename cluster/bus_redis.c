@@ -58,7 +58,11 @@ struct bus_redis {
 
     int lookup_fd; /* -1: none */
     bool owns_lookup;
-    unsigned lookups; /* questions without an answer; older ones than the last are not wanted */
+    bool is_asked; /* and has not answered: for the name of `asked_url` */
+    size_t asked_url;
+    bool has_found; /* an answer that came too late, for the next try of `found_url` */
+    size_t found_url;
+    struct redis_addresses found;
 
     unsigned retry_ms; /* until the next round of tries */
     uint64_t up_since_ms;
@@ -137,20 +141,27 @@ static bool drop_oldest(struct bus_redis *r)
     return true;
 }
 
+static bool has_room(const struct bus_redis *r, size_t size)
+{
+    size_t max = r->options.queue_max;
+
+    return size <= max && r->commands_queue.bytes <= max - size;
+}
+
 static int publish(struct bus *b, enum bus_kind kind, struct ws_str channel,
                    const struct ws_str *pieces, size_t count)
 {
     struct bus_redis *r = of(b);
     const struct ws_str arguments[] = {ws_str(kind == BUS_SHARD ? "SPUBLISH" : "PUBLISH"), channel};
     const struct ws_str nothing = {NULL, 0};
-    size_t len;
+    size_t size;
 
     if (count == 0)
         return publish(b, kind, channel, &nothing, 1);
-    len = resp_command(NULL, arguments, 2, pieces, count);
-    if (len > r->options.queue_max)
+    size = sizeof(struct redis_command) + resp_command(NULL, arguments, 2, pieces, count);
+    if (size > r->options.queue_max)
         return WS_ERR_FULL;
-    while (r->commands_queue.bytes > r->options.queue_max - len) {
+    while (!has_room(r, size)) {
         if (!drop_oldest(r))
             return WS_ERR_FULL;
     }
@@ -166,8 +177,12 @@ static int count_subscribers(struct bus *b, enum bus_kind kind, struct ws_str ch
     struct bus_redis *r = of(b);
     const struct ws_str arguments[] = {
         ws_str("PUBSUB"), ws_str(kind == BUS_SHARD ? "SHARDNUMSUB" : "NUMSUB"), channel};
-    struct redis_command *command = redis_queue_add(&r->commands_queue, arguments, 3, NULL, 0);
+    size_t size = sizeof(struct redis_command) + resp_command(NULL, arguments, 3, NULL, 0);
+    struct redis_command *command;
 
+    if (!has_room(r, size))
+        return WS_ERR_FULL;
+    command = redis_queue_add(&r->commands_queue, arguments, 3, NULL, 0);
     if (command == NULL)
         return WS_ERR_NOMEM;
     command->tag = q;
@@ -363,7 +378,7 @@ static void come_up(struct bus_redis *r)
         say(r, WS_LOG_INFO, "redis: connected to %s", shown(r));
     r->state = UP;
     r->was_up = true;
-    r->has_failed = r->dropping_is_logged = r->refusal_is_logged = false;
+    r->has_failed = r->dropping_is_logged = r->refusal_is_logged = r->has_found = false;
     r->fault[0] = r->logged_fault[0] = '\0';
     r->up_since_ms = ws_now_ms(r->bus.server);
     r->asked_commands_ms = r->asked_subscriber_ms = 0;
@@ -383,12 +398,14 @@ static void look_whether_told(struct bus_redis *r)
 /* Commands of which the answer is of no use. */
 static void message_answered(struct bus_redis *r, const struct resp_value *value)
 {
+    char text[REDIS_SHOWN];
+
     if (value->type != RESP_ERROR)
         return;
     r->bus.dropped++;
     if (!r->refusal_is_logged)
-        say(r, WS_LOG_ERROR, "redis: %s refuses messages: %.*s", shown(r),
-            value->text.len < 200 ? (int)value->text.len : 200, value->text.data);
+        say(r, WS_LOG_ERROR, "redis: %s refuses messages: %s", shown(r),
+            redis_shown(text, value->text));
     r->refusal_is_logged = true;
 }
 
@@ -470,7 +487,8 @@ static void subscriber_was_told(void *arg, const struct resp_reader *reader,
     const struct resp_value *v = reader->values;
     bool is_list = (v[0].type == RESP_PUSH || v[0].type == RESP_ARRAY) && reader->count > 1 &&
                    v[1].type == RESP_STRING;
-    char why[240];
+    char text[REDIS_SHOWN];
+    char why[REDIS_SHOWN + 32];
 
     (void)command;
     if (is_list && deliver(r, reader))
@@ -479,8 +497,7 @@ static void subscriber_was_told(void *arg, const struct resp_reader *reader,
         r->untold--;
         look_whether_told(r);
     } else if (v[0].type == RESP_ERROR) {
-        snprintf(why, sizeof why, "it refuses a subscription: %.*s",
-                 v[0].text.len < 200 ? (int)v[0].text.len : 200, v[0].text.data);
+        snprintf(why, sizeof why, "it refuses a subscription: %s", redis_shown(text, v[0].text));
         lost(r, why);
     } else if (!is_pong(reader)) {
         lost(r, "it sent what is neither a message nor an answer to a subscription");
@@ -540,17 +557,35 @@ static void all_sent(void *arg)
         work_later(r);
 }
 
+static bool is_same_name(const struct bus_redis *r, size_t url, size_t other)
+{
+    return strcmp(r->urls[url].host, r->urls[other].host) == 0;
+}
+
+/* One question at a time: while an older one has no answer yet, that is waited for. */
 static void ask_for_addresses(struct bus_redis *r)
 {
     r->state = LOOKUP;
     ws_timer_set(r->timer, r->options.timeout_ms);
     if (r->lookup_fd < 0) {
         lost(r, "nobody looks up names any more");
-    } else if (redis_lookup_ask(r->lookup_fd, r->urls[r->url].host) != 0) {
+    } else if (!r->is_asked && redis_lookup_ask(r->lookup_fd, r->urls[r->url].host) != 0) {
         lost(r, ws_strerror(errno));
-    } else {
-        r->lookups++;
+    } else if (!r->is_asked) {
+        r->is_asked = true;
+        r->asked_url = r->url;
     }
+}
+
+/* The answer is not for the try in hand. But it may be that each look-up takes longer than a try
+ * may, so it is kept for the next one. */
+static void keep_addresses(struct bus_redis *r, const struct redis_addresses *a)
+{
+    if (a->error != 0 || r->state == UP)
+        return;
+    r->has_found = true;
+    r->found_url = r->asked_url;
+    r->found = *a;
 }
 
 static void addresses_came(void *arg, uint32_t ready)
@@ -564,13 +599,18 @@ static void addresses_came(void *arg, uint32_t ready)
         if (r->owns_lookup)
             close(r->lookup_fd);
         r->lookup_fd = -1;
-        r->lookups = 0;
+        r->is_asked = false;
         if (r->state == LOOKUP)
             lost(r, "nobody looks up names any more");
         return;
     }
-    if (--r->lookups > 0 || r->state != LOOKUP)
-        return; /* it was given up before */
+    r->is_asked = false;
+    if (r->state != LOOKUP || !is_same_name(r, r->asked_url, r->url)) {
+        keep_addresses(r, &a);
+        if (r->state == LOOKUP)
+            ask_for_addresses(r);
+        return;
+    }
     r->addresses = a;
     if (a.error != 0)
         lost(r, gai_strerror(a.error));
@@ -578,15 +618,27 @@ static void addresses_came(void *arg, uint32_t ready)
         connect_to(r, &r->commands, COMMANDS);
 }
 
-/* An address of a name that was looked up, or the first one of a URL. */
-static void try_next(struct bus_redis *r)
+/* Are the addresses of the URL known already? */
+static bool knows_addresses(struct bus_redis *r)
 {
     const struct redis_url *url = &r->urls[r->url];
 
-    if (r->address == 0 && url->host[0] != '\0' && !redis_lookup_numeric(url->host, &r->addresses))
-        ask_for_addresses(r);
-    else
+    if (r->address != 0 || url->host[0] == '\0' || redis_lookup_numeric(url->host, &r->addresses))
+        return true;
+    if (!r->has_found || !is_same_name(r, r->found_url, r->url))
+        return false;
+    r->addresses = r->found;
+    r->has_found = false;
+    return true;
+}
+
+/* An address of a name that was looked up, or the first one of a URL. */
+static void try_next(struct bus_redis *r)
+{
+    if (knows_addresses(r))
         connect_to(r, &r->commands, COMMANDS);
+    else
+        ask_for_addresses(r);
 }
 
 /* --- the timer -------------------------------------------------------------------------------- */
@@ -607,11 +659,13 @@ static unsigned look_at_silence(struct bus_redis *r, struct redis_conn *c, uint6
     *asked_ms = 0;
     if (silent_ms < r->options.ping_ms)
         return r->options.ping_ms - (unsigned)silent_ms;
-    *asked_ms = now_ms;
-    /* Where something waits to be sent, that will be answered. */
-    if (c->queue->first == NULL && redis_queue_add(c->queue, &ping, 1, NULL, 0) != NULL)
+    if (c->queue->first != NULL) { /* that will be answered */
+        *asked_ms = now_ms;
+    } else if (redis_queue_add(c->queue, &ping, 1, NULL, 0) != NULL) {
+        *asked_ms = now_ms;
         redis_conn_flush(c);
-    return r->options.timeout_ms;
+    }
+    return r->options.timeout_ms; /* without memory it is asked then */
 }
 
 static void look_at_both(struct bus_redis *r)

@@ -18,8 +18,9 @@ struct bus_redis_options {
     const char *const *urls; /* tried in turn, each time from the first; ends with NULL. Those who
                                 are to hear of each other must be at the same Redis: so where there
                                 are several, a replica is passed over. See redis_url.h */
-    size_t queue_max;        /* bytes that wait to be sent, such as messages while it is down; more
-                                push out the oldest; 16 MiB */
+    size_t queue_max;        /* bytes that wait to be sent, such as messages while it is down, with
+                                some 40 for each that it takes to keep it; a message more pushes out
+                                the oldest, a question more is refused; 16 MiB */
     size_t message_max;      /* bytes of a message that comes; a larger one ends the connection;
                                 64 MiB */
     unsigned ping_ms;        /* of silence until it is asked whether it is still there; 10 s */

@@ -29,7 +29,7 @@ static void append(struct redis_queue *q, struct redis_command *command)
     else
         q->first = command;
     q->last = command;
-    q->bytes += command->len;
+    q->bytes += command->size;
 }
 
 struct redis_command *redis_queue_add(struct redis_queue *q, const struct ws_str *arguments,
@@ -57,7 +57,7 @@ struct redis_command *redis_queue_take(struct redis_queue *q, struct redis_comma
         before->next = command->next;
     if (command->next == NULL)
         q->last = before;
-    q->bytes -= command->len;
+    q->bytes -= command->size;
     return command;
 }
 
@@ -280,15 +280,22 @@ static bool begins_with(struct ws_str s, const char *text)
     return s.len >= strlen(text) && memcmp(s.data, text, strlen(text)) == 0;
 }
 
+const char *redis_shown(char out[REDIS_SHOWN], struct ws_str text)
+{
+    size_t len = text.len < REDIS_SHOWN - 1 ? text.len : REDIS_SHOWN - 1;
+
+    for (size_t i = 0; i < len; i++)
+        out[i] = text.data[i] < ' ' || text.data[i] > '~' ? '?' : text.data[i];
+    out[len] = '\0';
+    return out;
+}
+
 static void lose_by_reply(struct redis_conn *c, struct ws_str reply)
 {
-    char why[200];
+    char shown[REDIS_SHOWN];
+    char why[REDIS_SHOWN + 16];
 
-    snprintf(why, sizeof why, "it says %.*s", reply.len < 150 ? (int)reply.len : 150, reply.data);
-    for (char *at = why; *at != '\0'; at++) {
-        if (*at < ' ' || *at > '~')
-            *at = '?'; /* it goes to the log */
-    }
+    snprintf(why, sizeof why, "it says %s", redis_shown(shown, reply));
     lose(c, why);
 }
 
@@ -444,7 +451,8 @@ static void handle_input(struct redis_conn *c)
 /* Room for more bytes. The buffer doubles as bytes come: what is announced reserves nothing. */
 static bool make_room(struct redis_conn *c)
 {
-    size_t most = c->reader.max_bytes + IN_SIZE; /* a reply is found too large before that */
+    size_t max = c->reader.max_bytes; /* a reply is found too large before `most` */
+    size_t most = max < SIZE_MAX - IN_SIZE ? max + IN_SIZE : SIZE_MAX;
     size_t size = c->in_size == 0 ? IN_SIZE : c->in_size < most / 2 ? 2 * c->in_size : most;
     char *in;
 

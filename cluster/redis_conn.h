@@ -27,7 +27,7 @@ struct redis_command {
 struct redis_queue {
     struct redis_command *first;
     struct redis_command *last;
-    size_t bytes;
+    size_t bytes; /* of all blocks */
     struct ws_account *account;
 };
 
@@ -109,6 +109,11 @@ void redis_conn_send_last(struct redis_conn *c);
  * part is its first one, and `sent` says how much of it. Commands in `unanswered` are the
  * caller's. */
 void redis_conn_close(struct redis_conn *c);
+
+/* What a Redis says, for the log: its first bytes, with '?' for each that is no printable ASCII.
+ * Returns `out`. */
+enum { REDIS_SHOWN = 151 };
+const char *redis_shown(char out[REDIS_SHOWN], struct ws_str text);
 
 /* Close it, and free what it has. Allowed also where redis_conn_init() has failed, or was not
  * called and all is zero. */

@@ -1360,7 +1360,8 @@ static void clock_that_goes_back_neither_spins_nor_stops_timers(void **state)
     faults_clock_jump(-3600);
     for (int i = 0; i < 10; i++)
         assert_int_equal(ws_server_step(f->server, 0), 1);
-    for (int i = 0; i < TIMER_LEVELS && poll(&p, 1, 100) != 0; i++) /* the timer comes down a level */
+    /* The timer comes down a level. */
+    for (int i = 0; i < TIMER_LEVELS && poll(&p, 1, 100) != 0; i++)
         assert_int_equal(ws_server_step(f->server, 0), 1);
     assert_int_equal(poll(&p, 1, 100), 0);
     assert_int_equal(f->seen.ran, 0);

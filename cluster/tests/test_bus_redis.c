@@ -20,6 +20,7 @@
 
 #include "../../tests/oom.h"
 #include "../bus_redis.h"
+#include "../redis_conn.h"
 #include "../redis_lookup.h"
 
 enum { PATIENCE_MS = 10000, SEEN = 4096 };
@@ -711,27 +712,64 @@ static void names_that_are_not_found_are_named(void **state)
     close(ends[0]);
 }
 
-/* An answer to a question that was given up is not taken for that to the next. */
-static void a_slow_look_up_is_given_up(void **state)
+static void answer_with(int fd, const char *address)
+{
+    struct redis_addresses a;
+
+    assert_true(redis_lookup_numeric(address, &a));
+    assert_int_equal(send(fd, &a, sizeof a, 0), sizeof a);
+}
+
+static void end_lookup(struct fixture *f, const int ends[2])
+{
+    bus_free(f->bus);
+    f->bus = NULL;
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* One try does not wait that long, but the answer is of use to the next: else a look-up that always
+ * takes longer than a try may would never help. */
+static void a_slow_look_up_is_given_up_and_its_answer_used_later(void **state)
 {
     struct fixture *f = *state;
-    struct redis_addresses a;
+    char host[64];
     int ends[2];
 
     begin_with_lookup(f, ends, 50);
     wait_for_question(f, ends[1]);
     wait_for_text(f, f->log, "looking up its name takes too long");
-    wait_for_question(f, ends[1]);
-    assert_true(redis_lookup_numeric("127.255.255.254", &a));
-    assert_int_equal(send(ends[1], &a, sizeof a, 0), sizeof a);
-    assert_true(redis_lookup_numeric("127.0.0.1", &a));
-    assert_int_equal(send(ends[1], &a, sizeof a, 0), sizeof a);
+    steps_for(f, 150);
+    assert_int_equal(recv(ends[1], host, sizeof host, MSG_DONTWAIT), -1); /* asked once */
+    answer_with(ends[1], "127.0.0.1");
     greet_both(f);
     wait_until_up(f, true);
-    bus_free(f->bus);
-    f->bus = NULL;
-    close(ends[0]);
-    close(ends[1]);
+    end_lookup(f, ends);
+}
+
+/* The first name is looked up slowly, and nobody listens at the second. */
+static void answers_are_taken_for_the_name_that_was_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    char host[64] = "";
+    int ends[2];
+
+    f->urls[1] = "redis://second.example:1";
+    begin_with_lookup(f, ends, 50);
+    wait_for_question(f, ends[1]);
+    wait_for_text(f, f->log, "second.example:1: looking up its name takes too long");
+    answer_with(ends[1], "127.0.0.1");
+    for (int i = 0; i < 200 && f->commands < 0; i++) {
+        step(f);
+        if (recv(ends[1], host, sizeof host - 1, MSG_DONTWAIT) > 0)
+            answer_with(ends[1], "127.255.255.254");
+        f->commands = accept4(f->redis.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    }
+    expect(f, f->commands, HELLO);
+    reply(f, f->commands, HELLO_MASTER);
+    f->subscriber = greet(f, &f->redis);
+    wait_until_up(f, true);
+    end_lookup(f, ends);
 }
 
 static void a_look_up_that_cannot_begin_leaves_nothing(void **state)
@@ -866,26 +904,61 @@ static void too_much_pushes_out_the_oldest(void **state)
     struct fixture *f = *state;
     static char large[2000];
 
-    begin_with(f, (struct bus_redis_options){.queue_max = 1000}); /* 32 bytes for each below */
+    const int kept = 1000 / (int)(sizeof(struct redis_command) + 32); /* 32 bytes for each below */
+
+    begin_with(f, (struct bus_redis_options){.queue_max = 1000});
     for (int i = 0; i < 40; i++) {
         char text[16];
 
         snprintf(text, sizeof text, "%02d", i);
         publish(f, "a", text);
     }
-    assert_int_equal(bus_dropped(f->bus), 40 - 1000 / 32);
+    assert_int_equal(bus_dropped(f->bus), 40 - kept);
     assert_int_equal(
         bus_publish(f->bus, BUS_CHANNEL, ws_str("a"), (struct ws_str){large, sizeof large}),
         WS_ERR_FULL);
     assert_non_null(strstr(f->log, "the oldest messages are dropped"));
     assert_null(strstr(strstr(f->log, "dropped") + 1, "dropped")); /* logged once */
     greet_both(f);
-    for (int i = 40 - 1000 / 32; i < 40; i++) {
+    for (int i = 40 - kept; i < 40; i++) {
         char text[32];
 
         snprintf(text, sizeof text, "PUBLISH a %02d", i);
         expect(f, f->commands, text);
     }
+}
+
+/* Not only what is sent of them: small ones take more memory than that. */
+static void memory_of_what_waits_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    size_t before;
+
+    begin_with(f, (struct bus_redis_options){.queue_max = 100000});
+    before = ws_server_stats(f->server).buffered;
+    for (int i = 0; i < 5000; i++)
+        publish(f, "a", "");
+    assert_in_range(ws_server_stats(f->server).buffered - before, 90000, 130000);
+}
+
+/* A Redis that reads nothing must not make questions pile up. */
+static void questions_that_wait_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    int asked = 0;
+    int result = 0;
+
+    begin_with(f, (struct bus_redis_options){.queue_max = 2000});
+    greet_both(f);
+    wait_until_up(f, true);
+    while (result == 0 && asked < 100) {
+        result = bus_count(f->bus, BUS_CHANNEL, ws_str("a"), note_count, f);
+        asked += result == 0;
+    }
+    assert_int_equal(result, WS_ERR_FULL);
+    assert_in_range(asked, 10, 60);
+    steps_for(f, 10);
+    ask(f, "a"); /* they have been sent */
 }
 
 /* Of a message that was sent in part nothing is sent again: it would come twice, or break. */
@@ -1008,6 +1081,7 @@ static void what_is_no_answer_of_a_redis_ends_the_connection(void **state)
         {true, "*3\r\n*1\r\n+message\r\n+a\r\n+b\r\n", "neither a message nor"},
         {true, "*3\r\n+subscribe\r\n+a\r\n:1\r\n", "neither a message nor"}, /* nobody did */
         {true, "-NOPERM no permissions\r\n", "it refuses a subscription: NOPERM"},
+        {true, "!14\r\nERR\r\nforged\x1b[m\r\n", "subscription: ERR??forged?[m"},
     };
     struct fixture *f = *state;
 
@@ -1052,6 +1126,18 @@ static void a_message_that_is_refused_is_counted(void **state)
     assert_true(bus_is_up(f->bus));
 }
 
+/* It goes to a log of lines. */
+static void what_a_redis_says_is_shown_without_control_characters(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_up(f);
+    publish(f, "a", "1");
+    expect(f, f->commands, "PUBLISH a 1");
+    reply_bytes(f, f->commands, TEXT("!8\r\nno\nx: \x80y\r\n"));
+    wait_for_text(f, f->log, "refuses messages: no?x: ?y");
+}
+
 static void large_messages_come_in_pieces(void **state)
 {
     struct fixture *f = *state;
@@ -1081,6 +1167,21 @@ static void bytes_of_a_message_are_bounded(void **state)
     wait_for_text(f, f->log, "too large");
     greet_both(f);
     wait_until_up(f, true);
+}
+
+static void messages_may_be_of_any_size(void **state)
+{
+    struct fixture *f = *state;
+    static char wire[(64 << 10) + 64];
+    size_t len = (size_t)sprintf(wire, ">3\r\n+message\r\n+a\r\n$%d\r\n", 64 << 10);
+
+    begin_with(f, (struct bus_redis_options){.message_max = SIZE_MAX});
+    subscribe(f, BUS_CHANNEL, "a");
+    greet_both(f);
+    memset(wire + len, 'x', 64 << 10);
+    memcpy(wire + len + (64 << 10), "\r\n", 2);
+    reply_bytes(f, f->subscriber, wire, len + (64 << 10) + 2);
+    wait_for_text(f, f->seen, "a=xxxxxxxx");
 }
 
 /* What is announced takes no memory, and what comes is bounded by max_memory. */
@@ -1209,6 +1310,22 @@ static void a_call_without_memory_fails_alone(void **state)
     publish(f, "a", "2");
     expect(f, f->commands, "PUBLISH a 2");
     assert_string_equal(f->seen, "");
+}
+
+/* A Redis that could not be asked is not one that does not answer. */
+static void without_memory_for_a_ping_the_connection_stays(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_with(f, (struct bus_redis_options){.ping_ms = 30, .timeout_ms = 40});
+    greet_both(f);
+    wait_until_up(f, true);
+    oom_after(0);
+    steps_for(f, 150);
+    oom_after(-1);
+    assert_true(bus_is_up(f->bus));
+    expect(f, f->commands, "PING");
+    expect(f, f->subscriber, "PING");
 }
 
 #include "cluster/tests/test_bus_redis.list"
