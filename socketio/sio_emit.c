@@ -620,6 +620,8 @@ ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct s
         .is_volatile = t->is_volatile, .id = next_id(t->nsp), .timeout_ms = timeout_ms};
     ptrdiff_t sent;
 
+    if (io->ws == NULL)
+        return WS_ERR_CLOSED;
     if (timeout_ms == 0)
         return WS_ERR_INVALID;
     p.gather = gather_new(io, fn, arg);

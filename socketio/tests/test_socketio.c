@@ -937,6 +937,11 @@ static void act_at_the_end(struct sio_socket *s, const char *reason)
 
     if (x->f->seen.closed == 0) {
         note_result(x->f, 0, (int)sio_publish(&all, "bye", sio_args("1")));
+        note_result(x->f, 1, (int)sio_request_all(&all, "bye", sio_args(""), 1, NULL, NULL));
+        note_result(x->f, 2, sio_fetch(&all, 1, NULL, NULL));
+        note_result(x->f, 3, sio_rooms(all.nsp, 1, NULL, NULL));
+        note_result(x->f, 4, sio_server_emit(all.nsp, "bye", sio_args("")));
+        note_result(x->f, 5, sio_server_request(all.nsp, "bye", sio_args(""), 1, NULL, NULL));
         sio_disconnect_all(&all, false);
     }
     sio_count_disconnect(s, reason);
@@ -954,7 +959,8 @@ static void nothing_can_be_sent_when_the_server_is_freed(void **state)
     stop_now(x->f);
     sio_free_servers(x);
     assert_int_equal(x->f->seen.closed, 2);
-    assert_int_equal(x->f->seen.result[0], WS_ERR_CLOSED);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(x->f->seen.result[i], WS_ERR_CLOSED);
 }
 
 static void closing_the_server_ends_every_connection(void **state)
