@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "sio_adapter.h"
+#include "sio_recovery.h"
 #include "sio_remote.h"
 #include "sio_room.h"
 
@@ -778,18 +779,20 @@ static void heard(struct sio_cluster *c, const struct sio_adapter_message *m)
 }
 
 /* Whether a broadcast concerns this server is seen by the channel and the sender, before the
- * message is read. */
+ * message is read. The rooms of sockets that are kept for recovery are not known here, so that all
+ * rooms concern them. */
 static bool is_broadcast_here(const struct sio_node *node, struct ws_str channel,
                               struct ws_str data)
 {
     size_t base = strlen(node->base);
+    bool kept = !sio_recovery_is_idle(node->nsp);
     struct ws_str sender;
 
-    if (node->nsp->connected == 0 && node->nsp->recovery == NULL)
+    if (node->nsp->connected == 0 && !kept)
         return false;
     if (channel.len < base || memcmp(channel.data, node->base, base) != 0)
         return false; /* so that no bus can do harm here by what it takes for a match */
-    if (channel.len > base + 1 &&
+    if (!kept && channel.len > base + 1 &&
         !sio_room_exists(node->nsp, (struct ws_str){channel.data + base, channel.len - base - 1}))
         return false;
     sender = sio_adapter_sender(data);

@@ -25,6 +25,7 @@ struct pair {
     char id[64];        /* of the last request that was published */
     bool counted;       /* with shards: the third member sees all, and counts as a server */
     bool started;
+    struct sio_options first; /* options of the first server */
 };
 
 int pair_setup(void **state);

@@ -166,6 +166,38 @@ static void namespaces_know_nothing_of_each_other(void **state)
     expect_silence_of_both(p, &c);
 }
 
+/* What others send to the room of a client that is cut off is not lost to it. */
+static void a_client_that_comes_back_gets_what_others_sent_to_its_room(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+    struct raw_client *b;
+    struct raw_frame frame;
+    char pid[EIO_ID_SIZE];
+    char text[128];
+
+    p->first.recovery_ms = 600000;
+    pair_start(p, classic, plain);
+    a = sio_open(p->x);
+    b = pair_client(p, 1, NULL);
+    raw_send_message(a, "40");
+    raw_read_frame(a, &frame);
+    assert_int_equal(frame.len, strlen("40{\"sid\":\"\",\"pid\":\"\"}") + 2 * EIO_ID_LEN);
+    snprintf(pid, sizeof pid, "%.20s", (const char *)frame.payload + 39);
+    order(a, "[\"join\",\"mine\"]");
+    raw_send_message(b, "42[\"all\",1]");
+    raw_expect_message(a, "42[\"all\",1,\"0\"]");
+    raw_reset(a);
+    wait_connections(p->x->f, 1);
+    raw_send_message(b, "42[\"to\",\"mine\",2]");
+    raw_expect_message(b, "42[\"all\",1]");
+    settle_bus(p);
+    a = sio_open(p->x);
+    snprintf(text, sizeof text, "40{\"pid\":\"%s\",\"offset\":\"0\"}", pid);
+    raw_send_message(a, text);
+    raw_expect_message(a, "42[\"to\",2,\"1\"]");
+}
+
 /* --- what Node sees --------------------------------------------------------------------------- */
 
 static void publish_some(struct pair *p)
