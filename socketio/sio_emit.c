@@ -212,7 +212,9 @@ struct sio_gather {
     struct ws_timer *timer;
     size_t expected;
     size_t received;
-    struct sio_far far; /* of other processes: each reports to how many clients it was sent */
+    struct sio_far far;  /* of other processes: each reports to how many clients it was sent */
+    size_t far_expected; /* of these clients; counted in `expected`, too */
+    size_t far_received;
 };
 
 static struct sio_wait *wait_new(struct sio_socket *s, int64_t id)
@@ -412,22 +414,22 @@ static bool gather_add(struct sio_gather *g, struct sio_socket *s, int64_t id)
     return true;
 }
 
-/* The broadcast ends when all have answered, or when no socket is left that could: whether those of
- * other processes could, is not known. */
+/* The broadcast ends when all have answered, or when no socket is left that could. A client of
+ * another process that has gone cannot be told from a slow one. */
 static void gather_check(struct sio_gather *g)
 {
     if (is_complete(g))
         gather_end(g, g->far.error);
-    else if (g->waits == NULL && !g->far.asked)
-        gather_end(g, WS_ERR_CLOSED);
+    else if (g->waits == NULL && all_reported(g) && g->far_received >= g->far_expected)
+        gather_end(g, g->far.error != 0 ? g->far.error : WS_ERR_CLOSED);
 }
 
 /* A peer may claim any number. */
-static void add_expected(struct sio_gather *g, int64_t count)
+static void add_count(size_t *sum, int64_t count)
 {
     const size_t most = SIZE_MAX / 2;
 
-    g->expected = (uint64_t)count > most - g->expected ? most : g->expected + (size_t)count;
+    *sum = (uint64_t)count > most - *sum ? most : *sum + (size_t)count;
 }
 
 static void far_heard(struct sio_far *f, const struct sio_adapter_message *m)
@@ -437,11 +439,13 @@ static void far_heard(struct sio_far *f, const struct sio_adapter_message *m)
 
     if (m != NULL && m->type == SIO_ANSWER_COUNT) {
         f->reports++;
-        add_expected(g, m->count);
+        add_count(&g->expected, m->count);
+        add_count(&g->far_expected, m->count);
     } else if (m != NULL && m->type == SIO_ANSWER_CLIENT) {
         reply.args = (struct sio_args){m->list, m->attachments, m->attachment_count};
         reply.expected = g->expected;
         reply.received = ++g->received;
+        g->far_received++;
         g->fn(g->arg, &reply);
     }
     gather_check(g);

@@ -472,6 +472,22 @@ static void acknowledgements_come_on_private_channels(void **state)
     collect_acknowledgements(*state, (struct sio_cluster_options){.private_answers = true});
 }
 
+/* The own client leaves, that of the other server answers: there is nobody left to wait for. */
+static void acknowledgements_end_when_nobody_is_left_to_answer(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, classic, plain);
+    on_pair(p, ask_room_x);
+    raw_expect_message(c.a, "420[\"ask\",5]");
+    raw_expect_message(c.b, "420[\"ask\",5]");
+    raw_send_message(c.b, "430[1]");
+    expect_told(p, "far:1/0 ");
+    raw_send_message(c.a, "41");
+    expect_told(p, "end:-1 1 of 2\n");
+}
+
 static void answer_as_third(struct pair *p, const char *format)
 {
     char message[256];
