@@ -195,8 +195,8 @@ struct sio_handlers {
     void (*on_server_event)(struct sio_namespace *n, const struct sio_server_event *e);
 
     /* Write what another process that asks for sockets is to see of the data of `s`, as one JSON
-     * value. Without this callback, and for what is not JSON or is nested deeper than 120, it is {}.
-     * It may call nothing that ends sockets. */
+     * value. Without this callback, and for what is not JSON or is nested deeper than 120, it is
+     * {}. */
     void (*write_data)(struct sio_socket *s, struct json_writer *w);
 
     /* Gets the data of a socket that has ended, so that it can be freed: at once, or when the

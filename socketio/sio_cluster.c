@@ -615,41 +615,44 @@ static void join_or_leave(const struct far_target *t, enum sio_adapter_type type
     }
 }
 
-struct listing {
-    struct json_writer w;
-    size_t max;
-    bool only_ids;
-    bool full;
-};
-
-/* The first one that is too much is taken back. */
-static void list_socket(void *arg, struct sio_socket *s)
+/* The first one that is too much for `max` bytes is taken back. */
+static void write_sockets(struct json_writer *w, struct sio_socket **sockets, size_t count,
+                          bool only_ids, size_t max)
 {
-    struct listing *l = arg;
-    size_t before = l->w.len;
+    for (size_t i = 0; i < count; i++) {
+        size_t before = w->len;
 
-    if (l->full)
-        return;
-    if (l->only_ids)
-        json_write_string(&l->w, s->id, EIO_ID_LEN);
-    else
-        sio_write_socket(&l->w, s);
-    l->full = l->w.len > l->max;
-    if (l->full)
-        l->w.len = before;
+        if (only_ids)
+            json_write_string(w, sockets[i]->id, EIO_ID_LEN);
+        else
+            sio_write_socket(w, sockets[i]);
+        if (w->len > max) {
+            w->len = before;
+            return;
+        }
+    }
 }
 
+/* The application writes the data of sockets, and may change rooms meanwhile: so the sockets are
+ * selected first. */
 static void answer_sockets(struct sio_node *node, const struct sio_target *t,
                            const struct sio_adapter_message *m)
 {
-    struct sio_adapter_message sockets = {.type = SIO_ANSWER_SOCKETS};
-    struct listing l = {.max = node->cluster->options.max_answer,
-                        .only_ids = m->type == SIO_LIST_SOCKETS};
+    struct sio_cluster *c = node->cluster;
+    struct sio_adapter_message answer = {.type = SIO_ANSWER_SOCKETS};
+    size_t count = sio_select(t, NULL, 0);
+    size_t size = count * sizeof(struct sio_socket *);
+    struct sio_socket **sockets = count == 0 ? NULL : ws_account_take(c->io->account, size);
+    struct json_writer w = {0};
 
-    sio_visit(t, list_socket, &l);
-    sockets.names = json_written(&l.w);
-    reply(node, m, &sockets);
-    json_writer_release(&l.w);
+    if (sockets != NULL) {
+        sio_select(t, sockets, count);
+        write_sockets(&w, sockets, count, m->type == SIO_LIST_SOCKETS, c->options.max_answer);
+        ws_account_give(c->io->account, sockets, size);
+    }
+    answer.names = json_written(&w);
+    reply(node, m, &answer);
+    json_writer_release(&w);
 }
 
 static void answer_rooms(struct sio_node *node, const struct sio_adapter_message *m)

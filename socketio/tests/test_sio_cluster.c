@@ -636,6 +636,13 @@ static void fetch_y(struct pair *p)
     assert_int_equal(sio_fetch(&y, 0, told_socket, p), 0);
 }
 
+static void fetch_x(struct pair *p)
+{
+    const struct sio_target x = {.nsp = pair_main(p, 0), .to = SIO_ROOMS("x")};
+
+    assert_int_equal(sio_fetch(&x, 0, told_socket, p), 0);
+}
+
 static void fetch_own(struct pair *p)
 {
     const struct sio_target own = {.nsp = pair_main(p, 0), .is_local = true};
@@ -679,6 +686,34 @@ static void sockets_of_all_servers_are_told(void **state)
 static void sockets_of_all_servers_are_told_with_shards(void **state)
 {
     fetch(*state, sharded);
+}
+
+/* It ends the room that is walked, and walks others. */
+static void leave_while_writing(struct sio_socket *s, struct json_writer *w)
+{
+    const struct sio_target all = {.nsp = sio_socket_namespace(s), .is_local = true};
+
+    sio_leave_all(&all, "x");
+    sio_publish(&all, "written", sio_args(""));
+    json_write_integer(w, 1);
+}
+
+static void data_may_be_written_by_who_changes_rooms(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char expected[512];
+    char id[EIO_ID_SIZE];
+
+    start_clients(p, &c, classic, (struct sio_handlers){.write_data = leave_while_writing});
+    order(pair_client(p, 1, id), "[\"join\",\"x\"]");
+    on_pair(p, fetch_x);
+    settle_bus(p);
+    snprintf(expected, sizeof expected, "far %s rooms=\"%s\"", c.id_b, c.id_b);
+    assert_non_null(strstr(p->told, expected));
+    snprintf(expected, sizeof expected, "far %s rooms=\"%s\"", id, id);
+    assert_non_null(strstr(p->told, expected));
+    expect_told(p, "end:0\n");
 }
 
 enum { DEEP = 120 }; /* what is nested deeper does not fit into an answer */
