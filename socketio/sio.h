@@ -384,9 +384,9 @@ typedef void sio_fetch_fn(void *arg, const struct sio_remote *socket, int error)
 int sio_fetch(const struct sio_target *t, unsigned timeout_ms, sio_fetch_fn *fn, void *arg);
 
 /* The names of all rooms of a namespace, each one once, also those that are named by the ids of
- * sockets; data NULL: the end. */
+ * sockets; data NULL: the end. Of the target only `nsp` and `is_local` count. */
 typedef void sio_rooms_fn(void *arg, struct ws_str room, int error);
-int sio_rooms(struct sio_namespace *n, unsigned timeout_ms, sio_rooms_fn *fn, void *arg);
+int sio_rooms(const struct sio_target *t, unsigned timeout_ms, sio_rooms_fn *fn, void *arg);
 
 /* Emit an event to all other processes, to on_server_event there, and not to clients. The second
  * one asks for an answer: fn(arg, reply) gets each one (reply->is_remote), and the end. */

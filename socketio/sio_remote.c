@@ -569,14 +569,14 @@ int sio_fetch(const struct sio_target *t, unsigned timeout_ms, sio_fetch_fn *fn,
     return request_start(r, &(struct sio_call){.target = t});
 }
 
-int sio_rooms(struct sio_namespace *n, unsigned timeout_ms, sio_rooms_fn *fn, void *arg)
+int sio_rooms(const struct sio_target *t, unsigned timeout_ms, sio_rooms_fn *fn, void *arg)
 {
-    const struct sio_target all = {.nsp = n};
+    const struct sio_target all = {.nsp = t->nsp, .is_local = t->is_local};
     struct sio_request *r;
 
-    if (n->server->ws == NULL)
+    if (t->nsp->server->ws == NULL)
         return WS_ERR_CLOSED;
-    r = request_new(n, SIO_LIST_ROOMS, timeout_ms, arg);
+    r = request_new(t->nsp, SIO_LIST_ROOMS, timeout_ms, arg);
     if (r == NULL)
         return WS_ERR_NOMEM;
     r->rooms_fn = fn;

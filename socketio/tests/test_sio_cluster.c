@@ -899,7 +899,16 @@ static void told_room(void *arg, struct ws_str room, int error)
 
 static void ask_for_rooms(struct pair *p)
 {
-    assert_int_equal(sio_rooms(pair_main(p, 0), 300, told_room, p), 0);
+    const struct sio_target all = {.nsp = pair_main(p, 0)};
+
+    assert_int_equal(sio_rooms(&all, 300, told_room, p), 0);
+}
+
+static void ask_for_own_rooms(struct pair *p)
+{
+    const struct sio_target own = {.nsp = pair_main(p, 0), .is_local = true};
+
+    assert_int_equal(sio_rooms(&own, 300, told_room, p), 0);
 }
 
 static void rooms_of_all_servers_are_told_once(void **state)
@@ -911,6 +920,10 @@ static void rooms_of_all_servers_are_told_once(void **state)
     on_pair(p, ask_for_rooms);
     settle_bus(p);
     expect_told(p, "id x id y end:0\n");
+    p->seen[0] = '\0';
+    on_pair(p, ask_for_own_rooms);
+    expect_told(p, "id x end:0\n");
+    expect_nothing_seen(p);
     third_counts(p);
     on_pair(p, ask_for_rooms);
     settle_bus(p);
@@ -1145,7 +1158,7 @@ static void publish_when_full(struct pair *p)
     assert_int_equal(sio_emit_all(n, "x", sio_args("")), WS_ERR_FULL);
     assert_int_equal(sio_join_all(&(struct sio_target){.nsp = n}, "j"), WS_ERR_FULL);
     assert_int_equal(sio_fetch(&(struct sio_target){.nsp = n}, 0, told_socket, p), WS_ERR_FULL);
-    assert_int_equal(sio_rooms(n, 0, told_room, p), WS_ERR_FULL);
+    assert_int_equal(sio_rooms(&(struct sio_target){.nsp = n}, 0, told_room, p), WS_ERR_FULL);
     assert_int_equal(sio_server_emit(n, "x", sio_args("")), WS_ERR_FULL);
     assert_int_equal(sio_server_request(n, "x", sio_args(""), 0, told_reply, p), WS_ERR_FULL);
     assert_int_equal(
@@ -1431,7 +1444,7 @@ static void any_single_allocation_may_fail(void **state)
         p->told[0] = '\0';
         oom_once(n);
         asked += sio_fetch(&(struct sio_target){.nsp = pair_main(p, 0)}, 300, told_socket, p) == 0;
-        asked += sio_rooms(pair_main(p, 0), 300, told_room, p) == 0;
+        asked += sio_rooms(&(struct sio_target){.nsp = pair_main(p, 0)}, 300, told_room, p) == 0;
         asked += sio_request_all(&(struct sio_target){.nsp = pair_main(p, 0)}, "x", sio_args(""),
                                  300, told_reply, p) == 0;
         asked += sio_server_request(pair_main(p, 0), "x", sio_args(""), 300, told_reply, p) == 0;

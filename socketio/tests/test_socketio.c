@@ -939,7 +939,7 @@ static void act_at_the_end(struct sio_socket *s, const char *reason)
         note_result(x->f, 0, (int)sio_publish(&all, "bye", sio_args("1")));
         note_result(x->f, 1, (int)sio_request_all(&all, "bye", sio_args(""), 1, NULL, NULL));
         note_result(x->f, 2, sio_fetch(&all, 1, NULL, NULL));
-        note_result(x->f, 3, sio_rooms(all.nsp, 1, NULL, NULL));
+        note_result(x->f, 3, sio_rooms(&all, 1, NULL, NULL));
         note_result(x->f, 4, sio_server_emit(all.nsp, "bye", sio_args("")));
         note_result(x->f, 5, sio_server_request(all.nsp, "bye", sio_args(""), 1, NULL, NULL));
         sio_disconnect_all(&all, false);

@@ -204,7 +204,7 @@ static void do_fetch(struct action *a)
 
 static void do_rooms(struct action *a)
 {
-    sio_rooms(a->target.nsp, TIMEOUT_MS, room_told, waiting_new(a->event));
+    sio_rooms(&a->target, TIMEOUT_MS, room_told, waiting_new(a->event));
 }
 
 static void do_server_ask(struct action *a)

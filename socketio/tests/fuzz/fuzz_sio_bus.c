@@ -138,7 +138,7 @@ static void act(unsigned what, unsigned how)
         *asked = sio_fetch(&t, how, fetched, asked) == 0;
         break;
     case 1:
-        *asked = sio_rooms(n, how, room_told, asked) == 0;
+        *asked = sio_rooms(&t, how, room_told, asked) == 0;
         break;
     case 2:
         *asked = sio_server_request(n, "q", sio_args("1"), how, replied, asked) == 0;
