@@ -7,6 +7,7 @@ import { connect as connectTo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { io } from 'socket.io-client';
+import { workersOf } from './minnow.js';
 import { freePort } from './sio_server.js';
 
 const BUILD = process.env.BUILD ?? 'build';
@@ -50,29 +51,40 @@ export async function startRedis(port) {
     return { port, url: `redis://127.0.0.1:${port}`, child, kill: () => end(child) };
 }
 
-// A server: { name, kind, http, lines, kill }.
-export async function startMember(kind, name, url, mode) {
-    const [command, ...args] = kind === 'node' ? [process.execPath, NODE] : [MINNOW];
-    const child = spawn(command, [...args, name, url, mode], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const member = { name, kind, child, lines: [], kill: () => end(child) };
+// A server: { name, kind, http, pids, lines, count(), signal(), kill() }. A minnow may be several
+// processes.
+export async function startMember(kind, name, url, mode, workers = 1) {
+    const command = kind === 'node' ? [process.execPath, NODE] : [MINNOW];
+    const args = [...command.slice(1), name, url, mode];
+    if (kind !== 'node') args.push(`${workers}`);
+    const child = spawn(command[0], args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const member = { name, kind, lines: [], kill: () => end(child) };
 
     createInterface({ input: child.stdout }).on('line', (line) => member.lines.push(line));
+    member.count = (line) => member.lines.filter((other) => other === line).length;
     await until(name, () => {
         if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
         const found = member.lines.map((line) => /^listening on (http:.*)/.exec(line)?.[1]);
         member.http = found.find((http) => http !== undefined);
-        return member.http !== undefined && member.lines.includes('bus up');
+        return member.http !== undefined && member.count('bus up') === workers;
     });
+    member.pids = workers === 1 ? [child.pid] : workersOf(child);
+    member.signal = (signal) => member.pids.forEach((pid) => process.kill(pid, signal));
     return member;
 }
 
-// A client that keeps what it gets, and answers questions with its label.
+const TRANSPORTS = {
+    websocket: ['websocket'],
+    polling: ['polling'],
+    upgrade: ['polling', 'websocket'],
+};
+
+// A client that keeps what it gets, and answers questions with its label. `pid` is that of the
+// process that has it.
 export async function startClient(member, transport, label, nsp = '/') {
     const socket = io(member.http + nsp, {
         forceNew: true,
-        transports: [transport],
+        transports: TRANSPORTS[transport],
         auth: { label },
         query: { from: label },
     });
@@ -93,11 +105,15 @@ export async function startClient(member, transport, label, nsp = '/') {
         );
     client.close = () => socket.close();
     await once(socket, 'connect');
+    if (transport === 'upgrade')
+        await until('the upgrade', () => socket.io.engine.transport.name === 'websocket');
     client.id = socket.id;
+    if (member.pids !== undefined) [client.pid] = (await client.act('pid'))[1];
     return client;
 }
 
-// Two servers of each kind with two clients each, one on each transport.
+// Two servers of each kind, those of minnow with two workers each; each server has a client on each
+// transport.
 export class Cluster {
     static async start(mode) {
         const c = new Cluster();
@@ -110,10 +126,13 @@ export class Cluster {
             ['node', 'node-a'],
             ['node', 'node-b'],
         ])
-            c.members.push(await startMember(kind, name, c.redis.url, mode));
+            c.members.push(
+                await startMember(kind, name, c.redis.url, mode, kind === 'minnow' ? 2 : 1),
+            );
+        c.pids = c.members.flatMap(({ pids }) => pids);
         c.clients = [];
         for (const member of c.members)
-            for (const transport of ['websocket', 'polling'])
+            for (const transport of Object.keys(TRANSPORTS))
                 c.clients.push(
                     await startClient(member, transport, `${member.name}-${transport}`),
                 );
@@ -145,6 +164,11 @@ export class Cluster {
         await caller.act(...action);
         const all = await this.barrier(caller);
         return Object.fromEntries(all.filter(([, got]) => got.length > 0));
+    }
+
+    // One client by its label.
+    client(label) {
+        return this.clients.find((client) => client.label === label);
     }
 
     labels(filter = () => true) {

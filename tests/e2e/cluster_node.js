@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// The same as cluster_server.c, on Node: node cluster_node.js NAME REDIS_URL [sharded|private].
+// The same as cluster_server.c, on Node: node cluster_node.js NAME REDIS_URL MODE.
 import { createServer } from 'node:http';
 import { createClient } from 'redis';
 import { Server } from 'socket.io';
 import { createAdapter, createShardedAdapter } from '@socket.io/redis-adapter';
 
-const [name, url, mode = ''] = process.argv.slice(2);
+const [name, url, mode] = process.argv.slice(2);
 const TIMEOUT = 4000;
 const SHORT = 1000;
 
@@ -63,6 +63,7 @@ const ACTIONS = {
             .then((answers) => answers.map(plain)),
     fetch: ({ target }) => target.fetchSockets().then((sockets) => sockets.map(described)),
     rooms: ({ nsp }) => nsp.adapter.allRooms().then((rooms) => [...rooms]),
+    pid: () => [process.pid],
     'server ask': ({ nsp, args }) => nsp.serverSideEmitWithAck('ask', ...args),
 };
 
@@ -81,7 +82,7 @@ function serve(nsp) {
         });
     });
     nsp.on('note', (...args) => nsp.local.emit('noted', ...args));
-    nsp.on('ask', (got, answer) => answer({ server: name, got: plain(got) }));
+    nsp.on('ask', (got, answer) => answer({ pid: process.pid, got: plain(got) }));
 }
 
 serve(io.of('/'));

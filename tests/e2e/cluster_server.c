@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * A server of a cluster for tests with Node's: cluster_server NAME REDIS_URL [sharded|private]. It
- * does what its clients ask for by events, as cluster_node.js does, which has the same:
+ * A server of a cluster for tests with Node's: cluster_server NAME REDIS_URL MODE WORKERS, where MODE
+ * is "classic", "private" or "sharded". With more than one worker they are processes that share the
+ * port, as those of the program. It does what its clients ask for by events, as cluster_node.js
+ * does, which has the same:
  *
  *   ["join", room]  ["leave", room]
  *   ["do", what, rooms, except, ...arguments]     what is one of those in `actions`
  *
  * Each is acknowledged when it is done; "do" with [error, [what came...]]. */
+#define _GNU_SOURCE 1
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "../../cluster/bus_hub.h"
+#include "../../cluster/bus_local.h"
 #include "../../cluster/bus_redis.h"
 #include "../../socketio/sio_cluster.h"
 
@@ -212,6 +219,15 @@ static void do_server_ask(struct action *a)
     sio_server_request(a->target.nsp, "ask", a->args, TIMEOUT_MS, replied, waiting_new(a->event));
 }
 
+/* Which process is it? */
+static void do_tell_pid(struct action *a)
+{
+    struct waiting *w = waiting_new(a->event);
+
+    json_write_integer(&w->list, getpid());
+    finish(w, 0);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct action *a);
@@ -230,6 +246,7 @@ static const struct {
     {"fetch", do_fetch, true},
     {"rooms", do_rooms, true},
     {"server ask", do_server_ask, true},
+    {"pid", do_tell_pid, true},
 };
 
 static void act(struct sio_socket *s, const struct sio_event *e)
@@ -273,10 +290,9 @@ static void on_event(struct sio_socket *s, const struct sio_event *e)
 
 /* --- the server ------------------------------------------------------------------------------- */
 
-/* A note goes to this server's clients; a question is answered with the name of the server. */
+/* A note goes to this server's clients; a question is answered with the number of the process. */
 static void on_server_event(struct sio_namespace *n, const struct sio_server_event *e)
 {
-    const char *name = sio_user(sio_namespace_server(n));
     struct json_writer w = {0};
 
     if (json_string_is(e->name, "note"))
@@ -284,8 +300,8 @@ static void on_server_event(struct sio_namespace *n, const struct sio_server_eve
     if (!json_string_is(e->name, "ask"))
         return;
     json_begin_object(&w);
-    json_write_name(&w, "server");
-    json_write_string(&w, name, strlen(name));
+    json_write_name(&w, "pid");
+    json_write_integer(&w, getpid());
     json_write_name(&w, "got");
     add_argument(&w, &e->args);
     json_end_object(&w);
@@ -323,28 +339,132 @@ static void on_signal(int number)
     _Exit(0);
 }
 
-int main(int argc, char **argv)
+/* One process that serves: alone, or a worker, to which `sockets` and `fd` belong. */
+struct process {
+    char *name;
+    const char *urls[2];
+    const char *mode;
+    const int *sockets; /* NULL: it opens one of its own */
+    int fd;             /* to the parent */
+    uint16_t number;
+};
+
+static int hand_over(void *arg, struct ws_conn *c, unsigned node)
+{
+    return bus_local_hand_over(arg, node, c);
+}
+
+static void parent_over(void *arg)
+{
+    (void)arg;
+    _Exit(0);
+}
+
+/* What workers have with each other besides Redis: requests that are handed over. */
+static bool join_workers(const struct process *p, struct ws_server *ws, struct eio_options *engine)
+{
+    const struct bus_local_events events = {.over = parent_over};
+
+    if (p->sockets == NULL)
+        return true;
+    engine->hand_over_arg = bus_local_new(ws, p->fd, NULL, &events);
+    engine->hand_over = hand_over;
+    engine->node = p->number;
+    return engine->hand_over_arg != NULL;
+}
+
+static struct sio_server *start(const struct process *p, struct ws_server *ws)
 {
     static const char *const any[] = {"*", NULL};
-    const char *const urls[] = {argc > 2 ? argv[2] : NULL, NULL};
-    const char *mode = argc > 3 ? argv[3] : "";
-    const struct sio_options options = {.engine = {.origins = any}, .user = argv[1]};
+    struct sio_options options = {.engine = {.origins = any}, .user = p->name};
     const struct sio_handlers handlers = {
         .on_event = on_event, .on_server_event = on_server_event, .write_data = write_data};
-    const struct sio_cluster_options cluster = {.sharded = strcmp(mode, "sharded") == 0,
-                                                .private_answers = strcmp(mode, "private") == 0};
-    struct ws_server *ws = ws_server_new(NULL);
-    struct sio_server *io = ws == NULL ? NULL : sio_server_new(ws, &options);
-    struct bus *bus =
-        io == NULL ? NULL : bus_redis_new(ws, &(struct bus_redis_options){.urls = urls});
+    struct sio_server *io =
+        join_workers(p, ws, &options.engine) ? sio_server_new(ws, &options) : NULL;
 
-    if (bus == NULL || sio_namespace_new(io, "/", &handlers) == NULL ||
+    if (io == NULL || sio_namespace_new(io, "/", &handlers) == NULL ||
         sio_namespace_new(io, "/chat", &handlers) == NULL ||
-        sio_namespace_rule(io, is_dynamic, &handlers) != 0 ||
-        sio_cluster_new(io, bus, &cluster) == NULL || bus_listen(bus, bus_changed, NULL) == NULL)
+        sio_namespace_rule(io, is_dynamic, &handlers) != 0)
+        return NULL;
+    return io;
+}
+
+static int serve(const struct process *p)
+{
+    const struct sio_cluster_options cluster = {.sharded = strcmp(p->mode, "sharded") == 0,
+                                                .private_answers = strcmp(p->mode, "private") == 0};
+    struct ws_server *ws = ws_server_new(&(struct ws_options){.sockets = p->sockets});
+    struct sio_server *io = ws == NULL ? NULL : start(p, ws);
+    struct bus *bus =
+        io == NULL ? NULL : bus_redis_new(ws, &(struct bus_redis_options){.urls = p->urls});
+
+    if (bus == NULL || sio_cluster_new(io, bus, &cluster) == NULL ||
+        bus_listen(bus, bus_changed, NULL) == NULL)
         return 1;
-    signal(SIGTERM, on_signal);
+    if (p->sockets == NULL)
+        printf("listening on http://127.0.0.1:%u\n", ws_server_port(ws));
+    fflush(stdout);
+    return ws_server_run(ws) != 0;
+}
+
+static void worker_over(void *arg, uint32_t worker)
+{
+    (void)arg;
+    (void)worker;
+}
+
+/* Fork a worker; `ends` are those of the parent, with that of this worker at the end. */
+static void fork_worker(struct process p, int ends[], int listener)
+{
+    const int sockets[] = {listener, -1};
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
+        abort();
+    if (fork() == 0) {
+        for (int i = 0; i < p.number; i++)
+            close(ends[i]);
+        close(pair[0]);
+        p.sockets = sockets;
+        p.fd = pair[1];
+        exit(serve(&p));
+    }
+    close(pair[1]);
+    ends[p.number] = pair[0];
+}
+
+enum { WORKERS_MAX = 8 };
+
+static int run_parent(struct process p, int workers)
+{
+    const struct bus_hub_events events = {.over = worker_over};
+    struct ws_server *ws = ws_server_new(&(struct ws_options){.no_accept = true});
+    struct bus_hub *hub = NULL;
+    int ends[WORKERS_MAX];
+
+    if (ws == NULL || workers > WORKERS_MAX)
+        return 1;
+    for (p.number = 0; p.number < workers; p.number++)
+        fork_worker(p, ends, ws_server_socket(ws, 0));
+    hub = bus_hub_new(ws, NULL, &events);
+    for (uint32_t i = 0; hub != NULL && i < (uint32_t)workers; i++)
+        bus_hub_add(hub, i, ends[i]);
     printf("listening on http://127.0.0.1:%u\n", ws_server_port(ws));
     fflush(stdout);
     return ws_server_run(ws) != 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct process p = {.fd = -1};
+    int workers;
+
+    if (argc != 5)
+        return 2;
+    p.name = argv[1];
+    p.urls[0] = argv[2];
+    p.mode = argv[3];
+    workers = atoi(argv[4]);
+    signal(SIGTERM, on_signal);
+    return workers > 1 ? run_parent(p, workers) : serve(&p);
 }

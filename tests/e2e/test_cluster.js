@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// minnow and Node in one cluster over a real Redis: two servers of each, with clients on polling and
-// WebSocket. Each call of each server has the same effect on the clients of all, and the same
+// minnow and Node in one cluster over a real Redis: two servers of each, those of minnow with two
+// workers, with clients on polling, on WebSocket, and with an upgrade. Each call of each server has the same effect on the clients of all, and the same
 // answers.
 import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
@@ -13,24 +13,31 @@ import { descriptorsOf, LIMIT, startMinnow, workersOf } from './minnow.js';
 const SUBSCRIBED = 200; // ms until a new room has its channel, with shards
 const ORDERED = 500;
 
+const ofA = (label) => label.includes('-a-'); // they are in the room a
 const to = (labels, ...args) => Object.fromEntries(labels.map((label) => [label, [args]]));
 
-for (const mode of ['', 'private', 'sharded']) {
-    const kind = mode === '' ? 'classic' : mode;
-    const it = (what, body) => test(`${kind}: ${what}`, LIMIT, body);
+for (const mode of ['classic', 'private', 'sharded']) {
+    const it = (what, body) => test(`${mode}: ${what}`, LIMIT, body);
 
-    describe(`a cluster, ${kind}`, () => {
+    describe(`a cluster, ${mode}`, () => {
         let c;
 
         before(async () => {
             c = await Cluster.start(mode);
             for (const client of c.clients) {
-                if (client.label.includes('-a-')) await client.join('a');
+                if (ofA(client.label)) await client.join('a');
                 if (client.label.endsWith('polling')) await client.join('polling');
             }
             await sleep(SUBSCRIBED);
         }, LIMIT);
         after(() => c.end());
+
+        it('each process has a client', () => {
+            assert.deepEqual(
+                [...new Set(c.clients.map(({ pid }) => pid))].sort(),
+                [...c.pids].sort(),
+            );
+        });
 
         it('events reach all clients, and nobody twice', async () => {
             for (const caller of c.callers) {
@@ -43,7 +50,7 @@ for (const mode of ['', 'private', 'sharded']) {
         });
 
         it('events reach rooms, without those who are excepted', async () => {
-            const a = (client) => client.label.includes('-a-');
+            const a = (client) => ofA(client.label);
             const polling = (client) => client.label.endsWith('polling');
             for (const caller of c.callers) {
                 const effect = (...action) => c.effect(caller, ...action, caller.label);
@@ -72,7 +79,7 @@ for (const mode of ['', 'private', 'sharded']) {
                 );
                 assert.deepEqual(
                     await effect('local', [], []),
-                    expected((client) => client.member === caller.member),
+                    expected(({ pid }) => pid === caller.pid),
                 );
             }
         });
@@ -91,7 +98,7 @@ for (const mode of ['', 'private', 'sharded']) {
             for (const caller of c.callers) {
                 const effect = await c.effect(caller, 'volatile', [], [], 'maybe');
                 for (const client of c.clients)
-                    if (client.label.endsWith('websocket') && client !== caller)
+                    if (!client.label.endsWith('polling') && client !== caller)
                         assert.deepEqual(effect[client.label], [['maybe']]);
             }
         });
@@ -123,7 +130,7 @@ for (const mode of ['', 'private', 'sharded']) {
                         .filter(([label]) => label === caller.label)
                         .map(([, i]) => i);
                     const all = Array.from({ length: ORDERED + 1 }, (_, i) => i);
-                    const inRoom = client.label.includes('-a-');
+                    const inRoom = ofA(client.label);
                     assert.deepEqual(
                         numbers,
                         inRoom ? all : all.filter((i) => i % 3 !== 0 || i === ORDERED),
@@ -134,26 +141,24 @@ for (const mode of ['', 'private', 'sharded']) {
         });
 
         it('acknowledgements come from the clients of all servers', async () => {
+            const asked = c.labels(({ label }) => ofA(label) && !label.endsWith('polling'));
             for (const caller of c.callers) {
                 const [error, answers] = await caller.act('ask', [], [], 7);
                 assert.equal(error, 0);
                 assert.deepEqual(answers.sort(), c.labels().map((label) => `${label}:7`).sort());
                 const [, some] = await caller.act('ask', ['a'], ['polling'], 'x');
-                assert.deepEqual(some.sort(), [
-                    'minnow-a-websocket:x',
-                    'node-a-websocket:x',
-                ]);
+                assert.deepEqual(some.sort(), asked.map((label) => `${label}:x`).sort());
                 assert.deepEqual(await caller.act('ask', ['nobody'], [], 1), [0, []]);
                 const [, binary] = await caller.act('ask', ['a'], ['polling'], Buffer.from([1]));
-                assert.deepEqual(binary.map((bytes) => Buffer.from(bytes).toString()).sort(), [
-                    'minnow-a-websocket',
-                    'node-a-websocket',
-                ]);
+                assert.deepEqual(
+                    binary.map((bytes) => Buffer.from(bytes).toString()).sort(),
+                    asked.sort(),
+                );
             }
         });
 
         it('a client that does not answer costs the timeout', async () => {
-            for (const silent of [c.clients[1], c.clients[7]]) {
+            for (const silent of [c.client('minnow-a-polling'), c.client('node-b-upgrade')]) {
                 silent.answers = false;
                 for (const caller of c.callers) {
                     const [error, answers] = await caller.act('ask briefly', [], [], 7);
@@ -178,7 +183,7 @@ for (const mode of ['', 'private', 'sharded']) {
                     assert.equal(found.length, 1, `${client.label} for ${caller.label}`);
                     const [{ rooms, data, handshake }] = found;
                     const expected = [client.id];
-                    if (client.label.includes('-a-')) expected.push('a');
+                    if (ofA(client.label)) expected.push('a');
                     if (client.label.endsWith('polling')) expected.push('polling');
                     assert.deepEqual(rooms.sort(), expected.sort());
                     assert.deepEqual(data, { server: client.member.name });
@@ -198,7 +203,10 @@ for (const mode of ['', 'private', 'sharded']) {
                 const [, some] = await caller.act('fetch', ['a'], ['polling']);
                 assert.deepEqual(
                     some.map(({ id }) => id).sort(),
-                    [c.clients[0].id, c.clients[4].id].sort(),
+                    c.clients
+                        .filter(({ label }) => ofA(label) && !label.endsWith('polling'))
+                        .map(({ id }) => id)
+                        .sort(),
                 );
                 assert.deepEqual(await caller.act('fetch', ['nobody']), [0, []]);
             }
@@ -215,6 +223,8 @@ for (const mode of ['', 'private', 'sharded']) {
             });
 
         it('sockets of all servers join and leave', async () => {
+            const inRoom = ({ label }) => ofA(label) && !label.endsWith('polling');
+            const leaver = c.client('node-a-websocket');
             for (const caller of c.callers) {
                 const room = `of ${caller.label}`;
                 await caller.act('join all', ['a'], ['polling'], room);
@@ -223,15 +233,15 @@ for (const mode of ['', 'private', 'sharded']) {
                 for (const other of c.callers)
                     assert.deepEqual(
                         await c.effect(other, 'emit', [room], [], 'in'),
-                        to(['minnow-a-websocket', 'node-a-websocket'], 'in'),
+                        to(c.labels(inRoom), 'in'),
                         `${caller.label}, ${other.label}`,
                     );
-                await caller.act('leave all', [c.clients[4].id], [], room);
+                await caller.act('leave all', [leaver.id], [], room);
                 await c.barrier(caller);
                 for (const other of c.callers)
                     assert.deepEqual(
                         await c.effect(other, 'emit', [room], [], 'left'),
-                        to(['minnow-a-websocket'], 'left'),
+                        to(c.labels((client) => inRoom(client) && client !== leaver), 'left'),
                     );
                 await caller.act('leave all', [], [], room);
                 await c.barrier(caller);
@@ -242,7 +252,7 @@ for (const mode of ['', 'private', 'sharded']) {
         it('servers speak with each other', async () => {
             for (const caller of c.callers) {
                 await caller.act('server emit', [], [], caller.label, { x: [1] });
-                const others = c.clients.filter((client) => client.member !== caller.member);
+                const others = c.clients.filter(({ pid }) => pid !== caller.pid);
                 await until('notes', () => others.every(({ noted }) => noted.length > 0));
                 await c.barrier(caller);
                 for (const client of c.clients) {
@@ -253,10 +263,11 @@ for (const mode of ['', 'private', 'sharded']) {
                 const [error, answers] = await caller.act('server ask', [], [], { n: 5 });
                 assert.equal(error, 0);
                 assert.deepEqual(
-                    answers.sort((a, b) => (a.server < b.server ? -1 : 1)),
-                    c.members
-                        .filter((member) => member !== caller.member)
-                        .map(({ name }) => ({ server: name, got: { n: 5 } })),
+                    answers.sort((a, b) => a.pid - b.pid),
+                    c.pids
+                        .filter((pid) => pid !== caller.pid)
+                        .sort((a, b) => a - b)
+                        .map((pid) => ({ pid, got: { n: 5 } })),
                 );
             }
         });
@@ -301,15 +312,15 @@ for (const mode of ['', 'private', 'sharded']) {
         });
 
         it('a server that stands still costs its caller the timeout alone', async () => {
+            const callers = [c.callers[0], c.callers[2]];
             for (const still of [c.members[1], c.members[3]]) {
                 const awake = c.clients.filter(({ member }) => member !== still);
-                still.child.kill('SIGSTOP');
-                const asked = [c.callers[0], c.callers[2]].map((caller) => caller.act('fetch'));
-                await c.barrier(c.callers[0], awake); // goes on meanwhile
-                await c.barrier(c.callers[2], awake);
+                still.signal('SIGSTOP');
+                const asked = callers.map((caller) => caller.act('fetch'));
+                for (const caller of callers) await c.barrier(caller, awake); // goes on meanwhile
                 for (const [error] of await Promise.all(asked)) assert.equal(error, -16);
-                still.child.kill('SIGCONT');
-                for (const caller of [c.callers[0], c.callers[2]]) await c.barrier(caller);
+                still.signal('SIGCONT');
+                for (const caller of callers) await c.barrier(caller);
                 for (const client of c.clients) client.got = [];
             }
         });
@@ -319,33 +330,35 @@ for (const mode of ['', 'private', 'sharded']) {
                 const member = await startMember(kind, 'dying', c.redis.url, mode);
                 await sleep(100);
                 const [, before] = await c.callers[0].act('server ask', [], [], 1);
-                assert.equal(before.length, c.members.length);
+                assert.equal(before.length, c.pids.length);
                 await member.kill();
                 await sleep(100);
                 for (const caller of c.callers) {
                     const [error, answers] = await caller.act('server ask', [], [], 1);
                     assert.equal(error, 0);
-                    assert.equal(answers.length, c.members.length - 1);
+                    assert.equal(answers.length, c.pids.length - 1);
                 }
             }
         });
 
         it('without Redis each server goes on alone, and finds the others again', async () => {
             const { port } = c.redis;
+            const minnows = c.members.filter(({ kind }) => kind === 'minnow');
+            const all = (line, count) =>
+                until(line, () => minnows.every((m) => m.count(line) === count * m.pids.length));
             await c.redis.kill();
+            await all('bus down', 1);
             for (const caller of c.callers.slice(0, 2)) {
-                const own = c.clients.filter(({ member }) => member === caller.member);
-                await until('bus down', () => caller.member.lines.includes('bus down'));
+                const own = c.clients.filter(({ pid }) => pid === caller.pid);
                 await c.barrier(caller, own);
             }
             const [error] = await c.callers[0].act('fetch');
             assert.notEqual(error, 0);
             c.redis = await startRedis(port);
-            for (const { lines } of c.members.slice(0, 2))
-                await until('bus up', () => lines.lastIndexOf('bus up') > lines.indexOf('bus down'));
+            await all('bus up', 2);
             await until('all servers', async () => {
                 const [error, answers] = await c.callers[0].act('server ask', [], [], 1);
-                return error === 0 && answers.length === c.members.length - 1;
+                return error === 0 && answers.length === c.pids.length - 1;
             });
             for (const client of c.clients) client.got = [];
             for (const caller of c.callers)
@@ -358,7 +371,7 @@ for (const mode of ['', 'private', 'sharded']) {
 }
 
 test('the emitter of npm reaches the clients of all servers', LIMIT, async () => {
-    const c = await Cluster.start('');
+    const c = await Cluster.start('classic');
     const redis = createClient({ url: c.redis.url });
     try {
         await redis.connect();
@@ -422,13 +435,13 @@ for (const workers of [1, 2])
         const programs = [];
         for (let i = 0; i < 2; i++)
             programs.push(await startMinnow('--redis', redis.url, '--workers', `${workers}`));
-        const node = await startMember('node', 'node', redis.url, '');
+        const node = await startMember('node', 'node', redis.url, 'classic');
         const clients = [];
         const pids = programs.flatMap(workersOf);
         const descriptors = pids.map(descriptorsOf);
         try {
             for (const member of [...programs, node])
-                for (const transport of ['websocket', 'websocket', 'polling', 'polling'])
+                for (const transport of ['websocket', 'polling', 'upgrade', 'websocket', 'polling', 'upgrade'])
                     clients.push(await startClient(member, transport, 'client', '/chat'));
             await sleep(SUBSCRIBED);
             await chat(node, clients);
