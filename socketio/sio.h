@@ -144,12 +144,13 @@ struct eio_server *sio_engine(const struct sio_server *io);
 
 /* --- namespaces ------------------------------------------------------------------------------- */
 
+enum { SIO_FAR_ID_SIZE = 64 }; /* bytes of an id of another process as JSON, with a NUL */
+
 /* An answer that another process waits for. It may be copied and answered later. */
-enum { SIO_FAR_ID_SIZE = 64 };
 struct sio_server_ack {
     struct sio_server *server; /* NULL: none is wanted, or it was given */
     uint64_t node;
-    char request_id[SIO_FAR_ID_SIZE]; /* as JSON, as is the next one */
+    char request_id[SIO_FAR_ID_SIZE];
     char uid[SIO_FAR_ID_SIZE];
 };
 
@@ -346,7 +347,9 @@ ptrdiff_t sio_broadcast(struct sio_socket *sender, const char *name, struct sio_
  * not answered have ended. It is never called from inside this call, and not at all if this call
  * fails. A client that owes max_acks answers already is disconnected. In a cluster answers come
  * from clients of others, too (reply->is_remote); it ends without error when each process has said
- * how many clients got it, and all of these have answered. Returns as sio_publish(). */
+ * how many clients got it, and all of these have answered; with WS_ERR_CLOSED, too, when the bus is
+ * down and all clients of this process have answered. Of a client of another process it is not
+ * known whether it has ended. Returns as sio_publish(). */
 ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct sio_args args,
                           unsigned timeout_ms, sio_reply_fn *fn, void *arg);
 
@@ -355,7 +358,8 @@ ptrdiff_t sio_request_all(const struct sio_target *t, const char *name, struct s
 size_t sio_select(const struct sio_target *t, struct sio_socket **out, size_t max);
 
 /* As sio_join(), sio_leave(), sio_disconnect() for each of them. sio_join_all() stops at the first
- * error. */
+ * error; before, it tells the other processes of a cluster, and where these cannot be told
+ * (WS_ERR_NOMEM, WS_ERR_FULL) no socket joins. The other two act here in any case. */
 int sio_join_all(const struct sio_target *t, const char *room);
 void sio_leave_all(const struct sio_target *t, const char *room);
 void sio_disconnect_all(const struct sio_target *t, bool close);
@@ -365,16 +369,20 @@ void sio_disconnect_all(const struct sio_target *t, bool close);
 /* These ask all processes of the cluster (sio_cluster.h); without one only this process answers.
  *
  * Each takes a function that is called for every answer, and once more for the end, never from
- * inside the call: with 0 when all processes have answered, with SIO_ERR_TIMEOUT when some were
- * silent for `timeout_ms` (0: 5 s), with another error when the others could not be asked. What has
- * come before is right in any case. They return 0; or WS_ERR_NOMEM, WS_ERR_INVALID or WS_ERR_FULL,
- * and then the function is not called. */
+ * inside the call: with 0 when all processes have answered; with SIO_ERR_TIMEOUT when some were
+ * silent for `timeout_ms` (0: 5 s); with WS_ERR_CLOSED when the bus is down, so that the others
+ * could not be asked, or when the server is freed; with WS_ERR_NOMEM when some of the answers were
+ * lost. What has come before is right in any case. They return 0; or WS_ERR_NOMEM, WS_ERR_INVALID,
+ * WS_ERR_FULL as sio_publish(), or WS_ERR_CLOSED in sio_server_free(), and then the function is not
+ * called. */
 
-/* A socket in any process. All is valid until the callback returns. */
+/* A socket in any process. All is valid until the callback returns. What another process has said
+ * is legal JSON, and is not checked further: `handshake` may be missing (data NULL) or no object,
+ * and `data` missing. */
 struct sio_remote {
     const char *id;            /* for `to` and `except` of a target */
     struct ws_str handshake;   /* a JSON object: headers, time, address, query, auth and more */
-    struct ws_str rooms;       /* a list of JSON strings, its id among them */
+    struct ws_str rooms;       /* a list of JSON strings, its id among them; of Node numbers, too */
     struct ws_str data;        /* a JSON value; see write_data */
     struct sio_socket *socket; /* NULL: it is in another process */
 };
@@ -388,14 +396,17 @@ int sio_fetch(const struct sio_target *t, unsigned timeout_ms, sio_fetch_fn *fn,
 typedef void sio_rooms_fn(void *arg, struct ws_str room, int error);
 int sio_rooms(const struct sio_target *t, unsigned timeout_ms, sio_rooms_fn *fn, void *arg);
 
-/* Emit an event to all other processes, to on_server_event there, and not to clients. The second
- * one asks for an answer: fn(arg, reply) gets each one (reply->is_remote), and the end. */
+/* Emit an event to all other processes, to on_server_event there, and not to clients; `name` and
+ * `args` as in sio_emit(), and any name is allowed. Without a cluster there are none. The second
+ * one asks for an answer: fn(arg, reply) gets each one (reply->is_remote), and the end. The first
+ * one returns 0 when it is published, not when it has come; else as the others. */
 int sio_server_emit(struct sio_namespace *n, const char *name, struct sio_args args);
 int sio_server_request(struct sio_namespace *n, const char *name, struct sio_args args,
                        unsigned timeout_ms, sio_reply_fn *fn, void *arg);
 
-/* Answer an event of another process, once, with one argument or none: it sets ack->server to NULL.
- * Returns 0, WS_ERR_CLOSED if nobody waits for it (any more), or as sio_server_emit(). */
+/* Answer an event of another process, once: it sets ack->server to NULL. Only the first of `args`
+ * goes there. Returns 0, WS_ERR_CLOSED if nobody waits for it (any more), or as
+ * sio_server_emit(). */
 int sio_server_answer(struct sio_server_ack *ack, struct sio_args args);
 
 #ifdef __cplusplus

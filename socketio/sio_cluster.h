@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A Socket.IO server in a cluster: with others over a bus, such as Redis (cluster/bus.h), it acts
- * as one server. Servers of Node may be among them, which have @socket.io/redis-adapter 8, and
- * programs that only emit, by @socket.io/redis-emitter.
+ * as one server. Servers of Node may be among them, which have @socket.io/redis-adapter 8, and in
+ * its classic dialect programs that only emit, by @socket.io/redis-emitter.
  *
  *     struct sio_server *io = sio_server_new(ws, &options);
  *     struct sio_cluster *cluster = sio_cluster_new(io, bus, &(struct sio_cluster_options){0});
@@ -29,7 +29,8 @@ extern "C" {
 
 struct sio_cluster;
 
-/* All zero means what Node does without options. Borrowed until sio_cluster_new() returns. */
+/* All zero means what Node does without options. Borrowed until sio_cluster_new() returns. All
+ * servers of a cluster need the same `prefix` and `sharded`; the others each may choose. */
 struct sio_cluster_options {
     const char *prefix;   /* of all channels; NULL: "socket.io" */
     bool sharded;         /* speak as createShardedAdapter() of Node, which needs Redis 7 and a
@@ -44,11 +45,13 @@ struct sio_cluster_options {
 };
 
 /* Join the cluster with all namespaces, those too that are opened later. Call it before clients
- * come. NULL when out of memory, or when the server has been in a cluster before. */
+ * come: of those that are there already others see no auth. `bus` is borrowed until
+ * sio_cluster_free(). NULL when out of memory, or when the server has been in a cluster before. */
 struct sio_cluster *sio_cluster_new(struct sio_server *io, struct bus *bus,
                                     const struct sio_cluster_options *options);
 
-/* Leave it, before bus_free(). Not from a callback of the bus. NULL is allowed. */
+/* Leave it, before bus_free() and sio_server_free(). Questions that wait for others end with their
+ * timeout. Not from a callback of the bus. NULL is allowed. */
 void sio_cluster_free(struct sio_cluster *c);
 
 #ifdef __cplusplus
