@@ -25,7 +25,8 @@ enum {
     CLIENTS = 3,
     ASKED_MAX = 64,
     START_US = 1000000000,
-    REQUEST_ID = 29 /* of the parts of messages, the one behind which an id comes */
+    REQUEST_ID = 29, /* of the parts of messages, the ones behind which an id comes */
+    OWN_ID = 32
 };
 
 static struct {
@@ -36,7 +37,8 @@ static struct {
     struct sio_cluster *cluster;
     struct sio_server_ack ack;
     bool sharded;
-    char request_id[64]; /* of the last question that the third member has seen, as JSON */
+    char request_id[64]; /* of the last question that the third member has seen, as JSON, and */
+    char own_id[64];     /* of the server */
     bool asked[ASKED_MAX];
 } app;
 
@@ -108,7 +110,7 @@ static void on_server_event(struct sio_namespace *n, const struct sio_server_eve
 
 static void write_data(struct sio_socket *s, struct json_writer *w)
 {
-    (void)s;
+    sio_leave(s, "b"); /* a walk over rooms may be under way */
     json_write_raw(w, ws_str("{]"));
 }
 
@@ -188,6 +190,9 @@ static void overhear(void *arg, struct ws_str channel, struct ws_str data)
         id = json_member(json_member(json_parse(json_written(&w)), "data"), "requestId");
     if (id.data != NULL && id.len < sizeof app.request_id)
         snprintf(app.request_id, sizeof app.request_id, "%.*s", (int)id.len, id.data);
+    id = json_member(json_parse(json_written(&w)), "uid");
+    if (id.data != NULL && id.len < sizeof app.own_id && !json_string_is(id, "u"))
+        snprintf(app.own_id, sizeof app.own_id, "%.*s", (int)id.len, id.data);
     json_writer_release(&w);
 }
 
@@ -227,6 +232,7 @@ static void write_part(struct json_writer *w, unsigned which)
         ",\"requestId\":",
         ",\"sid\":\"x\",\"room\":\"y\"",
         ",\"packet\":[1]",
+        "",
     };
     char byte = (char)which;
 
@@ -236,6 +242,8 @@ static void write_part(struct json_writer *w, unsigned which)
         json_write_text(w, &byte, 1);
     if (which == REQUEST_ID)
         json_write_text(w, app.request_id, strlen(app.request_id));
+    if (which == OWN_ID)
+        json_write_text(w, app.own_id, strlen(app.own_id));
 }
 
 static void publish(unsigned where, bool packed)
