@@ -64,7 +64,7 @@ static bool take_array(struct ws_str object, const char *name, struct ws_str *ou
     return json_type(array) == JSON_ARRAY;
 }
 
-/* Anything that is not false is true, as in JavaScript; other types than boolean are not used. */
+/* Is it the boolean `true`? Senders use no other type. */
 static bool is_true(struct ws_str object, const char *name)
 {
     bool value = false;
@@ -86,7 +86,6 @@ static bool take_opts(struct sio_adapter_message *m, struct ws_str opts)
     struct ws_str flags = member(opts, "flags");
 
     m->is_volatile = is_true(flags, "volatile");
-    m->is_local = is_true(flags, "local");
     return json_type(opts) == JSON_OBJECT && take_names(opts, "rooms", &m->rooms) &&
            take_names(opts, "except", &m->except) && take_count(flags, "timeout", &m->timeout_ms);
 }

@@ -57,7 +57,6 @@ struct sio_adapter_message {
     struct ws_str rooms;      /* target: a list of strings and numbers; empty: all sockets, */
     struct ws_str except;     /* without those in these rooms */
     bool is_volatile;
-    bool is_local;       /* it is for the sender's own sockets, and should not have been sent */
     int64_t timeout_ms;  /* 0: none */
     struct ws_str sid;   /* a string; data NULL: it is missing */
     struct ws_str names; /* a list */

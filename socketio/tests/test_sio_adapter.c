@@ -55,8 +55,8 @@ static void describe(const struct sio_adapter_message *m, char out[SIZE])
     append(out, "sid", m->sid);
     append(out, "names", m->names);
     append(out, "list", m->list);
-    snprintf(rest, sizeof rest, "%s%s%s", m->is_volatile ? " volatile" : "",
-             m->is_local ? " local" : "", m->close ? " close" : "");
+    snprintf(rest, sizeof rest, "%s%s", m->is_volatile ? " volatile" : "",
+             m->close ? " close" : "");
     strcat(out, rest);
     if (m->timeout_ms != 0 || m->count != 0 || m->attachment_count != 0) {
         snprintf(rest, sizeof rest, " timeout=%lld count=%lld attachments=%zu",
