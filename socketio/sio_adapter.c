@@ -81,13 +81,26 @@ static bool take_count(struct ws_str object, const char *name, int64_t *out)
     return value.data == NULL || (json_integer(value, out) && *out >= 0);
 }
 
+/* A timeout, of which servers of Node make no use: it may be any number there, and is no reason to
+ * drop the message. */
+static int64_t read_timeout(struct ws_str value)
+{
+    const double most = 1e15;
+    double ms = 0;
+
+    if (!json_number(value, &ms) || !(ms >= 0))
+        return 0;
+    return (int64_t)(ms < most ? ms : most);
+}
+
 static bool take_opts(struct sio_adapter_message *m, struct ws_str opts)
 {
     struct ws_str flags = member(opts, "flags");
 
     m->is_volatile = is_true(flags, "volatile");
+    m->timeout_ms = read_timeout(member(flags, "timeout"));
     return json_type(opts) == JSON_OBJECT && take_names(opts, "rooms", &m->rooms) &&
-           take_names(opts, "except", &m->except) && take_count(flags, "timeout", &m->timeout_ms);
+           take_names(opts, "except", &m->except);
 }
 
 /* An event is a list with a name as its first value. */

@@ -57,7 +57,7 @@ struct sio_adapter_message {
     struct ws_str rooms;      /* target: a list of strings and numbers; empty: all sockets, */
     struct ws_str except;     /* without those in these rooms */
     bool is_volatile;
-    int64_t timeout_ms;  /* 0: none */
+    int64_t timeout_ms;  /* up to 1e15; 0: none, or no number */
     struct ws_str sid;   /* a string; data NULL: it is missing */
     struct ws_str names; /* a list */
     bool close;          /* the connections, too */

@@ -303,10 +303,6 @@ static const struct {
                         "\"opts\":{}}"},
     {SIO_FROM_REQUESTS, "{\"type\":7,\"requestId\":\"x\",\"packet\":{\"type\":1,\"data\":[\"x\"]},"
                         "\"opts\":{}}"},
-    {SIO_FROM_REQUESTS, "{\"type\":7,\"requestId\":\"x\",\"packet\":{\"type\":2,\"data\":[\"x\"]},"
-                        "\"opts\":{\"flags\":{\"timeout\":-1}}}"},
-    {SIO_FROM_REQUESTS, "{\"type\":7,\"requestId\":\"x\",\"packet\":{\"type\":2,\"data\":[\"x\"]},"
-                        "\"opts\":{\"flags\":{\"timeout\":\"1\"}}}"},
     {SIO_FROM_REQUESTS, "c0"},
     {SIO_FROM_REQUESTS, "90"},
     {SIO_FROM_REQUESTS, "80"},

@@ -586,11 +586,31 @@ static void a_late_client_is_not_waited_for(void **state)
     raw_expect_message(a, "421[\"ask\",1]");
     raw_send_message(a, "431[]");
     expect_seen(p, "\"type\":9");
-    third_publishes(p, "socket.io-request#/#", ASK "\"x\"}}}");
     third_publishes(p, "socket.io-request#/#", ASK "0}}}");
     raw_expect_message(a, "422[\"ask\",1]");
     raw_send_message(a, "432[]");
     expect_seen(p, "\"type\":9");
+}
+
+/* A timeout in Node may be any number, and a receiver there does not look at it. */
+static void a_broadcast_with_an_odd_timeout_is_sent(void **state)
+{
+    static const char *const odd[] = {ASK "20000.5}}}", ASK "-1}}}", ASK "1e300}}}", ASK "null}}}",
+                                      ASK "\"x\"}}}"};
+    struct pair *p = *state;
+    struct raw_client *a;
+    char text[64];
+
+    pair_start(p, classic, plain);
+    a = pair_client(p, 0, NULL);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        third_publishes(p, "socket.io-request#/#", odd[i]);
+        snprintf(text, sizeof text, "42%zu[\"ask\",1]", i);
+        raw_expect_message(a, text);
+        snprintf(text, sizeof text, "43%zu[]", i);
+        raw_send_message(a, text);
+        expect_seen(p, "\"type\":9");
+    }
 }
 
 /* --- sockets of all servers ------------------------------------------------------------------- */
