@@ -40,28 +40,19 @@ static bool take_string(struct ws_str object, const char *name, struct ws_str *o
     return out->data == NULL || json_type(*out) == JSON_STRING;
 }
 
-/* A list of strings and numbers, which may be missing. */
-static bool take_names(struct ws_str object, const char *name, struct ws_str *out)
-{
-    struct ws_str array = member(object, name);
-    struct ws_str list = json_inside(array);
-    struct ws_str value;
-
-    *out = list;
-    if (array.data == NULL)
-        return true;
-    while (json_next(&list, &value))
-        if (json_type(value) != JSON_STRING && json_type(value) != JSON_NUMBER)
-            return false;
-    return json_type(array) == JSON_ARRAY;
-}
-
 static bool take_array(struct ws_str object, const char *name, struct ws_str *out)
 {
     struct ws_str array = member(object, name);
 
     *out = json_inside(array);
     return json_type(array) == JSON_ARRAY;
+}
+
+/* A list of names, which may be missing. What is no string and no number is the name of nothing. */
+static bool take_names(struct ws_str object, const char *name, struct ws_str *out)
+{
+    *out = none;
+    return member(object, name).data == NULL || take_array(object, name, out);
 }
 
 /* Is it the boolean `true`? Senders use no other type. */

@@ -12,7 +12,8 @@
  *   sharded   {type, data, uid, nsp}, in JSON; in MessagePack  prefix#nsp#, prefix#nsp#uid#,
  *             where binary values are inside                   prefix#nsp#room#
  *
- * In a struct all texts are slices of JSON: strings have their quotes, lists are as in json.h. */
+ * In a struct all texts are slices of JSON: strings have their quotes, lists are as in json.h. In a
+ * list of names, strings and numbers are names; other values are there, but name nothing. */
 #ifndef SOCKETIO_SIO_ADAPTER_H
 #define SOCKETIO_SIO_ADAPTER_H
 
@@ -54,7 +55,7 @@ struct sio_adapter_message {
     struct ws_str uid;        /* a string, of who sent it; data NULL: it is missing */
     struct ws_str nsp;        /* a string; data NULL: it is missing */
     struct ws_str request_id; /* a string; data NULL: it is missing */
-    struct ws_str rooms;      /* target: a list of strings and numbers; empty: all sockets, */
+    struct ws_str rooms;      /* target: a list of names; empty: all sockets, */
     struct ws_str except;     /* without those in these rooms */
     bool is_volatile;
     int64_t timeout_ms;  /* up to 1e15; 0: none, or no number */

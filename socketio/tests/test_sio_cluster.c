@@ -357,6 +357,34 @@ static void requests_of_node_are_done(void **state)
     raw_expect_message(c.a, "41");
 }
 
+/* io.except(undefined) and the like: such a value is the name of no room, and nothing else. */
+static void a_room_that_is_no_name_is_nobodys(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+
+    start_clients(p, &c, sharded, plain);
+    third_publishes(p, "socket.io#/#",
+                    "{\"type\":3,\"data\":{\"packet\":{\"type\":2,\"data\":[\"e\",1]},\"opts\":{"
+                    "\"rooms\":[],\"except\":[null,\"y\",{}]}},\"uid\":\"u\",\"nsp\":\"/\"}");
+    raw_expect_message(c.a, "42[\"e\",1]");
+    third_publishes(p, "socket.io#/#",
+                    "{\"type\":3,\"data\":{\"packet\":{\"type\":2,\"data\":[\"e\",2]},\"opts\":{"
+                    "\"rooms\":[null,\"y\",true],\"except\":[]}},\"uid\":\"u\",\"nsp\":\"/\"}");
+    raw_expect_message(c.b, "42[\"e\",2]");
+    third_publishes(p, "socket.io#/#",
+                    "{\"type\":3,\"data\":{\"packet\":{\"type\":2,\"data\":[\"e\",3]},\"opts\":{"
+                    "\"rooms\":[null],\"except\":[]}},\"uid\":\"u\",\"nsp\":\"/\"}");
+    third_publishes(p, "socket.io#/#",
+                    "{\"type\":4,\"data\":{\"opts\":{\"rooms\":[],\"except\":[]},\"rooms\":[null,"
+                    "\"z\"]},\"uid\":\"u\",\"nsp\":\"/\"}");
+    settle_bus(p);
+    raw_send_message(c.a, "42[\"to\",\"z\",4]");
+    raw_expect_message(c.a, "42[\"to\",4]");
+    raw_expect_message(c.b, "42[\"to\",4]");
+    expect_silence_of_both(p, &c);
+}
+
 static void what_is_not_meant_for_the_server_is_ignored(void **state)
 {
     static const struct {
