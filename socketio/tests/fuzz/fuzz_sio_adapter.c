@@ -20,26 +20,14 @@ static void check_string(struct ws_str value)
         abort();
 }
 
-static void check_names(struct ws_str list)
-{
-    struct ws_str value;
-
-    if (!json_is_list(list))
-        abort();
-    while (json_next(&list, &value))
-        if (json_type(value) != JSON_STRING && json_type(value) != JSON_NUMBER)
-            abort();
-}
-
 static void check(const struct sio_adapter_message *m)
 {
     check_string(m->uid);
     check_string(m->nsp);
     check_string(m->request_id);
     check_string(m->sid);
-    check_names(m->rooms);
-    check_names(m->except);
-    if (!json_is_list(m->list) || !json_is_list(m->names) || m->timeout_ms < 0 || m->count < 0 ||
+    if (!json_is_list(m->rooms) || !json_is_list(m->except) || !json_is_list(m->list) ||
+        !json_is_list(m->names) || m->timeout_ms < 0 || m->count < 0 ||
         m->attachment_count > SIO_ATTACHMENTS_MAX)
         abort();
 }
