@@ -157,8 +157,8 @@ static void drop_output(struct bus_link *l)
     l->sent = 0;
 }
 
-/* Make room for a frame of this cost that may be dropped: the oldest go first, but for one of which a part
- * is sent. */
+/* Make room for a frame of this cost that may be dropped: the oldest go first, but for one of which
+ * a part is sent. */
 static void make_room(struct bus_link *l, size_t cost)
 {
     struct item **link = l->sent > 0 && l->first != NULL ? &l->first->next : &l->first;

@@ -66,7 +66,7 @@ static bool is_too_deep(struct ws_str value)
     return false;
 }
 
-/* A client decides how deep its auth is. An answer that is too deep would hide all sockets in it. */
+/* A client decides how deep its auth is. An answer that is too deep would hide all its sockets. */
 static void write_bounded(struct json_writer *w, struct ws_str value)
 {
     json_write_raw(w, is_too_deep(value) ? ws_str("{}") : value);

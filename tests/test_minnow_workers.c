@@ -171,8 +171,8 @@ static size_t workers_of(const struct fixture *f, pid_t pids[PIDS_MAX])
     return children_of(f->process.pid, pids);
 }
 
-/* The children of a process, living or not; in the order in which they were started, and faster than
- * children_of(). Needs CONFIG_PROC_CHILDREN. */
+/* The children of a process, living or not; in the order in which they were started, and faster
+ * than children_of(). Needs CONFIG_PROC_CHILDREN. */
 static size_t list_children(pid_t parent, pid_t pids[PIDS_MAX])
 {
     char path[64], text[512] = "";
@@ -944,12 +944,12 @@ static void restart_leaves_no_worker_too_many(void **state)
     expect_clean_end(f);
 }
 
-/* Begin a restart, and stop number `n` of the new workers, from 0, before it serves. Returns it, or 0
- * where it was too fast; then the restart is over. */
+/* Begin a restart, and stop number `n` of the new workers, from 0, before it serves. Returns it, or
+ * 0 where it was too fast; then the restart is over. */
 static pid_t stop_new_worker(struct fixture *f, size_t workers, size_t n)
 {
     int64_t deadline = raw_now_ms() + PATIENCE_MS;
-    pid_t before[PIDS_MAX], pids[PIDS_MAX];
+    pid_t before[PIDS_MAX] = {0}, pids[PIDS_MAX] = {0};
 
     workers_of(f, before);
     process_signal(&f->process, SIGHUP);
@@ -1019,7 +1019,7 @@ static void copy_file(const char *from, const char *to)
     assert_int_equal(system(command), 0);
 }
 
-/* From now on start() starts a copy of the program, in a directory that only its owner can enter. */
+/* From now on start() starts a copy of the program. Its directory only its owner can enter. */
 static void copy_program(struct fixture *f)
 {
     const char *other = getenv("MINNOW");

@@ -302,7 +302,7 @@ int main(int argc, char **argv)
     l.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (l.sessions == NULL || l.ready == NULL || l.epoll_fd < 0) {
         perror("polling_load");
-        return EXIT_FAILURE;
+        exit(EXIT_FAILURE);
     }
     for (unsigned i = 0; i < l.count; i++) {
         l.sessions[i].number = i;
