@@ -4,6 +4,7 @@
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { startBrowser } from './browser.js';
+import { sleep, startMember, startRedis } from './cluster.js';
 import { startProxy } from './cut_proxy.js';
 import { LIMIT, startMinnow } from './minnow.js';
 import { startPages } from './pages.js';
@@ -260,3 +261,45 @@ test(
         assert.equal(await tab.evaluate(attempt, [server.http, ['websocket']]), 'websocket error');
     }),
 );
+
+test('browsers on two minnows of a cluster and on a Node server see all', LIMIT, async (t) => {
+    const redis = await startRedis();
+    const servers = [];
+    const tabs = [];
+    const end = async () => {
+        for (const tab of tabs.splice(0)) await tab.close();
+        for (const server of servers.splice(0)) await server.kill();
+        await redis.kill();
+    };
+    t.signal.addEventListener('abort', end);
+    try {
+        for (let i = 0; i < 2; i++)
+            servers.push(await startMinnow('--redis', redis.url, '--origin', pages.origin));
+        servers.push(await startMember('node', 'node', redis.url, 'classic'));
+        for (const server of servers) {
+            const tab = await browser.newPage();
+            tabs.push(tab);
+            await tab.goto(pages.origin);
+            await tab.evaluate(async (url) => {
+                window.got = [];
+                window.socket = io(`${url}/chat`, { forceNew: true });
+                socket.on('event', (text) => got.push(text));
+                await new Promise((resolve) => socket.once('connect', resolve));
+            }, server.http);
+        }
+        await sleep(200); // until the new rooms have their channels
+        await tabs[0].evaluate(() => socket.emit('event', 'häß 🐟 of the first'));
+        await tabs[1].evaluate(() => socket.emit('event', 'of the second'));
+        await tabs[2].evaluate(() => socket.emit('do', 'emit', [], [], 'of Node', () => {}));
+        for (const tab of tabs) {
+            await tab.waitForFunction(() => got.length >= 3);
+            assert.deepEqual((await tab.evaluate(() => got)).sort(), [
+                'häß 🐟 of the first',
+                'of Node',
+                'of the second',
+            ]);
+        }
+    } finally {
+        await end();
+    }
+});
