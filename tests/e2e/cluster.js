@@ -1,54 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
-// A cluster: a redis-server of its own at a free port, servers of both kinds, and clients.
+// A cluster: servers of both kinds, and clients.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect as connectTo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { io } from 'socket.io-client';
 import { workersOf } from './minnow.js';
-import { freePort } from './sio_server.js';
+import { startRedis, until } from './redis.js';
 
 const BUILD = process.env.BUILD ?? 'build';
 const MINNOW = fileURLToPath(new URL(`../../${BUILD}/tests/e2e/cluster_server`, import.meta.url));
 const NODE = fileURLToPath(new URL('cluster_node.js', import.meta.url));
-const WITHIN = 30000;
-
-export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-export async function until(what, condition) {
-    const deadline = Date.now() + WITHIN;
-    while (!(await condition())) {
-        if (Date.now() > deadline) throw new Error(`${what}: not within ${WITHIN} ms`);
-        await sleep(5);
-    }
-}
-
-async function accepts(port) {
-    const socket = connectTo(port, '127.0.0.1');
-    try {
-        await once(socket, 'connect');
-        return true;
-    } catch {
-        return false;
-    } finally {
-        socket.destroy();
-    }
-}
 
 async function end(child) {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGKILL');
     await once(child, 'exit');
-}
-
-export async function startRedis(port) {
-    port ??= await freePort();
-    const args = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
-    const child = spawn('redis-server', args, { stdio: 'ignore' });
-    await until('redis-server', () => accepts(port));
-    return { port, url: `redis://127.0.0.1:${port}`, child, kill: () => end(child) };
 }
 
 // A server: { name, kind, http, pids, lines, count(), signal(), kill() }. A minnow may be several
@@ -144,7 +112,7 @@ export class Cluster {
     async end() {
         for (const client of this.clients) client.close();
         for (const member of this.members) await member.kill();
-        await this.redis.kill();
+        await this.redis.release();
     }
 
     // Wait until all clients have all that `caller` has caused so far, and take it.

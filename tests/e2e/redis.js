@@ -7,26 +7,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './sio_server.js';
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+// `what` did not happen is a text, or a function that gives it; `condition` may be async.
 export async function until(what, condition, ms = 60000) {
     const end = Date.now() + ms;
 
-    while (!condition()) {
-        if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what()}`);
+    while (!(await condition())) {
+        if (Date.now() > end)
+            throw new Error(`not within ${ms} ms: ${typeof what === 'function' ? what() : what}`);
         await sleep(10);
     }
-}
-
-async function freePort() {
-    const server = net.createServer().listen(0, '127.0.0.1');
-
-    await once(server, 'listening');
-    const { port } = server.address();
-    server.close();
-    await once(server, 'close');
-    return port;
 }
 
 // { port, url, path, command(), start(), stop(signal), release() }

@@ -7,8 +7,9 @@ import { after, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { createClient } from 'redis';
 import { Emitter } from '@socket.io/redis-emitter';
-import { Cluster, sleep, startClient, startMember, startRedis, until } from './cluster.js';
+import { Cluster, startClient, startMember } from './cluster.js';
 import { descriptorsOf, LIMIT, startMinnow, workersOf } from './minnow.js';
+import { sleep, startRedis, until } from './redis.js';
 
 const SUBSCRIBED = 200; // ms until a new room has its channel, with shards
 const ORDERED = 500;
@@ -342,11 +343,10 @@ for (const mode of ['classic', 'private', 'sharded']) {
         });
 
         it('without Redis each server goes on alone, and finds the others again', async () => {
-            const { port } = c.redis;
             const minnows = c.members.filter(({ kind }) => kind === 'minnow');
             const all = (line, count) =>
                 until(line, () => minnows.every((m) => m.count(line) === count * m.pids.length));
-            await c.redis.kill();
+            await c.redis.stop('SIGKILL');
             await all('bus down', 1);
             for (const caller of c.callers.slice(0, 2)) {
                 const own = c.clients.filter(({ pid }) => pid === caller.pid);
@@ -354,7 +354,7 @@ for (const mode of ['classic', 'private', 'sharded']) {
             }
             const [error] = await c.callers[0].act('fetch');
             assert.notEqual(error, 0);
-            c.redis = await startRedis(port);
+            await c.redis.start();
             await all('bus up', 2);
             await until('all servers', async () => {
                 const [error, answers] = await c.callers[0].act('server ask', [], [], 1);
@@ -452,6 +452,6 @@ for (const workers of [1, 2])
             for (const program of programs) program.interrupt();
             for (const program of programs) assert.equal(await program.ended(), 0);
             await node.kill();
-            await redis.kill();
+            await redis.release();
         }
     });

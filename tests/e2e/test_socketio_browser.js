@@ -4,10 +4,11 @@
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { startBrowser } from './browser.js';
-import { sleep, startMember, startRedis } from './cluster.js';
+import { startMember } from './cluster.js';
 import { startProxy } from './cut_proxy.js';
 import { LIMIT, startMinnow } from './minnow.js';
 import { startPages } from './pages.js';
+import { sleep, startRedis } from './redis.js';
 import { startSioServer } from './sio_server.js';
 import { startWsProxy } from './ws_proxy.js';
 
@@ -269,7 +270,7 @@ test('browsers on two minnows of a cluster and on a Node server see all', LIMIT,
     const end = async () => {
         for (const tab of tabs.splice(0)) await tab.close();
         for (const server of servers.splice(0)) await server.kill();
-        await redis.kill();
+        await redis.release();
     };
     t.signal.addEventListener('abort', end);
     try {
