@@ -16,8 +16,8 @@ BENCH_profile = --profile
 PYTHON ?= /usr/bin/python3
 
 .PHONY: bench-programs
-bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other servers; BENCH=quick: 2 minutes; BENCH=socketio; BENCH=profile: where the time goes
-	$(PYTHON) bench/run.py --build $(BUILD) $(BENCH_$(BENCH)) $(BENCH_ARGS)
+bench: deps-bench bench-programs $(BUILD)/bench/lws ## Compare with other servers; BENCH=quick: 2 minutes; BENCH=socketio; BENCH=cluster; BENCH=profile: where the time goes
+	$(PYTHON) bench/$(if $(filter cluster,$(BENCH)),cluster.py,run.py) --build $(BUILD) $(BENCH_$(BENCH)) $(BENCH_ARGS)
 
 bench-codecs: $(BUILD)/bench/codecs ## Measure the codecs alone, in GB/s and ns
 	$(BUILD)/bench/codecs
