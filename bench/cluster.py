@@ -269,9 +269,9 @@ def hand_overs(options):
     here, there = hand_over.measure(f"{options.build}/minnow", 2000, options.rounds)
     lines = ["", "#### A request that lands on the wrong worker", ""] + report.header(
         "polling request", ["us of CPU, all processes", "us until the answer"])
+    more = [[b - a for a, b in zip(*pair)] for pair in zip(here, there)]
     return lines + [row_of(name, *(spread([r[i] for r in results]) for i in (1, 0)))
-                    for name, results in (("served where it lands", here), ("handed over", there),
-                                          ("difference", [[b - a for a, b in zip(*pair)] for pair in zip(here, there)]))]
+                    for name, results in (("served where it lands", here), ("handed over", there), ("difference", more))]
 
 
 # --- instructions ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a hand-over between workers costs: requests of two sessions in turn on one connection, once with both sessions on
-one worker, and once on two. For docs/cluster.md.
+"""What a hand-over between workers costs: requests of two sessions in turn on one connection, once with both sessions
+on one worker, and once on two. For docs/cluster.md; bench/cluster.py measures with it, too.
 
     bench/hand_over.py ./minnow [requests]
 """
