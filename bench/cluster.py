@@ -271,7 +271,8 @@ def hand_overs(options):
         "polling request", ["us of CPU, all processes", "us until the answer"])
     more = [[b - a for a, b in zip(*pair)] for pair in zip(here, there)]
     return lines + [row_of(name, *(spread([r[i] for r in results]) for i in (1, 0)))
-                    for name, results in (("served where it lands", here), ("handed over", there), ("difference", more))]
+                    for name, results in (("served where it lands", here), ("handed over", there),
+                                          ("difference", more))]
 
 
 # --- instructions ------------------------------------------------------------------------------------
