@@ -361,6 +361,7 @@ def main():
     p.add_argument("--compile-time", type=float, default=4, help="seconds that node gets before it is measured")
     p.add_argument("--write", action="store_true", help="write docs/cluster.md also after a partial run")
     options = p.parse_args()
+    options.build = os.path.abspath(options.build)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # runs the `finally` that ends the servers
     lines = []
     for name, part in PARTS.items():
