@@ -64,7 +64,7 @@ static void bind_source(int fd, unsigned index)
 
 int client_socket(struct client *c, const struct client_plan *plan, bool wait)
 {
-    const struct sockaddr *server = (const struct sockaddr *)&plan->server;
+    const struct sockaddr_in *server = c->index == 0 ? &plan->first_server : &plan->server;
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
     int on = 1;
@@ -74,7 +74,7 @@ int client_socket(struct client *c, const struct client_plan *plan, bool wait)
     if (ntohl(plan->server.sin_addr.s_addr) >> 24 == 127)
         bind_source(fd, c->index);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, server, sizeof plan->server) != 0 && errno != EINPROGRESS)
+    if (connect(fd, (const struct sockaddr *)server, sizeof *server) != 0 && errno != EINPROGRESS)
         err(EXIT_FAILURE, "connect");
     if (wait && fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
         err(EXIT_FAILURE, "fcntl");

@@ -28,6 +28,7 @@ enum client_state {
 /* What all connections have in common. */
 struct client_plan {
     struct sockaddr_in server;
+    struct sockaddr_in first_server; /* of the client with index 0 */
     enum stream_protocol protocol;
     const struct stream *stream;
     int epoll_fd;

@@ -30,7 +30,8 @@
 enum {
     EVENT_BATCH = 512,
     OPENING_MAX = 128, /* handshakes under way at once while the connections are set up */
-    PATIENCE_S = 10    /* without any reply: the server hangs */
+    PATIENCE_S = 10,   /* without any reply: the server hangs */
+    OTHERS_MAX = 64    /* processes of the server besides the first */
 };
 
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000 };
@@ -48,13 +49,17 @@ struct options {
     const char *host;
     const char *path;
     unsigned port;
+    unsigned
+        sender_port; /* room: where the client that sends connects, if that is another server */
     unsigned connections;
     size_t size;
     unsigned depth;
     double rate; /* messages per second on all connections together; 0: as fast as replies come */
     double warmup_s;
     double duration_s;
-    pid_t pid; /* of the server; 0: not given */
+    pid_t pid;                /* of the server; 0: not given */
+    pid_t others[OTHERS_MAX]; /* more processes of it, whose processor time counts as well */
+    unsigned other_count;
     bool spin; /* never sleep: the server then has no cost for waking this process */
 };
 
@@ -102,7 +107,11 @@ static uint64_t clock_ns(clockid_t clock)
 
 static uint64_t server_cpu_ns(const struct load *l)
 {
-    return l->options.pid == 0 ? 0 : process_cpu_ns(l->options.pid);
+    uint64_t ns = l->options.pid == 0 ? 0 : process_cpu_ns(l->options.pid);
+
+    for (unsigned i = 0; i < l->options.other_count; i++)
+        ns += process_cpu_ns(l->options.others[i]);
+    return ns;
 }
 
 /* --- one message ------------------------------------------------------------------------------ */
@@ -480,9 +489,12 @@ static _Noreturn void usage(void)
     fputs("usage: load --port N [options]\n"
           "  --host ADDR          127.0.0.1 (IPv4)\n"
           "  --path PATH          / (what is before a '?' is the room)\n"
-          "  --pid PID            of the server: report its processor time and memory\n"
+          "  --pid PID            of the server: report its processor time and memory; with more\n"
+          "                       processes once for each, processor time of all, the rest of the "
+          "first\n"
           "  --mode MODE          echo | room | idle | connect\n"
           "                       room: connection 0 sends, everybody must get it\n"
+          "  --sender-port N      room: connection 0 goes to another server of the cluster\n"
           "                       idle: memory per connection after --duration\n"
           "                       connect: handshakes, --depth at a time, in rounds\n"
           "  --protocol P         ws | raw (no framing, --raw for short) | socketio (on WebSocket) "
@@ -522,6 +534,7 @@ static int parse_name(const char *text, const char *const *names, int count)
 enum {
     OPT_HOST = 256,
     OPT_PORT,
+    OPT_SENDER_PORT,
     OPT_PATH,
     OPT_PID,
     OPT_MODE,
@@ -564,6 +577,16 @@ static void apply_amount(struct options *o, int option, const char *value)
     }
 }
 
+static void add_process(struct options *o, pid_t pid)
+{
+    if (o->pid == 0)
+        o->pid = pid;
+    else if (o->other_count < OTHERS_MAX)
+        o->others[o->other_count++] = pid;
+    else
+        errx(2, "--pid: too many processes");
+}
+
 static void apply_option(struct options *o, int option, const char *value)
 {
     switch (option) {
@@ -576,8 +599,11 @@ static void apply_option(struct options *o, int option, const char *value)
     case OPT_PATH:
         o->path = value;
         break;
+    case OPT_SENDER_PORT:
+        o->sender_port = (unsigned)parse_number(value, 65535);
+        break;
     case OPT_PID:
-        o->pid = (pid_t)parse_number(value, 1 << 30);
+        add_process(o, (pid_t)parse_number(value, 1 << 30));
         break;
     case OPT_MODE:
         o->mode = (enum mode)parse_name(value, mode_names, 4);
@@ -621,6 +647,7 @@ static void parse_command_line(struct options *o, int argc, char **argv)
     static const struct option names[] = {
         {"host", required_argument, NULL, OPT_HOST},
         {"port", required_argument, NULL, OPT_PORT},
+        {"sender-port", required_argument, NULL, OPT_SENDER_PORT},
         {"path", required_argument, NULL, OPT_PATH},
         {"pid", required_argument, NULL, OPT_PID},
         {"mode", required_argument, NULL, OPT_MODE},
@@ -675,6 +702,9 @@ static void load_init(struct load *l)
         (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)o->port)};
     if (inet_pton(AF_INET, o->host, &plan->server.sin_addr) != 1)
         errx(2, "%s: not an IPv4 address", o->host);
+    plan->first_server = plan->server;
+    if (o->sender_port != 0)
+        plan->first_server.sin_port = htons((uint16_t)o->sender_port);
     plan->protocol = o->protocol;
     plan->stream = &l->stream;
     plan->shared_start = o->mode == MODE_ROOM ? 0 : SIZE_MAX;

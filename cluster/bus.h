@@ -50,7 +50,7 @@ struct bus_subscription *bus_find(const struct bus *b, enum bus_kind kind, struc
                                   bus_message_fn *fn, const void *arg);
 
 /* Publish one message to a channel, BUS_CHANNEL or BUS_SHARD; all is copied. Returns 0 when it is
- * taken: it leaves at the end of the turn, or waits while the bus is down, and may be dropped.
+ * taken: it leaves within about 1 ms, or waits while the bus is down, and may be dropped.
  * WS_ERR_INVALID for BUS_PATTERN; WS_ERR_FULL for more than the bus takes at once;
  * WS_ERR_NOMEM. */
 int bus_publish(struct bus *b, enum bus_kind kind, struct ws_str channel, struct ws_str data);

@@ -104,7 +104,8 @@ static const char *shown(const struct bus_redis *r)
 
 /* --- what is published ------------------------------------------------------------------------ */
 
-/* All that is published in a turn leaves in one system call, in the next. */
+/* All that is published leaves in one system call, when the timers next fire, about
+ * 1 ms later. */
 static void work_later(struct bus_redis *r)
 {
     if (r->commands.state != REDIS_READY || r->work_is_set)
