@@ -47,9 +47,12 @@ function startMachine(redis, ...more) {
 
 // Redis, two machines, one server of Node's that tells who is where, and a proxy.
 class Site {
+    static all = new Set();
+
     static async start(kind, words = {}, ...more) {
         const site = new Site();
         site.ends = [];
+        Site.all.add(site);
         try {
             site.redis = site.use(await startRedis(), (redis) => redis.release());
             site.machines = [];
@@ -140,6 +143,7 @@ class Site {
             await until(
                 () => `${addressOf(i)} in ${this.machines.map(({ log }) => log).join('\n')}`,
                 () => this.machineOf(i) >= 0,
+                10000,
             );
         }
         assert.ok(count(0) >= 2 && count(1) >= 2, `${count(0)} and ${count(1)}`);
@@ -239,7 +243,12 @@ const IN_TURN = {
 };
 
 for (const kind of ['nginx', 'haproxy']) {
-    const it = (what, body) => test(`${kind}: ${what}`, LIMIT, body);
+    // When the time is up nothing keeps the runner waiting.
+    const it = (what, body) =>
+        test(`${kind}: ${what}`, LIMIT, async (t) => {
+            t.signal.addEventListener('abort', () => Site.all.forEach((site) => site.end()));
+            await body();
+        });
 
     describe(kind, () => {
         let site;
@@ -248,11 +257,13 @@ for (const kind of ['nginx', 'haproxy']) {
 
         before(async () => {
             site = await Site.start(kind);
-            plain = await site.connectToBoth();
         }, LIMIT);
         after(() => site?.end());
 
-        it('plain WebSockets on both machines chat', () => chat(plain));
+        it('plain WebSockets on both machines chat', async () => {
+            plain = await site.connectToBoth();
+            await chat(plain);
+        });
 
         it('Socket.IO clients of all transports on both machines chat', async () => {
             clients = await startAll(site, plain.map(({ i }) => i));
