@@ -87,6 +87,7 @@ class Site {
     async end() {
         const [end] = this.ends.splice(0, 1);
 
+        this.over = true;
         if (end === undefined) return;
         try {
             await end();
@@ -246,38 +247,50 @@ for (const kind of ['nginx', 'haproxy']) {
     // When the time is up nothing keeps the runner waiting.
     const it = (what, body) =>
         test(`${kind}: ${what}`, LIMIT, async (t) => {
-            t.signal.addEventListener('abort', () => Site.all.forEach((site) => site.end()));
-            await body();
+            let running = true; // node aborts the signal at the end of each test, too
+            t.signal.addEventListener('abort', () => {
+                if (running) Site.all.forEach((site) => site.end());
+            });
+            try {
+                await body();
+            } finally {
+                running = false;
+            }
         });
 
     describe(kind, () => {
         let site;
         let plain;
         let clients;
+        const next = (what, run) =>
+            it(what, async () => {
+                assert.ok(!site.over, 'the time of a test before this one was up');
+                await run();
+            });
 
         before(async () => {
             site = await Site.start(kind);
         }, LIMIT);
         after(() => site?.end());
 
-        it('plain WebSockets on both machines chat', async () => {
+        next('plain WebSockets on both machines chat', async () => {
             plain = await site.connectToBoth();
             await chat(plain);
         });
 
-        it('Socket.IO clients of all transports on both machines chat', async () => {
+        next('Socket.IO clients of all transports on both machines chat', async () => {
             clients = await startAll(site, plain.map(({ i }) => i));
             await chat(clients, withBytes);
             for (const client of clients) assert.equal(client.losses, 0);
         });
 
-        it('the addresses are those of the clients, whatever they say', async () => {
+        next('the addresses are those of the clients, whatever they say', async () => {
             const seen = await addressesSeen(site);
             for (const { i, socket } of clients) assert.equal(seen.get(socket.id), addressOf(i));
             for (const { log } of site.machines) assert.doesNotMatch(log, /6\.6\.6\.6/);
         });
 
-        it('clients of a machine that ends come back on the other one', async () => {
+        next('clients of a machine that ends come back on the other one', async () => {
             const [gone] = site.machines;
             const lost = plain.filter(({ i }) => site.machineOf(i) === 0);
             gone.interrupt();
@@ -293,7 +306,7 @@ for (const kind of ['nginx', 'haproxy']) {
             await chat([await site.connect(lost[0].i), plain.find((c) => !lost.includes(c))]);
         });
 
-        it('each session was on one machine', async () => {
+        next('each session was on one machine', async () => {
             const sessions = clients.filter(({ transport }) => transport !== 'websocket').length;
             for (const client of clients) client.close();
             await sleep(200); // until the last line of the log is there
