@@ -251,14 +251,14 @@ deps-analysis: ## Install what coverage, valgrind, analyze, test-32 and test-big
 	@sh tests/deps.sh libcmocka-dev gcc clang clang-tools llvm valgrind gcc-$$(gcc -dumpversion)-multilib \
 	    gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user
 
-deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, Redis, node and its packages
+deps-e2e: ## Install what the end-to-end tests need: Chromium, curl, Redis, nginx, HAProxy, node and its packages
 	@sh tests/deps.sh chromium curl ca-certificates python3-websockets fonts-liberation \
-	    fonts-noto-color-emoji redis-server \
+	    fonts-noto-color-emoji redis-server nginx haproxy \
 	    $$(command -v node >/dev/null || echo nodejs) $$(command -v npm >/dev/null || echo npm)
 	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
 
-e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server bus_client polling_load cluster_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and servers: Chromium, node, npm's and Python's WebSocket, curl, Redis
-	@sh tests/need.sh deps-e2e node curl python3 redis-server $(or $(CHROMIUM),chromium)
+e2e: minnow $(addprefix $(BUILD)/tests/e2e/,sio_server bus_client polling_load cluster_server msgpack_filter adapter_filter) $(EXAMPLES:%=$(BUILD)/examples/%) ## Run the tests with real clients and servers: Chromium, node, npm's and Python's WebSocket, curl, Redis, nginx, HAProxy
+	@PATH=$$PATH:/usr/sbin sh tests/need.sh deps-e2e node curl python3 redis-server nginx haproxy $(or $(CHROMIUM),chromium)
 	@[ -d tests/e2e/node_modules ] || { echo "e2e: make deps-e2e comes first" >&2; exit 1; }
 	@node --test --test-reporter=./tests/e2e/reporter.js $(wildcard tests/e2e/test_*.js)
 

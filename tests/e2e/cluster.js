@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { io } from 'socket.io-client';
+import parser from 'socket.io-msgpack-parser';
 import { workersOf } from './minnow.js';
 import { startRedis, until } from './redis.js';
 
@@ -19,14 +20,14 @@ async function end(child) {
     await once(child, 'exit');
 }
 
-// A server: { name, kind, http, pids, lines, count(), signal(), kill() }. A minnow may be several
+// A server: { name, kind, mode, http, pids, lines, count(), signal(), kill() }. A minnow may be several
 // processes.
 export async function startMember(kind, name, url, mode, workers = 1) {
     const command = kind === 'node' ? [process.execPath, NODE] : [MINNOW];
     const args = [...command.slice(1), name, url, mode];
     if (kind !== 'node') args.push(`${workers}`);
     const child = spawn(command[0], args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    const member = { name, kind, lines: [], kill: () => end(child) };
+    const member = { name, kind, mode, lines: [], kill: () => end(child) };
 
     createInterface({ input: child.stdout }).on('line', (line) => member.lines.push(line));
     member.count = (line) => member.lines.filter((other) => other === line).length;
@@ -55,6 +56,7 @@ export async function startClient(member, transport, label, nsp = '/') {
         transports: TRANSPORTS[transport],
         auth: { label },
         query: { from: label },
+        ...(member.mode === 'msgpack' && { parser }),
     });
     const client = { member, label, socket, got: [], noted: [], answers: true };
 

@@ -4,6 +4,7 @@
 import { createServer } from 'node:http';
 import { createClient } from 'redis';
 import { Server } from 'socket.io';
+import parser from 'socket.io-msgpack-parser';
 import { createAdapter, createShardedAdapter } from '@socket.io/redis-adapter';
 
 const [name, url, mode] = process.argv.slice(2);
@@ -20,7 +21,11 @@ const options = { requestsTimeout: TIMEOUT, publishOnSpecificResponseChannel: mo
 const adapter =
     mode === 'sharded' ? createShardedAdapter(pub, sub) : createAdapter(pub, sub, options);
 const http = createServer();
-const io = new Server(http, { adapter, cors: { origin: '*' } });
+const io = new Server(http, {
+    adapter,
+    cors: { origin: '*' },
+    ...(mode === 'msgpack' && { parser }),
+});
 
 const plain = (value) => (Buffer.isBuffer(value) ? [...value] : (value ?? null));
 const described = (s) => ({

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * A server of a cluster for tests with Node's: cluster_server NAME REDIS_URL MODE WORKERS, where
- * MODE is "classic", "private" or "sharded". With more than one worker they are processes that
- * share the port, as those of the program. It does what its clients ask for by events, as
- * cluster_node.js does, which has the same:
+ * MODE is "classic", "private", "sharded", or "msgpack" for clients with that parser. With more than
+ * one worker they are processes that share the port, as those of the program. It does what its
+ * clients ask for by events, as cluster_node.js does, which has the same:
  *
  *   ["join", room]  ["leave", room]
  *   ["do", what, rooms, except, ...arguments]     what is one of those in `actions`
@@ -379,9 +379,12 @@ static struct sio_server *start(const struct process *p, struct ws_server *ws)
     struct sio_options options = {.engine = {.origins = any}, .user = p->name};
     const struct sio_handlers handlers = {
         .on_event = on_event, .on_server_event = on_server_event, .write_data = write_data};
-    struct sio_server *io =
-        join_workers(p, ws, &options.engine) ? sio_server_new(ws, &options) : NULL;
+    struct sio_server *io = NULL;
 
+    if (strcmp(p->mode, "msgpack") == 0)
+        options.parser = SIO_PARSER_MSGPACK;
+    if (join_workers(p, ws, &options.engine))
+        io = sio_server_new(ws, &options);
     if (io == NULL || sio_namespace_new(io, "/", &handlers) == NULL ||
         sio_namespace_new(io, "/chat", &handlers) == NULL ||
         sio_namespace_rule(io, is_dynamic, &handlers) != 0)

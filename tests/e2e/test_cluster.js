@@ -17,7 +17,9 @@ const ORDERED = 500;
 const ofA = (label) => label.includes('-a-'); // they are in the room a
 const to = (labels, ...args) => Object.fromEntries(labels.map((label) => [label, [args]]));
 
-for (const mode of ['classic', 'private', 'sharded']) {
+// With "msgpack" servers and clients have socket.io-msgpack-parser, and the servers speak with each
+// other as in the classic mode.
+for (const mode of ['classic', 'private', 'sharded', 'msgpack']) {
     const it = (what, body) => test(`${mode}: ${what}`, LIMIT, body);
 
     describe(`a cluster, ${mode}`, () => {

@@ -8,7 +8,10 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import assert from 'node:assert/strict';
 import WebSocket from 'ws';
+import { io } from 'socket.io-client';
+import { startClient, startMember } from './cluster.js';
 import { LIMIT, startMinnow, workersOf } from './minnow.js';
+import { blockOf } from './proxies.js';
 import { sleep, startRedis, until } from './redis.js';
 
 const BUS_CLIENT = fileURLToPath(new URL('../../build/tests/e2e/bus_client', import.meta.url));
@@ -267,23 +270,101 @@ test(
     }),
 );
 
+// --- rights --------------------------------------------------------------------------------------
+
+const RIGHTS = blockOf('redis').trim().replace('>PASSWORD', '>pw').split(' ');
+const urlOf = (redis) => `redis://minnow:pw@127.0.0.1:${redis.port}`;
+
+// Make the user of docs/cluster.md, without some of its words and with `more`.
+async function setUser(redis, without = [], more = []) {
+    for (const word of without) assert.ok(RIGHTS.includes(word), word);
+    await redis.command(['ACL', 'DELUSER', 'minnow']);
+    const words = [...RIGHTS.filter((word) => !without.includes(word)), ...more];
+    assert.match(await redis.command(words), /^\+OK/);
+}
+
+const ROOMS = ['allchannels', '+psubscribe', '+punsubscribe', '+pubsub|numsub'];
+
 test(
-    'the user of docs/cluster.md may do what is needed, and no more',
+    'with rooms only a user may have their channels alone',
     LIMIT,
     withRedis([], async (redis, use) => {
-        const acl = '+hello +auth +ping +publish +subscribe +unsubscribe +client|setname'.split(' ');
-        const url = `redis://minnow:pw@127.0.0.1:${redis.port}`;
-
-        await redis.command(['ACL', 'SETUSER', 'minnow', 'on', '>pw', 'resetchannels', '&minnow*', ...acl]);
-        const a = await connect(await use(startMinnow('--redis', url)));
-        const b = await connect(await use(startMinnow('--redis', url)));
+        await setUser(redis, ROOMS, ['resetchannels', '&minnow*']);
+        const start = () => startMinnow('--redis', urlOf(redis), '--no-socketio');
+        const a = await connect(await use(start()));
+        const b = await connect(await use(start()));
         await sleep(300);
         a.send('hello');
         await b.expect(['hello']);
         await assert.rejects(
-            startMinnow('--redis', url, '--cluster', 'other'),
+            startMinnow('--redis', urlOf(redis), '--cluster', 'other'),
             /minnow: --redis .*: it refuses a subscription: NOPERM/,
         );
+    }),
+);
+
+const SHARDS = ['+spublish', '+ssubscribe', '+sunsubscribe', '+pubsub|shardnumsub'];
+const CHANNELS = ['&socket.io#/#*', '&socket.io-request#*', '&socket.io-response#*'];
+
+for (const [what, mode, without, more] of [
+    ['the user of docs/cluster.md', 'classic', [], []],
+    ['a user with channels of its namespaces', 'classic', ['allchannels'], ['resetchannels', ...CHANNELS, '&socket.io#/chat#*']],
+    ['a user with the rights for shards', 'sharded', [...ROOMS, '+publish', '+subscribe', '+unsubscribe'], ['resetchannels', '&socket.io#*', ...SHARDS]],
+])
+    test(
+        `${what} may do all that Socket.IO does`,
+        LIMIT,
+        withRedis([], async (redis, use) => {
+            await setUser(redis, without, more);
+            const clients = [];
+            for (const [kind, url] of [
+                ['minnow', urlOf(redis)],
+                ['minnow', urlOf(redis)],
+                ['node', redis.url],
+            ]) {
+                const member = await use(startMember(kind, kind, url, mode));
+                clients.push(await startClient(member, 'websocket', kind));
+            }
+            await Promise.all(clients.map((client) => client.join('room')));
+            await sleep(300);
+            for (const [i, client] of clients.entries()) {
+                await client.act('emit', ['room'], [], i);
+                const got = () => clients.every((other) => other.got.some(([n]) => n === i));
+                await until(() => `event ${i}`, got);
+                const [error, sockets] = await client.act('fetch');
+                assert.equal(error, 0);
+                assert.equal(sockets.length, 3);
+                assert.deepEqual((await client.act('server ask', [], [], 1))[1].length, 2);
+            }
+            clients.forEach((client) => client.close());
+        }),
+    );
+
+test(
+    'a right that is missing is named in one line',
+    LIMIT,
+    withRedis([], async (redis, use) => {
+        await setUser(redis, ['+subscribe']);
+        await assert.rejects(startMinnow('--redis', urlOf(redis)), (error) => {
+            const line = /ended with 1: minnow: --redis \S+: it refuses a subscription: NOPERM .*'subscribe'.*\n$/;
+            assert.match(error.message, line);
+            return true;
+        });
+        for (const [right, line] of [
+            ['+publish', /redis: \S+ refuses messages: NOPERM .*'publish'.*\n/],
+            ['+psubscribe', /redis: lost \S+.*: it refuses a subscription: NOPERM .*'psubscribe'.*\n/],
+        ]) {
+            await setUser(redis, [right]);
+            const minnow = await use(startMinnow('--redis', urlOf(redis)));
+            const client = io(`${minnow.http}/chat`, { transports: ['websocket'], forceNew: true });
+            await once(client, 'connect');
+            const got = once(client, 'event');
+            client.emit('event', 1);
+            await got; // its own clients are served
+            await until(() => minnow.log, () => line.test(minnow.log), 20000);
+            client.close();
+            await minnow.kill();
+        }
     }),
 );
 
