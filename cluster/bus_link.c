@@ -246,7 +246,8 @@ bool bus_link_flush(struct bus_link *l)
         } else if (n < 0 && errno == ETOOMANYREFS) {
             remove_item(l, &l->first); /* too many descriptors are on their way already */
             l->dropped++;
-        } else if (n == 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+        } else if (n == 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ||
+                   errno == ENOMEM) {
             l->full = true;
             break;
         } else if (errno != EINTR) {
@@ -294,7 +295,7 @@ static int append(struct bus_link *l, enum bus_link_way way, struct bus_block *b
     l->queued += cost_of(b);
     l->droppable += item->may_drop ? cost_of(b) : 0;
     l->fds += fd >= 0;
-    if (l->full)
+    if (l->full && l->watches_output)
         return 0;
     /* Small frames gather: the socket takes them in the next turn, which begins at once, while a
      * timer could be 1 ms late. A connection does not wait for that. */
@@ -496,7 +497,7 @@ static void link_ready(void *arg, uint32_t ready)
 
     if (l->broken && (ready & EPOLLOUT) != 0)
         ready |= EPOLLIN;
-    if ((ready & EPOLLOUT) != 0) {
+    if ((ready & EPOLLOUT) != 0 || !l->watches_output) { /* which epoll may have refused */
         l->full = false;
         bus_link_flush(l);
     }
