@@ -303,6 +303,16 @@ static void frame_came(void *arg, unsigned type, const uint8_t *data, size_t len
         worker_over(w);
 }
 
+/* Tell a new worker who is there. False without memory. */
+static bool welcome(struct hub_worker *w)
+{
+    bool told = send_number(w, BUS_FRAME_WELCOME, w->number, NULL, 0);
+
+    for (const struct hub_worker *peer = w->hub->workers; told && peer != NULL; peer = peer->next)
+        told = send_number(w, BUS_FRAME_PEER, peer->number, "\1", 1);
+    return told;
+}
+
 int bus_hub_add(struct bus_hub *h, uint32_t worker, int fd)
 {
     struct hub_worker *w = ws_account_take(h->account, sizeof *w);
@@ -322,9 +332,10 @@ int bus_hub_add(struct bus_hub *h, uint32_t worker, int fd)
     }
     h->workers = w;
     h->stats.workers++;
-    send_number(w, BUS_FRAME_WELCOME, worker, NULL, 0);
-    for (const struct hub_worker *other = h->workers; other != NULL; other = other->next)
-        send_number(w, BUS_FRAME_PEER, other->number, "\1", 1);
+    if (!welcome(w)) {
+        bus_hub_remove(h, worker);
+        return WS_ERR_NOMEM;
+    }
     tell_peer(h, w, worker, true);
     return 0;
 }

@@ -186,12 +186,18 @@ static void changed(struct bus *b)
 
 /* --- from the hub ----------------------------------------------------------------------------- */
 
+/* [kind][length of the channel][channel][data]; what is none is left out. */
 static void deliver(struct bus_local *l, const uint8_t *data, size_t len)
 {
-    enum bus_kind kind = (enum bus_kind)data[0];
-    struct ws_str channel = {(const char *)data + 5, bus_get_u32(data + 1)};
-    struct ws_str message = {channel.data + channel.len, len - 5 - channel.len};
+    enum bus_kind kind;
+    struct ws_str channel, message;
 
+    if (len < 5 || (data[0] != BUS_CHANNEL && data[0] != BUS_SHARD) ||
+        bus_get_u32(data + 1) > len - 5)
+        return;
+    kind = (enum bus_kind)data[0];
+    channel = (struct ws_str){(const char *)data + 5, bus_get_u32(data + 1)};
+    message = (struct ws_str){channel.data + channel.len, len - 5 - channel.len};
     bus_deliver(&l->bus, kind, channel, channel, message);
     for (size_t i = 0; kind == BUS_CHANNEL && i < l->pattern_count; i++) {
         if (bus_pattern_fits(l->patterns[i], channel))
@@ -263,7 +269,7 @@ static void frame_came(void *arg, unsigned type, const uint8_t *data, size_t len
         note_peer(l, bus_get_u32(data), data[4] == 1);
     else if (type == BUS_FRAME_COUNTED && len == 4)
         answer(l, (ptrdiff_t)bus_get_u32(data));
-    else if (type == BUS_FRAME_PUBLISH && len >= 5 && bus_get_u32(data + 1) <= len - 5)
+    else if (type == BUS_FRAME_PUBLISH)
         deliver(l, data, len);
     else if (type >= BUS_FRAME_OWN && l->events.frame != NULL)
         l->events.frame(l->events.arg, type, (struct ws_str){(const char *)data, len});
@@ -278,9 +284,9 @@ static void link_over(void *arg)
     l->peer_count = 0;
     l->unsent += bus_link_dropped(link);
     bus_link_free(link);
+    bus_set_up(&l->bus, false); /* first, so that what is asked meanwhile is answered later */
     while (l->questions != NULL)
         answer(l, WS_ERR_CLOSED);
-    bus_set_up(&l->bus, false);
     if (l->events.over != NULL)
         l->events.over(l->events.arg);
 }
@@ -317,10 +323,13 @@ int bus_local_tell(struct bus *b, unsigned type, struct ws_str content)
 
 /* --- begin and end ---------------------------------------------------------------------------- */
 
+/* What was published in the last turn, say when the last client left, leaves now. */
 static void local_free(struct bus *b)
 {
     struct bus_local *l = local_of(b);
 
+    if (l->link != NULL)
+        bus_link_flush(l->link);
     bus_link_free(l->link);
     ws_timer_cancel(l->change_timer);
     while (l->questions != NULL) {

@@ -357,6 +357,114 @@ static void parent_that_is_gone_takes_the_bus_down(void **state)
     let_all_serve(family);
 }
 
+static void ask_again(void *arg, ptrdiff_t n)
+{
+    struct worker *w = arg;
+
+    assert_int_equal(n, WS_ERR_CLOSED);
+    assert_int_equal(bus_count(w->bus, BUS_CHANNEL, ws_str("a"), counted, w), 0);
+    assert_int_equal(w->counts, 0); /* not inside the call */
+}
+
+static void question_that_is_asked_when_the_parent_goes_is_answered(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 1);
+    assert_int_equal(bus_count(w[0].bus, BUS_CHANNEL, ws_str("a"), ask_again, &w[0]), 0);
+    bus_hub_free(family->hub);
+    family->hub = NULL;
+    let_all_serve(family);
+    assert_int_equal(w[0].counts, 1);
+    assert_int_equal(w[0].counted, WS_ERR_CLOSED);
+}
+
+static void what_was_published_last_leaves_with_the_bus(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 2);
+    subscribe(&w[1], BUS_CHANNEL, "a");
+    let_all_serve(family);
+    publish(&w[0], BUS_CHANNEL, "a", "1");
+    publish(&w[0], BUS_CHANNEL, "a", "2");
+    bus_free(w[0].bus);
+    w[0].bus = NULL;
+    let_all_serve(family);
+    assert_string_equal(w[1].text, "a=1;a=2;");
+}
+
+/* One of another version, say. */
+static void frames_that_no_hub_sends_are_left_out(void **state)
+{
+    static const struct {
+        const char *wire;
+        size_t len;
+    } bad[] = {
+        {BYTES("\0\0\0\0\2\0")},            /* a peer without a number */
+        {BYTES("\5\0\0\0\2\0\1\0\0\0\0")},  /* a peer that was never there is no more */
+        {BYTES("\1\0\0\0\5\0\0")},          /* a message without a channel */
+        {BYTES("\6\0\0\0\5\0\0\2\0\0\0a")}, /* a channel that is longer than all */
+        {BYTES("\6\0\0\0\5\0\1\1\0\0\0a")}, /* to a pattern */
+        {BYTES("\6\0\0\0\5\0\3\1\0\0\0a")}, /* a kind that there is not */
+        {BYTES("\6\0\0\0\5\0\xff\1\0\0\0a")},
+        {BYTES("\4\0\0\0\7\0\1\0\0\0")}, /* an answer that nobody waits for */
+        {BYTES("\1\0\0\0\7\0\1")},
+        {BYTES("\4\0\0\0\x8\0\1\0\0\0")}, /* a connection without its descriptor */
+        {BYTES("\0\0\0\0\x9\0")},         /* a type that there is not */
+    };
+    static const char good[] = "\6\0\0\0\5\0\0\1\0\0\0a";
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    w[0].bus = bus_local_new(w[0].f->server, fds[0], NULL, NULL);
+    assert_non_null(w[0].bus);
+    subscribe(&w[0], BUS_CHANNEL, "a");
+    subscribe(&w[0], BUS_PATTERN, "a");
+    for (size_t i = 0; i < COUNT(bad); i++)
+        assert_int_equal(write(fds[1], bad[i].wire, bad[i].len), bad[i].len);
+    let_all_serve(family);
+    assert_int_equal(w[0].messages, 0);
+    assert_int_equal(write(fds[1], BYTES(good)), sizeof good - 1);
+    let_all_serve(family);
+    assert_string_equal(w[0].text, "a=;a=;");
+    close(fds[1]);
+}
+
+/* It would wait for ever, for its bus would not be up. */
+static void worker_that_cannot_be_welcomed_is_cut_off(void **state)
+{
+    struct family *family = *state;
+    int failed = 0;
+
+    add_worker(family, 0, false);
+    for (int n = 0; n < 20; n++) {
+        int fds[2];
+        int result;
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+                         0);
+        oom_once(n);
+        result = bus_hub_add(family->hub, 101, fds[0]);
+        failed += oom_came();
+        oom_after(-1);
+        let_all_serve(family);
+        if (result == 0) {
+            char bytes[64]; /* the welcome, itself and the other one */
+
+            assert_int_equal(recv(fds[1], bytes, sizeof bytes, MSG_DONTWAIT), 6 + 4 + 2 * (6 + 5));
+            bus_hub_remove(family->hub, 101);
+        }
+        close(fds[1]);
+        assert_int_equal(bus_hub_stats(family->hub).workers, 1);
+    }
+    assert_in_range(failed, 4, 19);
+}
+
 static void worker_that_sends_nonsense_is_cut_off_and_the_others_serve_on(void **state)
 {
     static const struct {
