@@ -162,9 +162,12 @@ static const char *behind_scheme(const char *text)
     return colon == NULL ? text : colon + 3;
 }
 
+/* A password may have a '/' in it, which it should not: so all up to the last '@' is left out. */
 const char *redis_url_shown(const char *text)
 {
-    return behind_login(behind_scheme(text));
+    const char *at = strrchr(text, '@');
+
+    return at == NULL ? behind_scheme(text) : at + 1;
 }
 
 const char *redis_url_parse(struct redis_url *url, const char *text)

@@ -106,7 +106,10 @@ static void what_is_shown_has_no_login(void **state)
     assert_string_equal(redis_url_shown("redis://a@b:secret@host"), "host");
     assert_string_equal(redis_url_shown("host:6379"), "host:6379");
     assert_string_equal(redis_url_shown("u:secret@host"), "host");
-    assert_string_equal(redis_url_shown("redis+unix://:secret@/run/a@b"), "/run/a@b");
+    assert_string_equal(redis_url_shown("redis+unix://:secret@/run/redis"), "/run/redis");
+    assert_string_equal(redis_url_shown("redis://:sec/ret@host:x"), "host:x");
+    assert_string_equal(redis_url_shown("redis://:sec?#/@ret@host:x"), "host:x");
+    assert_string_equal(redis_url_shown("redis+unix://:secret@/run/a@b"), "b");
 }
 
 #include "cluster/tests/test_redis_url.list"
