@@ -394,12 +394,14 @@ static void look_whether_told(struct bus_redis *r)
 /* Commands of which the answer is of no use. */
 static void message_answered(struct bus_redis *r, const struct resp_value *value)
 {
+    char text[REDIS_SHOWN];
+
     if (value->type != RESP_ERROR)
         return;
     r->bus.dropped++;
     if (!r->refusal_is_logged)
-        say(r, WS_LOG_ERROR, "redis: %s refuses messages: %.*s", shown(r),
-            value->text.len < 200 ? (int)value->text.len : 200, value->text.data);
+        say(r, WS_LOG_ERROR, "redis: %s refuses messages: %s", shown(r),
+            redis_shown(text, value->text));
     r->refusal_is_logged = true;
 }
 
@@ -481,7 +483,8 @@ static void subscriber_was_told(void *arg, const struct resp_reader *reader,
     const struct resp_value *v = reader->values;
     bool is_list = (v[0].type == RESP_PUSH || v[0].type == RESP_ARRAY) && reader->count > 1 &&
                    v[1].type == RESP_STRING;
-    char why[240];
+    char text[REDIS_SHOWN];
+    char why[REDIS_SHOWN + 32];
 
     (void)command;
     if (is_list && deliver(r, reader))
@@ -490,8 +493,7 @@ static void subscriber_was_told(void *arg, const struct resp_reader *reader,
         r->untold--;
         look_whether_told(r);
     } else if (v[0].type == RESP_ERROR) {
-        snprintf(why, sizeof why, "it refuses a subscription: %.*s",
-                 v[0].text.len < 200 ? (int)v[0].text.len : 200, v[0].text.data);
+        snprintf(why, sizeof why, "it refuses a subscription: %s", redis_shown(text, v[0].text));
         lost(r, why);
     } else if (!is_pong(reader)) {
         lost(r, "it sent what is neither a message nor an answer to a subscription");

@@ -280,15 +280,22 @@ static bool begins_with(struct ws_str s, const char *text)
     return s.len >= strlen(text) && memcmp(s.data, text, strlen(text)) == 0;
 }
 
+const char *redis_shown(char out[REDIS_SHOWN], struct ws_str text)
+{
+    size_t len = text.len < REDIS_SHOWN - 1 ? text.len : REDIS_SHOWN - 1;
+
+    for (size_t i = 0; i < len; i++)
+        out[i] = text.data[i] < ' ' || text.data[i] > '~' ? '?' : text.data[i];
+    out[len] = '\0';
+    return out;
+}
+
 static void lose_by_reply(struct redis_conn *c, struct ws_str reply)
 {
-    char why[200];
+    char shown[REDIS_SHOWN];
+    char why[REDIS_SHOWN + 16];
 
-    snprintf(why, sizeof why, "it says %.*s", reply.len < 150 ? (int)reply.len : 150, reply.data);
-    for (char *at = why; *at != '\0'; at++) {
-        if (*at < ' ' || *at > '~')
-            *at = '?'; /* it goes to the log */
-    }
+    snprintf(why, sizeof why, "it says %s", redis_shown(shown, reply));
     lose(c, why);
 }
 

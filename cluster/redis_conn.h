@@ -110,6 +110,11 @@ void redis_conn_send_last(struct redis_conn *c);
  * caller's. */
 void redis_conn_close(struct redis_conn *c);
 
+/* What a Redis says, for the log: its first bytes, with '?' for each that is no printable ASCII.
+ * Returns `out`. */
+enum { REDIS_SHOWN = 151 };
+const char *redis_shown(char out[REDIS_SHOWN], struct ws_str text);
+
 /* Close it, and free what it has. Allowed also where redis_conn_init() has failed, or was not
  * called and all is zero. */
 void redis_conn_release(struct redis_conn *c);

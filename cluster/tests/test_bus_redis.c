@@ -1044,6 +1044,7 @@ static void what_is_no_answer_of_a_redis_ends_the_connection(void **state)
         {true, "*3\r\n*1\r\n+message\r\n+a\r\n+b\r\n", "neither a message nor"},
         {true, "*3\r\n+subscribe\r\n+a\r\n:1\r\n", "neither a message nor"}, /* nobody did */
         {true, "-NOPERM no permissions\r\n", "it refuses a subscription: NOPERM"},
+        {true, "!14\r\nERR\r\nforged\x1b[m\r\n", "subscription: ERR??forged?[m"},
     };
     struct fixture *f = *state;
 
@@ -1086,6 +1087,18 @@ static void a_message_that_is_refused_is_counted(void **state)
     assert_int_equal(bus_dropped(f->bus), 2);
     assert_null(strstr(f->log, "again"));
     assert_true(bus_is_up(f->bus));
+}
+
+/* It goes to a log of lines. */
+static void what_a_redis_says_is_shown_without_control_characters(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_up(f);
+    publish(f, "a", "1");
+    expect(f, f->commands, "PUBLISH a 1");
+    reply_bytes(f, f->commands, TEXT("!8\r\nno\nx: \x80y\r\n"));
+    wait_for_text(f, f->log, "refuses messages: no?x: ?y");
 }
 
 static void large_messages_come_in_pieces(void **state)
