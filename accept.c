@@ -34,7 +34,8 @@ enum {
 
 struct listener {
     struct source source;
-    struct listen_file file; /* none for TCP */
+    struct listen_file file;    /* none for TCP */
+    struct sockaddr_storage at; /* that it is bound to */
     bool checks_host;
     bool shared; /* other processes accept from it, too */
 };
@@ -319,8 +320,13 @@ static bool checks_host(const struct ws_server *s, int fd)
 /* The array has room for it. */
 static void listener_add(struct ws_server *s, int fd, const struct listen_file *file)
 {
-    s->listeners[s->listener_count++] =
-        (struct listener){.source = {.fd = fd, .kind = SOURCE_LISTENER}, .file = *file};
+    struct listener *l = &s->listeners[s->listener_count++];
+    socklen_t len = sizeof l->at;
+
+    *l = (struct listener){.source = {.fd = fd, .kind = SOURCE_LISTENER}, .file = *file};
+    if (getsockname(fd, (struct sockaddr *)&l->at, &len) != 0)
+        l->at.ss_family = AF_UNSPEC;
+    s->listeners_known = s->listener_count;
 }
 
 static bool listen_all(struct ws_server *s, const char *const *bind_to)
@@ -422,14 +428,15 @@ void accept_give_back(struct ws_server *s)
     s->listener_count = 0;
 }
 
-/* As the listening socket that it came from says. */
+/* As the listening socket that it came from says, also where that is closed: a draining server
+ * answers by the same names as before. */
 static bool adopted_checks_host(const struct ws_server *s, int fd)
 {
     const struct listener *best = NULL;
     int best_fit = 0;
 
-    for (size_t i = 0; i < s->listener_count; i++) {
-        int fit = listen_fits(s->listeners[i].source.fd, fd);
+    for (size_t i = 0; i < s->listeners_known; i++) {
+        int fit = listen_fits(&s->listeners[i].at, fd);
 
         if (fit > best_fit) {
             best = &s->listeners[i];

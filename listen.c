@@ -434,13 +434,14 @@ static bool is_any(const union tcp_address *a)
                                        : IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr) != 0;
 }
 
-int listen_fits(int listener, int fd)
+int listen_fits(const struct sockaddr_storage *listener, int fd)
 {
-    union tcp_address at = {0};
+    union tcp_address at;
     union tcp_address own = {0};
 
-    if (!local_address(listener, &at) || !local_address(fd, &own) ||
-        at.any.sa_family != own.any.sa_family || port_of(&at) != port_of(&own))
+    memcpy(&at, listener, sizeof at);
+    if (!local_address(fd, &own) || at.any.sa_family != own.any.sa_family ||
+        port_of(&at) != port_of(&own))
         return 0;
     if (at.any.sa_family != AF_INET && at.any.sa_family != AF_INET6)
         return 0; /* no names are checked there */

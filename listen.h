@@ -88,9 +88,10 @@ const char *listen_unix_path(const char *address);
 /* Is `fd` bound to a loopback address, which only programs on this machine reach? */
 bool listen_is_loopback(int fd);
 
-/* Was the connected socket `fd` accepted from `listener`, by their addresses? 2: exactly its
- * address; 1: it listens on all addresses of that family; 0: no, or they are no TCP sockets. */
-int listen_fits(int listener, int fd);
+/* Was the connected socket `fd` accepted from a listener that is bound to `at`, by their addresses?
+ * 2: exactly its address; 1: it listens on all addresses of that family; 0: no, or they are no TCP
+ * sockets. */
+int listen_fits(const struct sockaddr_storage *at, int fd);
 
 /* The port that `fd` is bound to; 0 for a Unix socket. */
 uint16_t listen_port(int fd);

@@ -220,8 +220,9 @@ struct ws_server {
     struct source clock; /* a timerfd, armed only for a foreign loop */
     struct listener *listeners;
     size_t listener_count;
-    bool in_turn;  /* touched connections are settled at its end */
-    bool draining; /* accepts nobody; each answer is the last of its connection */
+    size_t listeners_known; /* with those that are closed: connections of them may come yet */
+    bool in_turn;           /* touched connections are settled at its end */
+    bool draining;          /* accepts nobody; each answer is the last of its connection */
     bool stopping;
     bool stopped;
     uint64_t turn;        /* number of turns begun */

@@ -97,7 +97,7 @@ static void count_abort(struct ws_conn *c)
     p->a->seen.aborted++;
 }
 
-static void create_pair(struct pair *p, struct ws_options options)
+static void serve_pair(struct pair *p)
 {
     const struct ws_handlers away = {.on_head = give_away,
                                      .on_request = tell,
@@ -106,11 +106,16 @@ static void create_pair(struct pair *p, struct ws_options options)
                                      .on_abort = count_abort,
                                      .user = p};
 
-    create(p->a, options);
-    create(p->b, options);
     assert_int_equal(ws_server_handle(p->a->server, "/away", &away), 0);
     serve(p->b, "/away", (struct ws_handlers){.on_request = tell, .on_message = echo});
     serve(p->a, "/here", (struct ws_handlers){.on_request = tell});
+}
+
+static void create_pair(struct pair *p, struct ws_options options)
+{
+    create(p->a, options);
+    create(p->b, options);
+    serve_pair(p);
 }
 
 /* Turn after turn of both, until nothing is ready. */
@@ -567,6 +572,25 @@ static void create_sharing(struct fixture *f, const struct fixture *from, struct
 
     options.sockets = sockets;
     create(f, options);
+}
+
+/* A proxy on the same machine as a server that listens on all addresses: the connection is to
+ * loopback, where only names of this machine would be answered, but the listening socket is not. */
+static void draining_server_answers_by_the_same_names(void **state)
+{
+    static const char *const all[] = {"0.0.0.0", NULL};
+    struct pair *p = *state;
+
+    create(p->a, (struct ws_options){.bind = all});
+    create_sharing(p->b, p->a, (struct ws_options){.no_accept = true});
+    serve_pair(p);
+    for (int i = 0; i < 2; i++) {
+        struct raw_client *c = client_of(p, i == 0 ? "before" : "draining");
+
+        send_both_serve(p, c, "GET /away HTTP/1.1\r\nHost: chat.example\r\n\r\n");
+        expect_body(c, "127.0.0.1 GET /away []");
+        ws_server_drain(p->b->server);
+    }
 }
 
 /* At least 10 clients came, and each of the servers has a third of them or more. */
