@@ -58,7 +58,11 @@ struct bus_redis {
 
     int lookup_fd; /* -1: none */
     bool owns_lookup;
-    unsigned lookups; /* questions without an answer; older ones than the last are not wanted */
+    bool is_asked; /* and has not answered: for the name of `asked_url` */
+    size_t asked_url;
+    bool has_found; /* an answer that came too late, for the next try of `found_url` */
+    size_t found_url;
+    struct redis_addresses found;
 
     unsigned retry_ms; /* until the next round of tries */
     uint64_t up_since_ms;
@@ -374,7 +378,7 @@ static void come_up(struct bus_redis *r)
         say(r, WS_LOG_INFO, "redis: connected to %s", shown(r));
     r->state = UP;
     r->was_up = true;
-    r->has_failed = r->dropping_is_logged = r->refusal_is_logged = false;
+    r->has_failed = r->dropping_is_logged = r->refusal_is_logged = r->has_found = false;
     r->fault[0] = r->logged_fault[0] = '\0';
     r->up_since_ms = ws_now_ms(r->bus.server);
     r->asked_commands_ms = r->asked_subscriber_ms = 0;
@@ -553,17 +557,35 @@ static void all_sent(void *arg)
         work_later(r);
 }
 
+static bool is_same_name(const struct bus_redis *r, size_t url, size_t other)
+{
+    return strcmp(r->urls[url].host, r->urls[other].host) == 0;
+}
+
+/* One question at a time: while an older one has no answer yet, that is waited for. */
 static void ask_for_addresses(struct bus_redis *r)
 {
     r->state = LOOKUP;
     ws_timer_set(r->timer, r->options.timeout_ms);
     if (r->lookup_fd < 0) {
         lost(r, "nobody looks up names any more");
-    } else if (redis_lookup_ask(r->lookup_fd, r->urls[r->url].host) != 0) {
+    } else if (!r->is_asked && redis_lookup_ask(r->lookup_fd, r->urls[r->url].host) != 0) {
         lost(r, ws_strerror(errno));
-    } else {
-        r->lookups++;
+    } else if (!r->is_asked) {
+        r->is_asked = true;
+        r->asked_url = r->url;
     }
+}
+
+/* The answer is not for the try in hand. But it may be that each look-up takes longer than a try
+ * may, so it is kept for the next one. */
+static void keep_addresses(struct bus_redis *r, const struct redis_addresses *a)
+{
+    if (a->error != 0 || r->state == UP)
+        return;
+    r->has_found = true;
+    r->found_url = r->asked_url;
+    r->found = *a;
 }
 
 static void addresses_came(void *arg, uint32_t ready)
@@ -577,13 +599,18 @@ static void addresses_came(void *arg, uint32_t ready)
         if (r->owns_lookup)
             close(r->lookup_fd);
         r->lookup_fd = -1;
-        r->lookups = 0;
+        r->is_asked = false;
         if (r->state == LOOKUP)
             lost(r, "nobody looks up names any more");
         return;
     }
-    if (--r->lookups > 0 || r->state != LOOKUP)
-        return; /* it was given up before */
+    r->is_asked = false;
+    if (r->state != LOOKUP || !is_same_name(r, r->asked_url, r->url)) {
+        keep_addresses(r, &a);
+        if (r->state == LOOKUP)
+            ask_for_addresses(r);
+        return;
+    }
     r->addresses = a;
     if (a.error != 0)
         lost(r, gai_strerror(a.error));
@@ -591,15 +618,27 @@ static void addresses_came(void *arg, uint32_t ready)
         connect_to(r, &r->commands, COMMANDS);
 }
 
-/* An address of a name that was looked up, or the first one of a URL. */
-static void try_next(struct bus_redis *r)
+/* Are the addresses of the URL known already? */
+static bool knows_addresses(struct bus_redis *r)
 {
     const struct redis_url *url = &r->urls[r->url];
 
-    if (r->address == 0 && url->host[0] != '\0' && !redis_lookup_numeric(url->host, &r->addresses))
-        ask_for_addresses(r);
-    else
+    if (r->address != 0 || url->host[0] == '\0' || redis_lookup_numeric(url->host, &r->addresses))
+        return true;
+    if (!r->has_found || !is_same_name(r, r->found_url, r->url))
+        return false;
+    r->addresses = r->found;
+    r->has_found = false;
+    return true;
+}
+
+/* An address of a name that was looked up, or the first one of a URL. */
+static void try_next(struct bus_redis *r)
+{
+    if (knows_addresses(r))
         connect_to(r, &r->commands, COMMANDS);
+    else
+        ask_for_addresses(r);
 }
 
 /* --- the timer -------------------------------------------------------------------------------- */
