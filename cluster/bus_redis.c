@@ -659,11 +659,13 @@ static unsigned look_at_silence(struct bus_redis *r, struct redis_conn *c, uint6
     *asked_ms = 0;
     if (silent_ms < r->options.ping_ms)
         return r->options.ping_ms - (unsigned)silent_ms;
-    *asked_ms = now_ms;
-    /* Where something waits to be sent, that will be answered. */
-    if (c->queue->first == NULL && redis_queue_add(c->queue, &ping, 1, NULL, 0) != NULL)
+    if (c->queue->first != NULL) { /* that will be answered */
+        *asked_ms = now_ms;
+    } else if (redis_queue_add(c->queue, &ping, 1, NULL, 0) != NULL) {
+        *asked_ms = now_ms;
         redis_conn_flush(c);
-    return r->options.timeout_ms;
+    }
+    return r->options.timeout_ms; /* without memory it is asked then */
 }
 
 static void look_at_both(struct bus_redis *r)

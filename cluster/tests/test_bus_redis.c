@@ -1312,6 +1312,22 @@ static void a_call_without_memory_fails_alone(void **state)
     assert_string_equal(f->seen, "");
 }
 
+/* A Redis that could not be asked is not one that does not answer. */
+static void without_memory_for_a_ping_the_connection_stays(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_with(f, (struct bus_redis_options){.ping_ms = 30, .timeout_ms = 40});
+    greet_both(f);
+    wait_until_up(f, true);
+    oom_after(0);
+    steps_for(f, 150);
+    oom_after(-1);
+    assert_true(bus_is_up(f->bus));
+    expect(f, f->commands, "PING");
+    expect(f, f->subscriber, "PING");
+}
+
 #include "cluster/tests/test_bus_redis.list"
 
 int main(void)
