@@ -94,7 +94,7 @@ LINK_test_bus = cluster/bus cluster/name_table cluster/tests/loop_bus $(CORE) te
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
 LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
-# So does a fuzzer, by the same names; two are of whole servers.
+# So does a fuzzer, by the same names; three are of whole servers.
 LINK_fuzz_conn = $(CORE) tests/actions tests/calls tests/peers
 LINK_fuzz_sio = $(LINK_fuzz_conn) $(CLUSTER) $(SOCKETIO)
 LINK_fuzz_sio_bus = $(LINK_fuzz_sio) cluster/tests/loop_bus
