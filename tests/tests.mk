@@ -85,6 +85,7 @@ LINK_test_resp = cluster/resp ws_str
 LINK_test_bus_link = cluster/bus_link $(LINK_test_server) tests/oom
 LINK_test_bus_local = $(CLUSTER) $(LINK_test_server) tests/oom
 LINK_test_bus_local_faults = $(CLUSTER) $(CORE) tests/calls
+LINK_test_redis_lookup = cluster/redis_lookup tests/calls
 LINK_test_redis_url = cluster/redis_url ws_str
 LINK_test_bus_redis = $(CLUSTER) $(CORE) tests/oom
 LINK_test_ws_cluster = cluster/ws_cluster cluster/tests/loop_bus cluster/bus cluster/name_table \
