@@ -329,6 +329,33 @@ static void the_oldest_are_dropped_where_nobody_reads(void **state)
     free(data);
 }
 
+static void frames_that_must_stay_are_kept_among_those_that_go(void **state)
+{
+    const struct bus_link_options small = {.max_queue = 64 * KIB};
+    uint8_t *data = make_payload(16 * KIB, false);
+    const struct ws_str piece = {(char *)data, 16 * KIB};
+    struct fixture *f = *state;
+    size_t kept = 0;
+
+    connect_one(f, &small);
+    for (unsigned i = 0; i < 60; i++) {
+        assert_int_equal(bus_link_send(ends[0].link, 100, BUS_LINK_MAY_DROP, &piece, 1, -1), 0);
+        if (i % 3 == 0)
+            assert_int_equal(send_text(0, 101, BUS_LINK_MUST, "stays", -1), 0);
+        let_serve(f);
+    }
+    assert_true(bus_link_dropped(ends[0].link) > 8);
+    assert_non_null(new_link(f, 1, raw[1], &small));
+    raw[1] = -1;
+    for (int i = 0; i < 50; i++)
+        let_serve(f);
+    for (size_t i = 0; i < ends[1].count; i++)
+        kept += ends[1].frames[i].type == 101;
+    assert_int_equal(kept, 20);
+    assert_int_equal(ends[1].count + bus_link_dropped(ends[0].link), 80);
+    free(data);
+}
+
 /* Not only the bytes to be sent: small frames take more memory than that. */
 static void memory_of_what_waits_is_bounded(void **state)
 {
@@ -458,6 +485,46 @@ static void without_memory_a_frame_is_refused_and_its_descriptor_closed(void **s
     assert_int_equal(send_text(0, 100, BUS_LINK_MUST, "x", -1), 0);
     let_serve(f);
     assert_int_equal(ends[1].count, 1);
+}
+
+static void without_memory_for_what_comes_the_link_ends(void **state)
+{
+    static const uint8_t wire[50] = {100, 0, 0, 0, 70};
+    struct fixture *f = *state;
+
+    for (size_t n = 0; n < 2; n++) { /* at the first part of a frame, and at the second */
+        connect_one(f, &defaults);
+        for (size_t i = 0; i <= n; i++) {
+            if (i == n)
+                oom_once(0);
+            assert_int_equal(write(raw[1], wire, i == 0 ? 10 : 50), i == 0 ? 10 : 50);
+            let_serve(f);
+        }
+        oom_after(-1);
+        assert_int_equal(ends[0].over, n + 1);
+        assert_null(ends[0].link);
+        close(raw[1]);
+        raw[1] = -1;
+    }
+}
+
+static void nothing_is_sent_over_a_link_that_has_broken(void **state)
+{
+    struct fixture *f = *state;
+    int before;
+
+    connect_one(f, &defaults);
+    before = count_descriptors();
+    close(raw[1]);
+    raw[1] = -1;
+    assert_int_equal(send_text(0, 70, BUS_LINK_MUST, "x", dup(0)), 0); /* it is sent at once */
+    assert_int_equal(send_text(0, 70, BUS_LINK_MUST, "x", dup(0)), WS_ERR_CLOSED);
+    assert_false(bus_link_takes_fd(ends[0].link));
+    assert_int_equal(bus_link_queued(ends[0].link), 0);
+    assert_int_equal(ends[0].over, 0); /* not inside the call */
+    let_serve(f);
+    assert_int_equal(ends[0].over, 1);
+    assert_int_equal(count_descriptors(), before - 2);
 }
 
 static void link_without_memory_is_none(void **state)
