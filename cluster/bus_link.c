@@ -47,6 +47,8 @@ struct bus_link {
     bool broken;  /* nothing is sent any more; the next read ends it */
     bool calling; /* bus_link_free() waits for the callback to return */
     bool ended;
+    bool is_resting; /* frames that have come wait for the next turn */
+    struct ws_timer *rest;
 
     struct item *first;
     struct item **last;
@@ -394,13 +396,13 @@ static int next_fd(struct bus_link *l)
     return fd;
 }
 
-/* Hand over the whole frames in `data`. Returns how many bytes they were; SIZE_MAX for what is no
- * frame. */
+/* Hand over the whole frames in `data`, as far as the share of the turn goes. Returns how many bytes
+ * they were; SIZE_MAX for what is no frame. */
 static size_t take_frames(struct bus_link *l, const uint8_t *data, size_t len)
 {
     size_t used = 0;
 
-    while (len - used >= HEADER && !l->ended) {
+    while (len - used >= HEADER && !l->ended && !l->is_resting) {
         const uint8_t *frame = data + used;
         size_t size = bus_get_u32(frame);
 
@@ -411,6 +413,7 @@ static size_t take_frames(struct bus_link *l, const uint8_t *data, size_t len)
         used += HEADER + size;
         l->events.frame(l->events.arg, frame[4], frame + HEADER, size,
                         frame[5] == 1 ? next_fd(l) : -1);
+        l->is_resting = !l->ended && used < len && ws_turn_over(l->server, 0);
     }
     return used;
 }
@@ -440,14 +443,15 @@ static void drop_input(struct bus_link *l)
     l->in_len = l->in_size = 0;
 }
 
-/* Returns false when the link cannot go on. */
+/* These bytes have come behind those that are kept; none where it has rested. Returns false when the
+ * link cannot go on. */
 static bool bytes_came(struct bus_link *l, const uint8_t *data, size_t len)
 {
     bool behind = l->in_len > 0;
     size_t used;
 
     if (behind) {
-        if (!keep(l, data, len))
+        if (len > 0 && !keep(l, data, len))
             return false;
         data = l->in;
         len = l->in_len;
@@ -471,7 +475,39 @@ static void release(struct bus_link *l)
         close_if_open(l->fds_in[i]);
     drop_input(l);
     drop_output(l);
+    ws_timer_cancel(l->rest);
     ws_account_give(l->account, l, sizeof *l);
+}
+
+static void lose(struct bus_link *l)
+{
+    l->broken = true;
+    drop_output(l);
+    if (l->ended)
+        return;
+    ws_watch(l->server, l->fd, 0, NULL, NULL);
+    l->events.over(l->events.arg);
+}
+
+/* Handle what has come. A callback may end the link. */
+static void handle(struct bus_link *l, const uint8_t *data, size_t len)
+{
+    if (!bytes_came(l, data, len))
+        lose(l);
+    else if (l->is_resting && !l->ended)
+        ws_timer_set(l->rest, 0);
+}
+
+static void rest_is_over(void *arg)
+{
+    struct bus_link *l = arg;
+
+    l->is_resting = false;
+    l->calling = true;
+    handle(l, NULL, 0);
+    l->calling = false;
+    if (l->ended)
+        release(l);
 }
 
 static void read_input(struct bus_link *l)
@@ -481,14 +517,10 @@ static void read_input(struct bus_link *l)
 
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return;
-    if (n <= 0 || !bytes_came(l, data, (size_t)n)) {
-        l->broken = true;
-        drop_output(l);
-        if (!l->ended) {
-            ws_watch(l->server, l->fd, 0, NULL, NULL);
-            l->events.over(l->events.arg);
-        }
-    }
+    if (n <= 0)
+        lose(l);
+    else
+        handle(l, data, (size_t)n);
 }
 
 static void link_ready(void *arg, uint32_t ready)
@@ -501,7 +533,7 @@ static void link_ready(void *arg, uint32_t ready)
         l->full = false;
         bus_link_flush(l);
     }
-    if ((ready & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
+    if ((ready & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0 || l->is_resting)
         return;
     l->calling = true;
     read_input(l);
@@ -528,8 +560,10 @@ struct bus_link *bus_link_new(struct ws_server *s, int fd, struct ws_account *a,
         l->options.max_frame = 64u << 20;
     if (l->options.max_queue == 0)
         l->options.max_queue = 16u << 20;
-    if (ws_watch(s, fd, EPOLLIN, link_ready, l) == 0)
+    l->rest = ws_timer_new(s, a, rest_is_over, l);
+    if (l->rest != NULL && ws_watch(s, fd, EPOLLIN, link_ready, l) == 0)
         return l;
+    ws_timer_cancel(l->rest);
     ws_account_give(a, l, sizeof *l);
     close(fd);
     return NULL;
@@ -542,6 +576,7 @@ void bus_link_free(struct bus_link *l)
     l->ended = true;
     ws_watch(l->server, l->fd, 0, NULL, NULL);
     close(l->fd);
+    ws_timer_stop(l->rest);
     if (!l->calling)
         release(l);
 }

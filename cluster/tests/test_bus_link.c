@@ -30,6 +30,7 @@ struct end {
     size_t count;
     int over;
     size_t free_at; /* free the link in this frame's callback, counted from 1 */
+    bool is_slow;   /* each frame takes long */
 };
 
 static struct ws_account *account;
@@ -54,6 +55,8 @@ static void frame_came(void *arg, unsigned type, const uint8_t *data, size_t len
         fstat(fd, &st);
         close(fd);
     }
+    if (e->is_slow)
+        nanosleep(&(struct timespec){.tv_nsec = 200 * 1000}, NULL);
     if (e->count < COUNT(e->frames))
         e->frames[e->count] = (struct seen_frame){type, len, sum_of(data, len), st.st_ino};
     e->count++;
@@ -193,6 +196,42 @@ static void frames_may_be_split_anywhere(void **state)
         assert_int_equal(ends[0].frames[0].sum, sum_of("abc", 3));
         assert_int_equal(ends[0].frames[1].len, 0);
         assert_int_equal(ends[0].frames[2].type, 72);
+    }
+}
+
+/* Frames that came at once and take long do not make others wait until all are done; no frame and
+ * not the end is missed, and the link may be freed meanwhile. */
+static void frames_have_a_share_of_a_turn(void **state)
+{
+    static const size_t free_at[] = {0, 300};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT(free_at); i++) {
+        uint64_t first, last;
+        size_t wanted = free_at[i] == 0 ? 400 : free_at[i];
+
+        memset(ends, 0, sizeof ends);
+        connect_both(f, &defaults);
+        ends[1].is_slow = true;
+        ends[1].free_at = free_at[i];
+        for (unsigned n = 0; n < 400; n++)
+            assert_int_equal(send_text(0, 100 + n % 50, BUS_LINK_MUST, "x", -1), 0);
+        bus_link_flush(ends[0].link);
+        bus_link_free(ends[0].link);
+        ends[0].link = NULL;
+        while (ends[1].count == 0)
+            assert_int_equal(ws_server_step(f->server, 1), 1);
+        first = ws_server_turn(f->server);
+        for (int n = 0; n < 200 && ends[1].count < wanted; n++)
+            assert_int_equal(ws_server_step(f->server, 1), 1);
+        last = ws_server_turn(f->server);
+        assert_int_equal(ends[1].count, wanted);
+        assert_in_range(last - first, 2, 40);
+        let_serve(f);
+        assert_int_equal(ends[1].count, wanted);
+        assert_int_equal(ends[1].over, free_at[i] == 0);
+        for (unsigned n = 0; n < 50; n++)
+            assert_int_equal(ends[1].frames[n].type, 100 + n);
     }
 }
 
@@ -532,7 +571,7 @@ static void link_without_memory_is_none(void **state)
     struct fixture *f = *state;
     int before = count_descriptors();
 
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < 3; n++) {
         int fd = dup(0);
 
         oom_once(n);
