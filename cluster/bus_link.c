@@ -418,11 +418,15 @@ static size_t take_frames(struct bus_link *l, const uint8_t *data, size_t len)
     return used;
 }
 
-/* Make room for as many bytes as have come: never for what a header only announces. */
+/* Make room for twice as many bytes as have come, up to a frame and what one read may bring behind
+ * it: never for what a header only announces. */
 static bool keep(struct bus_link *l, const uint8_t *data, size_t len)
 {
-    if (l->in_size - l->in_len < len) {
-        size_t size = 2 * (l->in_len + len);
+    size_t most = HEADER + l->options.max_frame + READ_SIZE;
+    size_t needed = l->in_len + len;
+
+    if (l->in_size < needed) {
+        size_t size = most >= needed && most < 2 * needed ? most : 2 * needed;
         uint8_t *in = ws_account_resize(l->account, l->in, l->in_size, size);
 
         if (in == NULL)

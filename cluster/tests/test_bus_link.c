@@ -478,6 +478,31 @@ static void announced_length_takes_no_memory(void **state)
     assert_true(ws_server_stats(f->server).buffered < 64 * KIB);
 }
 
+static void frame_that_comes_is_held_once(void **state)
+{
+    const struct bus_link_options options = {.max_frame = 4 * MIB};
+    static const uint8_t header[] = {0, 0, 64, 0, 65, 0};
+    uint8_t *data = make_payload(4 * MIB, false);
+    struct fixture *f = *state;
+
+    connect_one(f, &options);
+    assert_int_equal(write(raw[1], header, sizeof header), sizeof header);
+    for (size_t sent = 0; sent < 4 * MIB - 1;) {
+        ssize_t n = write(raw[1], data + sent, 4 * MIB - 1 - sent);
+
+        sent += n > 0 ? (size_t)n : 0;
+        let_serve(f);
+    }
+    assert_int_equal(ends[0].count, 0);
+    assert_true(ws_server_stats(f->server).buffered < 4 * MIB + 128 * KIB);
+    assert_int_equal(write(raw[1], data + 4 * MIB - 1, 1), 1);
+    let_serve(f);
+    assert_int_equal(ends[0].count, 1);
+    assert_int_equal(ends[0].frames[0].sum, sum_of(data, 4 * MIB));
+    assert_true(ws_server_stats(f->server).buffered < 64 * KIB);
+    free(data);
+}
+
 static void end_of_the_other_end_is_told_once_behind_its_frames(void **state)
 {
     struct fixture *f = *state;
