@@ -1066,7 +1066,7 @@ static void questions_that_wait_are_bounded(void **state)
     ask(f, "a"); /* they have been sent */
 }
 
-/* Of a message that was sent in part nothing is sent again: it would come twice, or break. */
+/* It may be what ended the connection, and would end the next one. */
 static void a_message_that_is_cut_is_not_sent_again(void **state)
 {
     struct fixture *f = *state;
