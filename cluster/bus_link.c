@@ -84,6 +84,16 @@ static void close_if_open(int fd)
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
+static bool is_longer(const struct ws_str *pieces, size_t count, size_t max)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (pieces[i].len > max)
+            return true;
+        max -= pieces[i].len;
+    }
+    return false;
+}
+
 static struct bus_block *block_of(struct ws_account *a, unsigned type, const struct ws_str *pieces,
                                   size_t count, bool with_fd)
 {
@@ -91,11 +101,10 @@ static struct bus_block *block_of(struct ws_account *a, unsigned type, const str
     size_t len = 0;
     uint8_t *at;
 
-    for (size_t i = 0; i < count; i++) {
-        if (pieces[i].len > UINT32_MAX - len)
-            return NULL;
+    if (is_longer(pieces, count, UINT32_MAX - HEADER))
+        return NULL;
+    for (size_t i = 0; i < count; i++)
         len += pieces[i].len;
-    }
     b = ws_account_take(a, sizeof *b + HEADER + len);
     if (b == NULL)
         return NULL;
@@ -263,7 +272,8 @@ bool bus_link_flush(struct bus_link *l)
     return l->first == NULL;
 }
 
-/* Is there room for a frame that must not be dropped? */
+/* Is there room for a frame that must not be dropped? One with a descriptor may pass the bound by
+ * its own cost: bus_link_takes_fd() has said so, and the connection would be lost. */
 static bool has_room(const struct bus_link *l, size_t cost)
 {
     size_t kept = l->queued - l->droppable;
@@ -280,7 +290,7 @@ static int append(struct bus_link *l, enum bus_link_way way, struct bus_block *b
     if (l->broken || l->ended)
         error = WS_ERR_CLOSED;
     else if (b->len - HEADER > l->options.max_frame || (fd >= 0 && l->fds >= BUS_LINK_FDS_MAX) ||
-             (way == BUS_LINK_MUST && !has_room(l, cost_of(b))))
+             (way == BUS_LINK_MUST && !has_room(l, fd >= 0 ? 0 : cost_of(b))))
         error = WS_ERR_FULL;
     else if ((item = ws_account_take(l->account, sizeof *item)) == NULL)
         error = WS_ERR_NOMEM;
@@ -311,11 +321,12 @@ static int append(struct bus_link *l, enum bus_link_way way, struct bus_block *b
 int bus_link_send(struct bus_link *l, unsigned type, enum bus_link_way way,
                   const struct ws_str *pieces, size_t count, int fd)
 {
-    struct bus_block *b = block_of(l->account, type, pieces, count, fd >= 0);
+    bool is_too_long = is_longer(pieces, count, l->options.max_frame);
+    struct bus_block *b = is_too_long ? NULL : block_of(l->account, type, pieces, count, fd >= 0);
 
     if (b == NULL) {
         close_if_open(fd);
-        return WS_ERR_NOMEM;
+        return is_too_long ? WS_ERR_FULL : WS_ERR_NOMEM;
     }
     return append(l, way, b, fd);
 }
@@ -328,7 +339,7 @@ int bus_link_send_block(struct bus_link *l, enum bus_link_way way, struct bus_bl
 
 bool bus_link_takes_fd(const struct bus_link *l)
 {
-    return !l->broken && l->fds < BUS_LINK_FDS_MAX && has_room(l, HEADER);
+    return !l->broken && l->fds < BUS_LINK_FDS_MAX && has_room(l, 0);
 }
 
 size_t bus_link_queued(const struct bus_link *l)
@@ -487,8 +498,6 @@ static void lose(struct bus_link *l)
 {
     l->broken = true;
     drop_output(l);
-    if (l->ended)
-        return;
     ws_watch(l->server, l->fd, 0, NULL, NULL);
     l->events.over(l->events.arg);
 }
@@ -531,8 +540,6 @@ static void link_ready(void *arg, uint32_t ready)
 {
     struct bus_link *l = arg;
 
-    if (l->broken && (ready & EPOLLOUT) != 0)
-        ready |= EPOLLIN;
     if ((ready & EPOLLOUT) != 0 || !l->watches_output) { /* which epoll may have refused */
         l->full = false;
         bus_link_flush(l);

@@ -77,7 +77,8 @@ struct bus_block *bus_block_new(struct ws_account *a, unsigned type, const struc
 void bus_block_release(struct bus_block *b);
 int bus_link_send_block(struct bus_link *l, enum bus_link_way way, struct bus_block *b);
 
-bool bus_link_takes_fd(const struct bus_link *l); /* one more, now */
+/* Would bus_link_send() take a frame with a descriptor now, if there is memory? */
+bool bus_link_takes_fd(const struct bus_link *l);
 size_t bus_link_queued(const struct bus_link *l); /* bytes of memory for unsent frames */
 unsigned long long bus_link_dropped(const struct bus_link *l); /* frames, since the start */
 /* Try to send all that waits, now: before a process ends, say. False when something waits still. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -256,6 +257,15 @@ static void block_goes_to_many_and_is_freed_after_the_last(void **state)
     assert_int_equal(ws_server_stats(f->server).buffered, before);
 }
 
+/* The lowest number that no descriptor has. */
+static int first_free(void)
+{
+    int fd = dup(0);
+
+    close(fd);
+    return fd;
+}
+
 /* --- descriptors ------------------------------------------------------------------------------ */
 
 static void descriptors_come_with_their_frames(void **state)
@@ -334,6 +344,31 @@ static void descriptors_that_wait_are_bounded_and_closed_at_the_end(void **state
     ends[0].link = NULL;
     assert_int_equal(count_descriptors(), before - 1);
     free(data);
+}
+
+/* This process has no place for one more: the next descriptor must not go with its frame. */
+static void descriptor_that_could_not_be_taken_keeps_its_place(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit limit, none;
+    int fds[2];
+
+    connect_both(f, &defaults);
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = (rlim_t)first_free();
+    assert_int_equal(send_text(0, 90, BUS_LINK_MUST, "lost", dup(fds[0])), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    let_serve(f);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(send_text(0, 91, BUS_LINK_MUST, "comes", dup(fds[0])), 0);
+    let_serve(f);
+    assert_int_equal(ends[1].count, 2);
+    assert_int_equal(ends[1].frames[0].inode, 0);
+    assert_int_equal(ends[1].frames[1].inode, inode_of(fds[0]));
+    close(fds[0]);
+    close(fds[1]);
 }
 
 /* --- an end that does not read ---------------------------------------------------------------- */

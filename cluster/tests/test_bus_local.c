@@ -272,6 +272,21 @@ static void large_messages_are_forwarded_whole(void **state)
     free(data);
 }
 
+static void what_is_longer_than_a_frame_is_refused(void **state)
+{
+    const struct ws_str huge = {"", SIZE_MAX};
+    const struct ws_str halves[] = {{"", SIZE_MAX / 2 + 1}, {"", SIZE_MAX / 2 + 1}};
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 1);
+    assert_int_equal(bus_publish(w[0].bus, BUS_CHANNEL, huge, ws_str("x")), WS_ERR_FULL);
+    assert_int_equal(bus_publish(w[0].bus, BUS_CHANNEL, ws_str("x"), huge), WS_ERR_FULL);
+    assert_int_equal(bus_publish_pieces(w[0].bus, BUS_CHANNEL, ws_str("x"), halves, 2),
+                     WS_ERR_FULL);
+    assert_null(bus_block_new(w[0].bus->account, BUS_FRAME_PUBLISH, halves, 2));
+}
+
 static void subscribers_are_counted_over_all_workers(void **state)
 {
     struct family *family = *state;
@@ -709,6 +724,12 @@ static void answer_here(struct ws_conn *c, const struct ws_request *req)
     ws_respond(c, 200, NULL, 0, "by the first", 12);
 }
 
+static void late_hand_over(struct ws_conn *c, const struct ws_request *req)
+{
+    hand_over(c, req);
+    answer_here(c, req);
+}
+
 static void serve_hand_overs(struct family *family)
 {
     const struct ws_handlers h = {
@@ -756,6 +777,83 @@ static void connection_for_nobody_is_answered_here(void **state)
     serve_hand_overs(family);
     w[0].target = 999;
     c = client(w[0].f, "for nobody");
+    let_all_serve(family);
+    raw_send_text(c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let_all_serve(family);
+    assert_int_equal(w[0].handed_over, WS_ERR_CLOSED);
+    expect_body(c, "by the first");
+}
+
+/* The parent has no memory for it. */
+static void connection_that_is_lost_on_the_way_is_counted(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    struct raw_client *c;
+    int before;
+
+    start_family(family, 2);
+    serve_hand_overs(family);
+    before = count_descriptors();
+    w[0].target = 101;
+    c = client(w[0].f, "lost");
+    let_all_serve(family);
+    raw_send_text(c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let_serve(w[0].f);
+    assert_int_equal(w[0].handed_over, 0);
+    oom_once(0);
+    let_serve(family->parent);
+    oom_after(-1);
+    raw_expect_eof(c);
+    assert_int_equal(bus_hub_stats(family->hub).lost, 1);
+    raw_close(c);
+    assert_int_equal(count_descriptors(), before);
+}
+
+/* What bus_local_hand_over() takes from this server must get to the parent. */
+static void connections_are_not_taken_where_the_parent_reads_nothing(void **state)
+{
+    const struct bus_link_options small = {.max_queue = 500};
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    static char filling[300 * KIB];
+    struct raw_client *c[2];
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    w[0].bus = bus_local_new(w[0].f->server, fds[0], &small, NULL);
+    assert_non_null(w[0].bus);
+    assert_int_equal(write(fds[1], BYTES("\5\0\0\0\2\0\x65\0\0\0\1")), 11); /* 101 is there */
+    let_all_serve(family);
+    serve_hand_overs(family);
+    w[0].target = 101;
+    while (send(fds[0], filling, sizeof filling, MSG_DONTWAIT) > 0)
+        continue; /* the socket is full */
+    while (bus_local_tell(w[0].bus, 70, ws_str("")) == 0)
+        continue;
+    for (int i = 0; i < 2; i++) {
+        c[i] = client(w[0].f, i == 0 ? "taken" : "not taken");
+        let_all_serve(family);
+        raw_send_text(c[i], "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let_all_serve(family);
+        assert_int_equal(w[0].handed_over, i == 0 ? 0 : WS_ERR_FULL);
+    }
+    expect_body(c[1], "by the first");
+    assert_false(raw_readable_within(c[0], 0)); /* it waits for the parent */
+    close(fds[1]);
+}
+
+static void only_the_request_in_hand_is_handed_over(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    const struct ws_handlers h = {.on_request = late_hand_over, .user = &w[0]};
+    struct raw_client *c;
+
+    start_family(family, 2);
+    assert_int_equal(ws_server_handle(w[0].f->server, "/x", &h), 0);
+    w[0].target = 101;
+    c = client(w[0].f, "too late");
     let_all_serve(family);
     raw_send_text(c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let_all_serve(family);
