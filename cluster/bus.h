@@ -41,8 +41,8 @@ typedef void bus_message_fn(void *arg, struct ws_str channel, struct ws_str data
 struct bus_subscription *bus_subscribe(struct bus *b, enum bus_kind kind, struct ws_str name,
                                        bus_message_fn *fn, void *arg);
 
-/* End a subscription; NULL is allowed. `fn` is not called any more. Allowed in any callback: in `fn`
- * itself, and in that of another subscription to which the same message is told. */
+/* End a subscription; NULL is allowed. `fn` is not called any more. Allowed in any callback: in
+ * `fn` itself, and in that of another subscription to which the same message is told. */
 void bus_unsubscribe(struct bus_subscription *s);
 
 /* The first subscription that was made with these arguments, or NULL. */
@@ -83,8 +83,8 @@ void bus_unlisten(struct bus_listener *l); /* NULL is allowed */
 unsigned long long bus_dropped(const struct bus *b);
 
 /* What was published is still sent, as far as the socket takes it at once. Its subscriptions and
- * listeners end, and questions that are open have no answer. Before ws_server_free(), and not from a
- * callback of the bus. NULL is allowed. */
+ * listeners end, and questions that are open have no answer. Before ws_server_free(), and not from
+ * a callback of the bus. NULL is allowed. */
 void bus_free(struct bus *b);
 
 #ifdef __cplusplus

@@ -168,8 +168,8 @@ static void drop_output(struct bus_link *l)
     l->sent = 0;
 }
 
-/* Make room for a frame of this cost that may be dropped: the oldest go first, but for one of which a part
- * is sent. */
+/* Make room for a frame of this cost that may be dropped: the oldest go first, but for one of which
+ * a part is sent. */
 static void make_room(struct bus_link *l, size_t cost)
 {
     struct item **link = l->sent > 0 && l->first != NULL ? &l->first->next : &l->first;
@@ -407,8 +407,8 @@ static int next_fd(struct bus_link *l)
     return fd;
 }
 
-/* Hand over the whole frames in `data`, as far as the share of the turn goes. Returns how many bytes
- * they were; SIZE_MAX for what is no frame. */
+/* Hand over the whole frames in `data`, as far as the share of the turn goes. Returns how many
+ * bytes they were; SIZE_MAX for what is no frame. */
 static size_t take_frames(struct bus_link *l, const uint8_t *data, size_t len)
 {
     size_t used = 0;
@@ -458,8 +458,8 @@ static void drop_input(struct bus_link *l)
     l->in_len = l->in_size = 0;
 }
 
-/* These bytes have come behind those that are kept; none where it has rested. Returns false when the
- * link cannot go on. */
+/* These bytes have come behind those that are kept; none where it has rested. Returns false when
+ * the link cannot go on. */
 static bool bytes_came(struct bus_link *l, const uint8_t *data, size_t len)
 {
     bool behind = l->in_len > 0;

@@ -293,8 +293,8 @@ static void note_fault(struct bus_redis *r, const char *why)
         snprintf(r->fault + len, sizeof r->fault - len, "%s%s", len == 0 ? "" : "; ", fault);
 }
 
-/* The bus was up. Only where it was for a while, the next tries begin soon again: a Redis may accept
- * each connection and end it. */
+/* The bus was up. Only where it was for a while, the next tries begin soon again: a Redis may
+ * accept each connection and end it. */
 static void go_down(struct bus_redis *r, const char *why)
 {
     uint64_t now = ws_now_ms(r->bus.server);

@@ -35,8 +35,8 @@ struct bus_redis_options {
 };
 
 /* Make a bus, which begins to connect in the next turn. NULL with errno: EINVAL for no URL, or one
- * that is wrong, which the log names without its login; ENOMEM; that of a look-up that cannot begin,
- * such as EMFILE. */
+ * that is wrong, which the log names without its login; ENOMEM; that of a look-up that cannot
+ * begin, such as EMFILE. */
 struct bus *bus_redis_new(struct ws_server *s, const struct bus_redis_options *options);
 
 /* Why the last try to connect has failed, once all URLs have been tried since the bus was up; else

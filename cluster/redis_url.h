@@ -29,8 +29,8 @@ struct redis_url {
 /* Returns NULL, or why this is no such URL; the text is constant. */
 const char *redis_url_parse(struct redis_url *url, const char *text);
 
-/* Where a URL, or what should be one, goes on behind its last '@', or behind its scheme where it has
- * none: what may be shown, for no login is in it. */
+/* Where a URL, or what should be one, goes on behind its last '@', or behind its scheme where it
+ * has none: what may be shown, for no login is in it. */
 const char *redis_url_shown(const char *text);
 
 #endif

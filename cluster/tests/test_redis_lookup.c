@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Unit tests of redis_lookup.c. Most have both sides in one thread: the questions wait in the socket
- * before somebody answers them. */
+ * Unit tests of redis_lookup.c. Most have both sides in one thread: the questions wait in the
+ * socket before somebody answers them. */
 #include "tests/unit.h"
 
 #include <arpa/inet.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * bus_link.c: the other end of a link sends any bytes, in any pieces, with descriptors, and reads or
- * does not. The input is a program for both ends. What must hold:
+ * bus_link.c: the other end of a link sends any bytes, in any pieces, with descriptors, and reads
+ * or does not. The input is a program for both ends. What must hold:
  *
  *   - the frames that come are those in the bytes, in order, with their descriptors; what is no
  *     frame ends the link, and nothing comes behind it
