@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +118,7 @@ static void close_if_open(int *fd)
 static int fake_accept(struct fixture *f, const struct fake *r)
 {
     uint64_t end = now_ms() + PATIENCE_MS;
+    int on = 1;
     int fd;
 
     do {
@@ -126,6 +128,7 @@ static int fake_accept(struct fixture *f, const struct fake *r)
     if (fd < 0)
         print_error("ERROR: nobody connects; log: %s\n", f->log);
     assert_true(fd >= 0);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* answers come one by one */
     return fd;
 }
 
@@ -1213,6 +1216,89 @@ static void one_that_does_not_answer_at_all_is_given_up(void **state)
     f->log[0] = '\0';
     greet_both(f);
     wait_for_text(f, f->log, "it does not answer to subscriptions");
+}
+
+#define ACK "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
+#define HI  ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n"
+
+/* As much of `text` as `*left` says. Is it all? */
+static bool reply_part(struct fixture *f, int fd, const char *text, size_t *left)
+{
+    size_t len = strlen(text) < *left ? strlen(text) : *left;
+
+    reply_bytes(f, fd, text, len);
+    *left -= len;
+    return len == strlen(text);
+}
+
+/* Say `left` bytes in all, as a Redis does. */
+static void say_first_bytes(struct fixture *f, size_t left)
+{
+    f->commands = fake_accept(f, &f->redis);
+    expect(f, f->commands, HELLO);
+    if (!reply_part(f, f->commands, HELLO_MASTER, &left))
+        return;
+    f->subscriber = fake_accept(f, &f->redis);
+    expect(f, f->subscriber, HELLO);
+    if (!reply_part(f, f->subscriber, HELLO_MASTER, &left))
+        return;
+    expect(f, f->subscriber, "SUBSCRIBE a");
+    if (reply_part(f, f->subscriber, ACK, &left))
+        reply_part(f, f->subscriber, HI, &left);
+}
+
+static void a_redis_may_go_at_any_moment(void **state)
+{
+    const size_t all = 2 * strlen(HELLO_MASTER) + strlen(ACK) + strlen(HI);
+    struct fixture *f = *state;
+
+    for (size_t n = 0; n < all; n++) {
+        begin_with(f, (struct bus_redis_options){.retry_ms = 1});
+        subscribe(f, BUS_CHANNEL, "a");
+        say_first_bytes(f, n);
+        step(f);
+        greet_both(f); /* which ends those before */
+        expect(f, f->subscriber, "SUBSCRIBE a");
+        reply(f, f->subscriber, ACK);
+        wait_until_up(f, true);
+        reply(f, f->subscriber, HI);
+        wait_for_text(f, f->seen, "a=hi ");
+        assert_null(strstr(strstr(f->seen, "a=hi ") + 1, "a=hi "));
+        bus_free(f->bus);
+        f->bus = NULL;
+        f->seen[0] = f->log[0] = '\0';
+        close_if_open(&f->commands);
+        close_if_open(&f->subscriber);
+    }
+}
+
+static void reply_bytewise(struct fixture *f, int fd, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        reply_bytes(f, fd, text, 1);
+        step(f);
+    }
+}
+
+static void a_redis_may_say_everything_byte_by_byte(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    subscribe(f, BUS_CHANNEL, "a");
+    f->commands = fake_accept(f, &f->redis);
+    expect(f, f->commands, HELLO);
+    reply_bytewise(f, f->commands, HELLO_MASTER);
+    f->subscriber = fake_accept(f, &f->redis);
+    expect(f, f->subscriber, HELLO);
+    reply_bytewise(f, f->subscriber, HELLO_MASTER);
+    expect(f, f->subscriber, "SUBSCRIBE a");
+    reply_bytewise(f, f->subscriber, ACK HI HI);
+    assert_string_equal(f->seen, "up a=hi a=hi ");
+    ask(f, "a");
+    expect(f, f->commands, "PUBSUB NUMSUB a");
+    reply_bytewise(f, f->commands, ">1\r\n+x\r\n*2\r\n$1\r\na\r\n:12\r\n");
+    assert_string_equal(f->seen, "up a=hi a=hi count 12 ");
 }
 
 /* --- a hostile one ---------------------------------------------------------------------------- */
