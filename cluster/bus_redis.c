@@ -248,8 +248,7 @@ static unsigned next_delay(struct bus_redis *r)
     uint32_t random = 0;
 
     if (ws_random(&random, sizeof random) != 0)
-        random =
-            0; /* uncovered: it fails for one call of a test, and comes after another failure */
+        random = 0; /* uncovered: getrandom() would fail behind another call */
     r->retry_ms = r->retry_ms < RETRY_MAX_MS / 2 ? 2 * r->retry_ms : RETRY_MAX_MS;
     return half + random % (half + 1);
 }
