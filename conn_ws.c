@@ -540,7 +540,7 @@ ptrdiff_t ws_broadcast(struct ws_server *s, const struct ws_conn *except, enum w
 
 int ws_set_relay(struct ws_server *s, const struct ws_relay *relay)
 {
-    const struct ws_relay none = {NULL};
+    const struct ws_relay none = {0};
     const struct ws_relay *next = relay == NULL ? &none : relay;
     const struct room_notice notice = {next->room_begins, next->room_ends, next->arg};
 

@@ -41,8 +41,8 @@ typedef void bus_message_fn(void *arg, struct ws_str channel, struct ws_str data
 struct bus_subscription *bus_subscribe(struct bus *b, enum bus_kind kind, struct ws_str name,
                                        bus_message_fn *fn, void *arg);
 
-/* NULL is allowed. `fn` is not called any more, also where this is called by `fn` itself, or by
- * that of another subscription while the same message is told. */
+/* End a subscription; NULL is allowed. `fn` is not called any more. Allowed in any callback: in
+ * `fn` itself, and in that of another subscription to which the same message is told. */
 void bus_unsubscribe(struct bus_subscription *s);
 
 /* The first subscription that was made with these arguments, or NULL. */
@@ -50,12 +50,14 @@ struct bus_subscription *bus_find(const struct bus *b, enum bus_kind kind, struc
                                   bus_message_fn *fn, const void *arg);
 
 /* Publish one message to a channel, BUS_CHANNEL or BUS_SHARD; all is copied. Returns 0 when it is
- * taken: it leaves within about 1 ms, or waits while the bus is down, and may be dropped.
- * WS_ERR_INVALID for BUS_PATTERN; WS_ERR_FULL for more than the bus takes at once;
- * WS_ERR_NOMEM. */
+ * taken: it leaves within about 1 ms, or waits while the bus is down, and may be dropped. Else
+ * nothing was published: WS_ERR_INVALID for BUS_PATTERN; WS_ERR_FULL for a message that is larger
+ * than the queue of the bus (bus_redis_options.queue_max, bus_link_options.max_frame), or where the
+ * queue is full of what must not be dropped; WS_ERR_NOMEM. */
 int bus_publish(struct bus *b, enum bus_kind kind, struct ws_str channel, struct ws_str data);
 
-/* The same with the message in `count` pieces, which arrive as if they lay behind one another. */
+/* The same with the message in `count` pieces, which arrive as one message, in this order; 0: an
+ * empty one. */
 int bus_publish_pieces(struct bus *b, enum bus_kind kind, struct ws_str channel,
                        const struct ws_str *pieces, size_t count);
 
@@ -75,11 +77,14 @@ bool bus_is_up(const struct bus *b);
 struct bus_listener *bus_listen(struct bus *b, void (*fn)(void *arg, bool up), void *arg);
 void bus_unlisten(struct bus_listener *l); /* NULL is allowed */
 
-/* Messages that were dropped so far, since too much was queued. */
+/* Messages of this process that were dropped since the bus was made: those that were pushed out of
+ * the queue, those of which a part was sent when the connection was lost, and those that Redis has
+ * refused. What was lost on its way is not known. */
 unsigned long long bus_dropped(const struct bus *b);
 
-/* What was published is still sent, as far as nobody has to wait for it. Before ws_server_free(),
- * and not from a callback of the bus. NULL is allowed. */
+/* What was published is still sent, as far as the socket takes it at once. Its subscriptions and
+ * listeners end, and questions that are open have no answer. Before ws_server_free(), and not from
+ * a callback of the bus. NULL is allowed. */
 void bus_free(struct bus *b);
 
 #ifdef __cplusplus

@@ -31,12 +31,13 @@ struct bus_hub_options {
     size_t max_names; /* bytes of names that one worker may subscribe to; 0: 256 MiB */
 };
 
-/* NULL: out of memory, or no random bytes. */
+/* `o` (NULL: the defaults) and `events` are copied. NULL: out of memory, or no random bytes. */
 struct bus_hub *bus_hub_new(struct ws_server *s, const struct bus_hub_options *o,
                             const struct bus_hub_events *events);
 
 /* A worker on the other side of `fd`, a non-blocking SOCK_STREAM Unix socket, which is taken in any
- * case. `worker` is a number that no other one has. Returns 0 or WS_ERR_NOMEM. */
+ * case. `worker` is a number that no other one has. Returns 0, or WS_ERR_NOMEM and then there is no
+ * such worker. */
 int bus_hub_add(struct bus_hub *h, uint32_t worker, int fd);
 /* Cut it off. Nothing happens when there is none. Allowed in events. */
 void bus_hub_remove(struct bus_hub *h, uint32_t worker);

@@ -47,6 +47,8 @@ struct bus_link {
     bool broken;  /* nothing is sent any more; the next read ends it */
     bool calling; /* bus_link_free() waits for the callback to return */
     bool ended;
+    bool is_resting; /* frames that have come wait for the next turn */
+    struct ws_timer *rest;
 
     struct item *first;
     struct item **last;
@@ -82,6 +84,16 @@ static void close_if_open(int fd)
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
+static bool is_longer(const struct ws_str *pieces, size_t count, size_t max)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (pieces[i].len > max)
+            return true;
+        max -= pieces[i].len;
+    }
+    return false;
+}
+
 static struct bus_block *block_of(struct ws_account *a, unsigned type, const struct ws_str *pieces,
                                   size_t count, bool with_fd)
 {
@@ -89,11 +101,10 @@ static struct bus_block *block_of(struct ws_account *a, unsigned type, const str
     size_t len = 0;
     uint8_t *at;
 
-    for (size_t i = 0; i < count; i++) {
-        if (pieces[i].len > UINT32_MAX - len)
-            return NULL;
+    if (is_longer(pieces, count, UINT32_MAX - HEADER))
+        return NULL;
+    for (size_t i = 0; i < count; i++)
         len += pieces[i].len;
-    }
     b = ws_account_take(a, sizeof *b + HEADER + len);
     if (b == NULL)
         return NULL;
@@ -261,7 +272,8 @@ bool bus_link_flush(struct bus_link *l)
     return l->first == NULL;
 }
 
-/* Is there room for a frame that must not be dropped? */
+/* Is there room for a frame that must not be dropped? One with a descriptor may pass the bound by
+ * its own cost: bus_link_takes_fd() has said so, and the connection would be lost. */
 static bool has_room(const struct bus_link *l, size_t cost)
 {
     size_t kept = l->queued - l->droppable;
@@ -278,7 +290,7 @@ static int append(struct bus_link *l, enum bus_link_way way, struct bus_block *b
     if (l->broken || l->ended)
         error = WS_ERR_CLOSED;
     else if (b->len - HEADER > l->options.max_frame || (fd >= 0 && l->fds >= BUS_LINK_FDS_MAX) ||
-             (way == BUS_LINK_MUST && !has_room(l, cost_of(b))))
+             (way == BUS_LINK_MUST && !has_room(l, fd >= 0 ? 0 : cost_of(b))))
         error = WS_ERR_FULL;
     else if ((item = ws_account_take(l->account, sizeof *item)) == NULL)
         error = WS_ERR_NOMEM;
@@ -309,11 +321,12 @@ static int append(struct bus_link *l, enum bus_link_way way, struct bus_block *b
 int bus_link_send(struct bus_link *l, unsigned type, enum bus_link_way way,
                   const struct ws_str *pieces, size_t count, int fd)
 {
-    struct bus_block *b = block_of(l->account, type, pieces, count, fd >= 0);
+    bool is_too_long = is_longer(pieces, count, l->options.max_frame);
+    struct bus_block *b = is_too_long ? NULL : block_of(l->account, type, pieces, count, fd >= 0);
 
     if (b == NULL) {
         close_if_open(fd);
-        return WS_ERR_NOMEM;
+        return is_too_long ? WS_ERR_FULL : WS_ERR_NOMEM;
     }
     return append(l, way, b, fd);
 }
@@ -326,7 +339,7 @@ int bus_link_send_block(struct bus_link *l, enum bus_link_way way, struct bus_bl
 
 bool bus_link_takes_fd(const struct bus_link *l)
 {
-    return !l->broken && l->fds < BUS_LINK_FDS_MAX && has_room(l, HEADER);
+    return !l->broken && l->fds < BUS_LINK_FDS_MAX && has_room(l, 0);
 }
 
 size_t bus_link_queued(const struct bus_link *l)
@@ -394,13 +407,13 @@ static int next_fd(struct bus_link *l)
     return fd;
 }
 
-/* Hand over the whole frames in `data`. Returns how many bytes they were; SIZE_MAX for what is no
- * frame. */
+/* Hand over the whole frames in `data`, as far as the share of the turn goes. Returns how many
+ * bytes they were; SIZE_MAX for what is no frame. */
 static size_t take_frames(struct bus_link *l, const uint8_t *data, size_t len)
 {
     size_t used = 0;
 
-    while (len - used >= HEADER && !l->ended) {
+    while (len - used >= HEADER && !l->ended && !l->is_resting) {
         const uint8_t *frame = data + used;
         size_t size = bus_get_u32(frame);
 
@@ -411,15 +424,20 @@ static size_t take_frames(struct bus_link *l, const uint8_t *data, size_t len)
         used += HEADER + size;
         l->events.frame(l->events.arg, frame[4], frame + HEADER, size,
                         frame[5] == 1 ? next_fd(l) : -1);
+        l->is_resting = !l->ended && used < len && ws_turn_over(l->server, 0);
     }
     return used;
 }
 
-/* Make room for as many bytes as have come: never for what a header only announces. */
+/* Make room for twice as many bytes as have come, up to a frame and what one read may bring behind
+ * it: never for what a header only announces. */
 static bool keep(struct bus_link *l, const uint8_t *data, size_t len)
 {
-    if (l->in_size - l->in_len < len) {
-        size_t size = 2 * (l->in_len + len);
+    size_t most = HEADER + l->options.max_frame + READ_SIZE;
+    size_t needed = l->in_len + len;
+
+    if (l->in_size < needed) {
+        size_t size = most >= needed && most < 2 * needed ? most : 2 * needed;
         uint8_t *in = ws_account_resize(l->account, l->in, l->in_size, size);
 
         if (in == NULL)
@@ -440,14 +458,15 @@ static void drop_input(struct bus_link *l)
     l->in_len = l->in_size = 0;
 }
 
-/* Returns false when the link cannot go on. */
+/* These bytes have come behind those that are kept; none where it has rested. Returns false when
+ * the link cannot go on. */
 static bool bytes_came(struct bus_link *l, const uint8_t *data, size_t len)
 {
     bool behind = l->in_len > 0;
     size_t used;
 
     if (behind) {
-        if (!keep(l, data, len))
+        if (len > 0 && !keep(l, data, len))
             return false;
         data = l->in;
         len = l->in_len;
@@ -471,10 +490,32 @@ static void release(struct bus_link *l)
         close_if_open(l->fds_in[i]);
     drop_input(l);
     drop_output(l);
+    ws_timer_cancel(l->rest);
     ws_account_give(l->account, l, sizeof *l);
 }
 
-/* Returns false when there was nothing to read, or there will be no more. */
+static void lose(struct bus_link *l)
+{
+    l->broken = true;
+    l->is_resting = false;
+    drop_output(l);
+    ws_watch(l->server, l->fd, 0, NULL, NULL);
+    l->events.over(l->events.arg);
+}
+
+/* Handle what has come. A callback may end the link. Returns false when no more will be handled. */
+static bool handle(struct bus_link *l, const uint8_t *data, size_t len)
+{
+    if (!bytes_came(l, data, len)) {
+        lose(l);
+        return false;
+    }
+    if (l->is_resting && !l->ended)
+        ws_timer_set(l->rest, 0);
+    return !l->ended;
+}
+
+/* Returns false when there was nothing to read, or no more will be handled. */
 static bool read_input(struct bus_link *l)
 {
     uint8_t data[READ_SIZE];
@@ -482,41 +523,45 @@ static bool read_input(struct bus_link *l)
 
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return false;
-    if (n > 0 && bytes_came(l, data, (size_t)n))
-        return !l->ended;
-    l->broken = true;
-    drop_output(l);
-    if (!l->ended) {
-        ws_watch(l->server, l->fd, 0, NULL, NULL);
-        l->events.over(l->events.arg);
-    }
+    if (n > 0)
+        return handle(l, data, (size_t)n);
+    lose(l);
     return false;
 }
 
+/* What waits for a turn comes first. */
 bool bus_link_read(struct bus_link *l)
 {
+    bool rested = l->is_resting;
     bool some;
 
     assert(!l->calling);
     l->calling = true;
-    some = read_input(l);
+    l->is_resting = false;
+    some = rested ? handle(l, NULL, 0) : read_input(l);
     l->calling = false;
     if (l->ended)
         release(l);
     return some;
 }
 
+static void rest_is_over(void *arg)
+{
+    struct bus_link *l = arg;
+
+    if (l->is_resting) /* else bus_link_read() was called meanwhile */
+        bus_link_read(l);
+}
+
 static void link_ready(void *arg, uint32_t ready)
 {
     struct bus_link *l = arg;
 
-    if (l->broken && (ready & EPOLLOUT) != 0)
-        ready |= EPOLLIN;
     if ((ready & EPOLLOUT) != 0 || !l->watches_output) { /* which epoll may have refused */
         l->full = false;
         bus_link_flush(l);
     }
-    if ((ready & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+    if ((ready & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !l->is_resting)
         bus_link_read(l);
 }
 
@@ -538,8 +583,10 @@ struct bus_link *bus_link_new(struct ws_server *s, int fd, struct ws_account *a,
         l->options.max_frame = 64u << 20;
     if (l->options.max_queue == 0)
         l->options.max_queue = 16u << 20;
-    if (ws_watch(s, fd, EPOLLIN, link_ready, l) == 0)
+    l->rest = ws_timer_new(s, a, rest_is_over, l);
+    if (l->rest != NULL && ws_watch(s, fd, EPOLLIN, link_ready, l) == 0)
         return l;
+    ws_timer_cancel(l->rest);
     ws_account_give(a, l, sizeof *l);
     close(fd);
     return NULL;
@@ -552,6 +599,7 @@ void bus_link_free(struct bus_link *l)
     l->ended = true;
     ws_watch(l->server, l->fd, 0, NULL, NULL);
     close(l->fd);
+    ws_timer_stop(l->rest);
     if (!l->calling)
         release(l);
 }

@@ -5,8 +5,8 @@
  *
  * A frame is its length in 4 bytes, little-endian, its type in one, a byte that is 1 where a
  * descriptor comes along, and its content. The other end may be any process that has gone wrong: it
- * makes this end hold no more than one frame of `max_frame` bytes, as far as it has come, and the
- * descriptors of frames that are being received. */
+ * makes this end hold no more than one frame of `max_frame` bytes, as far as it has come, 64 KiB
+ * behind it, and a few descriptors of frames that are being received. */
 #ifndef CLUSTER_BUS_LINK_H
 #define CLUSTER_BUS_LINK_H
 
@@ -35,8 +35,9 @@ enum bus_frame {
 };
 
 struct bus_link_events {
-    /* A frame has come; `data` is valid until return. `fd` is -1, or the callee's now. It may end
-     * the link. */
+    /* A frame has come; `data` is valid until return. `fd` is -1, or the callee's now: -1 also
+     * where the descriptor was lost, for this process has no place for one more. It may end the
+     * link. Many frames that come at once are told over several turns. */
     void (*frame)(void *arg, unsigned type, const uint8_t *data, size_t len, int fd);
     /* The other end has closed, or has sent what is no frame. Called once, as the last; end the
      * link by bus_link_free(), now or later. */
@@ -76,7 +77,8 @@ struct bus_block *bus_block_new(struct ws_account *a, unsigned type, const struc
 void bus_block_release(struct bus_block *b);
 int bus_link_send_block(struct bus_link *l, enum bus_link_way way, struct bus_block *b);
 
-bool bus_link_takes_fd(const struct bus_link *l); /* one more, now */
+/* Would bus_link_send() take a frame with a descriptor now, if there is memory? */
+bool bus_link_takes_fd(const struct bus_link *l);
 size_t bus_link_queued(const struct bus_link *l); /* bytes of memory for unsent frames */
 unsigned long long bus_link_dropped(const struct bus_link *l); /* frames, since the start */
 /* Try to send all that waits, now: before a process ends, say. False when something waits still. */

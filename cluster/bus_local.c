@@ -142,7 +142,7 @@ static bool note_pattern(struct bus_local *l, struct ws_str name, bool wanted)
         }
     }
     if (!wanted)
-        return true;
+        return true; /* uncovered: nothing ends of which the beginning was not told */
     patterns = grow(l, l->patterns, l->pattern_count, &l->pattern_cap, sizeof(struct ws_str));
     if (patterns == NULL)
         return false;

@@ -26,7 +26,9 @@ struct bus_local_events {
 };
 
 /* Takes `fd`, a non-blocking SOCK_STREAM Unix socket, in any case. The bus is up when the hub has
- * answered. Connections that come over it get ws_adopt(). NULL: out of memory. */
+ * answered, and down for good when the hub is gone. Connections that come over it get ws_adopt().
+ * `o` (NULL: the defaults) and `events` (NULL: none) are copied. NULL: out of memory, no random
+ * bytes, or epoll does not take `fd`. */
 struct bus *bus_local_new(struct ws_server *s, int fd, const struct bus_link_options *o,
                           const struct bus_local_events *events);
 

@@ -97,6 +97,7 @@ static void say(const struct bus_redis *r, enum ws_log_level level, const char *
     r->options.log(r->options.log_arg, level, line);
 }
 
+/* The URL that is tried or used, for the log. */
 static const char *shown(const struct bus_redis *r)
 {
     return r->urls[r->url].shown;
@@ -215,8 +216,10 @@ static struct bus_question **take_questions(struct redis_queue *q, struct bus_qu
     return end;
 }
 
-/* Nothing is sent any more, and nothing known of what was. A message that was sent in part is lost:
- * it is sent at most once. */
+/* Nothing is sent any more, and what was sent has no answer. A message that was sent in part is
+ * dropped, though Redis cannot have taken it: it may be what ended the connection, such as one over
+ * proto-max-bulk-len, and would end the next ones, too. Returns the questions that have no answer,
+ * for the caller to answer last. */
 static struct bus_question *disconnect(struct bus_redis *r)
 {
     struct bus_question *questions = NULL;
@@ -238,14 +241,15 @@ static struct bus_question *disconnect(struct bus_redis *r)
     return questions;
 }
 
-/* Half of it is left to chance, so that many processes do not come all at once. */
+/* The milliseconds until the next try: half of `retry_ms`, and a random part of the other half, so
+ * that many processes do not come all at once. */
 static unsigned next_delay(struct bus_redis *r)
 {
     unsigned half = r->retry_ms / 2;
     uint32_t random = 0;
 
     if (ws_random(&random, sizeof random) != 0)
-        random = 0;
+        random = 0; /* uncovered: getrandom() would fail behind another call */
     r->retry_ms = r->retry_ms < RETRY_MAX_MS / 2 ? 2 * r->retry_ms : RETRY_MAX_MS;
     return half + random % (half + 1);
 }
@@ -289,15 +293,15 @@ static void note_fault(struct bus_redis *r, const char *why)
         snprintf(r->fault + len, sizeof r->fault - len, "%s%s", len == 0 ? "" : "; ", fault);
 }
 
-/* It worked for a while: the next tries begin soon. Else they would begin soon for ever, where a
- * Redis accepts connections and ends them. */
+/* The bus was up. Only where it was for a while, the next tries begin soon again: a Redis may
+ * accept each connection and end it. */
 static void go_down(struct bus_redis *r, const char *why)
 {
     uint64_t now = ws_now_ms(r->bus.server);
 
     say(r, WS_LOG_ERROR, "redis: lost %s: %s", shown(r), why);
     if (now - r->up_since_ms >= RETRY_MAX_MS)
-        r->retry_ms = r->options.retry_ms;
+        r->retry_ms = r->options.retry_ms; /* uncovered: no test waits so long */
     r->down_since_ms = now;
     r->dropped_before = r->bus.dropped;
     r->url = r->address = r->addresses.count = 0;
@@ -387,7 +391,7 @@ static void come_up(struct bus_redis *r)
     bus_set_up(&r->bus, true);
 }
 
-/* Has Redis acknowledged all that there is? */
+/* Come up if Redis has acknowledged all subscriptions. */
 static void look_whether_told(struct bus_redis *r)
 {
     if (r->state == TELLING && r->untold == 0 && r->bus.changes == NULL)
@@ -396,7 +400,7 @@ static void look_whether_told(struct bus_redis *r)
 
 /* --- what Redis says -------------------------------------------------------------------------- */
 
-/* Commands of which the answer is of no use. */
+/* The answer to PUBLISH, the number of its recipients, or to PING. Only an error is of interest. */
 static void message_answered(struct bus_redis *r, const struct resp_value *value)
 {
     char text[REDIS_SHOWN];
@@ -598,7 +602,7 @@ static void addresses_came(void *arg, uint32_t ready)
     if (!redis_lookup_take(r->lookup_fd, &a)) {
         ws_watch(r->bus.server, r->lookup_fd, 0, NULL, NULL);
         if (r->owns_lookup)
-            close(r->lookup_fd);
+            close(r->lookup_fd); /* uncovered: the thread lives as long as the bus */
         r->lookup_fd = -1;
         r->is_asked = false;
         if (r->state == LOOKUP)
@@ -675,10 +679,10 @@ static void look_at_both(struct bus_redis *r)
     unsigned subscriber_ms;
 
     if (r->state != UP)
-        return; /* sending has failed */
+        return; /* uncovered: sending has failed; mostly epoll tells of the loss before */
     subscriber_ms = look_at_silence(r, &r->subscriber, &r->asked_subscriber_ms);
     if (r->state != UP)
-        return;
+        return; /* uncovered: the same */
     if (commands_ms == 0 || subscriber_ms == 0)
         lost(r, "it does not answer any more");
     else

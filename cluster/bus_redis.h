@@ -27,14 +27,16 @@ struct bus_redis_options {
     unsigned timeout_ms;     /* for that answer, for connecting, and for looking up a name; 5 s */
     unsigned retry_ms;       /* until the second try to connect, on average three quarters of it;
                                 doubles with each up to 10 s; 100 ms */
-    int lookup_fd;           /* where names are looked up, see redis_lookup.h; 0: by a thread, which
-                                is started here if a URL has a name in it */
+    int lookup_fd;           /* where names are looked up, see redis_lookup.h; it stays the caller's
+                                and is to be open until bus_free(). 0: by a thread, which is started
+                                here if a URL has a name in it */
     void (*log)(void *arg, enum ws_log_level level, const char *line); /* NULL: none */
     void *log_arg;
 };
 
-/* NULL with errno; EINVAL for a URL that is none, which the log names without its login. It begins
- * to connect in the next turn. */
+/* Make a bus, which begins to connect in the next turn. NULL with errno: EINVAL for no URL, or one
+ * that is wrong, which the log names without its login; ENOMEM; that of a look-up that cannot
+ * begin, such as EMFILE. */
 struct bus *bus_redis_new(struct ws_server *s, const struct bus_redis_options *options);
 
 /* Why the last try to connect has failed, once all URLs have been tried since the bus was up; else

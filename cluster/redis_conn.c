@@ -271,7 +271,7 @@ static void send_old_greeting(struct redis_conn *c)
 
     c->state = REDIS_GREETING_OLD;
     if (c->url->has_login && !send_now(c, is_default ? old_auth : auth, is_default ? 2 : 3))
-        return;
+        return; /* uncovered: mostly epoll tells of the loss before */
     send_now(c, &ping, 1);
 }
 

@@ -46,7 +46,17 @@ static void look_up(const char *host, struct redis_addresses *a)
     }
     freeaddrinfo(found);
     if (a->count == 0)
-        a->error = EAI_NONAME;
+        a->error = EAI_NONAME; /* uncovered: getaddrinfo() gives one at least */
+}
+
+static bool send_answer(int fd, const struct redis_addresses *a)
+{
+    ssize_t n;
+
+    do
+        n = send(fd, a, sizeof *a, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n >= 0;
 }
 
 void redis_lookup_serve(int fd)
@@ -63,7 +73,7 @@ void redis_lookup_serve(int fd)
             break;
         host[n] = '\0';
         look_up(host, &a);
-        if (send(fd, &a, sizeof a, MSG_NOSIGNAL) < 0 && errno != EINTR)
+        if (!send_answer(fd, &a))
             break;
     }
     close(fd);

@@ -21,8 +21,9 @@ extern "C" {
 
 struct ws_cluster;
 
-/* `name` is where the names of its channels begin, copied; NULL: "minnow". It is the relay of the
- * server (ws_set_relay()). NULL when out of memory or random bytes. */
+/* `name` is where the names of its channels begin, copied; NULL: "minnow". A server has one
+ * cluster, which is its relay (ws_set_relay()). `b` belongs to the same server and must live
+ * longer. NULL when out of memory or random bytes, and then nothing has changed. */
 struct ws_cluster *ws_cluster_new(struct ws_server *s, struct bus *b, const char *name);
 
 /* Before bus_free(). NULL is allowed. */

@@ -89,6 +89,7 @@ LINK_test_resp = cluster/resp ws_str
 LINK_test_bus_link = cluster/bus_link $(LINK_test_server) tests/oom
 LINK_test_bus_local = $(CLUSTER) $(LINK_test_server) tests/oom
 LINK_test_bus_local_faults = $(CLUSTER) $(CORE) tests/calls
+LINK_test_redis_lookup = cluster/redis_lookup tests/calls
 LINK_test_redis_url = cluster/redis_url ws_str
 LINK_test_bus_redis = $(CLUSTER) $(CORE) tests/oom
 LINK_test_ws_cluster = cluster/ws_cluster cluster/tests/loop_bus cluster/bus cluster/name_table \
@@ -98,7 +99,7 @@ LINK_test_bus = cluster/bus cluster/name_table cluster/tests/loop_bus $(CORE) te
 LINK_test_wire = check/wire
 LINK_test_annotate = check/annotate check/report_escape check/wire
 LINK_test_report = $(filter check/report%,$(CHECK)) check/annotate check/run check/script check/wire
-# So does a fuzzer, by the same names; two are of whole servers.
+# So does a fuzzer, by the same names; three are of whole servers.
 LINK_fuzz_conn = $(CORE) tests/actions tests/calls tests/peers
 LINK_fuzz_sio = $(LINK_fuzz_conn) $(CLUSTER) $(SOCKETIO)
 LINK_fuzz_sio_bus = $(LINK_fuzz_sio) cluster/tests/loop_bus

@@ -150,6 +150,14 @@ static void names_are_any_bytes(void **state)
     expect_seen(f, "a=1 other:=3 ");
 }
 
+static void none_may_end(void **state)
+{
+    (void)state;
+    bus_unsubscribe(NULL);
+    bus_unlisten(NULL);
+    bus_free(NULL);
+}
+
 static void a_pattern_is_no_place_to_publish_to(void **state)
 {
     struct fixture *f = *state;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -30,6 +31,7 @@ struct end {
     size_t count;
     int over;
     size_t free_at; /* free the link in this frame's callback, counted from 1 */
+    bool is_slow;   /* each frame takes long */
 };
 
 static struct ws_account *account;
@@ -54,6 +56,8 @@ static void frame_came(void *arg, unsigned type, const uint8_t *data, size_t len
         fstat(fd, &st);
         close(fd);
     }
+    if (e->is_slow)
+        nanosleep(&(struct timespec){.tv_nsec = 200 * 1000}, NULL);
     if (e->count < COUNT(e->frames))
         e->frames[e->count] = (struct seen_frame){type, len, sum_of(data, len), st.st_ino};
     e->count++;
@@ -196,6 +200,42 @@ static void frames_may_be_split_anywhere(void **state)
     }
 }
 
+/* Frames that came at once and take long do not make others wait until all are done; no frame and
+ * not the end is missed, and the link may be freed meanwhile. */
+static void frames_have_a_share_of_a_turn(void **state)
+{
+    static const size_t free_at[] = {0, 300};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT(free_at); i++) {
+        uint64_t first, last;
+        size_t wanted = free_at[i] == 0 ? 400 : free_at[i];
+
+        memset(ends, 0, sizeof ends);
+        connect_both(f, &defaults);
+        ends[1].is_slow = true;
+        ends[1].free_at = free_at[i];
+        for (unsigned n = 0; n < 400; n++)
+            assert_int_equal(send_text(0, 100 + n % 50, BUS_LINK_MUST, "x", -1), 0);
+        bus_link_flush(ends[0].link);
+        bus_link_free(ends[0].link);
+        ends[0].link = NULL;
+        while (ends[1].count == 0)
+            assert_int_equal(ws_server_step(f->server, 1), 1);
+        first = ws_server_turn(f->server);
+        for (int n = 0; n < 200 && ends[1].count < wanted; n++)
+            assert_int_equal(ws_server_step(f->server, 1), 1);
+        last = ws_server_turn(f->server);
+        assert_int_equal(ends[1].count, wanted);
+        assert_in_range(last - first, 2, 40);
+        let_serve(f);
+        assert_int_equal(ends[1].count, wanted);
+        assert_int_equal(ends[1].over, free_at[i] == 0);
+        for (unsigned n = 0; n < 50; n++)
+            assert_int_equal(ends[1].frames[n].type, 100 + n);
+    }
+}
+
 static void block_goes_to_many_and_is_freed_after_the_last(void **state)
 {
     struct fixture *f = *state;
@@ -215,6 +255,15 @@ static void block_goes_to_many_and_is_freed_after_the_last(void **state)
         assert_int_equal(ends[e].frames[0].sum, sum_of("for all", 7));
     }
     assert_int_equal(ws_server_stats(f->server).buffered, before);
+}
+
+/* The lowest number that no descriptor has. */
+static int first_free(void)
+{
+    int fd = dup(0);
+
+    close(fd);
+    return fd;
 }
 
 /* --- descriptors ------------------------------------------------------------------------------ */
@@ -297,6 +346,31 @@ static void descriptors_that_wait_are_bounded_and_closed_at_the_end(void **state
     free(data);
 }
 
+/* This process has no place for one more: the next descriptor must not go with its frame. */
+static void descriptor_that_could_not_be_taken_keeps_its_place(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit limit, none;
+    int fds[2];
+
+    connect_both(f, &defaults);
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = (rlim_t)first_free();
+    assert_int_equal(send_text(0, 90, BUS_LINK_MUST, "lost", dup(fds[0])), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    let_serve(f);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(send_text(0, 91, BUS_LINK_MUST, "comes", dup(fds[0])), 0);
+    let_serve(f);
+    assert_int_equal(ends[1].count, 2);
+    assert_int_equal(ends[1].frames[0].inode, 0);
+    assert_int_equal(ends[1].frames[1].inode, inode_of(fds[0]));
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* --- an end that does not read ---------------------------------------------------------------- */
 
 static void the_oldest_are_dropped_where_nobody_reads(void **state)
@@ -326,6 +400,33 @@ static void the_oldest_are_dropped_where_nobody_reads(void **state)
     }
     assert_int_equal(ends[1].frames[ends[1].count - 1].type, 200);
     assert_int_equal(ends[1].frames[ends[1].count - 2].type, 163);
+    free(data);
+}
+
+static void frames_that_must_stay_are_kept_among_those_that_go(void **state)
+{
+    const struct bus_link_options small = {.max_queue = 64 * KIB};
+    uint8_t *data = make_payload(16 * KIB, false);
+    const struct ws_str piece = {(char *)data, 16 * KIB};
+    struct fixture *f = *state;
+    size_t kept = 0;
+
+    connect_one(f, &small);
+    for (unsigned i = 0; i < 60; i++) {
+        assert_int_equal(bus_link_send(ends[0].link, 100, BUS_LINK_MAY_DROP, &piece, 1, -1), 0);
+        if (i % 3 == 0)
+            assert_int_equal(send_text(0, 101, BUS_LINK_MUST, "stays", -1), 0);
+        let_serve(f);
+    }
+    assert_true(bus_link_dropped(ends[0].link) > 8);
+    assert_non_null(new_link(f, 1, raw[1], &small));
+    raw[1] = -1;
+    for (int i = 0; i < 50; i++)
+        let_serve(f);
+    for (size_t i = 0; i < ends[1].count; i++)
+        kept += ends[1].frames[i].type == 101;
+    assert_int_equal(kept, 20);
+    assert_int_equal(ends[1].count + bus_link_dropped(ends[0].link), 80);
     free(data);
 }
 
@@ -412,6 +513,31 @@ static void announced_length_takes_no_memory(void **state)
     assert_true(ws_server_stats(f->server).buffered < 64 * KIB);
 }
 
+static void frame_that_comes_is_held_once(void **state)
+{
+    const struct bus_link_options options = {.max_frame = 4 * MIB};
+    static const uint8_t header[] = {0, 0, 64, 0, 65, 0};
+    uint8_t *data = make_payload(4 * MIB, false);
+    struct fixture *f = *state;
+
+    connect_one(f, &options);
+    assert_int_equal(write(raw[1], header, sizeof header), sizeof header);
+    for (size_t sent = 0; sent < 4 * MIB - 1;) {
+        ssize_t n = write(raw[1], data + sent, 4 * MIB - 1 - sent);
+
+        sent += n > 0 ? (size_t)n : 0;
+        let_serve(f);
+    }
+    assert_int_equal(ends[0].count, 0);
+    assert_true(ws_server_stats(f->server).buffered < 4 * MIB + 128 * KIB);
+    assert_int_equal(write(raw[1], data + 4 * MIB - 1, 1), 1);
+    let_serve(f);
+    assert_int_equal(ends[0].count, 1);
+    assert_int_equal(ends[0].frames[0].sum, sum_of(data, 4 * MIB));
+    assert_true(ws_server_stats(f->server).buffered < 64 * KIB);
+    free(data);
+}
+
 static void end_of_the_other_end_is_told_once_behind_its_frames(void **state)
 {
     struct fixture *f = *state;
@@ -460,12 +586,52 @@ static void without_memory_a_frame_is_refused_and_its_descriptor_closed(void **s
     assert_int_equal(ends[1].count, 1);
 }
 
+static void without_memory_for_what_comes_the_link_ends(void **state)
+{
+    static const uint8_t wire[50] = {100, 0, 0, 0, 70};
+    struct fixture *f = *state;
+
+    for (size_t n = 0; n < 2; n++) { /* at the first part of a frame, and at the second */
+        connect_one(f, &defaults);
+        for (size_t i = 0; i <= n; i++) {
+            if (i == n)
+                oom_once(0);
+            assert_int_equal(write(raw[1], wire, i == 0 ? 10 : 50), i == 0 ? 10 : 50);
+            let_serve(f);
+        }
+        oom_after(-1);
+        assert_int_equal(ends[0].over, n + 1);
+        assert_null(ends[0].link);
+        close(raw[1]);
+        raw[1] = -1;
+    }
+}
+
+static void nothing_is_sent_over_a_link_that_has_broken(void **state)
+{
+    struct fixture *f = *state;
+    int before;
+
+    connect_one(f, &defaults);
+    before = count_descriptors();
+    close(raw[1]);
+    raw[1] = -1;
+    assert_int_equal(send_text(0, 70, BUS_LINK_MUST, "x", dup(0)), 0); /* it is sent at once */
+    assert_int_equal(send_text(0, 70, BUS_LINK_MUST, "x", dup(0)), WS_ERR_CLOSED);
+    assert_false(bus_link_takes_fd(ends[0].link));
+    assert_int_equal(bus_link_queued(ends[0].link), 0);
+    assert_int_equal(ends[0].over, 0); /* not inside the call */
+    let_serve(f);
+    assert_int_equal(ends[0].over, 1);
+    assert_int_equal(count_descriptors(), before - 2);
+}
+
 static void link_without_memory_is_none(void **state)
 {
     struct fixture *f = *state;
     int before = count_descriptors();
 
-    for (int n = 0; n < 2; n++) {
+    for (int n = 0; n < 3; n++) {
         int fd = dup(0);
 
         oom_once(n);

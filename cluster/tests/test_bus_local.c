@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "../../tests/oom.h"
@@ -240,6 +241,10 @@ static void message_in_many_pieces_arrives_as_one(void **state)
     start_family(family, 2);
     subscribe(&w[1], BUS_CHANNEL, "x");
     let_all_serve(family);
+    oom_once(0);
+    assert_int_equal(bus_publish_pieces(w[0].bus, BUS_CHANNEL, ws_str("x"), pieces, 6),
+                     WS_ERR_NOMEM);
+    oom_after(-1);
     for (size_t n = 0; n <= 6; n++)
         assert_int_equal(bus_publish_pieces(w[0].bus, BUS_CHANNEL, ws_str("x"), pieces, n), 0);
     let_all_serve(family);
@@ -265,6 +270,21 @@ static void large_messages_are_forwarded_whole(void **state)
     assert_int_equal(w[1].messages, 3);
     assert_int_equal(w[2].messages, 3);
     free(data);
+}
+
+static void what_is_longer_than_a_frame_is_refused(void **state)
+{
+    const struct ws_str huge = {"", SIZE_MAX};
+    const struct ws_str halves[] = {{"", SIZE_MAX / 2 + 1}, {"", SIZE_MAX / 2 + 1}};
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 1);
+    assert_int_equal(bus_publish(w[0].bus, BUS_CHANNEL, huge, ws_str("x")), WS_ERR_FULL);
+    assert_int_equal(bus_publish(w[0].bus, BUS_CHANNEL, ws_str("x"), huge), WS_ERR_FULL);
+    assert_int_equal(bus_publish_pieces(w[0].bus, BUS_CHANNEL, ws_str("x"), halves, 2),
+                     WS_ERR_FULL);
+    assert_null(bus_block_new(w[0].bus->account, BUS_FRAME_PUBLISH, halves, 2));
 }
 
 static void subscribers_are_counted_over_all_workers(void **state)
@@ -308,6 +328,49 @@ static void many_subscriptions_are_all_told(void **state)
 }
 
 /* --- workers that end, or have gone wrong ----------------------------------------------------- */
+
+/* More than may wait for the parent at once. */
+static void long_subscriptions_are_told_in_portions(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    static char name[60 * KIB];
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    w[0].bus = bus_local_new(w[0].f->server, fds[0], NULL, NULL);
+    assert_non_null(w[0].bus);
+    for (int i = 0; i < 40; i++) {
+        memset(name, 'a' + i, sizeof name);
+        assert_non_null(bus_subscribe(w[0].bus, BUS_CHANNEL, (struct ws_str){name, sizeof name},
+                                      message, &w[0]));
+    }
+    let_all_serve(family);
+    assert_true(ws_server_stats(w[0].f->server).buffered < 40 * sizeof name + 600 * KIB);
+    for (size_t left = 40 * (6 + 1 + sizeof name); left > 0;) {
+        ssize_t n = recv(fds[1], name, left < sizeof name ? left : sizeof name, MSG_DONTWAIT);
+
+        if (n > 0)
+            left -= (size_t)n;
+        else
+            let_all_serve(family);
+    }
+    close(fds[1]);
+}
+
+static void question_that_is_open_ends_with_the_bus(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+
+    start_family(family, 1);
+    assert_int_equal(bus_count(w[0].bus, BUS_CHANNEL, ws_str("a"), counted, &w[0]), 0);
+    assert_int_equal(bus_count(w[0].bus, BUS_CHANNEL, ws_str("b"), counted, &w[0]), 0);
+    bus_free(w[0].bus);
+    w[0].bus = NULL;
+    let_all_serve(family);
+    assert_int_equal(w[0].counts, 0);
+}
 
 static void worker_that_ends_is_told_to_all(void **state)
 {
@@ -478,6 +541,7 @@ static void worker_that_sends_nonsense_is_cut_off_and_the_others_serve_on(void *
         {BYTES("\0\0\0\0\3\0")},              /* no kind */
         {BYTES("\1\0\0\0\1\0\0")},            /* what only the hub sends */
         {BYTES("\0\0\0\0\x8\0")},             /* a hand-over of nothing to nobody */
+        {BYTES("\1\0\0\0\6\0\3")},            /* a question about a kind that there is not */
     };
     struct family *family = *state;
     struct worker *w = family->workers;
@@ -496,6 +560,94 @@ static void worker_that_sends_nonsense_is_cut_off_and_the_others_serve_on(void *
     let_all_serve(family);
     assert_string_equal(w[1].text, "a=still there;");
     assert_int_equal(bus_hub_stats(family->hub).workers, 2);
+}
+
+static void worker_may_say_twice_what_it_subscribes_to(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    char bytes[256];
+    int fd;
+
+    start_family(family, 1);
+    fd = add_worker(family, 2, true);
+    let_all_serve(family);
+    assert_true(recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0); /* the welcome */
+    assert_int_equal(write(fd, BYTES("\2\0\0\0\4\0\0b"            /* it ends what did not begin */
+                                     "\2\0\0\0\3\0\0a\2\0\0\0\3\0\0a\1\0\0\0\3\0\0")),
+                     31);
+    let_all_serve(family);
+    publish(&w[0], BUS_CHANNEL, "a", "1");
+    publish(&w[0], BUS_CHANNEL, "", "2");
+    publish(&w[0], BUS_CHANNEL, "b", "3");
+    let_all_serve(family);
+    assert_int_equal(recv(fd, bytes, sizeof bytes, MSG_DONTWAIT), 6 + 6 + 1 + 6 + 6);
+    assert_int_equal(write(fd, BYTES("\2\0\0\0\4\0\0a")), 8);
+    let_all_serve(family);
+    publish(&w[0], BUS_CHANNEL, "a", "4");
+    let_all_serve(family);
+    assert_int_equal(recv(fd, bytes, sizeof bytes, MSG_DONTWAIT), -1);
+    bus_hub_remove(family->hub, 55); /* there is no such worker */
+    assert_int_equal(bus_hub_stats(family->hub).workers, 2);
+    close(fd);
+}
+
+static void send_fd(int to, const char *wire, size_t len, int fd)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.space = {0}};
+    struct iovec iov = {(void *)(uintptr_t)wire, len};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control.space};
+
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    assert_int_equal(sendmsg(to, &message, 0), len);
+}
+
+/* Of a worker and of a parent. */
+static void descriptors_that_nobody_wants_are_closed(void **state)
+{
+    static const struct {
+        const char *wire;
+        size_t len;
+    } bad[] = {
+        {BYTES("\2\0\0\0\3\1\0a")},     /* with a subscription */
+        {BYTES("\0\0\0\0\x8\1")},       /* handed over to nobody */
+        {BYTES("\3\0\0\0\x8\1\0\0\0")}, /* the same */
+    };
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    int fds[2], before;
+
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        int fd = add_worker(family, 0, true);
+
+        let_all_serve(family);
+        before = count_descriptors();
+        send_fd(fd, bad[i].wire, bad[i].len, fds[0] = dup(0));
+        close(fds[0]);
+        let_all_serve(family);
+        assert_int_equal(family->over, i + 1);
+        assert_int_equal(count_descriptors(), before - 1);
+        close(fd);
+    }
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    w[0].bus = bus_local_new(w[0].f->server, fds[0], NULL, NULL);
+    assert_non_null(w[0].bus);
+    before = count_descriptors();
+    for (size_t i = 0; i < COUNT(bad); i++)
+        send_fd(fds[1], bad[i].wire, bad[i].len, 0);
+    let_all_serve(family);
+    assert_int_equal(count_descriptors(), before);
+    assert_true(bus_local_tell(w[0].bus, 70, ws_str("x")) == 0); /* the link goes on */
+    close(fds[1]);
 }
 
 static void worker_with_too_many_names_is_cut_off(void **state)
@@ -570,6 +722,12 @@ static void answer_here(struct ws_conn *c, const struct ws_request *req)
 {
     (void)req;
     ws_respond(c, 200, NULL, 0, "by the first", 12);
+}
+
+static void late_hand_over(struct ws_conn *c, const struct ws_request *req)
+{
+    hand_over(c, req);
+    answer_here(c, req);
 }
 
 static void serve_hand_overs(struct family *family)
@@ -687,6 +845,83 @@ static void connection_for_nobody_is_answered_here(void **state)
     serve_hand_overs(family);
     w[0].target = 999;
     c = client(w[0].f, "for nobody");
+    let_all_serve(family);
+    raw_send_text(c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let_all_serve(family);
+    assert_int_equal(w[0].handed_over, WS_ERR_CLOSED);
+    expect_body(c, "by the first");
+}
+
+/* The parent has no memory for it. */
+static void connection_that_is_lost_on_the_way_is_counted(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    struct raw_client *c;
+    int before;
+
+    start_family(family, 2);
+    serve_hand_overs(family);
+    before = count_descriptors();
+    w[0].target = 101;
+    c = client(w[0].f, "lost");
+    let_all_serve(family);
+    raw_send_text(c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let_serve(w[0].f);
+    assert_int_equal(w[0].handed_over, 0);
+    oom_once(0);
+    let_serve(family->parent);
+    oom_after(-1);
+    raw_expect_eof(c);
+    assert_int_equal(bus_hub_stats(family->hub).lost, 1);
+    raw_close(c);
+    assert_int_equal(count_descriptors(), before);
+}
+
+/* What bus_local_hand_over() takes from this server must get to the parent. */
+static void connections_are_not_taken_where_the_parent_reads_nothing(void **state)
+{
+    const struct bus_link_options small = {.max_queue = 500};
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    static char filling[300 * KIB];
+    struct raw_client *c[2];
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    w[0].bus = bus_local_new(w[0].f->server, fds[0], &small, NULL);
+    assert_non_null(w[0].bus);
+    assert_int_equal(write(fds[1], BYTES("\5\0\0\0\2\0\x65\0\0\0\1")), 11); /* 101 is there */
+    let_all_serve(family);
+    serve_hand_overs(family);
+    w[0].target = 101;
+    while (send(fds[0], filling, sizeof filling, MSG_DONTWAIT) > 0)
+        continue; /* the socket is full */
+    while (bus_local_tell(w[0].bus, 70, ws_str("")) == 0)
+        continue;
+    for (int i = 0; i < 2; i++) {
+        c[i] = client(w[0].f, i == 0 ? "taken" : "not taken");
+        let_all_serve(family);
+        raw_send_text(c[i], "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let_all_serve(family);
+        assert_int_equal(w[0].handed_over, i == 0 ? 0 : WS_ERR_FULL);
+    }
+    expect_body(c[1], "by the first");
+    assert_false(raw_readable_within(c[0], 0)); /* it waits for the parent */
+    close(fds[1]);
+}
+
+static void only_the_request_in_hand_is_handed_over(void **state)
+{
+    struct family *family = *state;
+    struct worker *w = family->workers;
+    const struct ws_handlers h = {.on_request = late_hand_over, .user = &w[0]};
+    struct raw_client *c;
+
+    start_family(family, 2);
+    assert_int_equal(ws_server_handle(w[0].f->server, "/x", &h), 0);
+    w[0].target = 101;
+    c = client(w[0].f, "too late");
     let_all_serve(family);
     raw_send_text(c, "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let_all_serve(family);

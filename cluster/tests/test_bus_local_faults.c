@@ -234,6 +234,37 @@ static size_t send_after_epoll_has_failed(const char *next)
     return len;
 }
 
+/* The kernel limits how many descriptors of a user are on their way. */
+static void a_descriptor_too_many_is_dropped_alone(void **state)
+{
+    const struct bus_link_events events = {link_frame, link_over, NULL};
+    const struct bus_link_options options = {0};
+    struct ws_server *s = ws_server_new(NULL);
+    struct ws_account *account = ws_account_new(s, NULL);
+    struct bus_link *l;
+    int descriptors = open_descriptors();
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    l = bus_link_new(s, ends[0], account, &options, &events);
+    calls_reset();
+    calls_fail(CALL_SENDMSG, 0, ETOOMANYREFS);
+    calls_watch(true);
+    assert_int_equal(bus_link_send(l, 70, BUS_LINK_MUST, NULL, 0, dup(0)), 0);
+    calls_watch(false);
+    assert_true(calls_failed());
+    calls_work();
+    assert_int_equal(bus_link_dropped(l), 1);
+    assert_int_equal(bus_link_send(l, 71, BUS_LINK_MUST, NULL, 0, dup(0)), 0);
+    assert_int_equal(read_all(ends[1]), 6);
+    bus_link_free(l);
+    close(ends[1]);
+    assert_int_equal(open_descriptors(), descriptors);
+    ws_account_release(account);
+    ws_server_free(s);
+}
+
 static void what_epoll_does_not_watch_is_sent_all_the_same(void **state)
 {
     (void)state;

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +118,7 @@ static void close_if_open(int *fd)
 static int fake_accept(struct fixture *f, const struct fake *r)
 {
     uint64_t end = now_ms() + PATIENCE_MS;
+    int on = 1;
     int fd;
 
     do {
@@ -126,6 +128,7 @@ static int fake_accept(struct fixture *f, const struct fake *r)
     if (fd < 0)
         print_error("ERROR: nobody connects; log: %s\n", f->log);
     assert_true(fd >= 0);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* answers come one by one */
     return fd;
 }
 
@@ -406,6 +409,15 @@ static void what_is_published_in_a_turn_leaves_in_order(void **state)
     assert_true(bus_is_up(f->bus));
 }
 
+static void message_without_pieces_is_empty(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_up(f);
+    assert_int_equal(bus_publish_pieces(f->bus, BUS_CHANNEL, ws_str("a"), NULL, 0), 0);
+    expect_bytes(f, f->commands, TEXT("*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$0\r\n\r\n"));
+}
+
 static void changes_of_subscriptions_are_told(void **state)
 {
     struct fixture *f = *state;
@@ -571,7 +583,8 @@ static void urls_are_tried_in_turn(void **state)
 
 static void a_replica_is_passed_over_where_there_is_another(void **state)
 {
-    static const char replica[] = "%2\r\n+role\r\n+replica\r\n+proto\r\n:3\r\n";
+    static const char replica[] = "%3\r\n+modules\r\n*1\r\n%1\r\n+role\r\n+master\r\n"
+                                  "+role\r\n+replica\r\n+proto\r\n:3\r\n";
     struct fixture *f = *state;
     uint64_t start = now_ms();
 
@@ -599,6 +612,30 @@ static void a_single_replica_is_used(void **state)
     reply(f, f->commands, "%1\r\n+role\r\n+replica\r\n");
     f->subscriber = greet(f, &f->redis);
     wait_until_up(f, true);
+}
+
+static void an_ipv6_address_is_used(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t len = sizeof a;
+    char url[64];
+
+    close_if_open(&f->redis.listener);
+    f->redis.listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (f->redis.listener < 0 || bind(f->redis.listener, (struct sockaddr *)&a, sizeof a) != 0)
+        skip(); /* this machine has no IPv6 */
+    assert_int_equal(listen(f->redis.listener, 8), 0);
+    assert_int_equal(getsockname(f->redis.listener, (struct sockaddr *)&a, &len), 0);
+    snprintf(url, sizeof url, "redis://[::1]:%u", ntohs(a.sin6_port));
+    f->urls[0] = url;
+    begin(f);
+    greet_both(f);
+    wait_until_up(f, true);
+    close_if_open(&f->commands);
+    wait_for_text(f, f->log, "lost [::1]:");
+    bus_free(f->bus);
+    f->bus = NULL;
 }
 
 static void a_unix_socket_is_used(void **state)
@@ -741,6 +778,54 @@ static void a_slow_look_up_is_given_up_and_its_answer_used_later(void **state)
     wait_for_text(f, f->log, "looking up its name takes too long");
     steps_for(f, 150);
     assert_int_equal(recv(ends[1], host, sizeof host, MSG_DONTWAIT), -1); /* asked once */
+    answer_with(ends[1], "127.0.0.1");
+    greet_both(f);
+    wait_until_up(f, true);
+    end_lookup(f, ends);
+}
+
+static void nobody_who_looks_up_is_a_fault(void **state)
+{
+    struct fixture *f = *state;
+    int ends[2];
+
+    begin_with_lookup(f, ends, 0);
+    wait_for_question(f, ends[1]);
+    close(ends[1]); /* while it waits for the answer */
+    wait_for_text(f, f->log, "nobody looks up names any more");
+    close(ends[0]);
+}
+
+static void question_that_cannot_be_sent_is_a_fault(void **state)
+{
+    struct fixture *f = *state;
+    int ends[2];
+
+    begin_with_lookup(f, ends, 0);
+    assert_int_equal(shutdown(ends[0], SHUT_WR), 0);
+    wait_for_text(f, f->log, "redis.example:");
+    wait_for_text(f, f->log, "Broken pipe");
+    end_lookup(f, ends);
+}
+
+/* While the second is waited for. */
+static void answer_for_another_name_is_not_taken(void **state)
+{
+    struct redis_addresses none = {.error = -2 /* EAI_NONAME */};
+    struct fixture *f = *state;
+    char host[64] = "";
+    int ends[2];
+
+    f->urls[1] = "redis://second.example:1";
+    begin_with_lookup(f, ends, 200);
+    wait_for_question(f, ends[1]);
+    steps_for(f, 300);
+    assert_int_equal(send(ends[1], &none, sizeof none, 0), sizeof none);
+    while (recv(ends[1], host, sizeof host - 1, MSG_DONTWAIT) < 0)
+        step(f);
+    assert_string_equal(host, "second.example");
+    answer_with(ends[1], "127.255.255.254");
+    wait_for_question(f, ends[1]); /* in the next round, the first one again */
     answer_with(ends[1], "127.0.0.1");
     greet_both(f);
     wait_until_up(f, true);
@@ -941,6 +1026,29 @@ static void memory_of_what_waits_is_bounded(void **state)
     assert_in_range(ws_server_stats(f->server).buffered - before, 90000, 130000);
 }
 
+/* Whoever asks gets an answer: only messages are pushed out. */
+static void questions_are_not_pushed_out(void **state)
+{
+    struct fixture *f = *state;
+    int result = 0;
+
+    begin_with(f, (struct bus_redis_options){.queue_max = 1000});
+    greet_both(f);
+    wait_until_up(f, true);
+    ask(f, "x");
+    for (int i = 0; i < 40; i++)
+        publish(f, "a", i < 39 ? "old" : "new");
+    assert_in_range(bus_dropped(f->bus), 26, 32);
+    expect(f, f->commands, "PUBSUB NUMSUB x");
+    for (unsigned long long i = bus_dropped(f->bus); i < 39; i++)
+        expect(f, f->commands, "PUBLISH a old");
+    expect(f, f->commands, "PUBLISH a new");
+    while (result == 0)
+        result = bus_count(f->bus, BUS_CHANNEL, ws_str("x"), note_count, f);
+    assert_int_equal(bus_publish(f->bus, BUS_CHANNEL, ws_str("a"), ws_str("a longer message")),
+                     WS_ERR_FULL);
+}
+
 /* A Redis that reads nothing must not make questions pile up. */
 static void questions_that_wait_are_bounded(void **state)
 {
@@ -961,7 +1069,7 @@ static void questions_that_wait_are_bounded(void **state)
     ask(f, "a"); /* they have been sent */
 }
 
-/* Of a message that was sent in part nothing is sent again: it would come twice, or break. */
+/* It may be what ended the connection, and would end the next one. */
 static void a_message_that_is_cut_is_not_sent_again(void **state)
 {
     struct fixture *f = *state;
@@ -1030,6 +1138,63 @@ static void a_silent_redis_is_asked_and_then_given_up(void **state)
     assert_false(bus_is_up(f->bus));
 }
 
+/* Each of the two is asked when it has been silent, not when the other one has. */
+static void only_a_connection_that_is_silent_is_asked(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_with(f, (struct bus_redis_options){.ping_ms = 100});
+    greet_both(f);
+    wait_until_up(f, true);
+    for (int i = 0; i < 8; i++) {
+        steps_for(f, 20);
+        publish(f, "a", "1");
+        expect(f, f->commands, "PUBLISH a 1"); /* and no PING */
+        reply(f, f->commands, ":0\r\n");
+    }
+    expect(f, f->subscriber, "PING");
+}
+
+static void one_that_reads_nothing_any_more_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    static char large[8 << 20];
+
+    begin_with(f, (struct bus_redis_options){.ping_ms = 30, .timeout_ms = 60});
+    greet_both(f);
+    wait_until_up(f, true);
+    assert_int_equal(
+        bus_publish(f->bus, BUS_CHANNEL, ws_str("a"), (struct ws_str){large, sizeof large}), 0);
+    publish(f, "a", "next");
+    while (bus_is_up(f->bus)) {
+        reply(f, f->subscriber, ">3\r\n+message\r\n+x\r\n+y\r\n"); /* this one is well */
+        step(f);
+    }
+    assert_non_null(strstr(f->log, "it does not answer any more"));
+    greet_both(f);
+    expect(f, f->commands, "PUBLISH a next");
+}
+
+/* Many subscriptions take a while. */
+static void acknowledgements_may_take_long_as_long_as_some_come(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_with(f, (struct bus_redis_options){.timeout_ms = 200});
+    subscribe(f, BUS_CHANNEL, "a");
+    subscribe(f, BUS_CHANNEL, "b");
+    subscribe(f, BUS_CHANNEL, "c");
+    subscribe(f, BUS_CHANNEL, "d");
+    greet_both(f);
+    for (int i = 0; i < 4; i++) {
+        steps_for(f, 80);
+        assert_false(bus_is_up(f->bus));
+        reply(f, f->subscriber, ">3\r\n+subscribe\r\n+a\r\n:1\r\n");
+    }
+    wait_until_up(f, true);
+    assert_null(strstr(f->log, "does not answer"));
+}
+
 static void one_that_does_not_answer_at_all_is_given_up(void **state)
 {
     static const char *const steps[] = {"", HELLO_MASTER};
@@ -1051,6 +1216,89 @@ static void one_that_does_not_answer_at_all_is_given_up(void **state)
     f->log[0] = '\0';
     greet_both(f);
     wait_for_text(f, f->log, "it does not answer to subscriptions");
+}
+
+#define ACK "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
+#define HI  ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n"
+
+/* As much of `text` as `*left` says. Is it all? */
+static bool reply_part(struct fixture *f, int fd, const char *text, size_t *left)
+{
+    size_t len = strlen(text) < *left ? strlen(text) : *left;
+
+    reply_bytes(f, fd, text, len);
+    *left -= len;
+    return len == strlen(text);
+}
+
+/* Say `left` bytes in all, as a Redis does. */
+static void say_first_bytes(struct fixture *f, size_t left)
+{
+    f->commands = fake_accept(f, &f->redis);
+    expect(f, f->commands, HELLO);
+    if (!reply_part(f, f->commands, HELLO_MASTER, &left))
+        return;
+    f->subscriber = fake_accept(f, &f->redis);
+    expect(f, f->subscriber, HELLO);
+    if (!reply_part(f, f->subscriber, HELLO_MASTER, &left))
+        return;
+    expect(f, f->subscriber, "SUBSCRIBE a");
+    if (reply_part(f, f->subscriber, ACK, &left))
+        reply_part(f, f->subscriber, HI, &left);
+}
+
+static void a_redis_may_go_at_any_moment(void **state)
+{
+    const size_t all = 2 * strlen(HELLO_MASTER) + strlen(ACK) + strlen(HI);
+    struct fixture *f = *state;
+
+    for (size_t n = 0; n < all; n++) {
+        begin_with(f, (struct bus_redis_options){.retry_ms = 1});
+        subscribe(f, BUS_CHANNEL, "a");
+        say_first_bytes(f, n);
+        step(f);
+        greet_both(f); /* which ends those before */
+        expect(f, f->subscriber, "SUBSCRIBE a");
+        reply(f, f->subscriber, ACK);
+        wait_until_up(f, true);
+        reply(f, f->subscriber, HI);
+        wait_for_text(f, f->seen, "a=hi ");
+        assert_null(strstr(strstr(f->seen, "a=hi ") + 1, "a=hi "));
+        bus_free(f->bus);
+        f->bus = NULL;
+        f->seen[0] = f->log[0] = '\0';
+        close_if_open(&f->commands);
+        close_if_open(&f->subscriber);
+    }
+}
+
+static void reply_bytewise(struct fixture *f, int fd, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        reply_bytes(f, fd, text, 1);
+        step(f);
+    }
+}
+
+static void a_redis_may_say_everything_byte_by_byte(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    subscribe(f, BUS_CHANNEL, "a");
+    f->commands = fake_accept(f, &f->redis);
+    expect(f, f->commands, HELLO);
+    reply_bytewise(f, f->commands, HELLO_MASTER);
+    f->subscriber = fake_accept(f, &f->redis);
+    expect(f, f->subscriber, HELLO);
+    reply_bytewise(f, f->subscriber, HELLO_MASTER);
+    expect(f, f->subscriber, "SUBSCRIBE a");
+    reply_bytewise(f, f->subscriber, ACK HI HI);
+    assert_string_equal(f->seen, "up a=hi a=hi ");
+    ask(f, "a");
+    expect(f, f->commands, "PUBSUB NUMSUB a");
+    reply_bytewise(f, f->commands, ">1\r\n+x\r\n*2\r\n$1\r\na\r\n:12\r\n");
+    assert_string_equal(f->seen, "up a=hi a=hi count 12 ");
 }
 
 /* --- a hostile one ---------------------------------------------------------------------------- */
@@ -1310,6 +1558,22 @@ static void a_call_without_memory_fails_alone(void **state)
     publish(f, "a", "2");
     expect(f, f->commands, "PUBLISH a 2");
     assert_string_equal(f->seen, "");
+}
+
+/* What is subscribed to would not be known to Redis: it begins anew. */
+static void without_memory_to_subscribe_the_connection_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_up(f);
+    subscribe(f, BUS_CHANNEL, "a");
+    oom_once(0);
+    wait_for_text(f, f->log, "there is no memory to subscribe");
+    oom_after(-1);
+    greet_both(f);
+    expect(f, f->subscriber, "SUBSCRIBE a");
+    reply(f, f->subscriber, ">3\r\n+subscribe\r\n+a\r\n:1\r\n");
+    wait_until_up(f, true);
 }
 
 /* A Redis that could not be asked is not one that does not answer. */

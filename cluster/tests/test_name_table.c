@@ -178,6 +178,27 @@ static void a_walk_sees_each_entry_once(void **state)
     teardown(&t, &counted);
 }
 
+static void an_entry_may_get_another_name(void **state)
+{
+    struct name_table t;
+    struct counted counted;
+    struct thing a = {0};
+    struct thing b = {0};
+
+    (void)state;
+    setup(&t, &counted);
+    assert_true(name_table_add(&t, &a.entry, text("a")));
+    assert_true(name_table_add(&t, &b.entry, text("b")));
+    name_table_rename(&t, &a.entry, text("another name"));
+    assert_null(name_table_find(&t, text("a")));
+    assert_ptr_equal(name_table_find(&t, text("another name")), &a.entry);
+    assert_ptr_equal(name_table_find(&t, text("b")), &b.entry);
+    assert_int_equal(t.count, 2);
+    name_table_remove(&t, &a.entry);
+    assert_null(name_table_find(&t, text("another name")));
+    teardown(&t, &counted);
+}
+
 static void names_are_compared_whole(void **state)
 {
     struct name_table t;

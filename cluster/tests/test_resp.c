@@ -328,6 +328,12 @@ static void bytes_of_a_reply_are_bounded(void **state)
     assert_int_equal(resp_read(&r, TEXT("*9\r\n+1\r\n+2\r\n+3\r\n+44\r")), RESP_ERR_SIZE);
 }
 
+static void what_is_no_error_has_a_text(void **state)
+{
+    (void)state;
+    assert_string_equal(resp_strerror(0), "no error");
+}
+
 static void lines_are_bounded(void **state)
 {
     static char line[RESP_LINE_MAX + 3];
