@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
 import hand_over
@@ -344,12 +345,13 @@ PARTS = {"workers": workers, "broadcasts": broadcasts, "publishing": publishing,
 
 
 def circumstances(options):
-    return ["", f"{time.strftime('%Y-%m-%d')}, commit {report.output_of('git', 'rev-parse', '--short', 'HEAD')}; "
-                f"{report.processor()}, {os.cpu_count()} cores, load average at the end {os.getloadavg()[0]:.1f}; "
-                f"{report.output_of('redis-server', '--version').split(' sha')[0]}, node "
-                f"{report.output_of('node', '--version')}, socket.io {report.npm_version('socket.io')}, "
-                f"@socket.io/redis-adapter {report.npm_version('@socket.io/redis-adapter')}. Medians of "
-                f"{options.rounds} alternating rounds, in brackets the middle half of them."]
+    text = (f"{time.strftime('%Y-%m-%d')}, commit {report.output_of('git', 'rev-parse', '--short', 'HEAD')}; "
+            f"{report.processor()}, {os.cpu_count()} cores, load average at the end {os.getloadavg()[0]:.1f}; "
+            f"{report.output_of('redis-server', '--version').split(' sha')[0]}, node "
+            f"{report.output_of('node', '--version')}, socket.io {report.npm_version('socket.io')}, "
+            f"@socket.io/redis-adapter {report.npm_version('@socket.io/redis-adapter')}. Medians of "
+            f"{options.rounds} alternating rounds, in brackets the middle half of them.")
+    return ["", *textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)]
 
 
 def main():

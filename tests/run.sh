@@ -1,7 +1,7 @@
 #!/bin/sh
-# Run each test program given, JOBS at once (most of them wait most of the time), show the output of those that fail, and add up what
-# cmocka counted. A fuzzer's program gets the inputs that are kept for it and counts them in the same
-# way.
+# Run the test programs, JOBS at once since most of them wait most of the time, show the output of
+# those that fail, and add up what cmocka counted. A fuzzer gets the inputs that are kept for it, and
+# counts them in the same way.
 # Usage: [RUN=valgrind] [JOBS=N] sh tests/run.sh PROGRAM...     RUN: what runs the programs
 if [ "$1" != --one ]; then
     passed=0

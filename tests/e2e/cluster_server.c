@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A server of a cluster for tests with Node's: cluster_server NAME REDIS_URL MODE WORKERS, where
- * MODE is "classic", "private", "sharded", or "msgpack" for clients with that parser. With more than
- * one worker they are processes that share the port, as those of the program. It does what its
+ * MODE is "classic", "private", "sharded", or "msgpack" for clients with that parser. With more
+ * than one worker they are processes that share the port, as those of the program. It does what its
  * clients ask for by events, as cluster_node.js does, which has the same:
  *
  *   ["join", room]  ["leave", room]
