@@ -7,7 +7,7 @@ if [ "$1" != --one ]; then
     passed=0
     failed=0
     for program; do rm -f "$program.count"; done
-    printf '%s\n' "$@" | xargs -P "${JOBS:-$(($(nproc) * 2))}" -n 1 sh "$0" --one
+    printf '%s\n' "$@" | xargs -P "${JOBS:-$(nproc)}" -n 1 sh "$0" --one
     for program; do
         p=0
         f=1 # where the shell that ran it was killed
