@@ -455,7 +455,7 @@ static void each_beginning_and_end_of_a_room_is_told(void **state)
             assert_int_equal(told.open[n], members_of(&f, n) != 0);
     }
     assert_true(told.count > 100);
-    assert_true(room_table_notify(&f.table, &(struct room_notice){NULL}));
+    assert_true(room_table_notify(&f.table, &(struct room_notice){0}));
     for (int n = 0; n < NAMES; n++)
         assert_false(told.open[n]);
     teardown(&f);
