@@ -735,6 +735,54 @@ static void sockets_of_all_servers_are_told_with_shards(void **state)
     fetch(*state, sharded);
 }
 
+static void told_handshake(void *arg, const struct sio_remote *s, int error)
+{
+    struct ws_str headers;
+    struct ws_str address;
+
+    if (s == NULL) {
+        tell(arg, "end:%d\n", error);
+        return;
+    }
+    headers = json_member(s->handshake, "headers");
+    address = json_member(s->handshake, "address");
+    tell(arg, "%.*s %.*s ", (int)headers.len, headers.data, (int)address.len, address.data);
+}
+
+static void fetch_handshakes(struct pair *p)
+{
+    const struct sio_target own = {.nsp = pair_main(p, 0), .is_local = true};
+
+    assert_int_equal(sio_fetch(&own, 0, told_handshake, p), 0);
+}
+
+/* A name of 128 characters. */
+#define LONG_NAME                                                                                  \
+    "Long-name-Long-name-Long-name-Long-name-Long-name-Long-name-Long"                             \
+    "Long-name-Long-name-Long-name-Long-name-Long-name-Long-name-Long"
+
+static void headers_that_are_kept_are_told_in_lower_case(void **state)
+{
+    static const char *const kept[] = {"X-Name", "Nobody-Sends-It", LONG_NAME, NULL};
+    static const char *const proxies[] = {"127.0.0.1", NULL};
+    struct pair *p = *state;
+    struct raw_client *c;
+    struct raw_response response;
+    struct raw_frame frame;
+
+    p->first.keep_headers = kept;
+    p->x->trust_proxy = proxies;
+    pair_start(p, classic, plain);
+    c = client(p->x->f, "behind a proxy");
+    raw_send_upgrade(c, "/engine.io/?EIO=4&transport=websocket",
+                     "X-NAME: Ann\r\nX-Forwarded-For: [2001:db8::7]:81\r\n" LONG_NAME ": x\r\n");
+    raw_expect_upgraded(c, &response);
+    raw_read_frame(c, &frame);
+    sio_enter(c, "/", "", NULL);
+    on_pair(p, fetch_handshakes);
+    expect_told(p, "{\"x-name\":\"Ann\"} \"2001:db8::7\" end:0\n");
+}
+
 /* It ends the room that is walked, and walks others. */
 static void leave_while_writing(struct sio_socket *s, struct json_writer *w)
 {
@@ -855,6 +903,20 @@ static void a_silent_server_costs_the_timeout_and_nothing_else(void **state)
     expect_told(p, "far good rooms=\"r\" data= auth= query= address=; end:0\n");
 }
 
+static void an_answer_to_another_question_does_not_count(void **state)
+{
+    struct pair *p = *state;
+
+    pair_start(p, classic, plain);
+    third_counts(p);
+    on_pair(p, fetch_y);
+    settle_bus(p);
+    answer_as_third(p, "{\"requestId\":\"%s\",\"rooms\":[\"q\"]}");
+    assert_string_equal(p->told, "");
+    answer_as_third(p, "{\"requestId\":\"%s\",\"sockets\":[]}");
+    expect_told(p, "end:0\n");
+}
+
 struct asking {
     struct pair *p;
     const char *channel;
@@ -912,6 +974,18 @@ static void answers_are_bounded(void **state)
     expect_seen(p, expected);
     third_asks(p, "{\"uid\":\"me\",\"type\":0,\"requestId\":\"r2\",\"rooms\":[]}");
     snprintf(expected, sizeof expected, "\"sockets\":[\"%s\"]}", c.id_a);
+    expect_seen(p, expected);
+}
+
+static void a_list_of_rooms_ends_before_a_name_for_which_there_is_no_space(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char expected[256];
+
+    start_clients(p, &c, (struct sio_cluster_options){.max_answer = EIO_ID_LEN + 5}, plain);
+    third_asks(p, "{\"uid\":\"me\",\"type\":1,\"requestId\":\"r1\"}");
+    snprintf(expected, sizeof expected, "\"rooms\":[\"%s\"]}", c.id_a);
     expect_seen(p, expected);
 }
 
@@ -980,6 +1054,29 @@ static void rooms_of_all_servers_are_told_once(void **state)
     expect_told(p, "end:-16\n");
 }
 
+static void fetch_own_and_disconnect(struct pair *p)
+{
+    fetch_own(p);
+    sio_disconnect(sio_first(pair_main(p, 0)), false);
+}
+
+static void who_has_left_in_between_is_not_told(void **state)
+{
+    struct pair *p = *state;
+    char ids[2][EIO_ID_SIZE];
+    char expected[2][64];
+
+    pair_start(p, classic, plain);
+    for (int i = 0; i < 2; i++) {
+        pair_client(p, 0, ids[i]);
+        snprintf(expected[i], sizeof expected[i], "own %s ", ids[i]);
+    }
+    on_pair(p, fetch_own_and_disconnect);
+    settle_bus(p);
+    assert_true((strstr(p->told, expected[0]) != NULL) != (strstr(p->told, expected[1]) != NULL));
+    expect_told(p, "end:0\n");
+}
+
 static void with_shards_only_own_rooms_are_told(void **state)
 {
     struct pair *p = *state;
@@ -1007,7 +1104,10 @@ static void on_server_event(struct sio_namespace *n, const struct sio_server_eve
          (int)e->args.list.len, e->args.list.data);
     if (json_string_is(e->name, "silent"))
         return;
-    sio_server_answer(e->ack, e->args);
+    if (json_string_is(e->name, "wrong"))
+        assert_int_equal(sio_server_answer(e->ack, sio_args("]")), WS_ERR_INVALID);
+    else
+        sio_server_answer(e->ack, e->args);
     assert_int_equal(sio_server_answer(e->ack, e->args), WS_ERR_CLOSED); /* only once */
 }
 
@@ -1030,6 +1130,15 @@ static void ask_servers_in_vain(struct pair *p)
         sio_server_request(pair_main(p, 1), "silent", sio_args("1"), 50, told_reply, p), 0);
 }
 
+static void ask_servers_wrongly(struct pair *p)
+{
+    struct sio_namespace *n = pair_main(p, 1);
+
+    assert_int_equal(sio_server_request(n, "wrong", sio_args("1"), 50, told_reply, p), 0);
+    assert_int_equal(sio_server_request(n, "sum", sio_args("]"), 50, told_reply, p),
+                     WS_ERR_INVALID);
+}
+
 static void ask_servers_with_binary(struct pair *p)
 {
     const struct ws_str one = {"\7\0", 2};
@@ -1048,6 +1157,8 @@ static void speak_with_servers(struct pair *p, struct sio_cluster_options option
     expect_told(p, "0:\"sum\" 1 far:1/0 end:0 1 of 1\n");
     on_pair(p, ask_servers_in_vain);
     expect_told(p, "0:\"silent\" 1 end:-16 0 of 1\n");
+    on_pair(p, ask_servers_wrongly);
+    expect_told(p, "0:\"wrong\" 1 end:-16 0 of 1\n");
     on_pair(p, ask_servers_with_binary);
     expect_told(p, "0:\"bin\" {\"_placeholder\":true,\"num\":0} "
                    "far:{\"_placeholder\":true,\"num\":0}/1 end:0 1 of 1\n");
@@ -1251,6 +1362,32 @@ static void count_subscriptions(struct pair *p)
     tell(p, "%zu", loop_bus_told(p->bus[0]));
 }
 
+/* The last socket of "/[once]" leaves, so that it ends. */
+static void ask_for_rooms_and_disconnect(struct pair *p)
+{
+    const struct sio_target own = {.nsp = sio_namespace_find(p->io[0], "/[once]"),
+                                   .is_local = true};
+
+    assert_int_equal(sio_rooms(&own, 300, told_room, p), 0);
+    sio_disconnect(sio_first(own.nsp), false);
+}
+
+static void a_namespace_that_has_ended_in_between_has_no_rooms(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    on_pair(p, add_rule);
+    a = pair_client(p, 0, NULL);
+    sio_enter(a, "/[once]", "", NULL);
+    on_pair(p, ask_for_rooms_and_disconnect);
+    raw_expect_message(a, "41/[once],");
+    expect_told(p, "end:0\n");
+    settle_bus(p);
+    p->x->keeps = true; /* tables that have grown */
+}
+
 /* The name has a special meaning in a pattern, which must not matter. */
 static void namespaces_of_rules_come_and_go(void **state)
 {
@@ -1442,6 +1579,7 @@ static void a_server_alone_answers_itself(void **state)
     p->io[1] = x->io;
     on_pair(p, ask_servers);
     expect_told(p, "end:0 0 of 0\n");
+    on_pair(p, emit_to_servers); /* to nobody */
     p->io[1] = NULL;
 }
 
@@ -1513,6 +1651,117 @@ static void any_single_allocation_may_fail(void **state)
         }
         assert_int_equal(asked, 0);
     }
+}
+
+/* A question while one allocation fails. All that matters is on the loop's thread. */
+struct scarce {
+    struct pair *p;
+    long n; /* allocations that succeed */
+    int result;
+    bool came;
+};
+
+static void end_scarcity(struct scarce *s)
+{
+    s->came = oom_came();
+    oom_after(-1);
+}
+
+static void told_socket_in_scarcity(void *arg, const struct sio_remote *socket, int error)
+{
+    struct scarce *s = arg;
+
+    if (socket == NULL)
+        end_scarcity(s);
+    tell(s->p, "%s%d ", socket == NULL ? "end:" : "socket", error);
+}
+
+static void told_room_in_scarcity(void *arg, struct ws_str room, int error)
+{
+    struct scarce *s = arg;
+
+    if (room.data == NULL)
+        end_scarcity(s);
+    tell(s->p, "%s%d ", room.data == NULL ? "end:" : "room", error);
+}
+
+static void fetch_in_scarcity(struct fixture *f, void *arg)
+{
+    struct scarce *s = arg;
+    const struct sio_target own = {.nsp = pair_main(s->p, 0), .is_local = true};
+
+    (void)f;
+    oom_once(s->n);
+    s->result = sio_fetch(&own, 0, told_socket_in_scarcity, s);
+    if (s->result != 0)
+        end_scarcity(s);
+}
+
+static void ask_for_rooms_in_scarcity(struct fixture *f, void *arg)
+{
+    struct scarce *s = arg;
+    const struct sio_target own = {.nsp = pair_main(s->p, 0), .is_local = true};
+
+    (void)f;
+    oom_once(s->n);
+    s->result = sio_rooms(&own, 0, told_room_in_scarcity, s);
+    if (s->result != 0)
+        end_scarcity(s);
+}
+
+/* Wait for the end, and forget it. Was it told as `all`, or else that memory is missing? */
+static bool was_told_all(struct pair *p, const char *all)
+{
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+    bool ended = false;
+    bool is_all = false;
+    bool is_incomplete = false;
+
+    while (!ended && raw_now_ms() < deadline) {
+        sleep_ms(1);
+        lock(p->x->f);
+        ended = strstr(p->told, "end:") != NULL;
+        is_all = strcmp(p->told, all) == 0;
+        is_incomplete = strstr(p->told, "end:-3 ") != NULL;
+        if (ended)
+            p->told[0] = '\0';
+        unlock(p->x->f);
+    }
+    assert_true(is_all || is_incomplete);
+    return is_all;
+}
+
+/* Let each allocation fail, one at a time. Either the call says so, or the end, or `all` is told. */
+static void ask_in_scarcity(struct pair *p, void (*question)(struct fixture *f, void *arg),
+                            const char *all)
+{
+    struct scarce s = {.p = p, .came = true};
+    int refused = 0;
+    int incomplete = 0;
+
+    for (; s.came; s.n++) {
+        on_loop(p->x->f, question, &s);
+        if (s.result == 0) {
+            incomplete += !was_told_all(p, all);
+        } else {
+            assert_int_equal(s.result, WS_ERR_NOMEM);
+            refused++;
+        }
+    }
+    assert_true(refused > 1);
+    assert_true(incomplete > 1);
+}
+
+static void without_memory_answers_are_known_to_be_incomplete(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    a = pair_client(p, 0, NULL);
+    order(a, "[\"join\",\"x\"]");
+    ask_in_scarcity(p, fetch_in_scarcity, "socket0 end:0 ");
+    ask_in_scarcity(p, ask_for_rooms_in_scarcity, "room0 room0 end:0 ");
 }
 
 #include "socketio/tests/test_sio_cluster.list"
