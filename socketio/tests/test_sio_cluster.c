@@ -4,10 +4,12 @@
  * is answered as they expect, and what comes from others may be wrong in any way. */
 #include "cluster_fixture.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tests/faults.h"
 #include "../../tests/oom.h"
 
 static const struct sio_cluster_options classic = {0};
@@ -616,6 +618,32 @@ static void a_late_client_is_not_waited_for(void **state)
     third_publishes(p, "socket.io-request#/#", ASK "0}}}");
     raw_expect_message(a, "422[\"ask\",1]");
     raw_send_message(a, "432[]");
+    expect_seen(p, "\"type\":9");
+}
+
+/* What cannot be sent is not owed either. */
+static void a_broadcast_that_cannot_be_sent_is_counted_as_none(void **state)
+{
+    static const char *const bad[] = {
+        "{\"uid\":\"me\",\"type\":7,\"requestId\":\"rq\",\"packet\":{\"type\":2,\"data\":["
+        "\"connect\"],\"nsp\":\"/\"},\"opts\":{\"rooms\":[],\"except\":[],\"flags\":{}}}",
+        "{\"uid\":\"me\",\"type\":7,\"requestId\":\"an id of more than sixty-four characters, an "
+        "id "
+        "of more than sixty-four characters\",\"packet\":{\"type\":2,\"data\":[\"x\"],\"nsp\":\"/"
+        "\"},\"opts\":{\"rooms\":[],\"except\":[],\"flags\":{}}}"};
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, (struct sio_cluster_options){.max_owed = 1}, plain);
+    a = pair_client(p, 0, NULL);
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        third_publishes(p, "socket.io-request#/#", bad[i]);
+        expect_silence(a);
+    }
+    on_loop(p->x->f, ask_as_third, p);
+    expect_seen(p, "\"clientCount\":1}");
+    raw_expect_message(a, "421[\"ask\",1]");
+    raw_send_message(a, "431[]");
     expect_seen(p, "\"type\":9");
 }
 
@@ -1534,6 +1562,77 @@ static void whoever_leaves_the_cluster_is_alone(void **state)
     expect_silence_of_both(p, &c);
 }
 
+static void an_acknowledgement_after_leaving_is_told_to_nobody(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    a = pair_client(p, 0, NULL);
+    on_loop(p->x->f, ask_as_third, p);
+    raw_expect_message(a, "420[\"ask\",1]");
+    on_pair(p, leave_first);
+    settle_bus(p);
+    p->seen[0] = '\0';
+    raw_send_message(a, "430[1]");
+    expect_silence(a);
+    expect_nothing_seen(p);
+    p->x->keeps = true;
+}
+
+static void add_namespace(struct pair *p)
+{
+    const struct sio_handlers h = {.on_event = sio_obey};
+
+    assert_non_null(sio_namespace_new(p->io[0], "/late", &h));
+}
+
+static void whoever_left_the_cluster_may_have_new_namespaces(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    on_pair(p, leave_first);
+    on_pair(p, add_namespace);
+    a = pair_client(p, 0, NULL);
+    sio_enter(a, "/late", "", NULL);
+    raw_send_message(a, "42/late,[\"all\",1]");
+    raw_expect_message(a, "42/late,[\"all\",1]");
+    p->x->keeps = true;
+}
+
+/* Its channel for answers would be nobody's. */
+static void with_shards_an_id_that_is_too_long_gets_no_answer(void **state)
+{
+    struct pair *p = *state;
+
+    pair_start(p, sharded, plain);
+    third_publishes(
+        p, "socket.io#/#",
+        "{\"uid\":\"an id of more than sixty-four characters, an id of more than "
+        "sixty-four characters\",\"nsp\":\"/\",\"type\":7,\"data\":{\"requestId\":\"r\","
+        "\"opts\":{\"rooms\":[],\"except\":[]}}}");
+    expect_nothing_seen(p);
+    third_publishes(p, "socket.io#/#",
+                    "{\"uid\":\"me\",\"nsp\":\"/\",\"type\":7,\"data\":{"
+                    "\"requestId\":\"r\",\"opts\":{\"rooms\":[],\"except\":[]}}}");
+}
+
+/* A client that comes later does not get what was sent before. */
+static void a_server_without_clients_keeps_no_broadcasts(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    third_publishes(p, "socket.io#/#", HELLO);
+    a = pair_client(p, 0, NULL);
+    expect_silence(a);
+    third_publishes(p, "socket.io#/#", HELLO);
+    raw_expect_message(a, "42[\"hello\",1,\"two\",{\"three\":[null,true,-0.5]}]");
+}
+
 /* All kinds of questions wait when the servers end; each is told once. */
 static void questions_end_with_the_server(void **state)
 {
@@ -1593,9 +1692,8 @@ static void a_cluster_is_joined_once(void **state)
 }
 
 /* Any single allocation fails: the cluster is not joined, and nothing is left of it. */
-static void without_memory_the_cluster_is_not_joined(void **state)
+static void join_without_memory(struct pair *p, struct sio_cluster_options options)
 {
-    struct pair *p = *state;
     struct sio_fixture *x = p->x;
     size_t before;
 
@@ -1604,7 +1702,7 @@ static void without_memory_the_cluster_is_not_joined(void **state)
     before = ws_server_stats(x->f->server).buffered;
     for (long n = 0; p->cluster[0] == NULL; n++) {
         oom_once(n);
-        p->cluster[0] = sio_cluster_new(x->io, p->bus[0], &sharded);
+        p->cluster[0] = sio_cluster_new(x->io, p->bus[0], &options);
         oom_after(-1);
         for (int i = 0; i < 3; i++)
             ws_server_step(x->f->server, 1);
@@ -1612,6 +1710,132 @@ static void without_memory_the_cluster_is_not_joined(void **state)
             assert_int_equal(ws_server_stats(x->f->server).buffered, before);
     }
     p->started = true;
+}
+
+static void without_memory_the_cluster_is_not_joined(void **state)
+{
+    join_without_memory(*state, sharded);
+}
+
+/* Of a channel whose name is long no space is kept, so that each needs memory anew. */
+static void without_memory_a_cluster_with_long_channels_is_not_joined(void **state)
+{
+    char *prefix = calloc(1, (1 << 16) + 1);
+
+    memset(prefix, 'p', 1 << 16);
+    join_without_memory(*state, (struct sio_cluster_options){.prefix = prefix});
+    free(prefix);
+}
+
+static void without_random_numbers_the_cluster_is_not_joined(void **state)
+{
+    struct pair *p = *state;
+    struct sio_fixture *x = p->x;
+    size_t before;
+
+    sio_create(x, (struct sio_options){0}, plain);
+    p->bus[0] = loop_bus_new(&p->net, x->f->server);
+    p->started = true;
+    before = ws_server_stats(x->f->server).buffered;
+    faults_getrandom_errors(EIO);
+    assert_null(sio_cluster_new(x->io, p->bus[0], &classic));
+    faults_none();
+    assert_int_equal(ws_server_stats(x->f->server).buffered, before);
+}
+
+static void join_long_room(struct pair *p)
+{
+    char room[1001];
+    int result = WS_ERR_NOMEM;
+    int refused = 0;
+
+    memset(room, 'r', sizeof room - 1);
+    room[sizeof room - 1] = '\0';
+    for (long n = 0; result != 0; n++) {
+        oom_once(n);
+        result = sio_join(sio_first(pair_main(p, 0)), room);
+        oom_after(-1);
+        assert_true(result == 0 || result == WS_ERR_NOMEM);
+        refused += result != 0;
+        if (result != 0)
+            assert_null(sio_socket_room(sio_first(pair_main(p, 0)), 0));
+    }
+    assert_true(refused > 2);
+    sio_leave(sio_first(pair_main(p, 0)), room);
+}
+
+static void with_shards_no_room_is_joined_whose_channel_finds_no_memory(void **state)
+{
+    struct pair *p = *state;
+
+    pair_start(p, sharded, plain);
+    pair_client(p, 0, NULL);
+    on_pair(p, join_long_room);
+    p->x->keeps = true;
+}
+
+static void step(struct pair *p)
+{
+    for (int i = 0; i < 6; i++)
+        ws_server_step(p->x->f->server, 2);
+}
+
+/* Let each allocation fail, one at a time, while the message of another server is done. Nothing of
+ * it is left, and later the same is answered. */
+static void serve_without_memory(struct pair *p, const char *message, const char *answer)
+{
+    bool came = true;
+
+    for (long n = 0; came; n++) {
+        size_t before = ws_server_stats(p->x->f->server).buffered;
+
+        bus_publish(p->third, BUS_CHANNEL, ws_str("socket.io-request#/#"), ws_str(message));
+        oom_once(n);
+        step(p);
+        came = oom_came();
+        oom_after(-1);
+        assert_int_equal(ws_server_stats(p->x->f->server).buffered, before);
+        p->seen[0] = '\0';
+    }
+    bus_publish(p->third, BUS_CHANNEL, ws_str("socket.io-request#/#"), ws_str(message));
+    step(p);
+    assert_non_null(strstr(p->seen, answer));
+}
+
+static void without_memory_nothing_is_left_of_what_others_ask(void **state)
+{
+    struct pair *p = *state;
+
+    pair_create(p, (struct sio_cluster_options){.max_owed = 1}, plain);
+    serve_without_memory(p,
+                         "{\"uid\":\"me\",\"type\":5,\"requestId\":\"r\",\"opts\":{\"rooms\":["
+                         "\"x\"],\"except\":[\"y\"]}}",
+                         "\"sockets\":[]");
+    serve_without_memory(p, ASK "1}}}", "\"clientCount\":0");
+}
+
+static void publish_small(struct pair *p)
+{
+    sio_emit_all(pair_main(p, 0), "small", sio_args("1"));
+    step(p);
+}
+
+static void space_for_long_messages_is_not_kept(void **state)
+{
+    enum { LONG = 1 << 20 };
+    struct pair *p = *state;
+    char *text = calloc(1, LONG + 1);
+    long before;
+
+    pair_create(p, classic, plain);
+    publish_small(p);
+    before = oom_live();
+    memset(text, '1', LONG);
+    assert_int_equal(sio_emit_all(pair_main(p, 0), "long", sio_args(text)), 0);
+    step(p);
+    publish_small(p);
+    assert_true(oom_live() < before + LONG / 4);
+    free(text);
 }
 
 /* Whatever fails, calls say so or do it all, and nothing is told twice. The bus is down, since that
