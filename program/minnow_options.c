@@ -200,7 +200,7 @@ static unsigned processors(void)
     int count;
 
     if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 1; /* there are more than fit in the set */
+        return 1; /* uncovered: there are more than fit in the set */
     count = CPU_COUNT(&set);
     return count < MINNOW_WORKERS_MAX ? (unsigned)count : MINNOW_WORKERS_MAX;
 }

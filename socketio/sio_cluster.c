@@ -794,7 +794,7 @@ static bool is_broadcast_here(const struct sio_node *node, struct ws_str channel
     if (node->nsp->connected == 0 && !kept)
         return false;
     if (channel.len < base || memcmp(channel.data, node->base, base) != 0)
-        return false; /* so that no bus can do harm here by what it takes for a match */
+        return false; /* uncovered: no bus of ours takes what does not begin so for a match */
     if (!kept && channel.len > base + 1 &&
         !sio_room_exists(node->nsp, (struct ws_str){channel.data + base, channel.len - base - 1}))
         return false;

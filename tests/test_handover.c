@@ -768,6 +768,32 @@ static void sockets_stay_the_callers_where_no_server_is_made(void **state)
     assert_int_equal(fcntl(sockets[0], F_GETFD), -1);
 }
 
+/* Nor is the file of their socket removed, and nothing of it stays open. */
+static void file_of_a_socket_stays_where_no_server_is_made(void **state)
+{
+    char directory[] = "/tmp/minnow-handover-XXXXXX", address[64];
+    const char *bind_to[] = {address, NULL};
+    struct ws_server *first;
+    int sockets[3] = {-1, -1, -1};
+    struct stat st;
+    int before;
+    (void)state;
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(address, sizeof address, "unix:%s/socket", directory);
+    first = ws_server_new(&(struct ws_options){.bind = bind_to, .no_accept = true});
+    assert_non_null(first);
+    sockets[0] = ws_server_socket(first, 0);
+    sockets[1] = open("/dev/null", O_RDONLY | O_CLOEXEC); /* which epoll does not take */
+    before = count_descriptors();
+    assert_null(ws_server_new(&(struct ws_options){.bind = bind_to, .sockets = sockets}));
+    assert_int_equal(count_descriptors(), before);
+    assert_int_equal(stat(address + 5, &st), 0);
+    close(sockets[1]);
+    ws_server_free(first);
+    rmdir(directory);
+}
+
 static void servers_with_reuse_port_listen_on_one_port(void **state)
 {
     struct pair *p = *state;

@@ -257,6 +257,42 @@ static void unix_socket_leaves_no_file_behind(void **state)
     remove_place(&p);
 }
 
+/* The number that the next descriptor gets. */
+static int next_descriptor(void)
+{
+    int fd = dup(STDERR_FILENO);
+
+    assert_true(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+/* A socket that was inherited: its file is removed at the end, but no other one. */
+static void file_of_a_socket_that_listens_already_is_found_while_it_exists(void **state)
+{
+    struct place p = make_place();
+    struct listen_file file;
+    struct listen_file found;
+    int fd = expect_unix(&p, &file);
+    int next;
+    (void)state;
+
+    assert_false(listen_unix_file(fd, "127.0.0.1", &found));
+    assert_false(listen_unix_file(fd, "unix:/tmp/another", &found));
+    assert_true(listen_unix_file(fd, p.address, &found));
+    assert_int_equal(found.inode, file.inode);
+    close(found.directory);
+    end(fd, &file);
+    fd = expect_unix(&p, &file);
+    next = next_descriptor();
+    assert_int_equal(unlink(p.path), 0);
+    assert_false(listen_unix_file(fd, p.address, &found));
+    assert_int_equal(rmdir(p.directory), 0);
+    assert_false(listen_unix_file(fd, p.address, &found));
+    assert_int_equal(next_descriptor(), next);
+    end(fd, &file);
+}
+
 /* One that may be searched and written, but not read. Root may read all, so it is somebody else for
  * a moment. */
 static void socket_may_be_in_a_directory_that_may_not_be_read(void **state)
@@ -622,6 +658,18 @@ static void peer_of_each_family_is_told_in_its_notation(void **state)
     close(pair[0]);
     close(pair[1]);
     expect_peer(-1, "gone");
+}
+
+static void unix_sockets_are_not_told_apart_by_their_addresses(void **state)
+{
+    const struct sockaddr_storage at = {.ss_family = AF_UNIX};
+    int ends[2];
+    (void)state;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    assert_int_equal(listen_fits(&at, ends[0]), 0);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 /* ::1 has its own line of /etc/hosts in some systems, and may be named in several. */

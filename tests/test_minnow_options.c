@@ -2,9 +2,11 @@
  *
  * The library's words for an option and the program's. What the command line makes of good and bad
  * words is in test_minnow.c. */
+#define _GNU_SOURCE 1 /* sched_getaffinity; where this file is compiled alone */
 #include "unit.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -101,6 +103,29 @@ static void list_of_users_that_cannot_be_read_is_no_lack_of_a_user(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_string_equal(why, strerror(EMFILE));
     assert_string_equal(minnow_user_find(&user, "no-such-user-here"), "no such user");
+}
+
+/* The processors that this process may use, not those of the machine. */
+static void auto_is_a_worker_for_each_processor_that_may_be_used(void **state)
+{
+    char name[] = "minnow", workers[] = "--workers", value[] = "auto";
+    char *argv[] = {name, workers, value, NULL};
+    struct minnow_options o;
+    cpu_set_t before, one;
+    (void)state;
+
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    minnow_options_parse(&o, 3, argv, false);
+    assert_int_equal(o.workers, CPU_COUNT(&before));
+    CPU_ZERO(&one);
+    for (size_t i = 0; CPU_COUNT(&one) == 0; i++) {
+        if (CPU_ISSET(i, &before))
+            CPU_SET(i, &one);
+    }
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    minnow_options_parse(&o, 3, argv, false);
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    assert_int_equal(o.workers, 1);
 }
 
 #include "tests/test_minnow_options.list"

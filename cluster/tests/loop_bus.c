@@ -129,7 +129,8 @@ static char *copy(char *to, struct ws_str text, struct ws_str *at)
     return to + text.len;
 }
 
-static void send_to(struct loop_bus *l, const struct told *t, struct ws_str channel,
+/* False: there is no memory. */
+static bool send_to(struct loop_bus *l, const struct told *t, struct ws_str channel,
                     const struct ws_str *pieces, size_t count)
 {
     size_t size = t->len + channel.len;
@@ -140,7 +141,7 @@ static void send_to(struct loop_bus *l, const struct told *t, struct ws_str chan
         size += pieces[i].len;
     p = calloc(1, sizeof *p + size);
     if (p == NULL)
-        abort();
+        return false;
     p->kind = t->kind;
     end = copy(p->bytes, (struct ws_str){t->name, t->len}, &p->name);
     end = copy(end, channel, &p->channel);
@@ -152,6 +153,7 @@ static void send_to(struct loop_bus *l, const struct told *t, struct ws_str chan
     }
     p->data.len = (size_t)(end - p->data.data);
     put(l, p);
+    return true;
 }
 
 static bool is_for(const struct told *t, enum bus_kind kind, struct ws_str channel)
@@ -174,8 +176,8 @@ static int publish(struct bus *b, enum bus_kind kind, struct ws_str channel,
         return WS_ERR_FULL;
     for (struct loop_bus *l = of(b)->net->first; b->is_up && l != NULL; l = l->next) {
         for (const struct told *t = l->told; t != NULL; t = t->next) {
-            if (is_for(t, kind, channel))
-                send_to(l, t, channel, pieces, count);
+            if (is_for(t, kind, channel) && !send_to(l, t, channel, pieces, count))
+                return WS_ERR_NOMEM;
         }
     }
     return 0;
@@ -190,7 +192,7 @@ static int count_subscribers(struct bus *b, enum bus_kind kind, struct ws_str ch
         return of(b)->error;
     p = calloc(1, sizeof *p);
     if (p == NULL)
-        abort();
+        return WS_ERR_NOMEM;
     p->question = q;
     for (const struct loop_bus *l = of(b)->net->first; l != NULL; l = l->next) {
         for (const struct told *t = l->told; t != NULL; t = t->next)

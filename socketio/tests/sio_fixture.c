@@ -177,7 +177,7 @@ void sio_create(struct sio_fixture *x, struct sio_options options, struct sio_ha
     x->keeps = options.recovery_ms > PATIENCE_MS;
     options.path = "/engine.io/";
     options.user = x;
-    create(x->f, (struct ws_options){.max_memory = x->max_memory});
+    create(x->f, (struct ws_options){.max_memory = x->max_memory, .trust_proxy = x->trust_proxy});
     x->io = sio_server_new(x->f->server, &options);
     assert_non_null(x->io);
     x->main = sio_namespace_new(x->io, "/", &handlers);

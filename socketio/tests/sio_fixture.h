@@ -20,8 +20,9 @@ struct sio_fixture {
     struct sio_socket *socket;  /* for the loop's thread: the one that connected last, or NULL */
     struct sio_ack ack;         /* of the last "later" */
     size_t max_memory;          /* of the server, if set before it starts */
-    size_t memory;              /* in use of max_memory before the first client */
-    bool keeps;                 /* clients leave something: what they may come back for */
+    const char *const *trust_proxy; /* the same */
+    size_t memory;                  /* in use of max_memory before the first client */
+    bool keeps;                     /* clients leave something: what they may come back for */
 };
 
 int sio_setup(void **state);

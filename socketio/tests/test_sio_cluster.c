@@ -4,10 +4,12 @@
  * is answered as they expect, and what comes from others may be wrong in any way. */
 #include "cluster_fixture.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tests/faults.h"
 #include "../../tests/oom.h"
 
 static const struct sio_cluster_options classic = {0};
@@ -619,6 +621,32 @@ static void a_late_client_is_not_waited_for(void **state)
     expect_seen(p, "\"type\":9");
 }
 
+/* What cannot be sent is not owed either. */
+static void a_broadcast_that_cannot_be_sent_is_counted_as_none(void **state)
+{
+    static const char *const bad[] = {
+        "{\"uid\":\"me\",\"type\":7,\"requestId\":\"rq\",\"packet\":{\"type\":2,\"data\":["
+        "\"connect\"],\"nsp\":\"/\"},\"opts\":{\"rooms\":[],\"except\":[],\"flags\":{}}}",
+        "{\"uid\":\"me\",\"type\":7,\"requestId\":\"an id of more than sixty-four characters, an "
+        "id "
+        "of more than sixty-four characters\",\"packet\":{\"type\":2,\"data\":[\"x\"],\"nsp\":\"/"
+        "\"},\"opts\":{\"rooms\":[],\"except\":[],\"flags\":{}}}"};
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, (struct sio_cluster_options){.max_owed = 1}, plain);
+    a = pair_client(p, 0, NULL);
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        third_publishes(p, "socket.io-request#/#", bad[i]);
+        expect_silence(a);
+    }
+    on_loop(p->x->f, ask_as_third, p);
+    expect_seen(p, "\"clientCount\":1}");
+    raw_expect_message(a, "421[\"ask\",1]");
+    raw_send_message(a, "431[]");
+    expect_seen(p, "\"type\":9");
+}
+
 /* A timeout in Node may be any number, and a receiver there does not look at it. */
 static void a_broadcast_with_an_odd_timeout_is_sent(void **state)
 {
@@ -733,6 +761,54 @@ static void sockets_of_all_servers_are_told(void **state)
 static void sockets_of_all_servers_are_told_with_shards(void **state)
 {
     fetch(*state, sharded);
+}
+
+static void told_handshake(void *arg, const struct sio_remote *s, int error)
+{
+    struct ws_str headers;
+    struct ws_str address;
+
+    if (s == NULL) {
+        tell(arg, "end:%d\n", error);
+        return;
+    }
+    headers = json_member(s->handshake, "headers");
+    address = json_member(s->handshake, "address");
+    tell(arg, "%.*s %.*s ", (int)headers.len, headers.data, (int)address.len, address.data);
+}
+
+static void fetch_handshakes(struct pair *p)
+{
+    const struct sio_target own = {.nsp = pair_main(p, 0), .is_local = true};
+
+    assert_int_equal(sio_fetch(&own, 0, told_handshake, p), 0);
+}
+
+/* A name of 128 characters. */
+#define LONG_NAME                                                                                  \
+    "Long-name-Long-name-Long-name-Long-name-Long-name-Long-name-Long"                             \
+    "Long-name-Long-name-Long-name-Long-name-Long-name-Long-name-Long"
+
+static void headers_that_are_kept_are_told_in_lower_case(void **state)
+{
+    static const char *const kept[] = {"X-Name", "Nobody-Sends-It", LONG_NAME, NULL};
+    static const char *const proxies[] = {"127.0.0.1", NULL};
+    struct pair *p = *state;
+    struct raw_client *c;
+    struct raw_response response;
+    struct raw_frame frame;
+
+    p->first.keep_headers = kept;
+    p->x->trust_proxy = proxies;
+    pair_start(p, classic, plain);
+    c = client(p->x->f, "behind a proxy");
+    raw_send_upgrade(c, "/engine.io/?EIO=4&transport=websocket",
+                     "X-NAME: Ann\r\nX-Forwarded-For: [2001:db8::7]:81\r\n" LONG_NAME ": x\r\n");
+    raw_expect_upgraded(c, &response);
+    raw_read_frame(c, &frame);
+    sio_enter(c, "/", "", NULL);
+    on_pair(p, fetch_handshakes);
+    expect_told(p, "{\"x-name\":\"Ann\"} \"2001:db8::7\" end:0\n");
 }
 
 /* It ends the room that is walked, and walks others. */
@@ -855,6 +931,20 @@ static void a_silent_server_costs_the_timeout_and_nothing_else(void **state)
     expect_told(p, "far good rooms=\"r\" data= auth= query= address=; end:0\n");
 }
 
+static void an_answer_to_another_question_does_not_count(void **state)
+{
+    struct pair *p = *state;
+
+    pair_start(p, classic, plain);
+    third_counts(p);
+    on_pair(p, fetch_y);
+    settle_bus(p);
+    answer_as_third(p, "{\"requestId\":\"%s\",\"rooms\":[\"q\"]}");
+    assert_string_equal(p->told, "");
+    answer_as_third(p, "{\"requestId\":\"%s\",\"sockets\":[]}");
+    expect_told(p, "end:0\n");
+}
+
 struct asking {
     struct pair *p;
     const char *channel;
@@ -912,6 +1002,18 @@ static void answers_are_bounded(void **state)
     expect_seen(p, expected);
     third_asks(p, "{\"uid\":\"me\",\"type\":0,\"requestId\":\"r2\",\"rooms\":[]}");
     snprintf(expected, sizeof expected, "\"sockets\":[\"%s\"]}", c.id_a);
+    expect_seen(p, expected);
+}
+
+static void a_list_of_rooms_ends_before_a_name_for_which_there_is_no_space(void **state)
+{
+    struct pair *p = *state;
+    struct clients c;
+    char expected[256];
+
+    start_clients(p, &c, (struct sio_cluster_options){.max_answer = EIO_ID_LEN + 5}, plain);
+    third_asks(p, "{\"uid\":\"me\",\"type\":1,\"requestId\":\"r1\"}");
+    snprintf(expected, sizeof expected, "\"rooms\":[\"%s\"]}", c.id_a);
     expect_seen(p, expected);
 }
 
@@ -980,6 +1082,29 @@ static void rooms_of_all_servers_are_told_once(void **state)
     expect_told(p, "end:-16\n");
 }
 
+static void fetch_own_and_disconnect(struct pair *p)
+{
+    fetch_own(p);
+    sio_disconnect(sio_first(pair_main(p, 0)), false);
+}
+
+static void who_has_left_in_between_is_not_told(void **state)
+{
+    struct pair *p = *state;
+    char ids[2][EIO_ID_SIZE];
+    char expected[2][64];
+
+    pair_start(p, classic, plain);
+    for (int i = 0; i < 2; i++) {
+        pair_client(p, 0, ids[i]);
+        snprintf(expected[i], sizeof expected[i], "own %s ", ids[i]);
+    }
+    on_pair(p, fetch_own_and_disconnect);
+    settle_bus(p);
+    assert_true((strstr(p->told, expected[0]) != NULL) != (strstr(p->told, expected[1]) != NULL));
+    expect_told(p, "end:0\n");
+}
+
 static void with_shards_only_own_rooms_are_told(void **state)
 {
     struct pair *p = *state;
@@ -1007,7 +1132,10 @@ static void on_server_event(struct sio_namespace *n, const struct sio_server_eve
          (int)e->args.list.len, e->args.list.data);
     if (json_string_is(e->name, "silent"))
         return;
-    sio_server_answer(e->ack, e->args);
+    if (json_string_is(e->name, "wrong"))
+        assert_int_equal(sio_server_answer(e->ack, sio_args("]")), WS_ERR_INVALID);
+    else
+        sio_server_answer(e->ack, e->args);
     assert_int_equal(sio_server_answer(e->ack, e->args), WS_ERR_CLOSED); /* only once */
 }
 
@@ -1030,6 +1158,15 @@ static void ask_servers_in_vain(struct pair *p)
         sio_server_request(pair_main(p, 1), "silent", sio_args("1"), 50, told_reply, p), 0);
 }
 
+static void ask_servers_wrongly(struct pair *p)
+{
+    struct sio_namespace *n = pair_main(p, 1);
+
+    assert_int_equal(sio_server_request(n, "wrong", sio_args("1"), 50, told_reply, p), 0);
+    assert_int_equal(sio_server_request(n, "sum", sio_args("]"), 50, told_reply, p),
+                     WS_ERR_INVALID);
+}
+
 static void ask_servers_with_binary(struct pair *p)
 {
     const struct ws_str one = {"\7\0", 2};
@@ -1048,6 +1185,8 @@ static void speak_with_servers(struct pair *p, struct sio_cluster_options option
     expect_told(p, "0:\"sum\" 1 far:1/0 end:0 1 of 1\n");
     on_pair(p, ask_servers_in_vain);
     expect_told(p, "0:\"silent\" 1 end:-16 0 of 1\n");
+    on_pair(p, ask_servers_wrongly);
+    expect_told(p, "0:\"wrong\" 1 end:-16 0 of 1\n");
     on_pair(p, ask_servers_with_binary);
     expect_told(p, "0:\"bin\" {\"_placeholder\":true,\"num\":0} "
                    "far:{\"_placeholder\":true,\"num\":0}/1 end:0 1 of 1\n");
@@ -1251,6 +1390,32 @@ static void count_subscriptions(struct pair *p)
     tell(p, "%zu", loop_bus_told(p->bus[0]));
 }
 
+/* The last socket of "/[once]" leaves, so that it ends. */
+static void ask_for_rooms_and_disconnect(struct pair *p)
+{
+    const struct sio_target own = {.nsp = sio_namespace_find(p->io[0], "/[once]"),
+                                   .is_local = true};
+
+    assert_int_equal(sio_rooms(&own, 300, told_room, p), 0);
+    sio_disconnect(sio_first(own.nsp), false);
+}
+
+static void a_namespace_that_has_ended_in_between_has_no_rooms(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    on_pair(p, add_rule);
+    a = pair_client(p, 0, NULL);
+    sio_enter(a, "/[once]", "", NULL);
+    on_pair(p, ask_for_rooms_and_disconnect);
+    raw_expect_message(a, "41/[once],");
+    expect_told(p, "end:0\n");
+    settle_bus(p);
+    p->x->keeps = true; /* tables that have grown */
+}
+
 /* The name has a special meaning in a pattern, which must not matter. */
 static void namespaces_of_rules_come_and_go(void **state)
 {
@@ -1397,6 +1562,77 @@ static void whoever_leaves_the_cluster_is_alone(void **state)
     expect_silence_of_both(p, &c);
 }
 
+static void an_acknowledgement_after_leaving_is_told_to_nobody(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    a = pair_client(p, 0, NULL);
+    on_loop(p->x->f, ask_as_third, p);
+    raw_expect_message(a, "420[\"ask\",1]");
+    on_pair(p, leave_first);
+    settle_bus(p);
+    p->seen[0] = '\0';
+    raw_send_message(a, "430[1]");
+    expect_silence(a);
+    expect_nothing_seen(p);
+    p->x->keeps = true;
+}
+
+static void add_namespace(struct pair *p)
+{
+    const struct sio_handlers h = {.on_event = sio_obey};
+
+    assert_non_null(sio_namespace_new(p->io[0], "/late", &h));
+}
+
+static void whoever_left_the_cluster_may_have_new_namespaces(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    on_pair(p, leave_first);
+    on_pair(p, add_namespace);
+    a = pair_client(p, 0, NULL);
+    sio_enter(a, "/late", "", NULL);
+    raw_send_message(a, "42/late,[\"all\",1]");
+    raw_expect_message(a, "42/late,[\"all\",1]");
+    p->x->keeps = true;
+}
+
+/* Its channel for answers would be nobody's. */
+static void with_shards_an_id_that_is_too_long_gets_no_answer(void **state)
+{
+    struct pair *p = *state;
+
+    pair_start(p, sharded, plain);
+    third_publishes(
+        p, "socket.io#/#",
+        "{\"uid\":\"an id of more than sixty-four characters, an id of more than "
+        "sixty-four characters\",\"nsp\":\"/\",\"type\":7,\"data\":{\"requestId\":\"r\","
+        "\"opts\":{\"rooms\":[],\"except\":[]}}}");
+    expect_nothing_seen(p);
+    third_publishes(p, "socket.io#/#",
+                    "{\"uid\":\"me\",\"nsp\":\"/\",\"type\":7,\"data\":{"
+                    "\"requestId\":\"r\",\"opts\":{\"rooms\":[],\"except\":[]}}}");
+}
+
+/* A client that comes later does not get what was sent before. */
+static void a_server_without_clients_keeps_no_broadcasts(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    third_publishes(p, "socket.io#/#", HELLO);
+    a = pair_client(p, 0, NULL);
+    expect_silence(a);
+    third_publishes(p, "socket.io#/#", HELLO);
+    raw_expect_message(a, "42[\"hello\",1,\"two\",{\"three\":[null,true,-0.5]}]");
+}
+
 /* All kinds of questions wait when the servers end; each is told once. */
 static void questions_end_with_the_server(void **state)
 {
@@ -1442,6 +1678,7 @@ static void a_server_alone_answers_itself(void **state)
     p->io[1] = x->io;
     on_pair(p, ask_servers);
     expect_told(p, "end:0 0 of 0\n");
+    on_pair(p, emit_to_servers); /* to nobody */
     p->io[1] = NULL;
 }
 
@@ -1455,9 +1692,8 @@ static void a_cluster_is_joined_once(void **state)
 }
 
 /* Any single allocation fails: the cluster is not joined, and nothing is left of it. */
-static void without_memory_the_cluster_is_not_joined(void **state)
+static void join_without_memory(struct pair *p, struct sio_cluster_options options)
 {
-    struct pair *p = *state;
     struct sio_fixture *x = p->x;
     size_t before;
 
@@ -1466,7 +1702,7 @@ static void without_memory_the_cluster_is_not_joined(void **state)
     before = ws_server_stats(x->f->server).buffered;
     for (long n = 0; p->cluster[0] == NULL; n++) {
         oom_once(n);
-        p->cluster[0] = sio_cluster_new(x->io, p->bus[0], &sharded);
+        p->cluster[0] = sio_cluster_new(x->io, p->bus[0], &options);
         oom_after(-1);
         for (int i = 0; i < 3; i++)
             ws_server_step(x->f->server, 1);
@@ -1474,6 +1710,132 @@ static void without_memory_the_cluster_is_not_joined(void **state)
             assert_int_equal(ws_server_stats(x->f->server).buffered, before);
     }
     p->started = true;
+}
+
+static void without_memory_the_cluster_is_not_joined(void **state)
+{
+    join_without_memory(*state, sharded);
+}
+
+/* Of a channel whose name is long no space is kept, so that each needs memory anew. */
+static void without_memory_a_cluster_with_long_channels_is_not_joined(void **state)
+{
+    char *prefix = calloc(1, (1 << 16) + 1);
+
+    memset(prefix, 'p', 1 << 16);
+    join_without_memory(*state, (struct sio_cluster_options){.prefix = prefix});
+    free(prefix);
+}
+
+static void without_random_numbers_the_cluster_is_not_joined(void **state)
+{
+    struct pair *p = *state;
+    struct sio_fixture *x = p->x;
+    size_t before;
+
+    sio_create(x, (struct sio_options){0}, plain);
+    p->bus[0] = loop_bus_new(&p->net, x->f->server);
+    p->started = true;
+    before = ws_server_stats(x->f->server).buffered;
+    faults_getrandom_errors(EIO);
+    assert_null(sio_cluster_new(x->io, p->bus[0], &classic));
+    faults_none();
+    assert_int_equal(ws_server_stats(x->f->server).buffered, before);
+}
+
+static void join_long_room(struct pair *p)
+{
+    char room[1001];
+    int result = WS_ERR_NOMEM;
+    int refused = 0;
+
+    memset(room, 'r', sizeof room - 1);
+    room[sizeof room - 1] = '\0';
+    for (long n = 0; result != 0; n++) {
+        oom_once(n);
+        result = sio_join(sio_first(pair_main(p, 0)), room);
+        oom_after(-1);
+        assert_true(result == 0 || result == WS_ERR_NOMEM);
+        refused += result != 0;
+        if (result != 0)
+            assert_null(sio_socket_room(sio_first(pair_main(p, 0)), 0));
+    }
+    assert_true(refused > 2);
+    sio_leave(sio_first(pair_main(p, 0)), room);
+}
+
+static void with_shards_no_room_is_joined_whose_channel_finds_no_memory(void **state)
+{
+    struct pair *p = *state;
+
+    pair_start(p, sharded, plain);
+    pair_client(p, 0, NULL);
+    on_pair(p, join_long_room);
+    p->x->keeps = true;
+}
+
+static void step(struct pair *p)
+{
+    for (int i = 0; i < 6; i++)
+        ws_server_step(p->x->f->server, 2);
+}
+
+/* Let each allocation fail, one at a time, while the message of another server is done. Nothing of
+ * it is left, and later the same is answered. */
+static void serve_without_memory(struct pair *p, const char *message, const char *answer)
+{
+    bool came = true;
+
+    for (long n = 0; came; n++) {
+        size_t before = ws_server_stats(p->x->f->server).buffered;
+
+        bus_publish(p->third, BUS_CHANNEL, ws_str("socket.io-request#/#"), ws_str(message));
+        oom_once(n);
+        step(p);
+        came = oom_came();
+        oom_after(-1);
+        assert_int_equal(ws_server_stats(p->x->f->server).buffered, before);
+        p->seen[0] = '\0';
+    }
+    bus_publish(p->third, BUS_CHANNEL, ws_str("socket.io-request#/#"), ws_str(message));
+    step(p);
+    assert_non_null(strstr(p->seen, answer));
+}
+
+static void without_memory_nothing_is_left_of_what_others_ask(void **state)
+{
+    struct pair *p = *state;
+
+    pair_create(p, (struct sio_cluster_options){.max_owed = 1}, plain);
+    serve_without_memory(p,
+                         "{\"uid\":\"me\",\"type\":5,\"requestId\":\"r\",\"opts\":{\"rooms\":["
+                         "\"x\"],\"except\":[\"y\"]}}",
+                         "\"sockets\":[]");
+    serve_without_memory(p, ASK "1}}}", "\"clientCount\":0");
+}
+
+static void publish_small(struct pair *p)
+{
+    sio_emit_all(pair_main(p, 0), "small", sio_args("1"));
+    step(p);
+}
+
+static void space_for_long_messages_is_not_kept(void **state)
+{
+    enum { LONG = 1 << 20 };
+    struct pair *p = *state;
+    char *text = calloc(1, LONG + 1);
+    long before;
+
+    pair_create(p, classic, plain);
+    publish_small(p);
+    before = oom_live();
+    memset(text, '1', LONG);
+    assert_int_equal(sio_emit_all(pair_main(p, 0), "long", sio_args(text)), 0);
+    step(p);
+    publish_small(p);
+    assert_true(oom_live() < before + LONG / 4);
+    free(text);
 }
 
 /* Whatever fails, calls say so or do it all, and nothing is told twice. The bus is down, since that
@@ -1513,6 +1875,117 @@ static void any_single_allocation_may_fail(void **state)
         }
         assert_int_equal(asked, 0);
     }
+}
+
+/* A question while one allocation fails. All that matters is on the loop's thread. */
+struct scarce {
+    struct pair *p;
+    long n; /* allocations that succeed */
+    int result;
+    bool came;
+};
+
+static void end_scarcity(struct scarce *s)
+{
+    s->came = oom_came();
+    oom_after(-1);
+}
+
+static void told_socket_in_scarcity(void *arg, const struct sio_remote *socket, int error)
+{
+    struct scarce *s = arg;
+
+    if (socket == NULL)
+        end_scarcity(s);
+    tell(s->p, "%s%d ", socket == NULL ? "end:" : "socket", error);
+}
+
+static void told_room_in_scarcity(void *arg, struct ws_str room, int error)
+{
+    struct scarce *s = arg;
+
+    if (room.data == NULL)
+        end_scarcity(s);
+    tell(s->p, "%s%d ", room.data == NULL ? "end:" : "room", error);
+}
+
+static void fetch_in_scarcity(struct fixture *f, void *arg)
+{
+    struct scarce *s = arg;
+    const struct sio_target own = {.nsp = pair_main(s->p, 0), .is_local = true};
+
+    (void)f;
+    oom_once(s->n);
+    s->result = sio_fetch(&own, 0, told_socket_in_scarcity, s);
+    if (s->result != 0)
+        end_scarcity(s);
+}
+
+static void ask_for_rooms_in_scarcity(struct fixture *f, void *arg)
+{
+    struct scarce *s = arg;
+    const struct sio_target own = {.nsp = pair_main(s->p, 0), .is_local = true};
+
+    (void)f;
+    oom_once(s->n);
+    s->result = sio_rooms(&own, 0, told_room_in_scarcity, s);
+    if (s->result != 0)
+        end_scarcity(s);
+}
+
+/* Wait for the end, and forget it. Was it told as `all`, or else that memory is missing? */
+static bool was_told_all(struct pair *p, const char *all)
+{
+    int64_t deadline = raw_now_ms() + PATIENCE_MS;
+    bool ended = false;
+    bool is_all = false;
+    bool is_incomplete = false;
+
+    while (!ended && raw_now_ms() < deadline) {
+        sleep_ms(1);
+        lock(p->x->f);
+        ended = strstr(p->told, "end:") != NULL;
+        is_all = strcmp(p->told, all) == 0;
+        is_incomplete = strstr(p->told, "end:-3 ") != NULL;
+        if (ended)
+            p->told[0] = '\0';
+        unlock(p->x->f);
+    }
+    assert_true(is_all || is_incomplete);
+    return is_all;
+}
+
+/* Let each allocation fail, one at a time. Either the call says so, or the end, or `all` is told. */
+static void ask_in_scarcity(struct pair *p, void (*question)(struct fixture *f, void *arg),
+                            const char *all)
+{
+    struct scarce s = {.p = p, .came = true};
+    int refused = 0;
+    int incomplete = 0;
+
+    for (; s.came; s.n++) {
+        on_loop(p->x->f, question, &s);
+        if (s.result == 0) {
+            incomplete += !was_told_all(p, all);
+        } else {
+            assert_int_equal(s.result, WS_ERR_NOMEM);
+            refused++;
+        }
+    }
+    assert_true(refused > 1);
+    assert_true(incomplete > 1);
+}
+
+static void without_memory_answers_are_known_to_be_incomplete(void **state)
+{
+    struct pair *p = *state;
+    struct raw_client *a;
+
+    pair_start(p, classic, plain);
+    a = pair_client(p, 0, NULL);
+    order(a, "[\"join\",\"x\"]");
+    ask_in_scarcity(p, fetch_in_scarcity, "socket0 end:0 ");
+    ask_in_scarcity(p, ask_for_rooms_in_scarcity, "room0 room0 end:0 ");
 }
 
 #include "socketio/tests/test_sio_cluster.list"

@@ -963,6 +963,27 @@ static void nothing_can_be_sent_when_the_server_is_freed(void **state)
         assert_int_equal(x->f->seen.result[i], WS_ERR_CLOSED);
 }
 
+static void note_refusal(struct sio_server *io, const struct eio_connection_error *error)
+{
+    struct sio_fixture *x = sio_user(io);
+
+    note_text(x->f, error->message, strlen(error->message));
+    count(x->f, &x->f->seen.aborted);
+}
+
+static void requests_that_are_refused_are_told(void **state)
+{
+    struct sio_fixture *x = *state;
+    struct raw_client *c;
+
+    sio_start(x, (struct sio_options){.on_connection_error = note_refusal},
+              (struct sio_handlers){0});
+    c = client(x->f, "a session of nobody");
+    raw_send_text(c, "GET /engine.io/?EIO=4&transport=polling&sid=nobody HTTP/1.1\r\n" HOST "\r\n");
+    wait_until(x->f, &x->f->seen.aborted, 1, "refused requests");
+    assert_string_equal(x->f->seen.text, "Session ID unknown");
+}
+
 static void closing_the_server_ends_every_connection(void **state)
 {
     struct sio_fixture *x = *state;
