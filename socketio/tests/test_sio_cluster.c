@@ -1955,7 +1955,7 @@ static bool was_told_all(struct pair *p, const char *all)
     return is_all;
 }
 
-/* Let each allocation fail, one at a time. Either the call says so, or the end, or `all` is told. */
+/* Let each allocation fail, one at a time. Either the call or the end says so, or `all` is told. */
 static void ask_in_scarcity(struct pair *p, void (*question)(struct fixture *f, void *arg),
                             const char *all)
 {
